@@ -1,0 +1,1 @@
+"""Batches, requests, replies and decisions: Amplitude's words live here."""

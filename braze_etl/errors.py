@@ -1,0 +1,84 @@
+"""The error tree. The type of an error says what to do next, its words what happened and what to do about it.
+
+::
+
+    BrazeEtlError
+    ├── UsageError             exit 2   the caller's mistake: options, paths
+    │   └── ConfigError        exit 2   the configuration's, with line numbers
+    ├── LeaseHeldError         exit 11  another run is at work
+    ├── FatalError             exit 1   nothing further can be done in this run
+    │   ├── StoreError                  an object store: no rights, no bucket, no network
+    │   ├── StateError                  the ledger: can't be read or written
+    │   └── DeliveryError               Amplitude refused the key, or failed for too long
+    └── FileError                       one file's trouble; the run goes on
+        ├── UnreadableFileError         not Avro, or a header nobody can read
+        └── SourceGoneError             deleted or replaced between listing and reading
+"""
+
+from __future__ import annotations
+
+
+class BrazeEtlError(Exception):
+    """What went wrong, and the remedy: one sentence each, for the person who must act."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors travel from worker processes; the default would lose the remedy.
+        return (_restore, (type(self), self.message, self.remedy, self.__dict__))
+
+
+def _restore(kind: type[BrazeEtlError], message: str, remedy: str, state: dict[str, object]) -> BrazeEtlError:
+    error = kind.__new__(kind, message)
+    BrazeEtlError.__init__(error, message, remedy=remedy)
+    error.__dict__.update(state)
+    return error
+
+
+class UsageError(BrazeEtlError):
+    """Bad options or arguments; nothing was touched."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration that can't be used; the message names each mistake with its line."""
+
+
+class LeaseHeldError(BrazeEtlError):
+    """Another run holds the lease of this ledger."""
+
+    exit_code = 11
+
+
+class FatalError(BrazeEtlError):
+    """Nothing further can be done in this run; everything undelivered stays open."""
+
+
+class StoreError(FatalError):
+    """An object store (the source, the quarantine) can't be listed, read or written."""
+
+
+class StateError(FatalError):
+    """The ledger can't be read or written."""
+
+
+class DeliveryError(FatalError):
+    """Amplitude refused the key, or answered nothing but failures for too long."""
+
+
+class FileError(BrazeEtlError):
+    """One file's trouble: it is set aside with these words, and the run goes on."""
+
+
+class UnreadableFileError(FileError):
+    """Not an Avro object container, or a header that nobody can read."""
+
+
+class SourceGoneError(FileError):
+    """The object was deleted or replaced between listing and reading."""

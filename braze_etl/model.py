@@ -1,0 +1,186 @@
+"""What travels between the rooms: files, positions, events, verdicts, and the books of a file.
+
+A record of a due file ends as exactly one `Outcome`. Its `Reason` belongs to one outcome for good, so that
+counting reasons is counting outcomes, and `Tally.read` is a sum: the books balance by construction.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple, TypeAlias
+
+Event: TypeAlias = dict[str, Any]
+"""One event as Amplitude's Batch API takes it (amplitude.md, 1.4); every value is plain JSON."""
+
+Record: TypeAlias = dict[str, Any]
+"""One Currents record by field name; values are plain JSON, null fields are None."""
+
+
+class Outcome(StrEnum):
+    """How a record ends in a run."""
+
+    ACCEPTED = "accepted"
+    FILTERED = "filtered"
+    QUARANTINED = "quarantined"
+    DEFERRED = "deferred"
+
+
+class Reason(StrEnum):
+    """Why a record was not accepted (CONTRACT.md, the run report); filters come in the order of checking."""
+
+    NOT_IN_NATIVE = "not_in_native"
+    NOT_SELECTED = "not_selected"
+    HELD = "held"
+    TEST_EVENT = "test_event"
+    NO_IDENTITY = "no_identity"
+
+    REDACTED_IDENTITY = "redacted_identity"
+    INVALID_USER_ID = "invalid_user_id"
+    INVALID_DEVICE_ID = "invalid_device_id"
+    INVALID_EVENT = "invalid_event"
+    REJECTED = "rejected"
+    SILENCED = "silenced"
+    TOO_LARGE = "too_large"
+    DAMAGED_BLOCK = "damaged_block"
+    UNREADABLE_FILE = "unreadable_file"
+    SOURCE_GONE = "source_gone"
+
+    THROTTLED = "throttled"
+    DAILY_QUOTA = "daily_quota"
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome that this reason belongs to."""
+        if self in _FILTERS:
+            return Outcome.FILTERED
+        return Outcome.DEFERRED if self in _DEFERRALS else Outcome.QUARANTINED
+
+
+_FILTERS = frozenset(
+    {Reason.NOT_IN_NATIVE, Reason.NOT_SELECTED, Reason.HELD, Reason.TEST_EVENT, Reason.NO_IDENTITY}
+)
+_DEFERRALS = frozenset({Reason.THROTTLED, Reason.DAILY_QUOTA})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A record that becomes no event: the reason, and words for the person who looks into it."""
+
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRef:
+    """One Currents file as a listing found it.
+
+    `key` identifies it: the whole object key in S3, the path below the source folder elsewhere. `hour` is the
+    key's `date=` part, an aware UTC time; `etag` changes with the content; `size` is in bytes.
+    """
+
+    key: str
+    etag: str
+    size: int
+    modified: datetime
+    event_type: str
+    hour: datetime
+
+
+class Position(NamedTuple):
+    """Where a record lies: the byte offset of its Avro block in the file, and its index in that block.
+
+    `record` is None for what could not be taken apart: a damaged stretch, or (with block 0) a whole file.
+    """
+
+    key: str
+    etag: str
+    block: int
+    record: int | None
+
+
+@dataclass(slots=True)
+class Tally:
+    """The books of a file, or of any sum of files, in records."""
+
+    accepted: int = 0
+    filtered: int = 0
+    quarantined: int = 0
+    deferred: int = 0
+
+    @property
+    def read(self) -> int:
+        """Records whose outcome is fixed."""
+        return self.accepted + self.filtered + self.quarantined + self.deferred
+
+    def count(self, outcome: Outcome, records: int = 1) -> None:
+        """Add *records* with that outcome."""
+        setattr(self, outcome.value, getattr(self, outcome.value) + records)
+
+    def add(self, other: Tally) -> None:
+        """Add the books of *other*."""
+        self.accepted += other.accepted
+        self.filtered += other.filtered
+        self.quarantined += other.quarantined
+        self.deferred += other.deferred
+
+    def as_dict(self) -> dict[str, int]:
+        """The five numbers in the order of the run report."""
+        return {
+            "read": self.read,
+            "accepted": self.accepted,
+            "filtered": self.filtered,
+            "quarantined": self.quarantined,
+            "deferred": self.deferred,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """One thing to be quarantined: where it lies, why, and in whose words."""
+
+    position: Position
+    event_type: str
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPositions:
+    """Records of one file that a later run has to send: index lists by block offset, and not before when."""
+
+    reason: Reason
+    not_before: datetime
+    blocks: dict[int, tuple[int, ...]]
+
+    @property
+    def count(self) -> int:
+        """How many records are open."""
+        return sum(len(indexes) for indexes in self.blocks.values())
+
+
+class FileState(StrEnum):
+    """What the ledger says of a file."""
+
+    DONE = "done"
+    """Each of its records is accepted, filtered or quarantined."""
+    FAILED = "failed"
+    """It could not be read, or only in part; the rest is in the quarantine."""
+    OPEN = "open"
+    """All is settled but the open positions."""
+
+
+@dataclass(slots=True)
+class FileSettlement:
+    """How one file came out of a task. `state` None: no claim is made, the file stays due as it was."""
+
+    ref: FileRef
+    state: FileState | None
+    tally: Tally = field(default_factory=Tally)
+    open: tuple[OpenPositions, ...] = ()
+
+
+ReasonCounts: TypeAlias = Counter[tuple[str, Reason]]
+"""Records by (event type, reason)."""

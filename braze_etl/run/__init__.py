@@ -1,0 +1,1 @@
+"""One pass of the job: plan, tasks, worker processes, settlements, report."""

@@ -1,0 +1,1 @@
+"""A folder and S3 behind one small port."""

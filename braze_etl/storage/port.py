@@ -1,0 +1,61 @@
+"""The one port to object stores: what a folder and S3 have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object of a listing: size in bytes, `modified` aware in UTC, `etag` without quotes."""
+
+    key: str
+    etag: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer of a listing: objects, and (with a delimiter) the common prefixes below."""
+
+    objects: tuple[StoredObject, ...]
+    prefixes: tuple[str, ...]
+
+
+class Store(Protocol):
+    """Objects by key. Keys sort by their UTF-8 bytes; S3 keys are whole, without the bucket.
+
+    Every method raises `SourceGoneError` for an object that is not there (or no longer has the asked etag),
+    and `StoreError` for all else that keeps it from its work (no rights, no bucket, no folder, network).
+    """
+
+    @property
+    def uri(self) -> str:
+        """Where this is, for people: `s3://bucket` or the folder's path."""
+        ...
+
+    def pages(self, prefix: str = "", *, start_after: str = "", delimiter: str = "") -> Iterator[Page]:
+        """List keys that begin with *prefix* and lie behind *start_after*, in order; one request a page, lazy.
+
+        With *delimiter* `/`, what lies deeper than one level comes as common prefixes that end in `/`.
+        """
+        ...
+
+    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+        """Open a stream on the bytes from *offset* (*length* of them, or all); the caller closes it.
+
+        With *etag*, another content than that one is `SourceGoneError`.
+        """
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object whole: a reader sees the old content or the new, also after a crash."""
+        ...
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; what is not there counts as deleted."""
+        ...
