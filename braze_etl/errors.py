@@ -28,6 +28,10 @@ class BrazeEtlError(Exception):
         self.message = message
         self.remedy = remedy
 
+    def as_dict(self) -> dict[str, str]:
+        """The error for machines: its type, what happened, and what to do."""
+        return {"type": type(self).__name__, "message": self.message, "remedy": self.remedy}
+
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel from worker processes; the default would lose the remedy.
         return (_restore, (type(self), self.message, self.remedy, self.__dict__))

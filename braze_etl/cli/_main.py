@@ -1,1 +1,88 @@
-def main() -> None: ...
+"""The one place that turns errors into words and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from braze_etl import __version__
+from braze_etl.cli._output import print_error
+from braze_etl.errors import BrazeEtlError, UsageError
+
+_COMMANDS = {
+    "run": "braze_etl.cli.run:run",
+    "backfill": "braze_etl.cli.backfill:backfill",
+    "plan": "braze_etl.cli.plan:plan",
+    "preview": "braze_etl.cli.preview:preview",
+    "status": "braze_etl.cli.status:status",
+    "quarantine": "braze_etl.cli.quarantine:quarantine",
+    "config": "braze_etl.cli.config:config",
+    "sandbox": "braze_etl.cli.sandbox:sandbox",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command when it is asked for, so that each starts quickly."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        target = _COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.command(
+    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="braze-etl")
+def cli() -> None:
+    """Moves Braze Currents files into Amplitude, and proves that nothing was lost on the way."""
+
+
+def run_command_line(args: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit with its code; every error becomes a sentence, never a traceback."""
+    words = list(sys.argv[1:] if args is None else args)
+    try:
+        code = cli.main(words, prog_name="braze-etl", standalone_mode=False)
+    except BrokenPipeError:
+        # Whoever read our output has left; nothing more can be said.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - kept open for the interpreter's last flush
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last resort: the type decides what is said
+        failure = _as_ours(error)
+        print_error(failure, as_json=_wants_json(words))
+        code = failure.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _as_ours(error: Exception) -> BrazeEtlError:
+    if isinstance(error, BrazeEtlError):
+        return error
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "braze-etl"
+        return UsageError(error.format_message(), remedy=f"`{command} --help` shows what it takes.")
+    if isinstance(error, click.Abort):
+        return UsageError("aborted")
+    if os.environ.get("BRAZE_ETL_DEBUG"):
+        traceback.print_exception(error)
+    return BrazeEtlError(
+        f"internal error: {type(error).__name__}: {error}",
+        remedy="Run it again with BRAZE_ETL_DEBUG=1 and report what it prints; nothing undelivered is lost.",
+    )
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return any(word == "--output=json" or (word == "--output" and value == "json") for word, value in pairs)

@@ -1,1 +1,9 @@
-"""A folder and S3 behind one small port."""
+"""A folder and S3 behind one small port: list, open, put and delete objects by key."""
+
+from braze_etl.storage._access import StoreAccess
+from braze_etl.storage._uri import open_store
+from braze_etl.storage.folder import FolderStore
+from braze_etl.storage.port import Page, Store, StoredObject
+from braze_etl.storage.s3 import S3Store
+
+__all__ = ["FolderStore", "Page", "S3Store", "Store", "StoreAccess", "StoredObject", "open_store"]

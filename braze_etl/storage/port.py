@@ -39,7 +39,7 @@ class Store(Protocol):
         ...
 
     def pages(self, prefix: str = "", *, start_after: str = "", delimiter: str = "") -> Iterator[Page]:
-        """List keys that begin with *prefix* and lie behind *start_after*, in order; one request a page, lazy.
+        """List keys that begin with *prefix* and lie behind *start_after*, in order; lazy, a request a page.
 
         With *delimiter* `/`, what lies deeper than one level comes as common prefixes that end in `/`.
         """

@@ -1,0 +1,105 @@
+"""Between the ledger's values and what SQLite stores: times are microseconds since 1970, the rest is JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+import orjson
+
+from braze_etl.checkpoint.facts import Backlog, BacklogLine, KnownFile, RunRecord
+from braze_etl.clock import iso
+from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
+
+Row: TypeAlias = Sequence[Any]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(value: int) -> datetime:
+    return _EPOCH + value * _MICROSECOND
+
+
+def micros_or_none(when: datetime | None) -> int | None:
+    return None if when is None else micros(when)
+
+
+def moment_or_none(value: int | None) -> datetime | None:
+    return None if value is None else moment(value)
+
+
+def file_row(settlement: FileSettlement, run_id: str, now: datetime) -> Row:
+    """Give the columns of `files` in their order."""
+    ref, tally = settlement.ref, settlement.tally
+    not_before = min((micros(each.not_before) for each in settlement.open), default=None)
+    return (
+        *(ref.key, ref.etag, ref.size, micros(ref.modified), ref.event_type, micros(ref.hour)),
+        *(settlement.state, micros(now), run_id, not_before),
+        *(tally.accepted, tally.filtered, tally.quarantined, tally.deferred),
+    )
+
+
+def known_of(row: Row) -> KnownFile:
+    """From etag, state, settled_at, run_id, and the four counts."""
+    etag, state, settled_at, run_id, *counts = row
+    return KnownFile(etag, FileState(state), moment(settled_at), Tally(*counts), run_id)
+
+
+def ref_of(row: Row) -> FileRef:
+    """From key, etag, size, modified, event_type, hour."""
+    key, etag, size, modified, event_type, hour = row
+    return FileRef(key, etag, size, moment(modified), event_type, moment(hour))
+
+
+def position_rows(settlement: FileSettlement) -> list[Row]:
+    """Give the columns of `open_positions` in their order."""
+    return [
+        (
+            *(settlement.ref.key, number, each.reason, micros(each.not_before), each.count),
+            orjson.dumps(each.blocks, option=orjson.OPT_NON_STR_KEYS).decode(),
+        )
+        for number, each in enumerate(settlement.open)
+    ]
+
+
+def positions_of(row: Row) -> OpenPositions:
+    """From reason, not_before, blocks."""
+    reason, not_before, blocks = row
+    by_offset = {int(offset): tuple(indexes) for offset, indexes in orjson.loads(blocks).items()}
+    return OpenPositions(Reason(reason), moment(not_before), by_offset)
+
+
+def run_row(run: RunRecord) -> Row:
+    """Give the columns of `runs` in their order, but for the number."""
+    times = (micros(run.started_at), micros_or_none(run.finished_at))
+    return (run.run_id, run.command, *times, run.exit_code, orjson.dumps(run.report).decode())
+
+
+def run_of(row: Row) -> RunRecord:
+    run_id, command, started_at, finished_at, exit_code, report = row
+    times = (moment(started_at), moment_or_none(finished_at))
+    return RunRecord(run_id, command, *times, exit_code, orjson.loads(report))
+
+
+def backlog_text(backlog: Backlog) -> str:
+    value = {
+        "files": backlog.files,
+        "bytes": backlog.bytes,
+        "oldest_hour": iso(backlog.oldest_hour) if backlog.oldest_hour else None,
+        "by_event_type": {name: [line.files, line.bytes] for name, line in backlog.by_event_type.items()},
+    }
+    return orjson.dumps(value).decode()
+
+
+def backlog_of(text: str) -> Backlog:
+    value = orjson.loads(text)
+    lines = {name: BacklogLine(*numbers) for name, numbers in value["by_event_type"].items()}
+    oldest = value["oldest_hour"]
+    hour = datetime.fromisoformat(oldest) if oldest else None
+    return Backlog(value["files"], value["bytes"], lines, hour)

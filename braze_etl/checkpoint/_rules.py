@@ -1,0 +1,80 @@
+"""What holds for every adapter: whose ledger it is, where it starts, and which claims it accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from braze_etl.checkpoint.facts import KnownFile, LeaseHolder, LedgerIdentity
+from braze_etl.clock import Clock, hour_of
+from braze_etl.errors import ConfigError, LeaseHeldError
+from braze_etl.model import FileSettlement, FileState
+
+DEFAULT_START = timedelta(hours=48)
+"""How far before its creation a ledger starts when nothing else is configured (CONTRACT.md, What is due)."""
+
+
+def start_hour(start_at: datetime | None, clock: Clock) -> datetime:
+    """Give the hour at which a ledger that is created now starts."""
+    return hour_of(clock.now() - DEFAULT_START if start_at is None else start_at)
+
+
+def check_identity(place: str, ours: LedgerIdentity, asked: LedgerIdentity) -> None:
+    """Refuse another project or region: what is done for one is not done for the other."""
+    if (ours.project, ours.region) == (asked.project, asked.region):
+        return
+    raise ConfigError(
+        f"The ledger {place} belongs to project {ours.project!r} in region {ours.region}, "
+        f"not to project {asked.project!r} in region {asked.region}.",
+        remedy="Give each project and region a state.uri of its own, "
+        "or set amplitude.project and amplitude.region back to the ledger's.",
+    )
+
+
+def never_create(place: str) -> ConfigError:
+    """Make the error for a missing ledger under `state.create: never`."""
+    return ConfigError(
+        f"There is no ledger at {place}, and state.create is `never`.",
+        remedy="Check state.uri and that its volume is mounted; "
+        "set state.create to `auto` for one run to start a new ledger.",
+    )
+
+
+def lease_held(place: str, holder: LeaseHolder | None) -> LeaseHeldError:
+    """Make the error for a lease that somebody else holds; None for one who has not written the name yet."""
+    remedy = "Wait for that run to end, or stop it; the lease ends with its process."
+    if holder is not None and holder.until is not None:
+        remedy = (
+            "Wait for that run to end; if it is dead, wait for that time or use `braze-etl state unlock`."
+        )
+    who = "a run that is just starting" if holder is None else str(holder)
+    return LeaseHeldError(f"The lease of {place} is held by {who}.", remedy=remedy)
+
+
+def claims(settlements: Iterable[FileSettlement]) -> dict[str, FileSettlement]:
+    """Give by key the settlements that claim something; `ValueError` for broken books."""
+    claimed = {each.ref.key: each for each in settlements if each.state is not None}
+    for settlement in claimed.values():
+        _check_books(settlement)
+    return claimed
+
+
+def _check_books(settlement: FileSettlement) -> None:
+    """A file is open exactly while it has open positions, and these are what its books call deferred."""
+    still_open = sum(positions.count for positions in settlement.open)
+    if (settlement.state is FileState.OPEN) != bool(still_open) or settlement.tally.deferred != still_open:
+        raise ValueError(
+            f"The books of {settlement.ref.key} do not balance: state {settlement.state}, "
+            f"{still_open} open positions, {settlement.tally.deferred} deferred."
+        )
+
+
+def newly_accepted(claimed: Mapping[str, FileSettlement], before: Mapping[str, KnownFile]) -> int:
+    """Count the records accepted since *before*: the books of an open file go on, others begin anew."""
+    return sum(each.tally.accepted - _carried(each, before.get(key)) for key, each in claimed.items())
+
+
+def _carried(settlement: FileSettlement, known: KnownFile | None) -> int:
+    if known is None or known.state is not FileState.OPEN or known.etag != settlement.ref.etag:
+        return 0
+    return min(known.tally.accepted, settlement.tally.accepted)

@@ -1,0 +1,111 @@
+"""The values that the ledger keeps and gives back; all times are aware and in UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from braze_etl.clock import iso
+from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerIdentity:
+    """Whose ledger it is. It belongs to `project` and `region` for good; `pipeline` is a label."""
+
+    pipeline: str
+    project: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What the ledger says of one file: how it was settled, when, and by which run."""
+
+    etag: str
+    state: FileState
+    settled_at: datetime
+    tally: Tally
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file that is settled but for its open positions; `tally` counts those as deferred."""
+
+    ref: FileRef
+    tally: Tally
+    open: tuple[OpenPositions, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogLine:
+    """The backlog of one event type; `bytes` are those of the files."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is due and not delivered; `oldest_hour` is None when that is nothing."""
+
+    files: int = 0
+    bytes: int = 0
+    by_event_type: dict[str, BacklogLine] = field(default_factory=dict)
+    oldest_hour: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run. A run that was killed, or is at work, has no end; `report` is the run report as plain JSON."""
+
+    run_id: str
+    command: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSummary:
+    """What `status` needs, without looking at a single file.
+
+    `last_delivery` is the time of the last settlement in which a record was accepted, `last_listing` that of
+    the last complete listing. `before_start` counts files (None: not counted yet), `deferred` records.
+    """
+
+    last_delivery: datetime | None
+    last_listing: datetime | None
+    backlog: Backlog
+    before_start: int | None
+    deferred: dict[Reason, int]
+    files: dict[FileState, int]
+    schema_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseOwner:
+    """Who takes a lease: the run, and the process it runs in."""
+
+    run_id: str
+    host: str
+    pid: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseHolder:
+    """Who holds a lease, since when; `until` is None where it ends with the holder's process."""
+
+    owner: LeaseOwner
+    since: datetime
+    until: datetime | None = None
+
+    def __str__(self) -> str:
+        owner = self.owner
+        text = f"run {owner.run_id} ({owner.command}) on {owner.host}, process {owner.pid}"
+        until = f", until {iso(self.until)}" if self.until else ""
+        return f"{text}, since {iso(self.since)}{until}"

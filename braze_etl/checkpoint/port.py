@@ -1,0 +1,105 @@
+"""The port of the ledger: what every adapter does, whatever it keeps its facts in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from braze_etl.checkpoint.facts import (
+    Backlog,
+    KnownFile,
+    LeaseHolder,
+    LeaseOwner,
+    LedgerIdentity,
+    LedgerSummary,
+    OpenFile,
+    RunRecord,
+)
+from braze_etl.errors import StateError
+from braze_etl.model import FileRef, FileSettlement
+
+
+class LedgerMissingError(StateError):
+    """There is no ledger yet, and it was to be opened for reading only."""
+
+
+class Ledger(Protocol):
+    """Which files are done, failed or open, and who is at work on them.
+
+    A file is known by its key. Methods take whole `FileRef`s, so that an adapter may keep its facts by hour
+    and event type. A ledger object is used by the thread that opened it, and does not survive a fork. Every
+    method raises `StateError` for what keeps it from its work, with the place and the remedy.
+    """
+
+    @property
+    def identity(self) -> LedgerIdentity:
+        """Whom it was opened for; project and region are those of its creation."""
+        ...
+
+    @property
+    def start_at(self) -> datetime:
+        """The first hour that is due, fixed when the ledger was created."""
+        ...
+
+    @property
+    def created_at(self) -> datetime:
+        """When the ledger was created."""
+        ...
+
+    def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
+        """Look up a batch of up to a few thousand files, by key; what was never settled is left out."""
+        ...
+
+    def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
+        """Give the open files, oldest hour first, lazily; with *ready_by* those with a position due by then.
+
+        Files may be settled while this is read; each file comes at most once.
+        """
+        ...
+
+    def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog) -> None:
+        """Store how files came out, and what is left: all of it or nothing, durable on return.
+
+        A settlement replaces what was known of its file, open positions included. One without a state makes
+        no claim, and nothing is written for it. `ValueError` when the books of a file contradict its state.
+        """
+        ...
+
+    def record_listing(
+        self, at: datetime, backlog: Backlog, before_start: int | None = None, *, complete: bool
+    ) -> None:
+        """Store what a listing found due, and how many files lie before `start_at` (None: it did not count).
+
+        Only a complete listing moves `last_listing`.
+        """
+        ...
+
+    def begin_run(self, run: RunRecord) -> None:
+        """Store that a run is at work."""
+        ...
+
+    def finish_run(self, run: RunRecord) -> None:
+        """Store how that run ended."""
+        ...
+
+    def runs(self, limit: int) -> list[RunRecord]:
+        """Give the last runs, newest first. An adapter keeps at least 1,000 and may drop older ones."""
+        ...
+
+    def summary(self) -> LedgerSummary:
+        """Sum up the ledger; the cost does not depend on how many files it knows."""
+        ...
+
+    def lease(self, owner: LeaseOwner) -> AbstractContextManager[None]:
+        """Hold the lease for the length of a `with`; `LeaseHeldError` names the holder of a taken one."""
+        ...
+
+    def holder(self) -> LeaseHolder | None:
+        """Say who holds the lease, without taking it."""
+        ...
+
+    def close(self) -> None:
+        """Release what the ledger object holds; it is not used again."""
+        ...

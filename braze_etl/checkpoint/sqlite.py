@@ -1,0 +1,225 @@
+"""The ledger in one SQLite file on a local disk.
+
+The rollback journal is kept instead of a write-ahead log: the ledger is one file to copy, a reader needs no
+write access to it, and with `synchronous=EXTRA` a settlement is on the disk when `settle` returns. The price,
+that a reader and a commit wait for each other, is milliseconds: no read outlives a page of rows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from braze_etl.checkpoint import _rows
+from braze_etl.checkpoint._connect import Birth, connect, transaction
+from braze_etl.checkpoint._filelock import FileLease
+from braze_etl.checkpoint._rules import check_identity, claims, newly_accepted, start_hour
+from braze_etl.checkpoint._troubles import in_our_words
+from braze_etl.checkpoint.facts import (
+    Backlog,
+    KnownFile,
+    LeaseHolder,
+    LeaseOwner,
+    LedgerIdentity,
+    LedgerSummary,
+    OpenFile,
+    RunRecord,
+)
+from braze_etl.clock import Clock
+from braze_etl.errors import StateError
+from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
+
+RUNS_KEPT: Final = 10_000
+_PAGE: Final = 200
+_FOREVER: Final = 2**62
+
+_KNOWN: Final = """
+    SELECT files.key, etag, state, settled_at, run_id, accepted, filtered, quarantined, deferred
+    FROM json_each(?) AS wanted CROSS JOIN files ON files.key = wanted.value
+"""
+_OPEN: Final = """
+    SELECT key, etag, size, modified, event_type, hour, accepted, filtered, quarantined, deferred
+    FROM files INDEXED BY open_files
+    WHERE not_before IS NOT NULL AND not_before <= ? AND (hour, key) > (?, ?)
+    ORDER BY hour, key LIMIT ?
+"""
+_POSITIONS: Final = """
+    SELECT open_positions.key, reason, not_before, blocks
+    FROM json_each(?) AS wanted CROSS JOIN open_positions ON open_positions.key = wanted.value
+    ORDER BY open_positions.key, number
+"""
+_SETTLE: Final = """
+    INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET
+        etag = excluded.etag, size = excluded.size, modified = excluded.modified,
+        event_type = excluded.event_type, hour = excluded.hour, state = excluded.state,
+        settled_at = excluded.settled_at, run_id = excluded.run_id, not_before = excluded.not_before,
+        accepted = excluded.accepted, filtered = excluded.filtered,
+        quarantined = excluded.quarantined, deferred = excluded.deferred
+"""
+_SAVE_RUN: Final = """
+    INSERT INTO runs (run_id, command, started_at, finished_at, exit_code, report) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (run_id) DO UPDATE SET
+        finished_at = excluded.finished_at, exit_code = excluded.exit_code, report = excluded.report
+"""
+_FORGET_RUNS: Final = "DELETE FROM runs WHERE number <= (SELECT MAX(number) FROM runs) - ?"
+_RUNS: Final = """
+    SELECT run_id, command, started_at, finished_at, exit_code, report FROM runs ORDER BY number DESC LIMIT ?
+"""
+_LISTED: Final = """
+    UPDATE ledger SET
+        backlog = ?, before_start = COALESCE(?, before_start), last_listing = COALESCE(?, last_listing)
+"""
+_BIRTH: Final = "SELECT project, region, start_at, created_at FROM ledger"
+_SUMMARY: Final = "SELECT last_delivery, last_listing, before_start, backlog FROM ledger"
+_COUNTS: Final = "SELECT state, files FROM file_counts WHERE files > 0"
+_DEFERRED: Final = "SELECT reason, SUM(records) FROM open_positions GROUP BY reason"
+
+
+class SqliteLedger:
+    """A `Ledger` in the SQLite file at *path*."""
+
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, identity: LedgerIdentity, *, clock: Clock
+    ) -> None:
+        self._path = path
+        self._connection = connection
+        self._clock = clock
+        self._lease = FileLease(path.with_name(f"{path.name}.lock"), place=str(path), clock=clock)
+        project, region, start_at, created_at = self._query(_BIRTH)[0]
+        check_identity(str(path), LedgerIdentity(identity.pipeline, project, region), identity)
+        self.identity: Final = identity
+        self.start_at: Final = _rows.moment(start_at)
+        self.created_at: Final = _rows.moment(created_at)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        identity: LedgerIdentity,
+        *,
+        clock: Clock,
+        start_at: datetime | None = None,
+        create: bool = True,
+        read_only: bool = False,
+    ) -> SqliteLedger:
+        """Open the ledger, or create it (and its folder) where *create* allows; errors: see `open_ledger`."""
+        birth = Birth(identity, start_hour(start_at, clock), clock.now())
+        connection = connect(path, birth, create=create, read_only=read_only)
+        try:
+            return cls(path, connection, identity, clock=clock)
+        except BaseException:
+            connection.close()
+            raise
+
+    def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
+        rows = self._query(_KNOWN, _json_list(ref.key for ref in files))
+        return {key: _rows.known_of(row) for key, *row in rows}
+
+    def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
+        latest = _FOREVER if ready_by is None else _rows.micros(ready_by)
+        behind = (-_FOREVER, "")
+        # A page at a time: a cursor left open would keep a run from committing.
+        while page := self._query(_OPEN, latest, *behind, _PAGE):
+            positions = self._positions([row[0] for row in page])
+            for row in page:
+                ref = _rows.ref_of(row[:6])
+                if ref.key in positions:
+                    yield OpenFile(ref, Tally(*row[6:]), tuple(positions[ref.key]))
+            behind = (page[-1][5], page[-1][0])
+
+    def _positions(self, keys: list[str]) -> dict[str, list[OpenPositions]]:
+        found: defaultdict[str, list[OpenPositions]] = defaultdict(list)
+        for key, *row in self._query(_POSITIONS, _json_list(keys)):
+            found[key].append(_rows.positions_of(row))
+        return found
+
+    def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog) -> None:
+        claimed = claims(settlements)
+        now = self._clock.now()
+        with self._transaction():
+            accepted = newly_accepted(claimed, self.known([each.ref for each in claimed.values()]))
+            self._write_files(run_id, now, claimed.values())
+            self._connection.execute(
+                "UPDATE ledger SET backlog = ?, last_delivery = COALESCE(?, last_delivery)",
+                (_rows.backlog_text(backlog), _rows.micros(now) if accepted else None),
+            )
+
+    def _write_files(self, run_id: str, now: datetime, claimed: Collection[FileSettlement]) -> None:
+        write = self._connection.executemany
+        write("DELETE FROM open_positions WHERE key = ?", ((each.ref.key,) for each in claimed))
+        write(_SETTLE, (_rows.file_row(each, run_id, now) for each in claimed))
+        positions = (row for each in claimed for row in _rows.position_rows(each))
+        write("INSERT INTO open_positions VALUES (?, ?, ?, ?, ?, ?)", positions)
+
+    def record_listing(
+        self, at: datetime, backlog: Backlog, before_start: int | None = None, *, complete: bool
+    ) -> None:
+        with self._transaction():
+            self._connection.execute(
+                _LISTED,
+                (_rows.backlog_text(backlog), before_start, _rows.micros(at) if complete else None),
+            )
+
+    def begin_run(self, run: RunRecord) -> None:
+        self._save(run)
+
+    def finish_run(self, run: RunRecord) -> None:
+        self._save(run)
+
+    def _save(self, run: RunRecord) -> None:
+        with self._transaction():
+            self._connection.execute(_SAVE_RUN, _rows.run_row(run))
+            self._connection.execute(_FORGET_RUNS, (RUNS_KEPT,))
+
+    def runs(self, limit: int) -> list[RunRecord]:
+        return [_rows.run_of(row) for row in self._query(_RUNS, limit)]
+
+    def summary(self) -> LedgerSummary:
+        last_delivery, last_listing, before_start, backlog = self._query(_SUMMARY)[0]
+        return LedgerSummary(
+            last_delivery=_rows.moment_or_none(last_delivery),
+            last_listing=_rows.moment_or_none(last_listing),
+            backlog=_rows.backlog_of(backlog),
+            before_start=before_start,
+            deferred={Reason(reason): records for reason, records in self._query(_DEFERRED)},
+            files={FileState(state): files for state, files in self._query(_COUNTS)},
+            schema_version=self._query("PRAGMA user_version")[0][0],
+        )
+
+    @contextmanager
+    def lease(self, owner: LeaseOwner) -> Iterator[None]:
+        if self._query("PRAGMA query_only")[0][0]:
+            raise StateError(
+                f"The ledger {self._path} is open for reading only, and gives no lease.",
+                remedy="Open it for writing to start a run on it.",
+            )
+        with self._lease.held(owner):
+            yield
+
+    def holder(self) -> LeaseHolder | None:
+        return self._lease.holder()
+
+    def close(self) -> None:
+        with in_our_words(self._path):
+            self._connection.close()
+
+    def _query(self, statement: str, *values: object) -> list[_rows.Row]:
+        with in_our_words(self._path):
+            return self._connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with in_our_words(self._path), transaction(self._connection):
+            yield
+
+
+def _json_list(keys: Iterable[str]) -> str:
+    return orjson.dumps(list(keys)).decode()

@@ -1,0 +1,135 @@
+"""Options that several commands share, and the values they parse to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from braze_etl.config import Config, load_config, parse_duration, parse_hour
+from braze_etl.errors import UsageError
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class DurationType(click.ParamType[timedelta]):
+    """`50m`, `48h`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class HourType(click.ParamType[datetime]):
+    """A UTC hour; a bare day is its first hour, or its *last* one."""
+
+    name = "hour"
+
+    def __init__(self, *, last: bool = False) -> None:
+        self._last = last
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            return parse_hour(value, last=self._last)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class ExitCodesType(click.ParamType[frozenset[int]]):
+    """`3,4`."""
+
+    name = "codes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[int]:
+        if isinstance(value, frozenset):
+            return value
+        try:
+            return frozenset(int(part) for part in str(value).split(",") if part.strip())
+        except ValueError:
+            self.fail(f"{value!r} is no list of exit codes, such as 3,4", param, ctx)
+
+
+def config_option(command: _F) -> _F:
+    """`-c/--config FILE`, by default `$BRAZE_ETL_CONFIG`."""
+    return click.option(
+        "-c",
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path),
+        envvar="BRAZE_ETL_CONFIG",
+        help="The configuration, by default $BRAZE_ETL_CONFIG.",
+    )(command)
+
+
+def output_option(command: _F) -> _F:
+    """`--output text|json`."""
+    return click.option(
+        "--output",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="Text for people, or one JSON object for machines.",
+    )(command)
+
+
+def ok_exit_option(command: _F) -> _F:
+    """`--ok-exit 3,4`, by default `$BRAZE_ETL_OK_EXIT`."""
+    return click.option(
+        "--ok-exit",
+        type=ExitCodesType(),
+        envvar="BRAZE_ETL_OK_EXIT",
+        default="",
+        help="Exit codes that become 0, for schedulers that know only red and green.",
+    )(command)
+
+
+def range_options(command: _F) -> _F:
+    """`--from`, `--to`, `--until`, `--event-type`: a stated range of `date=` hours."""
+    for option in (
+        click.option("--event-type", "event_types", multiple=True, metavar="GLOB", help="Only these types."),
+        click.option("--until", type=HourType(), help="First hour that is not included."),
+        click.option("--to", "to", type=HourType(last=True), help="Last hour; a day means through its end."),
+        click.option("--from", "since", type=HourType(), help="First UTC date= hour."),
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class HourRange:
+    """`since` inclusive, `until` exclusive."""
+
+    since: datetime
+    until: datetime
+
+
+def hour_range(since: datetime | None, to: datetime | None, until: datetime | None) -> HourRange:
+    """Combine the range options; raises `UsageError` when they state no range."""
+    if since is None:
+        raise UsageError("--from is missing", remedy="Give the first UTC hour, such as --from 2026-10-01.")
+    if (to is None) == (until is None):
+        raise UsageError(
+            "give one of --to (inclusive) and --until (exclusive)", remedy="For example --to 2026-10-31."
+        )
+    end = to + timedelta(hours=1) if to is not None else until
+    assert end is not None
+    if end <= since:
+        raise UsageError("the range is empty: it ends before it begins", remedy="Swap its ends.")
+    return HourRange(since, end)
+
+
+def required_config(path: Path | None) -> Config:
+    """Load the configuration of a command that needs one."""
+    if path is None:
+        raise UsageError(
+            "no configuration is given", remedy="Name one with -c FILE or set $BRAZE_ETL_CONFIG."
+        )
+    return load_config(path)

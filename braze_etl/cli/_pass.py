@@ -1,0 +1,54 @@
+"""What `run` and `backfill` share: signals, progress, the pass itself, its report."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from braze_etl.cli._output import print_json
+from braze_etl.cli._progress import progress_for
+from braze_etl.cli._report import print_report
+from braze_etl.clock import SystemClock
+from braze_etl.config import Settings
+from braze_etl.run.exits import Stop, softened
+from braze_etl.run.opening import Request, open_job
+from braze_etl.telemetry import configure_logging
+
+
+def perform(settings: Settings, request: Request, *, as_json: bool, ok_exit: frozenset[int]) -> int:
+    """Run a pass, print its report, and return the exit code."""
+    configure_logging("text" if sys.stderr.isatty() else "json")
+    with (
+        _clean_stop() as stop,
+        progress_for(sys.stderr) as progress,
+        open_job(settings, request, clock=SystemClock(), stop=stop, progress=progress) as job,
+    ):
+        report = job.run()
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        print_report(report)
+    return softened(report.exit_code or 0, ok_exit)
+
+
+@contextmanager
+def _clean_stop() -> Iterator[Stop]:
+    """Turn the first SIGINT or SIGTERM into a request to stop; a second one ends the process at once."""
+    stop = Stop()
+
+    def on_signal(signum: int, _frame: FrameType | None) -> None:
+        if stop.signum is not None:
+            # Workers notice that their parent is gone, and post nothing more.
+            os._exit(128 + signum)
+        stop.request(signum)
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,73 @@
+"""A pass as it advances: a bar on a terminal, plain log lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from braze_etl.run.job import Progress as PassProgress
+from braze_etl.run.tasks import Settlement
+from braze_etl.telemetry import get_logger
+
+_log = get_logger(__name__)
+
+
+@contextmanager
+def progress_for(stream: TextIO) -> Iterator[PassProgress]:
+    """Show progress on *stream* in the way that fits it."""
+    if not stream.isatty():
+        yield _Lines()
+        return
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("files  {task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=stream),
+        transient=True,
+    ) as bar:
+        yield _Bar(bar)
+
+
+class _Lines:
+    def discovered(self, files: int, size: int) -> None:
+        _log.info("files are due", files=files, bytes=size)
+
+    def settled(self, settlement: Settlement) -> None:
+        events = {event_type: tally.read for event_type, tally in settlement.by_event_type.items()}
+        _log.info(
+            "task settled", task=settlement.task, files=len(settlement.files), events=sum(events.values())
+        )
+
+
+class _Bar:
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task: TaskID = bar.add_task("listing", total=None, rate="")
+        self._events = 0
+
+    def discovered(self, files: int, size: int) -> None:
+        self._bar.update(self._task, description=f"{size / 1e6:.1f} MB due", total=files)
+
+    def settled(self, settlement: Settlement) -> None:
+        self._events += sum(tally.read for tally in settlement.by_event_type.values())
+        settled = sum(file.state is not None for file in settlement.files)
+        elapsed = self._bar.tasks[0].elapsed or 0.0
+        rate = f"{self._events / elapsed:,.0f} events/s" if elapsed else ""
+        self._bar.update(self._task, advance=settled, rate=rate, description="delivering")

@@ -1,0 +1,73 @@
+"""A run report for people: what happened to every record, in a few aligned lines."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+
+from braze_etl.cli._output import plain_table, stdout_console
+from braze_etl.model import Tally
+from braze_etl.run.report import RunReport
+
+_MEANING = {
+    0: "everything due was delivered",
+    1: "failed",
+    3: "finished; records were set aside",
+    4: "work is left for the next run",
+    130: "interrupted; the rest is left for the next run",
+    143: "interrupted; the rest is left for the next run",
+}
+
+
+def print_report(report: RunReport) -> None:
+    """Print the report as text on stdout."""
+    console = stdout_console()
+    _print_tally(console, report)
+    _print_facts(console, report)
+    if report.error is not None:
+        console.print(f"[bold red]error:[/] {escape(report.error.message)}")
+        console.print(f"[bold]remedy:[/] {escape(report.error.remedy)}")
+    code = report.exit_code or 0
+    colour = "green" if code == 0 else "yellow" if code in (3, 4) else "red"
+    console.print(f"[{colour}]exit {code}: {_MEANING.get(code, '')}[/]")
+
+
+def _print_tally(console: Console, report: RunReport) -> None:
+    table = plain_table(
+        "event type", "read", "accepted", "filtered", "quarantined", "deferred", numbers=(1, 2, 3, 4, 5)
+    )
+    for event_type, tally in sorted(report.by_event_type.items()):
+        table.add_row(event_type, *_numbers(tally))
+    if report.by_event_type:
+        table.add_section()
+        table.add_row("all", *_numbers(report.events), style="bold")
+        console.print(table)
+        console.print()
+
+
+def _numbers(tally: Tally) -> list[str]:
+    return [f"{number:,}" for number in tally.as_dict().values()]
+
+
+def _print_facts(console: Console, report: RunReport) -> None:
+    facts = plain_table("", "")
+    facts.show_header = False
+    files = f"{report.done:,} done, {report.failed:,} failed, {report.remaining:,} remaining"
+    facts.add_row("files", f"{report.discovered:,} due: {files}")
+    if report.reasons:
+        reasons = (f"{records:,} {reason.value}" for reason, records in report.reasons.most_common())
+        facts.add_row("not sent", ", ".join(reasons))
+    for title, counts in (("repaired", report.repairs), ("warnings", report.warnings)):
+        if counts:
+            facts.add_row(title, ", ".join(f"{count:,} {name}" for name, count in counts.most_common()))
+    requests = report.requests
+    facts.add_row(
+        "requests",
+        f"{requests.sent:,} sent, {requests.retried:,} retried, {requests.throttled:,} throttled;"
+        f" {requests.bytes_raw / 1e6:,.1f} MB, {requests.bytes_wire / 1e6:,.1f} MB on the wire",
+    )
+    if report.window is not None and report.finished_at is not None:
+        facts.add_row("48-hour window", f"{report.window.hours_left(report.finished_at)} hours left")
+    rate = report.events.read / report.seconds if report.seconds else 0.0
+    facts.add_row("time", f"{report.seconds:.1f} s, {rate:,.0f} events/s")
+    console.print(facts)

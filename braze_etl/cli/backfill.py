@@ -1,0 +1,63 @@
+"""`braze-etl backfill`: the same job for a stated range of hours, however old."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import click
+
+from braze_etl.cli._options import (
+    DurationType,
+    config_option,
+    hour_range,
+    ok_exit_option,
+    output_option,
+    range_options,
+    required_config,
+)
+from braze_etl.cli._pass import perform
+from braze_etl.run.assembly import Scope
+from braze_etl.run.opening import Request
+
+
+@click.command()
+@config_option
+@output_option
+@range_options
+@click.option("--resend", is_flag=True, help="Also files that the ledger has as done.")
+@click.option(
+    "--max-runtime", type=DurationType(), help="Stop cleanly after this long, such as 50m (exit 4)."
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1, max=256), help="Processes; overrides the configuration."
+)
+@ok_exit_option
+def backfill(
+    config_path: Path | None,
+    output: str,
+    since: datetime | None,
+    to: datetime | None,
+    until: datetime | None,
+    event_types: tuple[str, ...],
+    resend: bool,
+    max_runtime: timedelta | None,
+    workers: int | None,
+    ok_exit: frozenset[int],
+) -> int:
+    """Send a range of date= hours, also from before `source.start_at`; what is done is skipped."""
+    hours = hour_range(since, to, until)
+    scope = Scope(hours.since, hours.until, event_types)
+    settings = required_config(config_path).require("")
+    return perform(
+        settings,
+        Request(
+            "backfill",
+            scope=lambda _settings, _ledger: scope,
+            max_runtime=max_runtime,
+            workers=workers,
+            resend=resend,
+        ),
+        as_json=output == "json",
+        ok_exit=ok_exit,
+    )

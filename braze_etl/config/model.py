@@ -1,0 +1,133 @@
+"""The configuration as types: keys, defaults and bounds of CONTRACT.md, and the JSON Schema for editors."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from braze_etl.config.values import Duration, Hour, Size
+
+_PATTERNS = Field(default=("*",), description="Globs; `!glob` excludes, and excludes win.")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StoreSection(_Section):
+    """How an object store is reached; for `state` and `quarantine` null means the source's."""
+
+    endpoint_url: str | None = Field(default=None, description="An S3-compatible server.")
+    region: str | None = None
+    role_arn: str | None = Field(default=None, description="A role to assume for this store.")
+    external_id: str | None = Field(default=None, description="Goes with role_arn.")
+
+
+class Source(StoreSection):
+    """Where the Currents files are, and which of them are due."""
+
+    uri: str = Field(description="s3://bucket/prefix, a folder, or file:///folder.")
+    start_at: Hour | None = Field(
+        default=None, description="First UTC hour that is due; fixed in the ledger at its creation."
+    )
+    lookback: Duration = Field(default=timedelta(days=7), description="Listed on every run.")
+    settle: Duration = Field(default=timedelta(0), description="Younger objects wait for the next run.")
+    reconcile_every: Duration = Field(default=timedelta(hours=24), description="Sweep for what came late.")
+    integrations: tuple[str, ...] = _PATTERNS
+    event_types: tuple[str, ...] = _PATTERNS
+
+
+class Window(_Section):
+    """What the job is measured against."""
+
+    objective: Duration = Field(
+        default=timedelta(hours=48), description="No undelivered file older than this."
+    )
+    warn_at: Duration = Field(default=timedelta(hours=24), description="`status` exits 5 from this age on.")
+
+
+class Amplitude(_Section):
+    """The project that the events go to."""
+
+    project: str = Field(default="default", min_length=1, description="A name; the ledger belongs to it.")
+    api_key: SecretStr = Field(
+        default=SecretStr(""), description="The project's API key, from the environment."
+    )
+    region: Literal["US", "EU"]
+    endpoint: str | None = Field(default=None, description="Another URL: sandbox, proxy.")
+    gzip: Literal["auto"] | bool = "auto"
+    max_events: int = Field(default=2000, ge=1, le=2000, description="Events per request.")
+    max_bytes: Size = Field(
+        default=18_000_000, ge=1_000, le=20_000_000, description="Uncompressed bytes per request."
+    )
+    concurrency: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    min_id_length: int = Field(default=5, ge=1, le=1024)
+    timeout: Duration = Field(default=timedelta(seconds=20), description="Of one request.")
+    give_up_after: Duration = Field(default=timedelta(minutes=10), description="Of nothing but failures.")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://", "${")):
+            raise ValueError(f"{value!r} is no URL; it begins with https:// or http://")
+        return value
+
+    @field_validator("timeout", "give_up_after")
+    @classmethod
+    def _positive(cls, value: timedelta) -> timedelta:
+        if value <= timedelta(0):
+            raise ValueError("must be longer than 0s")
+        return value
+
+
+class State(StoreSection):
+    """Where the ledger is kept."""
+
+    uri: str = Field(
+        default="sqlite:///state/braze-etl.db",
+        description="Relative; four slashes for an absolute path, or s3://bucket/prefix.",
+    )
+    create: Literal["auto", "never"] = "auto"
+
+
+class Quarantine(StoreSection):
+    """Where what was set aside is kept."""
+
+    uri: str = Field(default="state/quarantine", description="A folder or s3://bucket/prefix.")
+
+
+class Identity(_Section):
+    """Who an event belongs to."""
+
+    anonymous: Literal["device", "braze_id"] = Field(
+        default="device",
+        description="braze_id: a record with neither external id nor device goes under `braze:<user_id>`.",
+    )
+
+
+class Mapping(_Section):
+    """What a record becomes."""
+
+    preset: Literal["native"] = "native"
+    unknown_types: Literal["send", "hold"] = "send"
+    unknown_fields: Literal["send", "drop"] = "send"
+    send: tuple[str, ...] = Field(default=(), description="Event types (globs) that the preset leaves out.")
+    test_events: Literal["filter", "send"] = "filter"
+    identity: Identity = Identity()
+
+
+class Settings(_Section):
+    """One pipeline: a source, an Amplitude project, and the ledger between them."""
+
+    pipeline: str = Field(default="default", min_length=1, description="A name for logs, reports and state.")
+    source: Source
+    window: Window = Window()
+    amplitude: Amplitude
+    state: State = State()
+    quarantine: Quarantine = Quarantine()
+    mapping: Mapping = Mapping()
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        default="auto", description="Processes."
+    )

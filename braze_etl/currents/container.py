@@ -1,0 +1,203 @@
+"""Avro object container files, a block at a time, in bounded memory, and past damage.
+
+A file is a header (magic, metadata, a 16-byte sync marker) and blocks (record count, payload size, payload,
+sync marker): Avro specification, object container files. Framing is done here and not by a library, because
+what is damaged has to be told exactly: every byte of a file lies in its header, in a block, or in a damaged
+stretch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from braze_etl.currents._codecs import InflateError, inflate
+from braze_etl.currents._header import DEFAULT_LIMITS, SYNC_SIZE, AvroHeader, Limits, take_header
+from braze_etl.currents._window import EndOfData, Window, read_varint
+
+_LONGEST_PREFIX = 20  # two numbers of up to ten bytes
+_SCAN = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """*count* records in one inflated payload; it takes `size` bytes of the file from `offset` on."""
+
+    offset: int
+    size: int
+    count: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """*length* bytes from *offset* that give no records, and why."""
+
+    offset: int
+    length: int
+    detail: str
+
+
+class AvroFile:
+    """One file read from its first byte on. The stream stays the caller's to close.
+
+    `size` (bytes, if known) shows at once whether a block can be whole. `UnreadableFileError` if there is no
+    readable header; *name* is the file's in its words.
+    """
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        size: int | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        name: str = "the file",
+    ) -> None:
+        window = Window(stream)
+        self.header = take_header(window, limits, name)
+        self._blocks = _BlockReader(window, self.header, size, limits)
+
+    @property
+    def schema_json(self) -> bytes:
+        """The exact bytes of `avro.schema`."""
+        return self.header.schema_json
+
+    @property
+    def codec(self) -> str:
+        """The codec's name; `null` where the header has none."""
+        return self.header.codec
+
+    @property
+    def sync(self) -> bytes:
+        """The marker behind every block."""
+        return self.header.sync
+
+    def blocks(self) -> Iterator[Block | Damage]:
+        """Yield what follows the header, in order and without gaps. After damage it goes on where it can."""
+        while (item := self._blocks.next()) is not None:
+            yield item
+
+
+def read_block(
+    stream: BinaryIO, header: AvroHeader, offset: int, limits: Limits = DEFAULT_LIMITS
+) -> Block | Damage:
+    """Read the one block at *offset*, where *stream* stands already (a ranged read of the file)."""
+    item = _BlockReader(Window(stream, offset), header, None, limits).next()
+    return item if item is not None else Damage(offset, 0, "the file ends before this block")
+
+
+class _Broken(Exception):  # noqa: N818 - becomes a Damage, which is a value
+    """What stands where a block should begin is none; the words say why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A block as its two numbers claim it to be; positions are in the window."""
+
+    count: int
+    begin: int
+    size: int
+
+    @property
+    def payload(self) -> slice:
+        return slice(self.begin, self.begin + self.size)
+
+    @property
+    def marker(self) -> slice:
+        return slice(self.begin + self.size, self.end)
+
+    @property
+    def end(self) -> int:
+        return self.begin + self.size + SYNC_SIZE
+
+
+class _BlockReader:
+    def __init__(self, window: Window, header: AvroHeader, size: int | None, limits: Limits) -> None:
+        self._window = window
+        self._codec = header.codec
+        self._sync = header.sync
+        self._size = size
+        self._limits = limits
+
+    def next(self) -> Block | Damage | None:
+        """Return what lies at the window's begin, and move the window behind it; None at the end."""
+        if self._window.fill(1) == 0:
+            return None
+        try:
+            frame = self._frame(0)
+        except _Broken as error:
+            return self._skip(str(error))
+        if not self._is_whole(frame):
+            return self._skip_unfinished(frame)
+        if self._window.data[frame.marker] != self._sync:
+            return self._skip("the block's sync marker is not where its size says", behind=frame.end)
+        return self._open(frame)
+
+    def _frame(self, at: int) -> _Frame:
+        self._window.fill(at + _LONGEST_PREFIX)
+        try:
+            count, begin = read_varint(self._window.data, at)
+            size, begin = read_varint(self._window.data, begin)
+        except EndOfData:
+            raise _Broken(
+                f"the file ends in the middle of a block ({len(self._window.data) - at} bytes)"
+            ) from None
+        except ValueError as error:
+            raise _Broken(f"no block begins here: {error}") from error
+        if count <= 0:
+            raise _Broken(f"no block begins here: it would have {count} records")
+        if not 0 <= size <= self._limits.block:
+            raise _Broken(f"no block begins here: it would have {size} bytes")
+        return _Frame(count, begin, size)
+
+    def _is_whole(self, frame: _Frame) -> bool:
+        if self._size is not None and self._window.offset + frame.end > self._size:
+            return False  # nothing is read to learn that
+        return self._window.fill(frame.end) >= frame.end
+
+    def _open(self, frame: _Frame) -> Block | Damage:
+        offset = self._window.offset
+        payload = bytes(self._window.data[frame.payload])
+        self._window.drop(frame.end)
+        try:
+            inflated = inflate(self._codec, payload, self._limits.inflated)
+        except InflateError as error:
+            return Damage(offset, frame.end, f"the block is damaged: {error}")
+        if frame.count > len(inflated):  # a record takes a byte at least
+            detail = f"the block is damaged: {frame.count} records in {len(inflated)} bytes"
+            return Damage(offset, frame.end, detail)
+        return Block(offset, frame.end, frame.count, inflated)
+
+    def _skip_unfinished(self, frame: _Frame) -> Damage:
+        damage = self._skip("the block's size says that it ends behind the end of the file")
+        if self._window.fill(1) or damage.length >= frame.end:
+            return damage
+        detail = f"the file ends in the middle of a block ({damage.length} of {frame.end} bytes)"
+        return Damage(damage.offset, damage.length, detail)
+
+    def _skip(self, detail: str, *, behind: int | None = None) -> Damage:
+        """Move the window behind the next sync marker, or to the end.
+
+        With *behind*, where the block would end: if a sound block follows there, only the marker was damaged.
+        """
+        window, begin = self._window, self._window.offset
+        if behind is not None and window.data.find(self._sync, 0, behind) < 0 and self._is_block(behind):
+            window.drop(behind)
+            return Damage(begin, behind, detail)
+        while (found := window.data.find(self._sync)) < 0:
+            window.drop(max(0, len(window.data) - SYNC_SIZE + 1))  # a marker may have begun in these
+            if window.fill(_SCAN) < SYNC_SIZE:
+                window.drop(len(window.data))
+                return Damage(begin, window.offset - begin, detail)
+        window.drop(found + SYNC_SIZE)
+        return Damage(begin, window.offset - begin, detail)
+
+    def _is_block(self, at: int) -> bool:
+        try:
+            frame = self._frame(at)
+        except _Broken:
+            return False
+        if not self._is_whole(frame):
+            return False
+        return self._window.data[frame.marker] == self._sync

@@ -1,0 +1,93 @@
+"""List Currents files from an hour on, lazily, oldest hour first, over all event types."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from braze_etl.currents._roots import EventFolder, event_folders
+from braze_etl.currents.keys import date_folder, parse_key
+from braze_etl.currents.selection import Selection
+from braze_etl.model import FileRef
+from braze_etl.storage import Page, Store, StoredObject
+
+_ALL = Selection()
+
+
+@dataclass(slots=True)
+class Listing:
+    """The selected files below *prefix* whose `date=` hour is at or after *since* (and before *until*).
+
+    Iterating yields them by (hour, key). Event types are found by listing folders one level at a time; each
+    is then listed from its *since* folder on, a page at a time, so that one page per event type is in memory
+    and no older hour costs a request. Objects modified at or after *settled_before* are left out.
+
+    The counters are of the last iteration: `files` and `bytes` yielded, `unsettled` files, `foreign` objects
+    that lie between them and are none, and `requests`, the pages asked for.
+    """
+
+    store: Store
+    prefix: str = ""
+    selection: Selection = _ALL
+    since: datetime = field(kw_only=True)
+    until: datetime | None = field(default=None, kw_only=True)
+    settled_before: datetime | None = field(default=None, kw_only=True)
+    files: int = field(default=0, init=False)
+    bytes: int = field(default=0, init=False)
+    unsettled: int = field(default=0, init=False)
+    foreign: int = field(default=0, init=False)
+    requests: int = field(default=0, init=False)
+
+    def __iter__(self) -> Iterator[FileRef]:
+        self.files = self.bytes = self.unsettled = self.foreign = self.requests = 0
+        name = f"{self.store.uri}/{self.prefix}"
+        folders = list(event_folders(self._level, self.prefix, self.selection, name))
+        for ref in heapq.merge(*map(self._files, folders), key=_hour_and_key):
+            self.files += 1
+            self.bytes += ref.size
+            yield ref
+
+    def _level(self, prefix: str) -> Iterator[Page]:
+        for page in self._counted(self.store.pages(prefix, delimiter="/")):
+            self.foreign += sum(not _is_folder_marker(item) for item in page.objects)
+            yield page
+
+    def _counted(self, pages: Iterator[Page]) -> Iterator[Page]:
+        for page in pages:
+            self.requests += 1
+            yield page
+
+    def _files(self, source: EventFolder) -> Iterator[FileRef]:
+        """Yield the files of one event type; in one folder the order of keys is the order of hours."""
+        end = source.folder + date_folder(self.until) if self.until else None
+        start = source.folder + date_folder(self.since)  # sorts before the keys of its own hour
+        for page in self._counted(self.store.pages(source.prefix, start_after=start)):
+            for item in page.objects:
+                if end is not None and item.key >= end:
+                    return
+                ref = self._file(item, source.event_type)
+                if ref is not None:
+                    yield ref
+
+    def _file(self, item: StoredObject, event_type: str) -> FileRef | None:
+        key = parse_key(item.key)
+        if key is None or key.event_type != event_type:
+            self.foreign += not _is_folder_marker(item)
+            return None
+        if not self.selection.matches_integration(key.integration):
+            return None
+        if self.settled_before is not None and item.modified >= self.settled_before:
+            self.unsettled += 1
+            return None
+        return FileRef(item.key, item.etag, item.size, item.modified, event_type, key.hour)
+
+
+def _hour_and_key(ref: FileRef) -> tuple[datetime, str]:
+    return ref.hour, ref.key
+
+
+def _is_folder_marker(item: StoredObject) -> bool:
+    # Consoles and sync tools make empty objects named like folders.
+    return item.size == 0 and item.key.endswith("/")

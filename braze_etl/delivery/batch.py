@@ -1,0 +1,55 @@
+"""Batches fill across the files of a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from braze_etl.delivery.settings import DeliverySettings
+from braze_etl.model import Event
+
+T = TypeVar("T")
+
+_JSON_PER_SOURCE_BYTE = 3
+"""JSON repeats the field names that Avro leaves out: about this much for small events."""
+
+
+@dataclass(slots=True)
+class Batch(Generic[T]):
+    """Events to be sent together; `tags[i]` is the owner's handle for `events[i]`, opaque to this room."""
+
+    events: list[Event] = field(default_factory=list)
+    tags: list[T] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+
+class BatchBuilder(Generic[T]):
+    """Collects events until a request is worth sending."""
+
+    def __init__(self, settings: DeliverySettings) -> None:
+        self._max_events = settings.event_limit
+        self._max_hint = settings.body_limit // _JSON_PER_SOURCE_BYTE
+        self._batch: Batch[T] = Batch()
+        self._hint = 0
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+    def add(self, event: Event, tag: T, size_hint: int = 0) -> Batch[T] | None:
+        """Add an event; return the batch if that made it full.
+
+        `size_hint` is the size of the record in its source, in bytes. It only has to be near: the exact
+        size is known when the body is made, and a body over the limit is split there.
+        """
+        self._batch.events.append(event)
+        self._batch.tags.append(tag)
+        self._hint += size_hint
+        full = len(self._batch) >= self._max_events or self._hint >= self._max_hint
+        return self.flush() if full else None
+
+    def flush(self) -> Batch[T] | None:
+        """Return what there is, or None if there is nothing."""
+        batch, self._batch, self._hint = self._batch, Batch(), 0
+        return batch if batch.events else None

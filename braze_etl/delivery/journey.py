@@ -1,0 +1,203 @@
+"""The way of one batch: it is sent, and sent in part, until every event's outcome is fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from braze_etl.delivery.batch import Batch
+from braze_etl.delivery.body import Body, Encoded, Oversize, Unencodable
+from braze_etl.delivery.decision import (
+    Accepted,
+    Aside,
+    Cause,
+    Decision,
+    PlainBody,
+    Refused,
+    RetryAfter,
+    Sort,
+    Split,
+    Stop,
+)
+from braze_etl.delivery.desk import Desk, HaltedError
+from braze_etl.delivery.health import Tries
+from braze_etl.delivery.hunt import Hunt
+from braze_etl.delivery.outcome import Delivered
+from braze_etl.errors import DeliveryError
+from braze_etl.model import Event, Reason
+
+T = TypeVar("T")
+
+_IN_ORDER = 2
+
+
+class Journey(Generic[T]):
+    """Acts on the decisions for one batch.
+
+    Everything it does ends: with the events settled, as a refusal that is not transient takes some out; when
+    a request is hopeless while others go through; by `give_up_after` when none does; or by a stop.
+    """
+
+    def __init__(self, batch: Batch[T], desk: Desk) -> None:
+        self._batch = batch
+        self._desk = desk
+        self._open = set(range(len(batch)))
+        self._abandoned: set[int] = set()
+        self._delivered: Delivered[T] = Delivered()
+        self._body: tuple[Sequence[int], Body] | None = None
+        self._sent = 0
+        self._taken = 0
+        self._stops = 0
+
+    def run(self) -> None:
+        """Deliver the batch, or as much of it as can be before a stop."""
+        try:
+            self._leave_closed_lanes()
+            self._deliver(range(len(self._batch)))
+        except HaltedError:
+            pass  # what is open is unsettled
+
+    def delivered(self) -> Delivered[T]:
+        """The outcome of every event; to be called when `run` is over, however it ended."""
+        left = sorted(self._open | self._abandoned)
+        self._open.clear()
+        self._abandoned.clear()
+        self._delivered.unsettled += [self._batch.tags[index] for index in left]
+        return self._delivered
+
+    def _leave_closed_lanes(self) -> None:
+        closed = self._desk.lanes.sift(self._batch.events, self._desk.clock.now())
+        for index, (reason, until) in closed.items():
+            self._defer(index, reason, until)
+
+    def _deliver(self, indexes: Sequence[int]) -> None:
+        tries = Tries(self._desk.health)
+        while (refused := self._ask(indexes)) is not None:
+            tries.note_failure()
+            if self._hunted_down(indexes, refused, tries.failed):
+                return
+            if tries.hopeless:
+                self._abandon(indexes)
+                return
+            self._desk.back_off(tries.failed)
+
+    def _ask(self, indexes: Sequence[int]) -> Refused | None:
+        """Send these events until they are settled (None), or refused and nothing says which is at fault."""
+        tries = Tries(self._desk.health)
+        while indexes := [index for index in indexes if index in self._open]:
+            match self._post(indexes):
+                case Accepted():
+                    self._accept(indexes)
+                case Sort() as sort:
+                    self._sort(indexes, sort)
+                    tries = Tries(self._desk.health)
+                case Split(words):
+                    return self._halve(indexes, words)
+                case PlainBody():
+                    self._body = None
+                case Refused() as refused:
+                    self._desk.note_failure(refused.words)
+                    return refused
+                case RetryAfter() as obstacle:
+                    self._wait_out(indexes, obstacle, tries)
+                case Stop() as stop:
+                    self._stop(stop)
+        return None
+
+    def _post(self, indexes: Sequence[int]) -> Decision:
+        events = [self._batch.events[index] for index in indexes]
+        body = self._body_for(indexes, events)
+        if isinstance(body, Oversize):
+            return Split(f"{body.size} bytes of JSON, and a request has room for {body.limit}")
+        if isinstance(body, Unencodable):
+            faults = {index: Aside(Reason.INVALID_EVENT, words) for index, words in body.events.items()}
+            return Sort(faults)
+        decision = self._desk.exchange(body, events, again=self._sent > 0)
+        self._sent += 1
+        if isinstance(decision, Sort):
+            self._desk.health.note_progress()
+        return decision
+
+    def _body_for(self, indexes: Sequence[int], events: Sequence[Event]) -> Encoded:
+        # A retry of the same events posts the same bytes.
+        if self._body is not None and self._body[0] == indexes:
+            return self._body[1]
+        body = self._desk.encode(events)
+        self._body = (indexes, body) if isinstance(body, Body) else None
+        return body
+
+    def _accept(self, indexes: Sequence[int]) -> None:
+        self._desk.health.note_progress()
+        self._taken += 1
+        self._stops = 0
+        self._open.difference_update(indexes)
+        self._delivered.accepted += [self._batch.tags[index] for index in indexes]
+
+    def _sort(self, indexes: Sequence[int], sort: Sort) -> None:
+        now = self._desk.clock.now()
+        self._desk.lanes.close(sort.lanes, now)
+        for place, aside in sort.set_aside.items():
+            self._set_aside(indexes[place], aside)
+        for place, (reason, seconds) in sort.leave_open.items():
+            self._defer(indexes[place], reason, now + timedelta(seconds=seconds))
+
+    def _halve(self, indexes: Sequence[int], words: str) -> Refused | None:
+        self._body = None
+        if len(indexes) == 1:
+            self._set_aside(indexes[0], Aside(Reason.TOO_LARGE, words))
+            return None
+        middle = len(indexes) // 2
+        refusals = [self._ask(indexes[:middle]), self._ask(indexes[middle:])]
+        return refusals[0] or refusals[1]
+
+    def _hunted_down(self, indexes: Sequence[int], refused: Refused, attempt: int) -> bool:
+        """Find who is at fault, and say whether that settled all of *indexes*."""
+        if attempt == 1 and not refused.own_words:
+            return False  # a proxy's refusal may be over in a moment
+        suspects = [index for index in indexes if index in self._open]
+        if attempt > _IN_ORDER:
+            self._desk.rng.shuffle(suspects)  # the same order would only find the same nothing
+        hunt = Hunt(self._ask, lambda: self._taken, self._desk.back_off)
+        for index, words in (hunt.run(suspects, refused) or {}).items():
+            self._set_aside(index, Aside(Reason.REJECTED, words))
+        return self._open.isdisjoint(indexes)
+
+    def _wait_out(self, indexes: Sequence[int], obstacle: RetryAfter, tries: Tries) -> None:
+        self._desk.note_failure(obstacle.words)
+        tries.note_failure()
+        if tries.hopeless:
+            self._leave(indexes, obstacle)
+        elif not obstacle.seconds:
+            self._desk.back_off(tries.failed)
+        elif obstacle.cause is Cause.FAILURE:
+            self._desk.rest(obstacle.seconds)
+        # Else the desk lets nobody's request begin before that time.
+
+    def _leave(self, indexes: Sequence[int], obstacle: RetryAfter) -> None:
+        if obstacle.cause is Cause.FAILURE:
+            self._abandon(indexes)
+            return
+        until = self._desk.clock.now() + timedelta(seconds=obstacle.seconds or 0.0)
+        for index in indexes:
+            self._defer(index, Reason.THROTTLED, until)
+
+    def _stop(self, stop: Stop) -> None:
+        self._desk.note_failure(stop.words)
+        self._stops += 1
+        if self._stops > stop.patience:
+            self._desk.fail(DeliveryError(stop.words, remedy=stop.remedy))
+            raise HaltedError
+        self._desk.back_off(self._stops)
+
+    def _abandon(self, indexes: Sequence[int]) -> None:
+        self._abandoned.update(self._open.intersection(indexes))
+        self._open.difference_update(indexes)
+
+    def _set_aside(self, index: int, aside: Aside) -> None:
+        self._open.discard(index)
+        self._delivered.set_aside.append((self._batch.tags[index], aside.reason, aside.words))
+
+    def _defer(self, index: int, reason: Reason, until: datetime) -> None:
+        self._open.discard(index)
+        self._delivered.deferred.append((self._batch.tags[index], reason, until))

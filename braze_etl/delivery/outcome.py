@@ -1,0 +1,100 @@
+"""What delivery hands back: every event of a batch in exactly one place, and the numbers of the requests."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from braze_etl.model import Reason
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Delivered(Generic[T]):
+    """How one batch came out: each tag stands in exactly one list.
+
+    `deferred` has the earliest time (aware, UTC) of the next try. `unsettled` has no outcome: delivery was
+    stopped, or gave up on these while others went through; their files stay due.
+    """
+
+    accepted: list[T] = field(default_factory=list)
+    set_aside: list[tuple[T, Reason, str]] = field(default_factory=list)
+    deferred: list[tuple[T, Reason, datetime]] = field(default_factory=list)
+    unsettled: list[T] = field(default_factory=list)
+
+    def tags(self) -> Iterator[T]:
+        """The tags of the whole batch, in no order."""
+        yield from self.accepted
+        yield from (tag for tag, _, _ in self.set_aside)
+        yield from (tag for tag, _, _ in self.deferred)
+        yield from self.unsettled
+
+
+@dataclass(slots=True)
+class RequestCounts:
+    """Requests of a courier.
+
+    `retried` are those beyond the first of each batch; `throttled` were answered 429, in the status or in
+    the body. `bytes_raw` is JSON, `bytes_wire` what was posted. `short_ingests` were accepted with an
+    `events_ingested` below the batch: worth a warning, never a reason to send again (CONTRACT.md).
+    `by_status` counts HTTP statuses, and requests without a reply by their kind (`timeout`, `reset`, ...).
+    """
+
+    sent: int = 0
+    retried: int = 0
+    throttled: int = 0
+    bytes_raw: int = 0
+    bytes_wire: int = 0
+    short_ingests: int = 0
+    by_status: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: RequestCounts) -> None:
+        """Add the numbers of *other*."""
+        self.sent += other.sent
+        self.retried += other.retried
+        self.throttled += other.throttled
+        self.bytes_raw += other.bytes_raw
+        self.bytes_wire += other.bytes_wire
+        self.short_ingests += other.short_ingests
+        self.by_status.update(other.by_status)
+
+    def since(self, earlier: RequestCounts) -> RequestCounts:
+        """What has come on top of *earlier* numbers of the same courier."""
+        return RequestCounts(
+            self.sent - earlier.sent,
+            self.retried - earlier.retried,
+            self.throttled - earlier.throttled,
+            self.bytes_raw - earlier.bytes_raw,
+            self.bytes_wire - earlier.bytes_wire,
+            self.short_ingests - earlier.short_ingests,
+            self.by_status - earlier.by_status,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers as JSON values, in the order of the run report."""
+        numbers = {name: getattr(self, name) for name in self.__slots__}
+        return {**numbers, "by_status": dict(self.by_status)}
+
+
+class Counting:
+    """`RequestCounts` that many threads add to."""
+
+    def __init__(self) -> None:
+        self._total = RequestCounts()
+        self._lock = threading.Lock()
+
+    def add(self, counts: RequestCounts) -> None:
+        with self._lock:
+            self._total.add(counts)
+
+    def snapshot(self) -> RequestCounts:
+        """The numbers so far, as a copy."""
+        copy = RequestCounts()
+        with self._lock:
+            copy.add(self._total)
+        return copy

@@ -1,0 +1,149 @@
+"""How many requests at a time, how long to back off, how many events a second."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+
+from braze_etl.clock import Clock
+
+_BASE = 0.5
+_CAP = 30.0
+_START = 4
+_POLL = 0.2
+_WARY_WINDOWS = 10
+
+
+def back_off(attempt: int, rng: Random, *, base: float = _BASE, cap: float = _CAP) -> float:
+    """Seconds to wait before try *attempt* + 1, with full jitter: anything from 0 to a bound that doubles.
+
+    The whole range is drawn from, so that many clients that failed together do not come back together.
+    """
+    exponent = min(max(attempt, 1) - 1, 32)
+    return rng.uniform(0.0, min(cap, base * 2**exponent))
+
+
+class Window:
+    """How many requests may be in flight: one more after a window of successes, half after an overload.
+
+    Pure: it is told of times and asks for none. It opens only while it is in full use, for otherwise a
+    success says nothing about more of them; and it is cut once a round trip, for requests that were begun
+    before a cut only repeat what the cut has answered already. Near the width at which the last cut came it
+    opens ten times more slowly: every step too far costs refusals, and often a pause for everybody.
+    """
+
+    def __init__(self, cap: int, start: int = _START) -> None:
+        self._cap = max(1, cap)
+        self._limit = min(max(1, start), self._cap)
+        self._successes = 0
+        self._wary_from = float("inf")
+        self._proved = False
+        self._last_cut = float("-inf")
+
+    @property
+    def limit(self) -> int:
+        """The most requests in flight, from 1 to the cap."""
+        return self._limit
+
+    def success(self, *, full: bool) -> None:
+        """A request was accepted; *full*: the window was in full use when it began."""
+        self._proved = True
+        if not full or self._limit >= self._cap:
+            return
+        self._successes += 1
+        if self._successes >= self._limit * (_WARY_WINDOWS if self._limit >= self._wary_from else 1):
+            self._limit += 1
+            self._successes = 0
+
+    def overload(self, *, began: float, now: float) -> None:
+        """A request that began at *began* was throttled or failed as under too much load."""
+        self._successes = 0
+        if began <= self._last_cut:
+            return
+        if self._proved:  # else nothing works, whatever the width: an outage
+            self._wary_from = self._limit - 1
+        self._proved = False
+        self._limit = max(1, self._limit // 2)
+        self._last_cut = now
+
+
+class Rate:
+    """At most so many events a second, by the batch: a batch pays with the time before the next one."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._free_at = float("-inf")
+        self._lock = threading.Lock()
+
+    def reserve(self, events: int, now: float) -> float:
+        """Book *events* and return the seconds to wait before they may be sent."""
+        with self._lock:
+            start = max(now, self._free_at)
+            self._free_at = start + events / self._per_second
+        return start - now
+
+
+class Slot(NamedTuple):
+    """Leave for one request: when it began (monotonic), and whether the window was full with it."""
+
+    began: float
+    full: bool
+
+
+class Limiter:
+    """The window as threads meet it: they wait here for a slot, and a pause binds them all."""
+
+    def __init__(self, window: Window, clock: Clock) -> None:
+        self._window = window
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._in_flight = 0
+        self._paused_until = float("-inf")
+
+    @property
+    def limit(self) -> int:
+        """The most requests in flight at the moment."""
+        return self._window.limit
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in flight."""
+        return self._in_flight
+
+    def acquire(self, halted: Callable[[], bool]) -> Slot | None:
+        """Wait for a slot; None once *halted* says so."""
+        with self._changed:
+            while not halted():
+                if self._in_flight < self._window.limit:
+                    self._in_flight += 1
+                    return Slot(self._clock.monotonic(), self._in_flight >= self._window.limit)
+                self._changed.wait(_POLL)  # nobody notifies when the run is stopped
+        return None
+
+    def release(self) -> None:
+        """Give a slot back."""
+        with self._changed:
+            self._in_flight -= 1
+            self._changed.notify()
+
+    def success(self, slot: Slot) -> None:
+        """The request of *slot* was accepted."""
+        with self._changed:
+            self._window.success(full=slot.full)
+            self._changed.notify()
+
+    def overload(self, slot: Slot) -> None:
+        """The request of *slot* met too much load."""
+        with self._changed:
+            self._window.overload(began=slot.began, now=self._clock.monotonic())
+
+    def pause(self, seconds: float) -> None:
+        """Let no request begin for so long; a longer pause stands."""
+        with self._changed:
+            self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
+
+    def pause_left(self) -> float:
+        """Seconds until requests may begin again, 0 if they may."""
+        return max(0.0, self._paused_until - self._clock.monotonic())

@@ -1,0 +1,49 @@
+"""Are key and host right? Asked without an event, before the first real batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import orjson
+
+from braze_etl.delivery.client import Transport
+from braze_etl.delivery.decision import Accepted, Refused, Stop, StopKind
+from braze_etl.delivery.protocol import decide
+from braze_etl.delivery.settings import DeliverySettings
+
+
+class Standing(StrEnum):
+    """What a probe learned."""
+
+    FINE = "fine"
+    REFUSED = "refused"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of a probe, in words; with `REFUSED` comes a remedy, and a run would end at once."""
+
+    standing: Standing
+    words: str = ""
+    remedy: str = ""
+
+
+def probe(transport: Transport, settings: DeliverySettings) -> Finding:
+    """Post a request with an empty list of events, and read what the answer says of key and endpoint.
+
+    Amplitude wants at least one event (amplitude.md, 1.1), so a right key gets a documented refusal of the
+    *request*: that counts as fine, as does a 200. No reply, throttling and server errors leave it unclear:
+    a run would try again. Nothing is ingested.
+    """
+    body = {"api_key": settings.api_key.get_secret_value(), "events": []}
+    decision = decide(transport.send(orjson.dumps(body), gzip=False), [])
+    match decision:
+        case Accepted():
+            return Finding(Standing.FINE)
+        case Stop(kind=StopKind.REQUEST) | Refused(own_words=True, status=400):
+            return Finding(Standing.FINE)
+        case Stop(words=words, remedy=remedy):
+            return Finding(Standing.REFUSED, words, remedy)
+    return Finding(Standing.UNCLEAR, getattr(decision, "words", ""))

@@ -1,0 +1,116 @@
+"""Segments: objects of up to 10,000 entries, one JSON object a line, written whole and never changed.
+
+The name is `2026-10-01/<digest of the ids>-<entries>.jsonl`: the same entries make the same object, and a
+listing alone tells how many there are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from hashlib import blake2b
+from typing import Final
+
+import orjson
+
+from braze_etl.errors import FileError, SourceGoneError, StoreError
+from braze_etl.model import Position, Reason
+from braze_etl.quarantine.entry import Entry
+from braze_etl.storage.port import Store
+
+SEGMENT_ENTRIES: Final = 10_000
+
+_NAME = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})/[0-9a-f]{16}-(?P<entries>\d+)\.jsonl")
+
+
+class SegmentGoneError(StoreError):
+    """A segment was removed or rewritten between listing and reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment as its name tells."""
+
+    key: str
+    day: date
+    entries: int
+
+
+def segments(store: Store, prefix: str) -> Iterator[Segment]:
+    """List the segments below *prefix*, oldest day first; other objects are left alone."""
+    for page in store.pages(prefix):
+        for stored in page.objects:
+            match = _NAME.fullmatch(stored.key, len(prefix))
+            if match:
+                yield Segment(stored.key, date.fromisoformat(match["day"]), int(match["entries"]))
+
+
+def write(store: Store, prefix: str, day: date, entries: Sequence[Entry]) -> str:
+    """Store a segment; the same entries of a day always become the same object. Returns its key."""
+    ids = "".join(sorted(each.id for each in entries))
+    digest = blake2b(ids.encode(), digest_size=8).hexdigest()
+    key = f"{prefix}{day.isoformat()}/{digest}-{len(entries)}.jsonl"
+    store.put(key, b"".join(map(_line, entries)))
+    return key
+
+
+def read(store: Store, segment: Segment) -> list[Entry]:
+    """Read a segment; `StoreError` when it can't be, `SegmentGoneError` when it is not there."""
+    lines = _content(store, segment.key).splitlines()
+    try:
+        entries = [_entry(line) for line in lines]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(store, segment, f"a line is no entry ({error})") from error
+    if len(entries) != segment.entries:
+        raise _damaged(store, segment, f"{len(entries)} lines instead of {segment.entries}")
+    return entries
+
+
+def _damaged(store: Store, segment: Segment, what: str) -> StoreError:
+    return StoreError(
+        f"The quarantine's segment {segment.key} in {store.uri} is damaged or of a newer version: {what}.",
+        remedy="Restore it from a copy, or move it away; the other segments do not need it.",
+    )
+
+
+def _content(store: Store, key: str) -> bytes:
+    try:
+        with closing(store.open(key)) as stream:
+            return stream.read()
+    except SourceGoneError as error:
+        raise SegmentGoneError(
+            f"The quarantine's segment {key} in {store.uri} was removed while it was to be read.",
+            remedy="Another command is at work on the quarantine; try again when it has ended.",
+        ) from error
+    except FileError as error:
+        # To the store this is one file's trouble; a quarantine that is read in part would tell lies.
+        raise StoreError(error.message, remedy=error.remedy) from error
+
+
+def _line(entry: Entry) -> bytes:
+    facts = {
+        "id": entry.id,
+        "run_id": entry.run_id,
+        "at": entry.at.astimezone(UTC).isoformat(),
+        "event_type": entry.event_type,
+        "reason": entry.reason,
+        "detail": entry.detail,
+        **entry.position._asdict(),
+    }
+    return orjson.dumps(facts, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _entry(line: bytes) -> Entry:
+    facts = orjson.loads(line)
+    return Entry(
+        id=facts["id"],
+        run_id=facts["run_id"],
+        at=datetime.fromisoformat(facts["at"]),
+        event_type=facts["event_type"],
+        reason=Reason(facts["reason"]),
+        detail=facts["detail"],
+        position=Position(facts["key"], facts["etag"], facts["block"], facts["record"]),
+    )

@@ -1,0 +1,172 @@
+"""The store of what was set aside: filed once, listed, and removed when it was replayed or given up."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from braze_etl.errors import UsageError
+from braze_etl.model import ReasonCounts, SetAside
+from braze_etl.quarantine import _segments
+from braze_etl.quarantine._merge import merge_small
+from braze_etl.quarantine._segments import Segment, SegmentGoneError
+from braze_etl.quarantine.entry import Entry
+from braze_etl.quarantine.selection import EVERYTHING, Selection
+from braze_etl.storage.port import Store
+
+# About 110 MB of ids. Behind that many entries, one filed twice may be stored and counted twice.
+IDS_REMEMBERED: Final = 1_000_000
+_ID_PREFIX: Final = re.compile(r"[0-9a-f]{6,16}")
+
+
+class Quarantine:
+    """The entries below *prefix* in *store*; the prefix is empty or ends in `/`.
+
+    A store of which nothing exists yet must list as empty (`open_store(..., must_exist=False)`). One process
+    writes at a time: the holder of the ledger's lease. Every method raises `StoreError` when the store can't
+    be used, or a segment is damaged.
+    """
+
+    def __init__(self, store: Store, prefix: str = "") -> None:
+        self._store = store
+        self._prefix = prefix
+        self._filed: set[str] | None = None
+
+    def file(self, run_id: str, at: datetime, set_aside: Sequence[SetAside]) -> int:
+        """Store what was set aside, and return how many of it were not there before.
+
+        A put stores up to 10,000 new entries; the first call reads the quarantine once, to know what is new,
+        and merges the small objects of many calls.
+        """
+        if not set_aside:
+            return 0
+        filed = self._ids_filed()
+        entries = {entry.id: entry for entry in (Entry.of(each, run_id, at) for each in set_aside)}
+        fresh = [entry for entry in entries.values() if entry.id not in filed]
+        for start in range(0, len(fresh), _segments.SEGMENT_ENTRIES):
+            part = fresh[start : start + _segments.SEGMENT_ENTRIES]
+            _segments.write(self._store, self._prefix, at.astimezone(UTC).date(), part)
+            _remember(filed, (entry.id for entry in part))
+        return len(fresh)
+
+    def entries(self, where: Selection = EVERYTHING) -> Iterator[Entry]:
+        """Give the entries that are meant, each once, oldest day first; a segment at a time is in memory.
+
+        Entries may be removed while this is read; those that stay come all the same.
+        """
+        seen: set[str] = set()
+        for content in self._contents(where):
+            chosen = [each for each in content if where.matches(each)]
+            yield from (each for each in chosen if each.id not in seen)
+            _remember(seen, (each.id for each in chosen))
+
+    def get(self, id_: str) -> Entry:
+        """Give the one entry whose id begins with these 6 or more digits; `UsageError` when it is not one."""
+        return self._find([id_])[0]
+
+    def resolve(self, ids: Collection[str]) -> frozenset[str]:
+        """Give the whole ids for ids or beginnings of 6 or more digits; `UsageError` as for `get`."""
+        return frozenset(entry.id for entry in self._find(ids))
+
+    def counts(self) -> ReasonCounts:
+        """Count the entries by event type and reason."""
+        return Counter((entry.event_type, entry.reason) for entry in self.entries())
+
+    def depth(self) -> int:
+        """Count the entries from a listing alone; after a removal that broke off, some count twice."""
+        return sum(segment.entries for segment in _segments.segments(self._store, self._prefix))
+
+    def remove(self, where: Selection | Iterable[str]) -> int:
+        """Remove the entries that are meant (or have these whole ids), and return how many.
+
+        What breaks off in the middle loses nothing else, and is finished by the same call made again.
+        """
+        selection = where if isinstance(where, Selection) else Selection(ids=frozenset(where))
+        removed: set[str] = set()
+        # Listed beforehand: what is rewritten here need not be read again.
+        for segment in list(self._segments_of(selection)):
+            removed.update(self._rewrite(segment, selection))
+        if self._filed is not None:
+            self._filed -= removed
+        return len(removed)
+
+    def _rewrite(self, segment: Segment, without: Selection) -> list[str]:
+        """Store what stays of a segment before the old one is deleted; both at once are read as one."""
+        entries = _segments.read(self._store, segment)
+        gone = [entry.id for entry in entries if without.matches(entry)]
+        if gone:
+            stay = [entry for entry in entries if not without.matches(entry)]
+            if stay:
+                _segments.write(self._store, self._prefix, segment.day, stay)
+            self._store.delete([segment.key])
+        return gone
+
+    def _contents(self, where: Selection) -> Iterator[list[Entry]]:
+        """Read each segment once; when one was rewritten meanwhile, look for what took its place."""
+        done: set[str] = set()
+        look_again = True
+        while look_again:
+            look_again = False
+            for segment in [each for each in self._segments_of(where) if each.key not in done]:
+                done.add(segment.key)
+                try:
+                    content = _segments.read(self._store, segment)
+                except SegmentGoneError:
+                    look_again = True
+                else:
+                    yield content
+
+    def _segments_of(self, where: Selection) -> Iterator[Segment]:
+        found = _segments.segments(self._store, self._prefix)
+        return (segment for segment in found if where.may_match_on(segment.day))
+
+    def _ids_filed(self) -> set[str]:
+        if self._filed is None:
+            filed: set[str] = set()
+            listed = list(self._segments_of(EVERYTHING))
+            if merge_small(self._store, self._prefix, listed):
+                listed = list(self._segments_of(EVERYTHING))
+            # The newest are the likeliest to be filed again, should there be too many to remember.
+            for segment in reversed(listed):
+                _remember(filed, (entry.id for entry in _segments.read(self._store, segment)))
+            self._filed = filed
+        return self._filed
+
+    def _find(self, ids: Collection[str]) -> list[Entry]:
+        found: dict[str, list[Entry]] = {_checked(each): [] for each in ids}
+        for entry in self.entries():
+            for prefix, matching in found.items():
+                if entry.id.startswith(prefix):
+                    matching.append(entry)
+        return [_only(prefix, matching) for prefix, matching in found.items()]
+
+
+def _remember(ids: set[str], more: Iterable[str]) -> None:
+    if len(ids) < IDS_REMEMBERED:
+        ids.update(more)
+
+
+def _checked(prefix: str) -> str:
+    if _ID_PREFIX.fullmatch(prefix):
+        return prefix
+    raise UsageError(
+        f"{prefix!r} is no id of a quarantined entry.",
+        remedy="Give at least the first 6 of its 16 digits, as `braze-etl quarantine list` shows them.",
+    )
+
+
+def _only(prefix: str, matching: Sequence[Entry]) -> Entry:
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
+        raise UsageError(
+            f"No entry with the id {prefix!r} is in the quarantine.",
+            remedy="Look it up with `braze-etl quarantine list`; it may have been replayed or dropped.",
+        )
+    raise UsageError(
+        f"{len(matching)} entries have ids that begin with {prefix!r}, {matching[0].id} for one.",
+        remedy="Give more digits of the id.",
+    )

@@ -1,0 +1,152 @@
+"""From settings to the parts of a pass: the one place that knows which setting reaches which room."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+
+from braze_etl.checkpoint import Ledger, LedgerIdentity, open_ledger
+from braze_etl.clock import Clock, hour_of
+from braze_etl.config import Settings
+from braze_etl.config.model import StoreSection
+from braze_etl.currents import Listing, Selection
+from braze_etl.delivery import DeliverySettings, endpoint_url, gzip_default
+from braze_etl.quarantine import Quarantine
+from braze_etl.storage import Store, StoreAccess, open_store
+from braze_etl.transform import Mapping, MappingOptions
+
+_MOST_IN_FLIGHT = 16
+"""With `concurrency: auto`: 50,000 events/s at 200 ms a request take about 6 (performance.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which part of the source a pass covers: hours from *since* (inclusive) to *until* (exclusive)."""
+
+    since: datetime
+    until: datetime | None = None
+    event_types: tuple[str, ...] = ()
+
+    def __contains__(self, hour: datetime) -> bool:
+        return self.since <= hour and (self.until is None or hour < self.until)
+
+
+def store_access(settings: Settings, section: StoreSection) -> StoreAccess:
+    """How to reach a store: its own section's values, or the source's where that leaves them null."""
+    source = settings.source
+    return StoreAccess(
+        endpoint_url=section.endpoint_url or source.endpoint_url,
+        region=section.region or source.region,
+        role_arn=section.role_arn or source.role_arn,
+        external_id=section.external_id or source.external_id,
+    )
+
+
+def open_source(settings: Settings) -> tuple[Store, str]:
+    """The store with the Currents files, and their prefix in it."""
+    return open_store(settings.source.uri, access=store_access(settings, settings.source))
+
+
+def open_quarantine(settings: Settings) -> Quarantine:
+    """The quarantine; its folder is made when something is set aside."""
+    access = store_access(settings, settings.quarantine)
+    store, prefix = open_store(settings.quarantine.uri, access=access, must_exist=False)
+    return Quarantine(store, prefix)
+
+
+def ledger_identity(settings: Settings) -> LedgerIdentity:
+    """Whom the ledger belongs to."""
+    return LedgerIdentity(settings.pipeline, settings.amplitude.project, settings.amplitude.region)
+
+
+def open_state(settings: Settings, clock: Clock, *, read_only: bool = False) -> Ledger:
+    """The ledger; read-only, it is never created and `LedgerMissingError` says that there is none."""
+    return open_ledger(
+        settings.state.uri,
+        ledger_identity(settings),
+        start_at=settings.source.start_at,
+        create=settings.state.create,
+        clock=clock,
+        read_only=read_only,
+    )
+
+
+def selection(settings: Settings, event_types: tuple[str, ...] = ()) -> Selection:
+    """What is selected: the source's globs, narrowed by those of the command line."""
+    return Selection(
+        integrations=settings.source.integrations,
+        event_types=settings.source.event_types,
+        narrowed_to=event_types,
+    )
+
+
+def listing(settings: Settings, scope: Scope, now: datetime) -> Listing:
+    """A listing of the selected files in *scope* that are settled by *now*."""
+    store, prefix = open_source(settings)
+    # Without a settling time, clocks that disagree must not make a file look too young.
+    settle = settings.source.settle
+    return Listing(
+        store,
+        prefix,
+        selection(settings, scope.event_types),
+        since=scope.since,
+        until=scope.until,
+        settled_before=now - settle if settle else None,
+    )
+
+
+def live_scope(settings: Settings, ledger: Ledger) -> Scope:
+    """What `run` lists: all that may have come since the last complete listing, up to a look-back late."""
+    last = ledger.summary().last_listing
+    if last is None:
+        return Scope(since=ledger.start_at)
+    return Scope(since=max(ledger.start_at, hour_of(last - settings.source.lookback)))
+
+
+def mapping_options(settings: Settings) -> MappingOptions:
+    """The mapping's options, with Amplitude's rule on ids."""
+    mapping = settings.mapping
+    return MappingOptions(
+        preset=mapping.preset,
+        unknown_types=mapping.unknown_types,
+        unknown_fields=mapping.unknown_fields,
+        send=mapping.send,
+        test_events=mapping.test_events,
+        anonymous=mapping.identity.anonymous,
+        min_id_length=settings.amplitude.min_id_length,
+    )
+
+
+def load_mapping(settings: Settings) -> Mapping:
+    """The mapping in force."""
+    return Mapping.load(mapping_options(settings))
+
+
+def delivery_settings(settings: Settings, workers: int = 1) -> DeliverySettings:
+    """Where and how one of *workers* processes sends events; they share the budget of requests in flight."""
+    amplitude = settings.amplitude
+    url = endpoint_url(amplitude.region, amplitude.endpoint)
+    return DeliverySettings(
+        url=url,
+        api_key=amplitude.api_key,
+        gzip=gzip_default(url) if amplitude.gzip == "auto" else amplitude.gzip,
+        max_events=amplitude.max_events,
+        max_bytes=amplitude.max_bytes,
+        concurrency=max(1, _in_flight(settings) // workers),
+        min_id_length=amplitude.min_id_length,
+        timeout=amplitude.timeout.total_seconds(),
+        give_up_after=amplitude.give_up_after.total_seconds(),
+    )
+
+
+def worker_count(settings: Settings, asked: int | None = None) -> int:
+    """How many processes: as asked, as configured, or one for each core this process may use."""
+    wanted = asked or settings.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores if wanted == "auto" else wanted, _in_flight(settings))
+
+
+def _in_flight(settings: Settings) -> int:
+    limit = settings.amplitude.concurrency
+    return _MOST_IN_FLIGHT if limit == "auto" else limit

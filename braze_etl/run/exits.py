@@ -1,0 +1,34 @@
+"""When a pass has to stop, and the exit code it ends with (CONTRACT.md, exit codes)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from braze_etl.run.report import RunReport
+
+
+class Stop:
+    """A request to stop cleanly, made once, by a signal."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+
+    def request(self, signum: int) -> None:
+        """Remember the first signal."""
+        self.signum = self.signum or signum
+
+
+def exit_code(report: RunReport, stop: Stop) -> int:
+    """The first of the documented codes that applies."""
+    if report.error is not None:
+        return report.error.exit_code
+    if stop.signum is not None:
+        return 128 + stop.signum
+    if report.remaining or report.events.deferred:
+        return 4
+    return 3 if report.newly_set_aside else 0
+
+
+def softened(code: int, accepted: Collection[int]) -> int:
+    """The code for a scheduler that knows only red and green: 0 for those that `--ok-exit` names."""
+    return 0 if code in accepted else code

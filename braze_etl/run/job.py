@@ -1,0 +1,181 @@
+"""One pass: discover what is due, hand tasks to workers, settle what comes back, report.
+
+The parent is the only writer of the quarantine and of the ledger, in this order: a crash in between files the
+same entries again under the same ids, and loses nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from braze_etl.checkpoint import LeaseOwner, Ledger, OpenFile, RunRecord
+from braze_etl.clock import Clock
+from braze_etl.currents import Listing
+from braze_etl.delivery import Finding, Standing
+from braze_etl.errors import DeliveryError, FatalError
+from braze_etl.model import FileRef, FileState
+from braze_etl.quarantine import Quarantine
+from braze_etl.run.discovery import Discovery
+from braze_etl.run.dispatch import Dispatcher
+from braze_etl.run.due import DueFiles, by_hour, open_files
+from braze_etl.run.exits import Stop, exit_code
+from braze_etl.run.pool import WorkerPool
+from braze_etl.run.report import RunReport
+from braze_etl.run.tasks import Settlement, group
+from braze_etl.run.window import Window
+
+
+class Progress(Protocol):
+    """Who wants to see a pass advance."""
+
+    def discovered(self, files: int, size: int) -> None:
+        """So many files, of *size* bytes, are due."""
+        ...
+
+    def settled(self, settlement: Settlement) -> None:
+        """A task came back."""
+        ...
+
+
+@dataclass(frozen=True)
+class JobParts:
+    """What a pass works with; the caller opens and closes them."""
+
+    ledger: Ledger
+    quarantine: Quarantine
+    listing: Listing
+    before_start: Iterable[FileRef]
+    """The files before `start_at`, for their number."""
+    probe: Callable[[], Finding]
+    new_pool: Callable[[], WorkerPool]
+    clock: Clock
+    stop: Stop
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How this pass differs from the plainest one."""
+
+    command: str
+    pipeline: str
+    objective: timedelta
+    warn_at: timedelta
+    covers_all: bool = True
+    """Whether the listing covers all that is due, as that of `run` does and that of `backfill` does not."""
+    covers: Callable[[OpenFile], bool] = lambda _: True
+    """Which of the ledger's open files belong to this pass."""
+    resend: bool = False
+    max_runtime: timedelta | None = None
+
+
+class Job:
+    """Runs one pass under the lease of its ledger; use once."""
+
+    def __init__(self, parts: JobParts, options: JobOptions) -> None:
+        self._parts = parts
+        self._options = options
+        self._began = parts.clock.monotonic()
+        self._now = parts.clock.now()
+        run_id = f"{self._now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self.report = RunReport(run_id, options.pipeline, options.command, self._now)
+
+    def run(self) -> RunReport:
+        """Do the pass and return its report; raises `LeaseHeldError` if another one is at work."""
+        owner = LeaseOwner(self.report.run_id, socket.gethostname(), os.getpid(), self._options.command)
+        with self._parts.ledger.lease(owner), Discovery() as found:
+            try:
+                self._parts.ledger.begin_run(self._record())
+                self._discover(found)
+                self._deliver(found)
+                self._count_before_start(found)
+            except FatalError as error:
+                self.report.error = self.report.error or error
+            self._finish(found)
+        return self.report
+
+    def _discover(self, found: Discovery) -> None:
+        ledger, listing = self._parts.ledger, self._parts.listing
+        due = DueFiles(listing, ledger, now=self._now, resend=self._options.resend)
+        left_open = open_files(filter(self._options.covers, ledger.open_files()), now=self._now)
+        found.collect(by_hour(due, left_open))
+        self.report.error = found.error
+        self.report.discovered = found.files
+        self.report.bytes = found.bytes
+        self.report.changed = due.changed
+        self.report.listing = {"requests": listing.requests, "foreign": listing.foreign}
+        if self._options.covers_all:
+            ledger.record_listing(self._now, found.backlog.backlog(), complete=found.error is None)
+        self._parts.progress.discovered(found.files, found.bytes)
+
+    def _deliver(self, found: Discovery) -> None:
+        if found.files and (finding := self._parts.probe()).standing is Standing.REFUSED:
+            raise DeliveryError(finding.words, remedy=finding.remedy)
+        with closing(self._parts.new_pool()) as pool:
+            for settlement in Dispatcher(pool, group(found.due_files()), self._should_stop):
+                self._settle(settlement, found)
+
+    def _count_before_start(self, found: Discovery) -> None:
+        """Count the files before `start_at`: once in a ledger's life, and after all that is due."""
+        ledger = self._parts.ledger
+        if ledger.summary().before_start is not None or self.report.error:
+            return
+        before = 0
+        for _ in self._parts.before_start:
+            before += 1
+            if self._should_stop():
+                return
+        ledger.record_listing(self._now, found.backlog.backlog(), before, complete=False)
+
+    def _should_stop(self) -> bool:
+        limit = self._options.max_runtime
+        over = limit is not None and self._elapsed() >= limit.total_seconds()
+        return over or self._parts.stop.signum is not None
+
+    def _settle(self, settlement: Settlement, found: Discovery) -> None:
+        report = self.report
+        report.newly_set_aside += self._parts.quarantine.file(report.run_id, self._now, settlement.set_aside)
+        for file in settlement.files:
+            if file.state in (FileState.DONE, FileState.FAILED):
+                found.backlog.delivered(file.ref)
+        self._parts.ledger.settle(report.run_id, settlement.files, found.backlog.backlog())
+        report.add(settlement)
+        report.error = report.error or settlement.fatal
+        self._parts.progress.settled(settlement)
+
+    def _finish(self, found: Discovery) -> None:
+        report = self.report
+        report.finished_at = self._parts.clock.now()
+        report.seconds = self._elapsed()
+        try:
+            summary = self._parts.ledger.summary()
+            oldest = found.backlog.backlog().oldest_hour
+            report.window = Window(
+                self._options.objective, self._options.warn_at, oldest, summary.last_listing
+            )
+            report.exit_code = exit_code(report, self._parts.stop)
+            self._parts.ledger.finish_run(self._record())
+        except FatalError as error:
+            report.error = report.error or error
+            report.exit_code = exit_code(report, self._parts.stop)
+
+    def _elapsed(self) -> float:
+        return self._parts.clock.monotonic() - self._began
+
+    def _record(self) -> RunRecord:
+        report = self.report
+        return RunRecord(
+            report.run_id,
+            report.command,
+            report.started_at,
+            report.finished_at,
+            report.exit_code,
+            report.as_dict() if report.finished_at else {},
+        )

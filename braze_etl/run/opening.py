@@ -1,0 +1,134 @@
+"""Opening a job: from settings and a command line to a `Job` that is ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from braze_etl.checkpoint import Ledger, LedgerMissingError, MemoryLedger, OpenFile
+from braze_etl.clock import Clock
+from braze_etl.compile import EventReader
+from braze_etl.config import Settings
+from braze_etl.delivery import Finding, HttpTransport, probe
+from braze_etl.errors import ConfigError
+from braze_etl.run.assembly import (
+    Scope,
+    delivery_settings,
+    ledger_identity,
+    listing,
+    live_scope,
+    load_mapping,
+    open_quarantine,
+    open_source,
+    open_state,
+    selection,
+    worker_count,
+)
+from braze_etl.run.due import DueFiles, by_hour, open_files
+from braze_etl.run.exits import Stop
+from braze_etl.run.job import Job, JobOptions, JobParts, Progress
+from braze_etl.run.planning import Plan, Planner
+from braze_etl.run.pool import WorkerPool
+from braze_etl.run.worker import Blueprint, serve
+
+_EVER = datetime(2000, 1, 1, tzinfo=UTC)
+"""Before Braze was founded."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for. `scope` may depend on the ledger, as that of `run` does."""
+
+    command: str
+    scope: Callable[[Settings, Ledger], Scope]
+    covers_all: bool = False
+    workers: int | None = None
+    max_runtime: timedelta | None = None
+    resend: bool = False
+
+
+@contextmanager
+def open_job(
+    settings: Settings, request: Request, *, clock: Clock, stop: Stop, progress: Progress
+) -> Iterator[Job]:
+    """Open the ledger and everything else that a pass needs; raises `ConfigError` or `StateError`."""
+    if not settings.amplitude.api_key.get_secret_value():
+        raise ConfigError(
+            "amplitude.api_key is not set",
+            remedy="Set it to ${AMPLITUDE_API_KEY}, and that in the environment.",
+        )
+    load_mapping(settings)
+    ledger = open_state(settings, clock)
+    try:
+        scope = request.scope(settings, ledger)
+        workers = worker_count(settings, request.workers)
+        parts = JobParts(
+            ledger=ledger,
+            quarantine=open_quarantine(settings),
+            listing=listing(settings, scope, clock.now()),
+            before_start=listing(settings, Scope(_EVER, ledger.start_at), clock.now()),
+            probe=lambda: _probe(settings, clock),
+            new_pool=lambda: WorkerPool(workers, serve, Blueprint(settings, workers)),
+            clock=clock,
+            stop=stop,
+            progress=progress,
+        )
+        yield Job(parts, _options(settings, request, scope))
+    finally:
+        ledger.close()
+
+
+def _options(settings: Settings, request: Request, scope: Scope) -> JobOptions:
+    return JobOptions(
+        command=request.command,
+        pipeline=settings.pipeline,
+        objective=settings.window.objective,
+        warn_at=settings.window.warn_at,
+        covers_all=request.covers_all,
+        covers=_covering(settings, scope, covers_all=request.covers_all),
+        resend=request.resend,
+        max_runtime=request.max_runtime,
+    )
+
+
+def _covering(settings: Settings, scope: Scope, *, covers_all: bool) -> Callable[[OpenFile], bool]:
+    """Which of the ledger's open files belong to a pass: for `run` all that are selected, however old."""
+    chosen = selection(settings, scope.event_types)
+
+    def covers(file: OpenFile) -> bool:
+        return chosen.matches_event_type(file.ref.event_type) and (covers_all or file.ref.hour in scope)
+
+    return covers
+
+
+def _probe(settings: Settings, clock: Clock) -> Finding:
+    delivery = delivery_settings(settings)
+    transport = HttpTransport(delivery, clock)
+    try:
+        return probe(transport, delivery)
+    finally:
+        transport.close()
+
+
+def make_plan(settings: Settings, scope: Scope | None, *, exact: bool, clock: Clock) -> Plan:
+    """Plan a `run`, or with *scope* a `backfill`; nothing is sent, and nothing is written anywhere."""
+    now = clock.now()
+    with closing(_ledger_for_plan(settings, clock)) as ledger:
+        chosen = scope or live_scope(settings, ledger)
+        covers = _covering(settings, chosen, covers_all=scope is None)
+        found = listing(settings, chosen, now)
+        left_open = open_files(filter(covers, ledger.open_files()), now=now)
+        store, _ = open_source(settings)
+        reader = EventReader(load_mapping(settings)) if exact else None
+        due = by_hour(DueFiles(found, ledger, now=now), left_open)
+        return Planner(store, settings.amplitude.max_events, reader).take(due)
+
+
+def _ledger_for_plan(settings: Settings, clock: Clock) -> Ledger:
+    try:
+        return open_state(settings, clock, read_only=True)
+    except LedgerMissingError:
+        # The first run would create one; what it would do is seen with one that is forgotten afterwards.
+        return MemoryLedger(ledger_identity(settings), start_at=settings.source.start_at, clock=clock)

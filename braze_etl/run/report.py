@@ -1,0 +1,101 @@
+"""The run report: the JSON of CONTRACT.md, a sum over settlements, so that its books balance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from braze_etl.clock import iso
+from braze_etl.delivery import RequestCounts
+from braze_etl.errors import BrazeEtlError
+from braze_etl.model import FileState, Reason, Tally
+from braze_etl.run.tasks import Settlement
+from braze_etl.run.window import Window
+
+
+@dataclass(slots=True)
+class RunReport:
+    """Everything that `run`, `backfill` and `quarantine replay` tell at their end."""
+
+    run_id: str
+    pipeline: str
+    command: str
+    started_at: datetime
+    discovered: int = 0
+    bytes: int = 0
+    done: int = 0
+    failed: int = 0
+    newly_set_aside: int = 0
+    changed: int = 0
+    by_event_type: dict[str, Tally] = field(default_factory=dict)
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+    requests: RequestCounts = field(default_factory=RequestCounts)
+    listing: dict[str, int] = field(default_factory=dict)
+    error: BrazeEtlError | None = None
+    window: Window | None = None
+    finished_at: datetime | None = None
+    seconds: float = 0.0
+    exit_code: int | None = None
+
+    @property
+    def remaining(self) -> int:
+        """Discovered files with an open record."""
+        return self.discovered - self.done - self.failed
+
+    @property
+    def events(self) -> Tally:
+        """The books of the whole run."""
+        total = Tally()
+        for tally in self.by_event_type.values():
+            total.add(tally)
+        return total
+
+    def add(self, settlement: Settlement) -> None:
+        """Count what came of a task."""
+        self.done += sum(file.state is FileState.DONE for file in settlement.files)
+        self.failed += sum(file.state is FileState.FAILED for file in settlement.files)
+        for event_type, tally in settlement.by_event_type.items():
+            self.by_event_type.setdefault(event_type, Tally()).add(tally)
+        for (_, reason), records in settlement.reasons.items():
+            self.reasons[reason] += records
+        self.repairs += settlement.repairs
+        self.warnings += settlement.warnings
+        self.requests.add(settlement.requests)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON values, in the order of CONTRACT.md."""
+        events = self.events
+        report: dict[str, Any] = {
+            "run_id": self.run_id,
+            "pipeline": self.pipeline,
+            "command": self.command,
+            "started_at": iso(self.started_at),
+            "finished_at": iso(self.finished_at) if self.finished_at else None,
+            "exit_code": self.exit_code,
+            "files": {
+                "discovered": self.discovered,
+                "done": self.done,
+                "failed": self.failed,
+                "remaining": self.remaining,
+                "bytes": self.bytes,
+            },
+            "events": events.as_dict(),
+            "by_event_type": {
+                event_type: tally.as_dict() for event_type, tally in sorted(self.by_event_type.items())
+            },
+            "reasons": {reason.value: records for reason, records in self.reasons.most_common()},
+            "repairs": dict(self.repairs),
+            "warnings": dict(self.warnings),
+            "listing": {**self.listing, "changed": self.changed},
+            "requests": self.requests.as_dict(),
+            "window": self.window.as_dict(self.finished_at or self.started_at) if self.window else None,
+            "seconds": round(self.seconds, 3),
+            "events_per_second": round(events.read / self.seconds, 1) if self.seconds else 0.0,
+        }
+        if self.error:
+            report["error"] = self.error.as_dict()
+        return report

@@ -1,0 +1,62 @@
+"""Tasks: groups of due files that a worker takes whole, and what comes back of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from braze_etl.delivery import RequestCounts
+from braze_etl.errors import BrazeEtlError
+from braze_etl.model import FileSettlement, ReasonCounts, SetAside, Tally
+from braze_etl.run.due import DueFile
+
+TARGET_BYTES = 8_000_000
+"""About 50,000 records of 160 stored bytes; a task is also what a crash sends again."""
+MAX_FILES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Files that one worker reads in order. `attempt` counts the workers that died over it."""
+
+    number: int
+    files: tuple[DueFile, ...]
+    attempt: int = 0
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What came of a task: the files' states, what to set aside, and this run's counts.
+
+    `by_event_type` and `reasons` count the records whose outcome this task fixed; `files` carry the books of
+    each file over all runs. `fatal` says why the worker can't go on at all.
+    """
+
+    task: int
+    files: list[FileSettlement] = field(default_factory=list)
+    set_aside: list[SetAside] = field(default_factory=list)
+    by_event_type: dict[str, Tally] = field(default_factory=dict)
+    reasons: ReasonCounts = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+    requests: RequestCounts = field(default_factory=RequestCounts)
+    fatal: BrazeEtlError | None = None
+
+
+def group(files: Iterable[DueFile], *, target_bytes: int = TARGET_BYTES) -> Iterator[Task]:
+    """Group due files, in their order, into tasks of about *target_bytes* or at most `MAX_FILES` files."""
+    number, members, size = 0, list[DueFile](), 0
+    for file in files:
+        if members and (size + file.ref.size > target_bytes or len(members) >= MAX_FILES):
+            yield Task(number, tuple(members))
+            number, members, size = number + 1, [], 0
+        members.append(file)
+        size += file.ref.size
+    if members:
+        yield Task(number, tuple(members))
+
+
+def one_by_one(task: Task, first_number: int) -> list[Task]:
+    """Split the task of a worker that died, so that the file that kills can be told from the others."""
+    return [Task(first_number + offset, (file,), task.attempt + 1) for offset, file in enumerate(task.files)]

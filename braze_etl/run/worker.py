@@ -1,0 +1,206 @@
+"""A worker process: takes tasks, reads their files, sends their events, returns settlements.
+
+One thread reads and keeps the books; the courier's threads post. The next task is read while the last
+requests of the one before are on their way. Everything reaches the reading thread through one queue: tasks
+and orders from the parent, and the news that delivery finished a batch.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from random import Random
+from typing import TypeAlias
+
+from braze_etl.clock import SystemClock
+from braze_etl.compile import EventReader, MappedBlock
+from braze_etl.config import Settings
+from braze_etl.currents import Damage
+from braze_etl.delivery import BatchBuilder, Courier, HttpTransport
+from braze_etl.errors import BrazeEtlError, SourceGoneError, UnreadableFileError
+from braze_etl.model import Reason, Verdict
+from braze_etl.run.assembly import delivery_settings, load_mapping, open_source
+from braze_etl.run.books import Tag, TaskBooks
+from braze_etl.run.due import DueFile
+from braze_etl.run.pool import QUIT, READY, STOP
+from braze_etl.run.tasks import Settlement, Task
+from braze_etl.storage import Store
+
+_NEWS = "news"
+
+Message: TypeAlias = Task | str
+Inbox: TypeAlias = "queue.SimpleQueue[Message]"
+
+
+class Worker:
+    """Works on tasks until told to quit; `send` gets each settlement."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        reader: EventReader,
+        courier: Courier[Tag],
+        builder: BatchBuilder[Tag],
+        send: Callable[[Settlement], None],
+        stop: threading.Event,
+    ) -> None:
+        self._store = store
+        self._reader = reader
+        self._courier = courier
+        self._builder = builder
+        self._send = send
+        self._stop = stop
+        self._books: dict[int, TaskBooks] = {}
+        self._counted = courier.counts
+        self._fatal: BrazeEtlError | None = None
+
+    def serve(self, inbox: Inbox) -> None:
+        """Take messages until `QUIT`."""
+        while (message := inbox.get()) != QUIT:
+            if isinstance(message, Task):
+                self._work_on(message)
+            self._account()
+
+    def _work_on(self, task: Task) -> None:
+        books = self._books[task.number] = TaskBooks(task)
+        try:
+            for number, due in enumerate(task.files):
+                if self._halted():
+                    break
+                self._read_file(books, number, due)
+            self._send_rest(books)
+        except BrazeEtlError as error:
+            # The store or Amplitude is gone for everybody; what is in flight is still accounted for.
+            self._fatal = self._fatal or error
+            self._drop_rest(books)
+        books.reading = False
+
+    def _halted(self) -> bool:
+        return self._stop.is_set() or self._fatal is not None
+
+    def _read_file(self, books: TaskBooks, number: int, due: DueFile) -> None:
+        try:
+            complete = self._read_records(books, number, due)
+        except UnreadableFileError as error:
+            books.failed(number, Verdict(Reason.UNREADABLE_FILE, error.message))
+        except SourceGoneError as error:
+            books.failed(number, Verdict(Reason.SOURCE_GONE, error.message))
+        else:
+            if not complete:
+                return
+        books.read_to_end(number)
+
+    def _read_records(self, books: TaskBooks, number: int, due: DueFile) -> bool:
+        """Read a file, or its open positions; False when a stop came first."""
+        wanted = due.open_records()
+        with self._store.open(due.ref.key, etag=due.ref.etag) as stream:
+            for block in self._reader.read(due.ref, stream, wanted):
+                if self._halted():
+                    return False
+                if isinstance(block, Damage):
+                    books.damaged(number, block.offset, Verdict(Reason.DAMAGED_BLOCK, block.detail))
+                else:
+                    records = None if wanted is None else wanted[block.offset]
+                    self._take_block(books, number, block, records)
+        return True
+
+    def _take_block(
+        self, books: TaskBooks, number: int, block: MappedBlock, wanted: frozenset[int] | None
+    ) -> None:
+        size = block.size // block.count
+        for record, outcome in enumerate(block.outcomes):
+            if wanted is not None and record not in wanted:
+                continue
+            if isinstance(outcome, Verdict):
+                books.fixed(number, block.offset, record, outcome)
+                continue
+            books.joined_batch(number)
+            tag = Tag(books.task.number, number, block.offset, record)
+            batch = self._builder.add(outcome, tag, size)
+            if batch is not None:
+                self._courier.submit(batch)
+                self._account()
+
+    def _send_rest(self, books: TaskBooks) -> None:
+        if self._halted():
+            self._drop_rest(books)
+        elif batch := self._builder.flush():
+            self._courier.submit(batch)
+
+    def _drop_rest(self, books: TaskBooks) -> None:
+        if batch := self._builder.flush():
+            books.unsettled(batch.tags)
+
+    def _account(self) -> None:
+        for delivered in self._courier.results():
+            books = self._books[next(delivered.tags()).task]
+            books.accepted(delivered.accepted)
+            for tag, reason, words in delivered.set_aside:
+                books.refused(tag, Verdict(reason, words))
+            for tag, reason, not_before in delivered.deferred:
+                books.deferred(tag, reason, not_before)
+            books.unsettled(delivered.unsettled)
+        for books in [books for books in self._books.values() if books.settled]:
+            del self._books[books.task.number]
+            self._send(self._closed(books))
+
+    def _closed(self, books: TaskBooks) -> Settlement:
+        settlement = books.settlement()
+        counts = self._courier.counts
+        settlement.requests = counts.since(self._counted)
+        settlement.repairs = self._reader.take_repairs()
+        settlement.fatal = self._fatal
+        self._counted = counts
+        return settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What a worker process is built from: the settings, and how many processes share them."""
+
+    settings: Settings
+    workers: int
+
+
+def serve(pipe: Connection, blueprint: Blueprint) -> None:
+    """The main function of a worker process (see `WorkerPool`)."""
+    settings = blueprint.settings
+    inbox: Inbox = queue.SimpleQueue()
+    stop = threading.Event()
+    delivery = delivery_settings(settings, blueprint.workers)
+    clock = SystemClock()
+    store, _ = open_source(settings)
+    reader = EventReader(load_mapping(settings))
+    transport = HttpTransport(delivery, clock)
+    jitter = Random()  # noqa: S311 - spreads back-offs, keeps no secret
+    courier: Courier[Tag] = Courier(transport, delivery, clock, jitter, stop, notify=lambda: inbox.put(_NEWS))
+    threading.Thread(target=_listen, args=(pipe, inbox, stop), daemon=True).start()
+    pipe.send(READY)
+    with courier:
+        worker = Worker(
+            store=store,
+            reader=reader,
+            courier=courier,
+            builder=BatchBuilder(delivery),
+            send=pipe.send,
+            stop=stop,
+        )
+        worker.serve(inbox)
+    transport.close()
+
+
+def _listen(pipe: Connection, inbox: Inbox, stop: threading.Event) -> None:
+    """Pass on what the parent says. When the parent is gone, post nothing more: nobody would know of it."""
+    try:
+        while (message := pipe.recv()) != QUIT:
+            if message == STOP:
+                stop.set()
+            inbox.put(_NEWS if message == STOP else message)
+    except (EOFError, OSError):
+        os._exit(1)
+    inbox.put(QUIT)

@@ -1,0 +1,18 @@
+"""How to reach a store, apart from where it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAccess:
+    """What S3 needs besides a URI; a folder needs none of it.
+
+    `role_arn` is assumed through STS with the credentials of the environment, and with `external_id` if set.
+    """
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    role_arn: str | None = None
+    external_id: str | None = None

@@ -1,0 +1,77 @@
+"""Make a boto3 client for one S3 store, with a role assumed for it where one is asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
+from botocore.exceptions import NoCredentialsError
+
+from braze_etl.storage._access import StoreAccess
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def make_client(access: StoreAccess, max_pool_connections: int) -> S3Client:
+    """Return a client of its own session: clients may be shared by threads, sessions may not."""
+    session = botocore.session.get_session()
+    if access.role_arn is not None:
+        session = _with_role(session, access)
+    return boto3.Session(botocore_session=session).client(
+        "s3",
+        region_name=access.region,
+        endpoint_url=access.endpoint_url,
+        config=Config(
+            retries={"mode": "standard", "total_max_attempts": 5},
+            max_pool_connections=max_pool_connections,
+            connect_timeout=10,
+            read_timeout=30,
+            # S3-compatible servers often lack the newer checksums; AWS does without them, too.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+def _with_role(session: botocore.session.Session, access: StoreAccess) -> botocore.session.Session:
+    role_session = botocore.session.get_session()
+    resolver = CredentialResolver([_RoleProvider(session, access)])
+    role_session.register_component("credential_provider", resolver)
+    return role_session
+
+
+class _RoleProvider(CredentialProvider):
+    METHOD = "braze-etl-role"
+    CANONICAL_NAME = None
+
+    def __init__(self, source: botocore.session.Session, access: StoreAccess) -> None:
+        super().__init__()
+        self._source = source
+        self._access = access
+
+    def load(self) -> DeferredRefreshableCredentials:
+        """Credentials that are asked of STS at first use and again before they expire."""
+        credentials = self._source.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        extra = {"RoleSessionName": "braze-etl"}
+        if self._access.external_id is not None:
+            extra["ExternalId"] = self._access.external_id
+        assert self._access.role_arn is not None
+        fetcher = AssumeRoleCredentialFetcher(
+            client_creator=partial(self._source.create_client, region_name=self._access.region),
+            source_credentials=credentials,
+            role_arn=self._access.role_arn,
+            extra_args=extra,
+        )
+        return DeferredRefreshableCredentials(method=self.METHOD, refresh_using=fetcher.fetch_credentials)

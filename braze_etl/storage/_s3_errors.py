@@ -1,0 +1,184 @@
+"""What an S3 error means for the job: whose trouble it is, in words, with the remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from botocore import exceptions as boto
+from botocore.exceptions import BotoCoreError, ClientError
+
+from braze_etl.errors import BrazeEtlError, SourceGoneError, StoreError, UnreadableFileError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked of S3: the IAM action, and on which object (or, without a key, bucket)."""
+
+    action: str
+    bucket: str
+    key: str = ""
+
+    @property
+    def target(self) -> str:
+        """The bucket or object as a URI."""
+        return f"s3://{self.bucket}/{self.key}" if self.key else f"s3://{self.bucket}"
+
+    @property
+    def reads_object(self) -> bool:
+        """Whether one object was to be read: then some errors are that object's alone."""
+        return self.action == "s3:GetObject"
+
+
+def explain(error: Exception, request: Request) -> BrazeEtlError:
+    """Return the error to raise for what boto3 raised."""
+    if isinstance(error, ClientError):
+        return _explain_answer(error, request)
+    return _explain_failure(error, request)
+
+
+def _explain_answer(error: ClientError, request: Request) -> BrazeEtlError:
+    code = error.response.get("Error", {}).get("Code", "")
+    if error.operation_name == "AssumeRole":
+        return StoreError(
+            f"the role for {request.target} can't be assumed: {_words(error)}",
+            remedy="check role_arn and external_id, and that the role trusts the credentials of this job",
+        )
+    if request.reads_object and code in _OBJECT_TROUBLE:
+        kind, words, remedy = _OBJECT_TROUBLE[code]
+        return kind(f"{request.target} {words}", remedy=remedy)
+    for codes, words, remedy in _STORE_TROUBLE:
+        if code in codes:
+            return StoreError(_fill(words, request), remedy=_fill(remedy, request))
+    return StoreError(
+        f"S3 refused {request.action} on {request.target}: {_words(error)}",
+        remedy="look the code up in the documentation of the store; the next run tries again",
+    )
+
+
+def _explain_failure(error: Exception, request: Request) -> BrazeEtlError:
+    for kinds, words, remedy in _FAILURES:
+        if isinstance(error, kinds):
+            return StoreError(f"{_fill(words, request)} ({error})", remedy=remedy)
+    return StoreError(
+        f"{request.action} on {request.target} failed: {error}",
+        remedy="check the settings of this store; the next run tries again",
+    )
+
+
+def _fill(words: str, request: Request) -> str:
+    return words.format(action=request.action, bucket=request.bucket, target=request.target)
+
+
+def _words(error: ClientError) -> str:
+    answer = error.response.get("Error", {})
+    return f"{answer.get('Code', 'no code')}: {answer.get('Message', 'no message')}"
+
+
+_GONE = (SourceGoneError, "is no longer there", "it was deleted after the listing; put it back to replay it")
+_REPLACED = (SourceGoneError, "was replaced since it was listed", "the next run reads it anew")
+_DENIED = (
+    UnreadableFileError,
+    "may not be read by this job: access denied",
+    "allow s3:GetObject on it (and kms:Decrypt if it is encrypted with a KMS key), then replay it",
+)
+_ARCHIVED = (
+    UnreadableFileError,
+    "is archived and can't be read at once",
+    "restore it from its storage class (s3:RestoreObject), then replay it",
+)
+_OBJECT_TROUBLE: dict[str, tuple[type[BrazeEtlError], str, str]] = {
+    "NoSuchKey": _GONE,
+    "NoSuchVersion": _GONE,
+    "404": _GONE,
+    "PreconditionFailed": _REPLACED,
+    "412": _REPLACED,
+    "AccessDenied": _DENIED,
+    "403": _DENIED,
+    "InvalidObjectState": _ARCHIVED,
+}
+
+_STORE_TROUBLE: tuple[tuple[frozenset[str], str, str], ...] = (
+    (
+        frozenset({"NoSuchBucket"}),
+        "there is no bucket {bucket}",
+        "correct the URI, or the endpoint_url if the bucket is not on AWS",
+    ),
+    (
+        frozenset({"AccessDenied", "AllAccessDisabled", "Forbidden", "403"}),
+        "access denied: {action} on {target}",
+        "allow {action} on this bucket to the credentials of this job, or set role_arn to a role that has it",
+    ),
+    (
+        frozenset(
+            {
+                "InvalidAccessKeyId",
+                "SignatureDoesNotMatch",
+                "ExpiredToken",
+                "InvalidToken",
+                "TokenRefreshRequired",
+            }
+        ),
+        "the credentials for {target} are not accepted",
+        "renew them: they are wrong, expired, or for another endpoint",
+    ),
+    (
+        frozenset(
+            {"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+        ),
+        "the bucket {bucket} lies in another region than the one asked",
+        "set region to the bucket's own",
+    ),
+    (
+        frozenset({"RequestTimeTooSkewed"}),
+        "S3 refused {target}: the clock of this machine is off by minutes",
+        "set the clock (NTP)",
+    ),
+    (
+        frozenset(
+            {
+                "SlowDown",
+                "Throttling",
+                "ThrottlingException",
+                "RequestLimitExceeded",
+                "503",
+                "ServiceUnavailable",
+            }
+        ),
+        "S3 kept answering that {target} is too busy",
+        "nothing to repair: the next run tries again; fewer workers ask less",
+    ),
+)
+
+_NO_CREDENTIALS = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.TokenRetrievalError,
+    boto.ProfileNotFound,
+)
+_NO_CONNECTION = (
+    boto.EndpointConnectionError,
+    boto.ConnectionError,
+    boto.HTTPClientError,
+)
+_WRONG_SETTING = (boto.ParamValidationError, boto.NoRegionError, boto.InvalidRegionError, ValueError)
+_FAILURES: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
+    (
+        _NO_CREDENTIALS,
+        "there are no usable credentials for {target}",
+        "give the job AWS credentials: a role of the machine, AWS_PROFILE, or an access key in AWS_*",
+    ),
+    (
+        _NO_CONNECTION,
+        "the server of {target} can't be reached",
+        "check the network, the proxy, and endpoint_url or region",
+    ),
+    (
+        _WRONG_SETTING,
+        "the settings for {target} can't be used",
+        "correct the bucket name, region or endpoint_url",
+    ),
+)
+
+CAUGHT = (BotoCoreError, ClientError, ValueError)
+"""What boto3 raises; ValueError for an endpoint that is no URL."""

@@ -1,0 +1,159 @@
+"""A folder as an object store: for local exports, tests, and a quarantine on a disk."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+from braze_etl.errors import SourceGoneError, StoreError, UnreadableFileError
+from braze_etl.storage._folder_body import open_slice
+from braze_etl.storage._walk import TEMPORARY_PREFIX, FoundFile, walk
+from braze_etl.storage.port import Page, StoredObject
+
+_PAGE_SIZE = 1000
+
+
+class FolderStore:
+    """The files below *root*; a key is the path below it, with `/` between its parts.
+
+    An etag is size and modification time, both in hexadecimal. `put` writes a temporary file and renames it,
+    so that a reader never sees half of it; files are readable by their owner only.
+    """
+
+    def __init__(self, root: str | Path, *, must_exist: bool = True) -> None:
+        self._root = Path(root)
+        self._must_exist = must_exist
+
+    def __repr__(self) -> str:
+        return f"FolderStore({str(self._root)!r})"
+
+    @property
+    def uri(self) -> str:
+        """The folder's path."""
+        return str(self._root)
+
+    def pages(self, prefix: str = "", *, start_after: str = "", delimiter: str = "") -> Iterator[Page]:
+        """See `Store.pages`; an empty folder inside the root shows as a common prefix, unlike in S3."""
+        if delimiter not in ("", "/"):
+            raise ValueError(f"a folder knows the delimiter '/' only, not {delimiter!r}")
+        if not self._root.is_dir():
+            if self._must_exist:
+                raise self._missing()
+            return
+        found = walk(self._root, prefix, start_after, flat=not delimiter)
+        try:
+            while batch := tuple(islice(found, _PAGE_SIZE)):
+                yield _page(batch)
+        except OSError as error:
+            raise StoreError(
+                f"the folder {error.filename or self._root} can't be listed: {error.strerror}",
+                remedy="give the user that runs the job the right to read this folder",
+            ) from error
+
+    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+        """See `Store.open`; a file that may not be read is `UnreadableFileError`, so that others go on."""
+        try:
+            file = self._path(key).open("rb", buffering=0)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise _gone(self._root / key) from error
+        except PermissionError as error:
+            raise UnreadableFileError(
+                f"{self._root / key} can't be read: {error.strerror}",
+                remedy="give the user that runs the job the right to read this file, then replay it",
+            ) from error
+        except OSError as error:
+            raise self._failed("open", key, error) from error
+        if etag and _etag(os.fstat(file.fileno())) != etag:
+            file.close()
+            raise SourceGoneError(
+                f"{self._root / key} was replaced since it was listed", remedy="the next run reads it anew"
+            )
+        return open_slice(file, offset, length)
+
+    def put(self, key: str, data: bytes) -> None:
+        """See `Store.put`; parent folders are made."""
+        target = self._path(key)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _replace(target, data)
+        except OSError as error:
+            raise self._failed("write", key, error) from error
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `Store.delete`; folders stay."""
+        for key in keys:
+            try:
+                self._path(key).unlink(missing_ok=True)
+            except NotADirectoryError:
+                continue  # a parent is a file: the key is not there
+            except OSError as error:
+                raise self._failed("delete", key, error) from error
+
+    def _path(self, key: str) -> Path:
+        if "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
+            raise StoreError(
+                f"the key {key!r} is no path below {self._root}",
+                remedy="use keys whose parts are plain file names",
+            )
+        return self._root / key
+
+    def _missing(self) -> StoreError:
+        return StoreError(
+            f"there is no folder {self._root}",
+            remedy="create it, or correct the URI (relative paths are relative to the working directory)",
+        )
+
+    def _failed(self, action: str, key: str, error: OSError) -> StoreError:
+        return StoreError(
+            f"can't {action} {self._root / key}: {error.strerror}",
+            remedy="check the rights, the free space and the file system of this folder",
+        )
+
+
+def _page(found: tuple[FoundFile | str, ...]) -> Page:
+    objects = tuple(_stored(item) for item in found if isinstance(item, FoundFile))
+    return Page(objects, tuple(item for item in found if isinstance(item, str)))
+
+
+def _stored(file: FoundFile) -> StoredObject:
+    modified = datetime.fromtimestamp(file.stat.st_mtime, UTC)
+    return StoredObject(file.key, _etag(file.stat), file.stat.st_size, modified)
+
+
+def _etag(stat: os.stat_result) -> str:
+    return f"{stat.st_size:x}-{stat.st_mtime_ns:x}"
+
+
+def _gone(path: Path) -> SourceGoneError:
+    return SourceGoneError(
+        f"there is no file {path}", remedy="it was moved or deleted; put it back to replay it"
+    )
+
+
+def _replace(target: Path, data: bytes) -> None:
+    # mkstemp makes the file with mode 0600: what is put may be personal data.
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without this the rename itself can be lost when the machine stops.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

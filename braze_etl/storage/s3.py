@@ -1,0 +1,153 @@
+"""S3, and servers that speak its protocol, as an object store."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from braze_etl.errors import StoreError
+from braze_etl.storage._access import StoreAccess
+from braze_etl.storage._s3_body import Body, ResumingBody
+from braze_etl.storage._s3_client import make_client
+from braze_etl.storage._s3_errors import CAUGHT, Request, explain
+from braze_etl.storage.port import Page, StoredObject
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import (
+        GetObjectRequestTypeDef,
+        ListObjectsV2OutputTypeDef,
+        ListObjectsV2RequestTypeDef,
+    )
+
+_NO_ACCESS = StoreAccess()
+_BUFFER = 1 << 16
+_PAGE_SIZE = 1000  # of a listing and of a deletion: the protocol's limit for both
+
+
+class S3Store:
+    """One bucket. The client is made at first use, one in each process: a store may be sent to a worker.
+
+    It may be shared by threads; `max_pool_connections` is how many of them can wait for S3 at once.
+    """
+
+    def __init__(
+        self, bucket: str, access: StoreAccess = _NO_ACCESS, *, max_pool_connections: int = 16
+    ) -> None:
+        self._bucket = bucket
+        self._access = access
+        self._connections = max_pool_connections
+
+    def __repr__(self) -> str:
+        return f"S3Store({self._bucket!r}, {self._access!r})"
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "_client"}
+
+    @property
+    def uri(self) -> str:
+        """`s3://bucket`."""
+        return f"s3://{self._bucket}"
+
+    def pages(self, prefix: str = "", *, start_after: str = "", delimiter: str = "") -> Iterator[Page]:
+        """See `Store.pages`; one ListObjectsV2 request a page of up to 1,000."""
+        asked: ListObjectsV2RequestTypeDef = {
+            "Bucket": self._bucket,
+            "Prefix": prefix,
+            "Delimiter": delimiter,
+            "StartAfter": start_after,
+            "MaxKeys": _PAGE_SIZE,
+        }
+        while True:
+            with self._explained("s3:ListBucket"):
+                answer = self._client.list_objects_v2(**asked)
+            yield _page(answer)
+            if not answer.get("NextContinuationToken"):
+                return
+            asked["ContinuationToken"] = answer["NextContinuationToken"]
+
+    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+        """See `Store.open`; a stream that breaks off is resumed where it was, while the object is the same.
+
+        An object that is archived or denied is `UnreadableFileError`, so that others go on.
+        """
+        if length == 0:
+            return io.BytesIO()
+        name = f"{self.uri}/{key}"
+        first = self._get(key, offset, length, etag)
+
+        def resume(at: int, left: int) -> Body:
+            return self._get(key, at, left, first.etag).body
+
+        body = ResumingBody(first.body, offset=offset, length=first.length, get=resume, name=name)
+        return io.BufferedReader(body, _BUFFER)
+
+    def put(self, key: str, data: bytes) -> None:
+        """See `Store.put`."""
+        with self._explained("s3:PutObject", key):
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `Store.delete`; 1,000 keys a request."""
+        rest = iter(keys)
+        while batch := list(islice(rest, _PAGE_SIZE)):
+            with self._explained("s3:DeleteObject"):
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
+                )
+            for refused in answer.get("Errors", ()):
+                raise StoreError(
+                    f"{self.uri}/{refused.get('Key')} was not deleted: {refused.get('Code')}",
+                    remedy="allow s3:DeleteObject on this bucket to the credentials of this job",
+                )
+
+    @cached_property
+    def _client(self) -> S3Client:
+        return make_client(self._access, self._connections)
+
+    @contextmanager
+    def _explained(self, action: str, key: str = "") -> Iterator[None]:
+        try:
+            yield
+        except CAUGHT as error:
+            raise explain(error, Request(action, self._bucket, key)) from error
+
+    def _get(self, key: str, offset: int, length: int | None, etag: str) -> _Got:
+        asked: GetObjectRequestTypeDef = {"Bucket": self._bucket, "Key": key}
+        if offset or length is not None:
+            asked["Range"] = f"bytes={offset}-" + ("" if length is None else str(offset + length - 1))
+        if etag:
+            asked["IfMatch"] = f'"{etag}"'
+        with self._explained("s3:GetObject", key):
+            try:
+                answer = self._client.get_object(**asked)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") != "InvalidRange":
+                    raise
+                return _Got(io.BytesIO(), 0, etag)  # at or behind the end: no bytes, as with a file
+        return _Got(answer["Body"], answer["ContentLength"], _unquoted(answer["ETag"]))
+
+
+class _Got(NamedTuple):
+    body: Body
+    length: int
+    etag: str
+
+
+def _page(answer: ListObjectsV2OutputTypeDef) -> Page:
+    objects = tuple(
+        StoredObject(item["Key"], _unquoted(item["ETag"]), item["Size"], item["LastModified"])
+        for item in answer.get("Contents", ())
+    )
+    return Page(objects, tuple(item["Prefix"] for item in answer.get("CommonPrefixes", ())))
+
+
+def _unquoted(etag: str) -> str:
+    # Servers differ in whether a listing quotes it; a reply to GET always does.
+    return etag.removeprefix("W/").strip('"')

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from braze_etl.config import Config, load_config
+from braze_etl.errors import ConfigError
+
+Load: TypeAlias = Callable[..., Config]
+
+SMALLEST = """
+source:
+  uri: ./export
+amplitude:
+  region: EU
+"""
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    def loaded(text: str, **environ: str) -> Config:
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        return load_config(path, environ)
+
+    return loaded
+
+
+def mistakes(load: Load, text: str, **environ: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(text, **environ)
+    assert caught.value.exit_code == 2
+    return caught.value.message
+
+
+def test_the_smallest_configuration_has_the_documented_defaults(load: Load) -> None:
+    settings = load(SMALLEST).settings
+    assert settings.pipeline == "default"
+    assert settings.source.lookback == timedelta(days=7)
+    assert settings.window.objective == timedelta(hours=48)
+    assert settings.amplitude.max_events == 2000
+    assert settings.amplitude.max_bytes == 18_000_000
+    assert settings.amplitude.timeout == timedelta(seconds=20)
+    assert settings.state.uri == "sqlite:///state/braze-etl.db"
+    assert settings.mapping.identity.anonymous == "device"
+    assert settings.workers == "auto"
+
+
+def test_all_mistakes_come_at_once_each_with_its_line(load: Load) -> None:
+    words = mistakes(
+        load,
+        "source:\n  uri: x\n  lookbak: 7d\n  settle: 5\n"
+        "amplitude:\n  region: ASIA\n  max_bytes: 30MB\nworkers: none\n",
+    )
+    assert "5 mistakes" in words
+    assert "line 3: source.lookbak is not known; the nearest known key is source.lookback" in words
+    assert "line 4: source.settle is wrong: 5 is no duration" in words
+    assert "line 6: amplitude.region must be 'US' or 'EU', not 'ASIA'" in words
+    assert "line 7: amplitude.max_bytes must be less than or equal to 20000000" in words
+    assert "line 8: workers must be" in words
+
+
+def test_a_missing_section_is_named(load: Load) -> None:
+    words = mistakes(load, "pipeline: p\n")
+    assert "source is required" in words
+    assert "amplitude is required" in words
+
+
+def test_a_key_that_is_given_twice_is_a_mistake(load: Load) -> None:
+    assert "line 6: amplitude.region is given twice" in mistakes(load, SMALLEST + "  region: US\n")
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a list", "just words", "\tx: 1", ""])
+def test_what_is_no_mapping_is_a_clear_mistake(load: Load, text: str) -> None:
+    assert "mistake" in mistakes(load, text)
+
+
+def test_a_missing_file_says_where_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="can't be read") as caught:
+        load_config(tmp_path / "nowhere.yaml", {})
+    assert "BRAZE_ETL_CONFIG" in caught.value.remedy
+
+
+def test_the_environment_is_read_inside_scalars(load: Load) -> None:
+    text = "source:\n  uri: s3://${BUCKET}/${PREFIX:-currents}\n"
+    text += "amplitude:\n  region: ${REGION}\n  max_events: ${N}\n"
+    settings = load(text, BUCKET="acme", REGION="EU", N="500").settings
+    assert settings.source.uri == "s3://acme/currents"
+    assert settings.amplitude.region == "EU"
+    assert settings.amplitude.max_events == 500
+
+
+def test_an_unset_variable_matters_only_to_who_needs_its_value(load: Load) -> None:
+    config = load(
+        "source:\n  uri: ${URI}\n  start_at: ${START}\namplitude:\n  region: ${REGION}\n  api_key: ${KEY}\n"
+    )
+    config.require("mapping", "window")
+    with pytest.raises(ConfigError) as caught:
+        config.require("source", "amplitude.region")
+    assert "line 2: source.uri needs the environment variable URI" in caught.value.message
+    assert "REGION" in caught.value.message
+    assert "KEY" not in caught.value.message
+
+
+def test_the_environment_does_not_reach_what_looks_like_yaml(load: Load) -> None:
+    settings = load("source:\n  uri: ${URI}\namplitude:\n  region: US\n", URI="a: {b}").settings
+    assert settings.source.uri == "a: {b}"
+
+
+def test_the_key_is_never_printed(load: Load) -> None:
+    settings = load(SMALLEST + "  api_key: ${KEY}\n", KEY="s3cr3t-key").settings
+    assert "s3cr3t" not in repr(settings)
+    assert "s3cr3t" not in settings.model_dump_json()
+    assert settings.amplitude.api_key.get_secret_value() == "s3cr3t-key"
+    words = mistakes(load, SMALLEST + "  api_key: [s3cr3t-key]\n")
+    assert "s3cr3t" not in words
+
+
+def test_a_start_may_be_a_yaml_date(load: Load) -> None:
+    settings = load("source:\n  uri: x\n  start_at: 2026-10-01\namplitude:\n  region: US\n").settings
+    assert settings.source.start_at == datetime(2026, 10, 1, tzinfo=UTC)
+
+
+def test_settings_travel_to_worker_processes(load: Load) -> None:
+    settings = load(SMALLEST).settings
+    assert pickle.loads(pickle.dumps(settings)) == settings

@@ -1,0 +1,178 @@
+"""Pacing on a virtual clock. Each scenario states the range that the requests in flight must stay in."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from braze_etl.clock import ManualClock, SystemClock
+from braze_etl.delivery.pacing import Limiter, Rate, Slot, Window, back_off
+from tests.delivery.conftest import NOON
+
+
+@dataclass
+class Simulation:
+    """A sender with always more to send, against a service whose latency and limit change over time."""
+
+    window: Window
+    latency: Callable[[float], float]
+    takes: Callable[[float, int], bool]
+    now: float = 0.0
+    in_flight: int = 0
+    accepted: int = 0
+    refused: int = 0
+    history: list[tuple[float, int]] = field(default_factory=list)
+
+    def run(self, until: float) -> None:
+        ends: list[tuple[float, int, Slot, bool]] = []
+        count = 0
+        while self.now < until:
+            while self.in_flight < self.window.limit:
+                self.in_flight += 1
+                count += 1
+                slot = Slot(self.now, self.in_flight >= self.window.limit)
+                taken = self.takes(self.now, self.in_flight)
+                heapq.heappush(ends, (self.now + self.latency(self.now), count, slot, taken))
+            self.now, _, slot, taken = heapq.heappop(ends)
+            self.in_flight -= 1
+            self._answer(slot, taken)
+            self.history.append((self.now, self.window.limit))
+
+    def _answer(self, slot: Slot, taken: bool) -> None:
+        if taken:
+            self.accepted += 1
+            self.window.success(full=slot.full)
+        else:
+            self.refused += 1
+            self.window.overload(began=slot.began, now=self.now)
+
+    def limits(self, since: float, until: float = float("inf")) -> list[int]:
+        return [limit for when, limit in self.history if since <= when < until]
+
+
+def test_against_a_steady_service_the_window_opens_gently_to_its_cap() -> None:
+    run = Simulation(Window(16), latency=lambda _now: 0.2, takes=lambda _now, _n: True)
+    run.run(until=60)
+    limits = run.limits(0)
+    assert limits[0] == 4
+    assert all(after - before in (0, 1) for before, after in pairwise(limits))
+    assert set(run.limits(since=30)) == {16}
+
+
+def test_against_a_slow_service_the_window_opens_no_faster_than_its_answers_come() -> None:
+    run = Simulation(Window(16), latency=lambda _now: 5.0, takes=lambda _now, _n: True)
+    run.run(until=20)
+    assert max(run.limits(0)) <= 4 + 20 / 5.0
+    run.run(until=300)
+    assert run.window.limit == 16
+
+
+def test_against_a_limit_of_eight_the_window_saws_below_it_and_few_requests_are_lost() -> None:
+    run = Simulation(Window(64), latency=lambda _now: 0.2, takes=lambda _now, n: n <= 8)
+    run.run(until=300)
+    steady = run.limits(since=30)
+    assert min(steady) >= 4
+    assert max(steady) <= 9
+    assert sum(limit in (7, 8) for limit in steady) / len(steady) > 0.6
+    assert run.refused / (run.accepted + run.refused) < 0.10
+
+
+def test_an_outage_shuts_the_window_and_recovery_opens_it_again() -> None:
+    def up(now: float, _n: int) -> bool:
+        return not 60 <= now < 120
+
+    run = Simulation(Window(16), latency=lambda _now: 0.2, takes=up)
+    run.run(until=240)
+    assert run.limits(0, until=60)[-1] == 16
+    assert set(run.limits(since=62, until=120)) == {1}
+    assert run.limits(since=120, until=121)[-1] <= 8
+    assert set(run.limits(since=150)) <= {14, 15, 16}
+    assert run.limits(0)[-1] == 16
+
+
+def test_one_round_trip_of_refusals_is_one_cut() -> None:
+    window = Window(16, start=16)
+    for _ in range(16):
+        window.overload(began=0.0, now=1.0)
+    assert window.limit == 8
+    window.overload(began=2.0, now=3.0)
+    assert window.limit == 4
+
+
+def test_a_window_that_is_not_in_full_use_does_not_open() -> None:
+    window = Window(16)
+    for _ in range(1000):
+        window.success(full=False)
+    assert window.limit == 4
+
+
+@given(st.lists(st.booleans(), max_size=200), st.integers(1, 20))
+def test_the_window_stays_between_one_and_its_cap(answers: list[bool], cap: int) -> None:
+    window = Window(cap)
+    for now, taken in enumerate(answers):
+        if taken:
+            window.success(full=True)
+        else:
+            window.overload(began=float(now), now=now + 0.5)
+        assert 1 <= window.limit <= cap
+
+
+@given(st.integers(1, 10_000), st.integers(0, 2**32))
+def test_a_back_off_lies_between_nothing_and_its_doubling_bound(attempt: int, seed: int) -> None:
+    assert 0.0 <= back_off(attempt, Random(seed)) <= min(30.0, 0.5 * 2 ** min(attempt - 1, 10))
+
+
+def test_back_offs_use_the_whole_range() -> None:
+    rng = Random(1)
+    waits = [back_off(7, rng) for _ in range(500)]
+    assert min(waits) < 2.0
+    assert max(waits) > 28.0
+
+
+def test_a_rate_spaces_batches_by_their_events() -> None:
+    rate = Rate(1000.0)
+    assert rate.reserve(2000, now=0.0) == 0.0
+    assert rate.reserve(500, now=0.0) == 2.0
+    assert rate.reserve(500, now=2.0) == pytest.approx(0.5)
+    assert rate.reserve(1, now=100.0) == 0.0
+
+
+def test_a_pause_binds_everybody_until_the_later_of_two() -> None:
+    clock = ManualClock(NOON)
+    limiter = Limiter(Window(4), clock)
+    limiter.pause(30.0)
+    limiter.pause(5.0)
+    clock.advance(10.0)
+    assert limiter.pause_left() == 20.0
+    clock.advance(25.0)
+    assert limiter.pause_left() == 0.0
+
+
+def test_a_thread_that_waits_for_a_slot_gets_it_when_one_is_given_back() -> None:
+    limiter = Limiter(Window(1), SystemClock())
+    first = limiter.acquire(lambda: False)
+    got: list[Slot | None] = []
+    waiter = threading.Thread(target=lambda: got.append(limiter.acquire(lambda: False)))
+    waiter.start()
+    limiter.release()
+    waiter.join(timeout=10)
+    assert first is not None
+    assert got[0] is not None
+    assert limiter.in_flight == 1
+
+
+def test_nobody_gets_a_slot_after_a_stop() -> None:
+    limiter = Limiter(Window(1), SystemClock())
+    assert limiter.acquire(lambda: True) is None
+    limiter.acquire(lambda: False)
+    stopped = threading.Event()
+    threading.Timer(0.05, stopped.set).start()
+    assert limiter.acquire(stopped.is_set) is None

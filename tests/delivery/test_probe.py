@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from braze_etl.clock import ManualClock
+from braze_etl.delivery import Kind, NoReply, Reply, Standing, probe
+from tests.delivery.conftest import KEY, NOON, Answer, Wire, html, ok, reply, reset, settings
+
+
+@pytest.mark.parametrize(
+    ("answer", "standing"),
+    [
+        (ok(0), Standing.FINE),
+        (reply(400, error="Request missing required field", missing_field="events"), Standing.FINE),
+        (reply(400, error="Invalid JSON request body"), Standing.FINE),
+        (reply(400, error="Invalid API key: abc"), Standing.REFUSED),
+        (Reply(401), Standing.REFUSED),
+        (html(404), Standing.REFUSED),
+        (Reply(302), Standing.REFUSED),
+        (NoReply(Kind.TLS, "unverified"), Standing.REFUSED),
+        (html(400), Standing.UNCLEAR),
+        (reply(403, error="Forbidden"), Standing.UNCLEAR),
+        (reply(429), Standing.UNCLEAR),
+        (Reply(500), Standing.UNCLEAR),
+        (reset(), Standing.UNCLEAR),
+    ],
+)
+def test_a_probe_reads_what_the_answer_says_of_key_and_endpoint(answer: Answer, standing: Standing) -> None:
+    finding = probe(Wire(lambda _events: answer, ManualClock(NOON)), settings())
+    assert finding.standing is standing
+    assert bool(finding.remedy) is (standing is Standing.REFUSED)
+    assert bool(finding.words) is (standing is not Standing.FINE)
+
+
+def test_a_probe_sends_the_key_and_no_event() -> None:
+    wire = Wire(lambda _events: ok(0), ManualClock(NOON))
+    probe(wire, settings())
+    assert wire.bodies == [{"api_key": KEY, "events": []}]

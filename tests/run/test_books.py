@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally, Verdict
+from braze_etl.run.books import Tag, TaskBooks
+from braze_etl.run.due import DueFile
+from braze_etl.run.tasks import Task
+
+REFUSED = Verdict(Reason.REJECTED, "Amplitude said no")
+
+
+def books_of(*due: DueFile) -> TaskBooks:
+    return TaskBooks(Task(7, due))
+
+
+def join(books: TaskBooks, *records: int, file: int = 0, block: int = 100) -> list[Tag]:
+    for _ in records:
+        books.joined_batch(file)
+    return [Tag(7, file, block, record) for record in records]
+
+
+def close(books: TaskBooks, *files: int) -> None:
+    for file in files:
+        books.read_to_end(file)
+    books.reading = False
+
+
+def test_a_file_is_done_when_each_record_has_an_outcome(make_ref: Callable[..., FileRef]) -> None:
+    books = books_of(DueFile(make_ref("a")))
+    tags = join(books, 0, 1, 2)
+    books.fixed(0, 100, 3, Verdict(Reason.NO_IDENTITY))
+    books.fixed(0, 100, 4, Verdict(Reason.INVALID_USER_ID, "too short"))
+    close(books, 0)
+    assert not books.settled
+    books.accepted(tags)
+    assert books.settled
+    settlement = books.settlement()
+    (file,) = settlement.files
+    assert file.state is FileState.DONE
+    assert file.tally == Tally(accepted=3, filtered=1, quarantined=1)
+    assert [aside.position.record for aside in settlement.set_aside] == [4]
+    assert settlement.reasons == {
+        ("users.messages.email.Open", Reason.NO_IDENTITY): 1,
+        ("users.messages.email.Open", Reason.INVALID_USER_ID): 1,
+    }
+
+
+def test_a_file_counts_when_its_event_joins_a_batch_not_when_the_batch_is_sent(
+    make_ref: Callable[..., FileRef],
+) -> None:
+    books = books_of(DueFile(make_ref("a")), DueFile(make_ref("b")))
+    first, second = join(books, 0, file=0), join(books, 0, file=1)
+    close(books, 0, 1)
+    books.accepted(second)
+    assert not books.settled
+    books.accepted(first)
+    assert [file.state for file in books.settlement().files] == [FileState.DONE, FileState.DONE]
+
+
+def test_what_is_unsettled_leaves_the_file_due_and_counts_nowhere(make_ref: Callable[..., FileRef]) -> None:
+    books = books_of(DueFile(make_ref("a")))
+    tags = join(books, 0, 1)
+    books.accepted(tags[:1])
+    books.unsettled(tags[1:])
+    close(books)
+    (file,) = books.settlement().files
+    assert file.state is None
+    assert file.tally.read == 1
+
+
+def test_throttled_records_stay_open_with_their_time(make_ref: Callable[..., FileRef], now: datetime) -> None:
+    books = books_of(DueFile(make_ref("a")))
+    tags = join(books, 5, 2)
+    for tag in tags:
+        books.deferred(tag, Reason.THROTTLED, now)
+    close(books, 0)
+    (file,) = books.settlement().files
+    assert file.state is FileState.OPEN
+    assert file.open == (OpenPositions(Reason.THROTTLED, now, {100: (2, 5)}),)
+    assert file.tally == Tally(deferred=2)
+
+
+def test_the_books_of_an_open_file_go_on_where_they_stood(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    ready = OpenPositions(Reason.THROTTLED, now, {100: (2,)})
+    later = OpenPositions(Reason.DAILY_QUOTA, now, {100: (5, 6)})
+    due = DueFile(make_ref("a"), (ready,), (later,), Tally(accepted=10, filtered=1))
+    books = books_of(due)
+    books.accepted(join(books, 2))
+    close(books, 0)
+    settlement = books.settlement()
+    (file,) = settlement.files
+    assert file.state is FileState.OPEN
+    assert file.open == (later,)
+    assert file.tally == Tally(accepted=11, filtered=1, deferred=2)
+    assert settlement.by_event_type["users.messages.email.Open"] == Tally(accepted=1)
+
+
+def test_a_file_that_cannot_be_read_is_set_aside_as_one(make_ref: Callable[..., FileRef]) -> None:
+    books = books_of(DueFile(make_ref("a")))
+    books.failed(0, Verdict(Reason.UNREADABLE_FILE, "it is empty"))
+    close(books, 0)
+    settlement = books.settlement()
+    assert settlement.files[0].state is FileState.FAILED
+    (aside,) = settlement.set_aside
+    assert (aside.position.block, aside.position.record, aside.detail) == (0, None, "it is empty")
+
+
+def test_open_records_of_a_file_that_is_gone_are_set_aside_one_by_one(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    open_records = OpenPositions(Reason.THROTTLED, now, {100: (2, 5), 900: (0,)})
+    books = books_of(DueFile(make_ref("a"), (open_records,)))
+    books.failed(0, Verdict(Reason.SOURCE_GONE, "deleted"))
+    close(books, 0)
+    positions = [(aside.position.block, aside.position.record) for aside in books.settlement().set_aside]
+    assert positions == [(100, 2), (100, 5), (900, 0)]
+
+
+@given(st.lists(st.sampled_from(["accepted", "refused", "deferred", "unsettled", "filtered"]), max_size=40))
+def test_whatever_happens_the_books_balance(fates: list[str]) -> None:
+    moment = datetime.fromisoformat("2026-10-03T12:00:00+00:00")
+    ref = FileRef("a", "e", 1, moment, "t", moment)
+    books = books_of(DueFile(ref))
+    for record, fate in enumerate(fates):
+        if fate == "filtered":
+            books.fixed(0, 1, record, Verdict(Reason.NO_IDENTITY))
+            continue
+        (tag,) = join(books, record, block=1)
+        match fate:
+            case "accepted":
+                books.accepted([tag])
+            case "refused":
+                books.refused(tag, REFUSED)
+            case "deferred":
+                books.deferred(tag, Reason.THROTTLED, moment)
+            case _:
+                books.unsettled([tag])
+    close(books, *([] if "unsettled" in fates else [0]))
+    settlement = books.settlement()
+    (file,) = settlement.files
+    assert file.tally.read == len(fates) - fates.count("unsettled")
+    assert (file.state is None) == ("unsettled" in fates)
+    assert (file.state is FileState.DONE) == (not {"unsettled", "deferred"} & set(fates))
+    assert settlement.reasons.total() == file.tally.read - file.tally.accepted
+    assert len(settlement.set_aside) == file.tally.quarantined
+    assert sum(part.count for part in file.open) == file.tally.deferred

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import boto3
+import pytest
+
+from braze_etl.errors import StoreError
+from braze_etl.storage import S3Store, StoreAccess
+
+
+def test_a_store_travels_to_another_process_with_or_without_a_client(bucket: Any) -> None:
+    store = S3Store(bucket.name, StoreAccess(endpoint_url=bucket.endpoint_url))
+    fresh = pickle.loads(pickle.dumps(store))
+    fresh.put("key", b"x")
+    used = pickle.loads(pickle.dumps(fresh))
+    assert used.open("key").read() == b"x"
+
+
+def test_a_missing_bucket_is_told_with_its_remedy(s3_server: str) -> None:
+    store = S3Store("no-such-bucket", StoreAccess(endpoint_url=s3_server))
+    with pytest.raises(StoreError, match="there is no bucket no-such-bucket") as caught:
+        list(store.pages())
+    assert "URI" in caught.value.remedy
+    with pytest.raises(StoreError, match="there is no bucket"):
+        store.open("key")
+
+
+def test_settings_that_make_no_client_are_told(s3_server: str) -> None:
+    for access in (StoreAccess(endpoint_url="not a url"), StoreAccess(region="us east/1")):
+        with pytest.raises(StoreError, match="settings for s3://bucket"):
+            list(S3Store("bucket", access).pages())
+
+
+def test_a_role_is_assumed_for_the_store(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", bucket.endpoint_url)
+    access = StoreAccess(
+        endpoint_url=bucket.endpoint_url,
+        region="us-east-1",
+        role_arn="arn:aws:iam::123456789012:role/reader",
+        external_id="secret-handshake",
+    )
+    store = S3Store(bucket.name, access)
+    store.put("key", b"x")
+    assert store.open("key").read() == b"x"
+    credentials = store._client._request_signer._credentials  # type: ignore[attr-defined] # no public way to see it
+    assert credentials.method == "braze-etl-role"
+
+
+def test_a_role_without_credentials_is_told(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    access = StoreAccess(bucket.endpoint_url, "us-east-1", "arn:aws:iam::123456789012:role/reader")
+    with pytest.raises(StoreError, match="no usable credentials"):
+        list(S3Store(bucket.name, access).pages())
+
+
+def test_an_archived_object_is_its_own_trouble(bucket: Any) -> None:
+    client = boto3.client("s3", endpoint_url=bucket.endpoint_url)
+    client.put_object(Bucket=bucket.name, Key="cold", Body=b"x", StorageClass="GLACIER")
+    store = S3Store(bucket.name, StoreAccess(endpoint_url=bucket.endpoint_url))
+    with pytest.raises(Exception, match="archived") as caught:
+        store.open("cold")
+    assert "restore" in getattr(caught.value, "remedy", "")

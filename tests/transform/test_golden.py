@@ -1,0 +1,82 @@
+"""One record of each event type and the event it becomes, kept in tests/golden/ for a person to read.
+
+To write the files anew after an intended change:
+`BRAZE_ETL_UPDATE_GOLDEN=1 pytest tests/transform/test_golden.py`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import pytest
+
+from braze_etl.model import Record, Verdict
+from braze_etl.transform import Mapping, MappingOptions, mapper_for
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+UPDATE = bool(os.environ.get("BRAZE_ETL_UPDATE_GOLDEN"))
+HOUR = 1_790_000_000.0
+EVERYTHING = Mapping.load(MappingOptions(send=("*",)))
+
+VALUES: dict[str, Any] = {
+    "time": 1_790_000_123,
+    "external_user_id": "customer-0001",
+    "user_id": "64d2f0c1a2b3c4d5e6f70819",
+    "device_id": "7a8b9c0d-1e2f-4a3b-8c4d-5e6f7a8b9c0d",
+    "timezone": "Europe/Berlin",
+    "currency": "EUR",
+    "price": 19.99,
+    "properties": '{"size": "M", "gift": true, "tags": ["new", "sale"], "note": null}',
+    "ad_id_type": "google_ad_id",
+    "machine_open": "true",
+}
+BY_TYPE: dict[str, Any] = {
+    "int": 42,
+    "long": 42_000,
+    "float": 1.5,
+    "boolean": True,
+    "array<string>": ["one", "two"],
+    "array<null|string>": ["one", None],
+}
+
+
+def build(event_type: str, fields: dict[str, list[Any]]) -> Record:
+    """Make a record with a value in every field; the same one every time."""
+    record = {name: BY_TYPE.get(facts[0], f"some {name}") for name, facts in fields.items()}
+    record |= {name: value for name, value in VALUES.items() if name in record}
+    if "id" in record:
+        record["id"] = str(uuid5(NAMESPACE_URL, event_type))
+    return record
+
+
+def outcome_of(event_type: str, record: Record) -> dict[str, Any]:
+    outcome = mapper_for(EVERYTHING.plan(event_type))(record, HOUR)
+    if isinstance(outcome, Verdict):
+        return {"verdict": {"reason": outcome.reason.value, "detail": outcome.detail}}
+    return {"event": outcome}
+
+
+def test_every_type_with_known_fields_has_its_golden_file(catalogue: dict[str, Any]) -> None:
+    records = {name: build(name, facts["fields"]) for name, facts in catalogue.items() if facts["fields"]}
+    if UPDATE:
+        for name, record in records.items():
+            text = json.dumps({"record": record, **outcome_of(name, record)}, indent=1, ensure_ascii=False)
+            (GOLDEN / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    stored = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))["record"] for path in GOLDEN.glob("*.json")
+    }
+    assert stored == records
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
+def test_the_golden_record_becomes_the_golden_event(path: Path) -> None:
+    golden = json.loads(path.read_text(encoding="utf-8"))
+    record = golden.pop("record")
+    outcome = outcome_of(path.stem, record)
+    assert outcome == golden
+    if "event" in golden:
+        assert list(outcome["event"]) == list(golden["event"])
