@@ -1,4 +1,4 @@
-"""A real S3 over HTTP for every room's tests: moto's server in its own process, a fresh bucket per test."""
+"""What tests of several rooms share: a real S3 over HTTP (moto's server in its own process), a workplace."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
+
+from tests.workplace import Workplace, balanced, open_workplace
 
 _CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -41,6 +45,8 @@ def s3_server() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in _CREDENTIALS.items():
             patch.setenv(name, value)
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
         server = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -60,6 +66,19 @@ def bucket(s3_server: str) -> Bucket:
     client = boto3.client("s3", endpoint_url=s3_server, config=Config(retries={"total_max_attempts": 2}))
     client.create_bucket(Bucket=name)
     return Bucket(name, f"s3://{name}", s3_server)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Iterator[Workplace]:
+    """A folder with a configuration, and an Amplitude over HTTP that does nothing wrong."""
+    with open_workplace(tmp_path) as place:
+        yield place
+
+
+@pytest.fixture
+def balance() -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Checks that the books of a run report balance, and gives the report back."""
+    return balanced
 
 
 def _free_port() -> int:

@@ -60,14 +60,14 @@ class MemoryLedger:
             if found and (ready_by is None or any(each.not_before <= ready_by for each in found.open)):
                 yield replace(found, tally=replace(found.tally))
 
-    def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog) -> None:
+    def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog | None) -> None:
         claimed = claims(settlements)
         now = self._clock.now()
         if newly_accepted(claimed, self.known([each.ref for each in claimed.values()])):
             self._last_delivery = now
         for key, settlement in claimed.items():
             self._files[key] = _entry(run_id, now, settlement)
-        self._backlog = backlog
+        self._backlog = self._backlog if backlog is None else backlog
 
     def record_listing(
         self, at: datetime, backlog: Backlog, before_start: int | None = None, *, complete: bool

@@ -59,11 +59,12 @@ class Ledger(Protocol):
         """
         ...
 
-    def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog) -> None:
+    def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog | None) -> None:
         """Store how files came out, and what is left: all of it or nothing, durable on return.
 
         A settlement replaces what was known of its file, open positions included. One without a state makes
-        no claim, and nothing is written for it. `ValueError` when the books of a file contradict its state.
+        no claim, and nothing is written for it. *backlog* None leaves that of the last listing, as a backfill
+        must. `ValueError` when the books of a file contradict its state.
         """
         ...
 

@@ -141,15 +141,16 @@ class SqliteLedger:
             found[key].append(_rows.positions_of(row))
         return found
 
-    def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog) -> None:
+    def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog | None) -> None:
         claimed = claims(settlements)
         now = self._clock.now()
         with self._transaction():
             accepted = newly_accepted(claimed, self.known([each.ref for each in claimed.values()]))
             self._write_files(run_id, now, claimed.values())
             self._connection.execute(
-                "UPDATE ledger SET backlog = ?, last_delivery = COALESCE(?, last_delivery)",
-                (_rows.backlog_text(backlog), _rows.micros(now) if accepted else None),
+                "UPDATE ledger SET"
+                " backlog = COALESCE(?, backlog), last_delivery = COALESCE(?, last_delivery)",
+                (backlog and _rows.backlog_text(backlog), _rows.micros(now) if accepted else None),
             )
 
     def _write_files(self, run_id: str, now: datetime, claimed: Collection[FileSettlement]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from braze_etl.errors import FatalError
-from braze_etl.model import FileSettlement, FileState, Outcome, Position, Reason, SetAside, Tally
+from braze_etl.model import Reason, Verdict
+from braze_etl.run.books import TaskBooks
 from braze_etl.run.pool import Died, WorkerPool
 from braze_etl.run.tasks import Settlement, Task, one_by_one
 
@@ -25,8 +27,7 @@ class Dispatcher:
         self._stopping = False
         self._again: deque[Task] = deque()
         self._deaths = 0
-        self._next_retry = 1_000_000_000
-        """Numbers of retried tasks; far from those that `group` gives."""
+        self._numbers = itertools.count(-1, -1)  # of retried tasks; the others count upwards
 
     def __iter__(self) -> Iterator[Settlement]:
         waiting: Task | None = None
@@ -71,28 +72,13 @@ class Dispatcher:
         if task.attempt:
             yield _killer(task, cause)
             return
-        retries = one_by_one(task, self._next_retry)
-        self._next_retry += len(retries)
-        self._again.extend(retries)
+        self._again.extend(one_by_one(task, self._numbers))
 
 
 def _killer(task: Task, cause: str) -> Settlement:
     """Set aside the one file of a task that ended two workers."""
-    (due,) = task.files
-    ref, words = due.ref, f"reading it ended a worker process twice (the last with {cause})"
-    books = Tally(due.carried.accepted, due.carried.filtered, due.carried.quarantined + 1)
-    return Settlement(
-        task.number,
-        files=[FileSettlement(ref, FileState.FAILED, books)],
-        set_aside=[
-            SetAside(Position(ref.key, ref.etag, 0, None), ref.event_type, Reason.UNREADABLE_FILE, words)
-        ],
-        by_event_type={ref.event_type: _one(Outcome.QUARANTINED)},
-        reasons=Counter({(ref.event_type, Reason.UNREADABLE_FILE): 1}),
-    )
-
-
-def _one(outcome: Outcome) -> Tally:
-    tally = Tally()
-    tally.count(outcome)
-    return tally
+    books = TaskBooks(task)
+    words = f"reading it ended a worker process twice (the last with {cause})"
+    books.failed(0, Verdict(Reason.UNREADABLE_FILE, words))
+    books.read_to_end(0)
+    return books.settlement()

@@ -6,10 +6,11 @@ same entries again under the same ids, and loses nothing.
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,12 +25,17 @@ from braze_etl.model import FileRef, FileState
 from braze_etl.quarantine import Quarantine
 from braze_etl.run.discovery import Discovery
 from braze_etl.run.dispatch import Dispatcher
-from braze_etl.run.due import DueFiles, by_hour, open_files
+from braze_etl.run.due import DueFile, DueFiles, by_hour, open_files
 from braze_etl.run.exits import Stop, exit_code
 from braze_etl.run.pool import WorkerPool
+from braze_etl.run.reopening import Reopening, deferred_in
 from braze_etl.run.report import RunReport
-from braze_etl.run.tasks import Settlement, group
+from braze_etl.run.tasks import TASK_BYTES, Settlement, Task, group
 from braze_etl.run.window import Window
+
+_SMALL_TASK_BYTES = 1_000_000
+_TASKS_A_WORKER = 4
+"""A small backlog is split so that every worker has several tasks, but none too small for a process."""
 
 
 class Progress(Protocol):
@@ -68,6 +74,7 @@ class JobOptions:
     pipeline: str
     objective: timedelta
     warn_at: timedelta
+    workers: int = 1
     covers_all: bool = True
     """Whether the listing covers all that is due, as that of `run` does and that of `backfill` does not."""
     covers: Callable[[OpenFile], bool] = lambda _: True
@@ -82,6 +89,7 @@ class Job:
     def __init__(self, parts: JobParts, options: JobOptions) -> None:
         self._parts = parts
         self._options = options
+        self._reopening = Reopening(parts.ledger, parts.clock)
         self._began = parts.clock.monotonic()
         self._now = parts.clock.now()
         run_id = f"{self._now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -119,13 +127,27 @@ class Job:
         if found.files and (finding := self._parts.probe()).standing is Standing.REFUSED:
             raise DeliveryError(finding.words, remedy=finding.remedy)
         with closing(self._parts.new_pool()) as pool:
-            for settlement in Dispatcher(pool, group(found.due_files()), self._should_stop):
+            for settlement in Dispatcher(pool, self._tasks(found), self._should_stop):
                 self._settle(settlement, found)
+
+    def _tasks(self, found: Discovery) -> Iterator[Task]:
+        size = min(
+            TASK_BYTES, max(_SMALL_TASK_BYTES, found.bytes // (_TASKS_A_WORKER * self._options.workers))
+        )
+        numbers = itertools.count()
+        for task in group(found.due_files(), numbers, target_bytes=size):
+            yield task
+            yield from group(self._reopened(), numbers)
+
+    def _reopened(self) -> Iterator[DueFile]:
+        for due in self._reopening.ready():
+            self.report.take_back(due.ref.event_type, deferred_in(due))
+            yield due
 
     def _count_before_start(self, found: Discovery) -> None:
         """Count the files before `start_at`: once in a ledger's life, and after all that is due."""
         ledger = self._parts.ledger
-        if ledger.summary().before_start is not None or self.report.error:
+        if not self._options.covers_all or self.report.error or ledger.summary().before_start is not None:
             return
         before = 0
         for _ in self._parts.before_start:
@@ -145,7 +167,9 @@ class Job:
         for file in settlement.files:
             if file.state in (FileState.DONE, FileState.FAILED):
                 found.backlog.delivered(file.ref)
-        self._parts.ledger.settle(report.run_id, settlement.files, found.backlog.backlog())
+        backlog = found.backlog.backlog() if self._options.covers_all else None
+        self._parts.ledger.settle(report.run_id, settlement.files, backlog)
+        self._reopening.note(settlement)
         report.add(settlement)
         report.error = report.error or settlement.fatal
         self._parts.progress.settled(settlement)
@@ -156,9 +180,9 @@ class Job:
         report.seconds = self._elapsed()
         try:
             summary = self._parts.ledger.summary()
-            oldest = found.backlog.backlog().oldest_hour
+            backlog = found.backlog.backlog() if self._options.covers_all else summary.backlog
             report.window = Window(
-                self._options.objective, self._options.warn_at, oldest, summary.last_listing
+                self._options.objective, self._options.warn_at, backlog.oldest_hour, summary.last_listing
             )
             report.exit_code = exit_code(report, self._parts.stop)
             self._parts.ledger.finish_run(self._record())

@@ -75,17 +75,18 @@ def open_job(
             stop=stop,
             progress=progress,
         )
-        yield Job(parts, _options(settings, request, scope))
+        yield Job(parts, _options(settings, request, scope, workers))
     finally:
         ledger.close()
 
 
-def _options(settings: Settings, request: Request, scope: Scope) -> JobOptions:
+def _options(settings: Settings, request: Request, scope: Scope, workers: int) -> JobOptions:
     return JobOptions(
         command=request.command,
         pipeline=settings.pipeline,
         objective=settings.window.objective,
         warn_at=settings.window.warn_at,
+        workers=workers,
         covers_all=request.covers_all,
         covers=_covering(settings, scope, covers_all=request.covers_all),
         resend=request.resend,

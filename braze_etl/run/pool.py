@@ -104,6 +104,8 @@ class WorkerPool:
 
     def close(self, timeout: float = 5.0) -> None:
         """Let the workers leave; one that does not within *timeout* seconds is killed."""
+        if self.busy:
+            self.stop()
         for worker in self._workers:
             worker.send(QUIT)
         for worker in self._workers:

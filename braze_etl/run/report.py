@@ -66,6 +66,11 @@ class RunReport:
         self.warnings += settlement.warnings
         self.requests.add(settlement.requests)
 
+    def take_back(self, event_type: str, deferred: Counter[Reason]) -> None:
+        """Records that this run had deferred are taken up again: their outcome is open once more."""
+        self.by_event_type[event_type].deferred -= deferred.total()
+        self.reasons = self.reasons - deferred
+
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values, in the order of CONTRACT.md."""
         events = self.events

@@ -11,7 +11,7 @@ from braze_etl.errors import BrazeEtlError
 from braze_etl.model import FileSettlement, ReasonCounts, SetAside, Tally
 from braze_etl.run.due import DueFile
 
-TARGET_BYTES = 8_000_000
+TASK_BYTES = 8_000_000
 """About 50,000 records of 160 stored bytes; a task is also what a crash sends again."""
 MAX_FILES = 500
 
@@ -44,19 +44,21 @@ class Settlement:
     fatal: BrazeEtlError | None = None
 
 
-def group(files: Iterable[DueFile], *, target_bytes: int = TARGET_BYTES) -> Iterator[Task]:
+def group(
+    files: Iterable[DueFile], numbers: Iterator[int], *, target_bytes: int = TASK_BYTES
+) -> Iterator[Task]:
     """Group due files, in their order, into tasks of about *target_bytes* or at most `MAX_FILES` files."""
-    number, members, size = 0, list[DueFile](), 0
+    members, size = list[DueFile](), 0
     for file in files:
         if members and (size + file.ref.size > target_bytes or len(members) >= MAX_FILES):
-            yield Task(number, tuple(members))
-            number, members, size = number + 1, [], 0
+            yield Task(next(numbers), tuple(members))
+            members, size = [], 0
         members.append(file)
         size += file.ref.size
     if members:
-        yield Task(number, tuple(members))
+        yield Task(next(numbers), tuple(members))
 
 
-def one_by_one(task: Task, first_number: int) -> list[Task]:
+def one_by_one(task: Task, numbers: Iterator[int]) -> list[Task]:
     """Split the task of a worker that died, so that the file that kills can be told from the others."""
-    return [Task(first_number + offset, (file,), task.attempt + 1) for offset, file in enumerate(task.files)]
+    return [Task(next(numbers), (file,), task.attempt + 1) for file in task.files]

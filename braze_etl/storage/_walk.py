@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,24 +43,37 @@ def walk(root: Path, prefix: str, start_after: str, *, flat: bool) -> Iterator[F
 
 def _below(asked: _Asked, folder: str) -> Iterator[FoundFile | str]:
     # A folder sorts as `name/`: `a-b/x` comes before `a/x`, and both before `a0`.
-    for _, key, entry in sorted(_entries(asked, folder), key=lambda found: found[0]):
-        if entry.is_dir():
+    for order, key, entry in sorted(_entries(asked, folder), key=lambda found: found[0]):
+        if key.endswith("/"):
             yield from _folder(asked, key, entry)
-        elif entry.is_file() and key.startswith(asked.prefix) and os.fsencode(key) > asked.start_after:
+        elif key.startswith(asked.prefix) and order > asked.start_after:
             stat = _stat(entry)
             if stat is not None:
                 yield FoundFile(key, stat)
 
 
 def _entries(asked: _Asked, folder: str) -> Iterator[tuple[bytes, str, os.DirEntry[str]]]:
+    """Yield the files and folders in a folder with their keys; a folder's ends in `/`."""
     try:
         with os.scandir(asked.root / folder) as entries:
             for entry in entries:
-                if not entry.name.startswith(TEMPORARY_PREFIX):
-                    key = folder + entry.name + ("/" if entry.is_dir() else "")
+                ending = _ending(entry)
+                if ending is not None and not entry.name.startswith(TEMPORARY_PREFIX):
+                    key = folder + entry.name + ending
                     yield os.fsencode(key), key, entry
     except (FileNotFoundError, NotADirectoryError):
         return
+
+
+def _ending(entry: os.DirEntry[str]) -> str | None:
+    try:
+        if entry.is_dir():
+            return "/"
+        return "" if entry.is_file() else None  # None: a device, a socket, a link that leads nowhere
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link that leads to itself
+            return None
+        raise
 
 
 def _folder(asked: _Asked, key: str, entry: os.DirEntry[str]) -> Iterator[FoundFile | str]:

@@ -178,6 +178,13 @@ class TestSummary:
         assert ledger.summary().last_listing == NOON
         assert ledger.summary().backlog == backlog(5)
 
+    def test_a_settlement_without_a_backlog_leaves_that_of_the_listing(self, ledger: Ledger) -> None:
+        ledger.record_listing(NOON, backlog(5), complete=True)
+        ledger.settle("run-1", [done(ref("a"), accepted=1)], None)
+        assert ledger.summary().backlog == backlog(5)
+        ledger.settle("run-1", [], backlog(1))
+        assert ledger.summary().backlog == backlog(1)
+
     def test_a_listing_that_counted_nothing_before_the_start_keeps_the_count(self, ledger: Ledger) -> None:
         ledger.record_listing(NOON, backlog(), 17, complete=True)
         ledger.record_listing(NOON, backlog(), complete=True)

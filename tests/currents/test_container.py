@@ -90,11 +90,10 @@ def test_garbage_between_blocks_is_one_damage(avro: Any) -> None:
 
 def test_a_lost_stretch_is_one_damage(avro: Any) -> None:
     sample = avro.sample(blocks=6)
-    data = sample.data[: sample.edges[1] + 5] + sample.data[sample.edges[3] + 5 :]
-    items = _items(data)
-    assert len(_damages(items)) <= 1
-    assert _found(items)[:2] == sample.edges[:1] + _found(items)[1:2]
-    assert len(_found(items)) >= 4 - 1
+    lost = sample.edges[3] + 9 - (sample.edges[1] + 5)
+    items = _items(sample.data[: sample.edges[1] + 5] + sample.data[sample.edges[3] + 9 :])
+    assert [damage.offset for damage in _damages(items)] == [sample.edges[1]]
+    assert _found(items) == [sample.edges[0], sample.edges[4] - lost, sample.edges[5] - lost]
 
 
 @pytest.mark.parametrize(
@@ -176,4 +175,5 @@ def test_whatever_the_bytes_are_each_is_accounted_for(avro: Any, data: st.DataOb
     except UnreadableFileError:
         assert begin < len(sample.header)
         return
-    assert [type(item) for item in items].count(Damage) <= 2
+    if begin >= len(sample.header):  # else it may be read with another codec or marker
+        assert [type(item) for item in items].count(Damage) <= 2

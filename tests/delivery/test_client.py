@@ -214,7 +214,7 @@ def test_a_reset_before_the_request_was_read_is_no_reply() -> None:
         answer = send(f"http://127.0.0.1:{server.server_address[1]}/batch", b"x" * 5_000_000)
         thread.join()
     assert isinstance(answer, NoReply)
-    assert answer.kind is Kind.RESET
+    assert answer.kind in (Kind.RESET, Kind.REFUSED)  # the reset may come before connect() is back
 
 
 def silent(handler: Handler) -> None:

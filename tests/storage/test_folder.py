@@ -65,6 +65,7 @@ def test_linked_folders_are_followed_and_loops_end(tmp_path: Path) -> None:
     (root / "sub/up").symlink_to(root)
     (outside / "back").symlink_to(root / "sub")
     (root / "broken").symlink_to(tmp_path / "nowhere")
+    (root / "itself").symlink_to(root / "itself")
     found = _keys(FolderStore(root))
     assert {"linked/file", "sub/file"} <= set(found)
     assert len(found) < 20

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import io
 import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+from urllib3.exceptions import ProtocolError
 
 from braze_etl.errors import SourceGoneError, StoreError
 from braze_etl.storage import S3Store, StoreAccess
-from braze_etl.storage._s3_body import MAX_RESUMES
+from braze_etl.storage._s3_body import MAX_RESUMES, ResumingBody
 
 CONTENT = bytes(range(256)) * 2000
 ETAG = '"abc"'
@@ -93,6 +96,35 @@ def test_a_body_that_breaks_off_is_resumed_from_the_byte_it_reached(server: Faul
     with store.open("key") as stream:
         assert stream.read() == CONTENT
     assert [_range(request)[0] for request in server.requests] == [0, 200_000, 400_000]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ReadTimeoutError(endpoint_url="https://s3.example"),
+        ResponseStreamingError(error="reset"),
+        IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        ConnectionResetError(104, "Connection reset by peer"),
+        ProtocolError("Connection broken"),
+    ],
+)
+def test_whatever_breaks_a_connection_it_is_resumed(failure: Exception) -> None:
+    class Breaking(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() >= 1000:
+                raise failure
+            return super().read(min(size or 0, 1000))
+
+    asked: list[tuple[int, int]] = []
+
+    def get(offset: int, length: int) -> Breaking:
+        asked.append((offset, length))
+        return Breaking(CONTENT[offset : offset + length])
+
+    body = ResumingBody(Breaking(CONTENT[:2500]), offset=0, length=2500, get=get, name="s3://bucket/key")
+    with io.BufferedReader(body) as stream:
+        assert stream.read() == CONTENT[:2500]
+    assert asked == [(1000, 1500), (2000, 500)]
 
 
 def test_a_resumed_read_asks_for_the_same_object(server: FaultyServer) -> None:

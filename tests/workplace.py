@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-from braze_etl.sandbox import Faults, Project, SandboxServer
+from braze_etl.sandbox import Faults, Project, SandboxServer, parse_faults
 from fixtures.generate import ExportSpec, ExportSummary, generate
 
 KEY = "0123456789abcdef0123456789abcdef"
+_GUARD = 100.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,12 @@ class Result:
         value: dict[str, Any] = json.loads(self.out)
         return value
 
+    @property
+    def error(self) -> dict[str, str]:
+        """What a failed command says for machines: its type, message and remedy."""
+        error: dict[str, str] = self.json["error"]
+        return error
+
 
 @dataclass
 class Workplace:
@@ -42,10 +51,27 @@ class Workplace:
     folder: Path
     amplitude: SandboxServer
     project: Project
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def source(self) -> Path:
         return self.folder / "export"
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "state/braze-etl.db"
+
+    def suffer(self, script: str) -> None:
+        """Have Amplitude do this wrong from now on: the text of a fault script (`fault_file`)."""
+        self.amplitude._service.faults = parse_faults(script)
+
+    def recover(self) -> None:
+        """Have Amplitude do nothing wrong any more."""
+        self.amplitude._service.faults = Faults()
+
+    def become(self, project: Project) -> None:
+        """Put another project behind the same address."""
+        self.project = self.amplitude._service._project = project
 
     def configure(self, **sections: Any) -> None:
         """Write the configuration, with *sections* laid over the plainest one."""
@@ -62,22 +88,29 @@ class Workplace:
         return [sys.executable, "-m", "braze_etl", *arguments]
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-        """Start a command in the folder."""
-        return subprocess.Popen(
+        """Start a command in the folder, in a process group of its own."""
+        process = subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,
             env={**os.environ, "BRAZE_ETL_CONFIG": "config.yaml", **environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
+        self.started.append(process)
+        return process
+
+    def clear(self) -> None:
+        """End what a failed test left running."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
 
     def do(self, *arguments: str, **environ: str) -> Result:
         """Run a command to its end."""
-        process = self.start(*arguments, **environ)
-        out, err = process.communicate(timeout=100)
-        assert "Traceback" not in err, err
-        return Result(process.returncode, out, err)
+        return ended(self.start(*arguments, **environ))
 
     def run(self, *arguments: str) -> dict[str, Any]:
         """`braze-etl run --output json`; the report, checked for its balance."""
@@ -93,6 +126,36 @@ class Workplace:
         summary = generate(self.source, ExportSpec(**{"hours": 3, **spec}, ids_out=ids))
         return Written(summary, [json.loads(line) for line in ids.read_text().splitlines()])
 
+    def files(self) -> list[Path]:
+        """The files of the export, in the order of their keys."""
+        return sorted(self.source.rglob("*.avro"))
+
+    def let_waits_pass(self) -> None:
+        """Move every open record's earliest time into the past, as if the hours had gone by."""
+        with closing(sqlite3.connect(self.ledger)) as connection, connection:
+            connection.execute("UPDATE files SET not_before = 0 WHERE not_before IS NOT NULL")
+            connection.execute("UPDATE open_positions SET not_before = 0")
+
+
+def ended(process: subprocess.Popen[str]) -> Result:
+    """Wait for a command to end; no command ever shows a traceback."""
+    out, err = process.communicate(timeout=_GUARD)
+    assert "Traceback" not in err, err
+    return Result(process.returncode, out, err)
+
+
+@contextmanager
+def open_workplace(folder: Path) -> Iterator[Workplace]:
+    """A configured workplace in *folder*, with an Amplitude that is up for the length of the block."""
+    project = Project(api_key=KEY)
+    with SandboxServer(project) as server:
+        place = Workplace(folder, server, project)
+        place.configure()
+        try:
+            yield place
+        finally:
+            place.clear()
+
 
 @dataclass(frozen=True)
 class Written:
@@ -104,13 +167,18 @@ class Written:
     def must_arrive(self, records: Sequence[dict[str, Any]] | None = None) -> list[str]:
         """Ids of the records that Amplitude must hold in the end, worked out from the facts of each."""
         chosen = self.records if records is None else records
-        return sorted({record["id"] for record in chosen if _is_to_be_sent(record)})
+        return sorted({record["id"] for record in chosen if is_to_be_sent(record)})
+
+    def where(self, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """The records for which *wanted* holds."""
+        return [record for record in self.records if wanted(record)]
 
 
 _LEFT_OUT = ("agentconsole.", "contentoptimizer.", "users.profile.Update", "users.User", "users.RandomBucket")
 
 
-def _is_to_be_sent(record: dict[str, Any]) -> bool:
+def is_to_be_sent(record: dict[str, Any]) -> bool:
+    """Whether Amplitude must hold the record of this line in the end."""
     has_identity = bool(record["external_user_id"] or record["device_id"])
     return has_identity and not record.get("awkward") and not record["event_type"].startswith(_LEFT_OUT)
 
@@ -126,23 +194,3 @@ def balanced(report: dict[str, Any]) -> dict[str, Any]:
     assert sum(report["reasons"].values()) == events["read"] - events["accepted"]
     assert files["discovered"] == files["done"] + files["failed"] + files["remaining"]
     return report
-
-
-@pytest.fixture
-def faults() -> Faults | None:
-    """What Amplitude does wrong; a test lays its own script over this."""
-    return None
-
-
-@pytest.fixture
-def workplace(tmp_path: Path, faults: Faults | None) -> Iterator[Workplace]:
-    project = Project(api_key=KEY)
-    with SandboxServer(project, faults=faults) as server:
-        place = Workplace(tmp_path, server, project)
-        place.configure()
-        yield place
-
-
-@pytest.fixture
-def balance() -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return balanced

@@ -1,0 +1,108 @@
+"""The code that reads one field, from `data[pos]` on, and leaves `pos` behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from braze_etl.compile.coverage import Field
+from braze_etl.compile.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What is done with a field's value, if anything.
+
+    It becomes `property`; it is kept in `variable`, None where it is null; and if it is text that says `echo`
+    (a field's name in lower case) in any case, the variable `doubtful` becomes true.
+    """
+
+    property: str | None = None
+    variable: str | None = None
+    echo: str | None = None
+
+    @property
+    def target(self) -> str | None:
+        """The variable that the value goes to while it is looked at."""
+        return self.variable or (None if self.property is None else "value")
+
+
+def write_field(source: Source, field: Field, use: Use) -> None:
+    """Write what reads *field*; every value is read so far as to know that fastavro would accept it."""
+    source.add(f"# {field.name}")
+    if field.null is None:
+        _write_value(source, field, use, "pos")
+        return
+    with source.block(f"if data[pos] == {2 * (1 - field.null)}"):
+        _write_value(source, field, use, "pos + 1")
+    with source.block(f"elif data[pos] == {2 * field.null}"):
+        source.add("pos += 1")
+        _write_null(source, use)
+    with source.block("else"):
+        source.add('raise UnusualError("another branch than 0 or 1 of a union of two")')
+
+
+def _write_null(source: Source, use: Use) -> None:
+    if use.variable is not None:
+        source.add(f"{use.variable} = None")
+
+
+def _write_value(source: Source, field: Field, use: Use, at: str) -> None:
+    if field.is_array:
+        source.add(f"{use.target or '_'}, pos = read_texts(data, {at}, {field.items_null})")
+    elif field.kind == "string":
+        _write_text(source, use, at)
+    elif field.kind == "null":
+        _write_null(source, use)
+        return
+    else:
+        _NUMBERS[field.kind](source, use.target or "_", at)
+    if use.property is not None:
+        source.add(f"properties[{use.property!r}] = {use.target}")
+
+
+def _write_text(source: Source, use: Use, at: str) -> None:
+    value = use.target or "value"
+    source.add(f"size = data[{at}]")
+    with source.block("if size < 128"):
+        source.add(f"start = {_plus_one(at)}", "pos = start + HALF[size]")
+    with source.block("else"):
+        source.add(f"start, pos = long_text(data, {at})")
+    source.add(f"{value} = text[start:pos]")
+    with source.block(f"if not {value}.isascii()"):
+        source.add(f"{value} = utf8(data, start, pos)")
+    if use.echo is not None:
+        with source.block(f"if size == {2 * len(use.echo)} and {value}.lower() == {use.echo!r}"):
+            source.add("doubtful = True")
+
+
+def _write_boolean(source: Source, value: str, at: str) -> None:
+    source.add(f"{value} = BOOLEAN[data[{at}]]", f"pos = {_plus_one(at)}")
+
+
+def _write_whole(source: Source, value: str, at: str) -> None:
+    source.add(f"size = data[{at}]")
+    with source.block("if size < 128"):
+        source.add(f"{value} = WHOLE[size]", f"pos = {_plus_one(at)}")
+    with source.block("else"):
+        source.add(f"{value}, pos = read_whole(data, {at})")
+
+
+def _write_float(source: Source, value: str, at: str) -> None:
+    source.add(f"start = {at}", "pos = start + 4", f"{value} = FLOATS[data[start:pos]]")
+
+
+def _write_double(source: Source, value: str, at: str) -> None:
+    source.add(f"{value} = read_double(data, {at})", f"pos = {at} + 8")
+
+
+_NUMBERS = {
+    "boolean": _write_boolean,
+    "int": _write_whole,
+    "long": _write_whole,
+    "float": _write_float,
+    "double": _write_double,
+}
+
+
+def _plus_one(at: str) -> str:
+    return "pos + 2" if at == "pos + 1" else "pos + 1"

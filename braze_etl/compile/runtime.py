@@ -1,0 +1,129 @@
+"""What generated code calls for all that is not worth to be written out in it.
+
+Generated code is sure of what it accepts. Bytes that Avro allows and its writers do not write (numbers longer
+than they need to be, negative counts) raise `UnusualError` like damage does, and fastavro judges the block.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from struct import Struct
+from typing import Any
+
+from braze_etl.currents import shortest_float32
+from braze_etl.transform import explode
+
+_FLOAT = Struct("<f")
+_DOUBLE = Struct("<d")
+_REMEMBERED = 10_000
+_MOST_BITS = 63
+"""Nine bytes; only a tenth could leave the range of 64 bits, where fastavro has its own way."""
+_ONE_BYTE = 64
+_KELVIN = "\N{KELVIN SIGN}"
+"""The one character beyond ASCII that is ASCII in lower case, and so could make a text equal a field's name."""
+
+HALF: tuple[int | None, ...] = tuple(None if number & 1 else number >> 1 for number in range(128))
+"""Length of a text by the one byte that tells it; None (which adds to nothing) where it would be negative."""
+WHOLE = tuple((number >> 1) ^ -(number & 1) for number in range(128))
+"""Integer by the one byte that it takes."""
+BOOLEAN = (False, True)
+
+
+class UnusualError(Exception):
+    """Not what a writer of Currents files writes: fastavro has to look at the block."""
+
+
+def read_whole(data: bytes, pos: int) -> tuple[int, int]:
+    """Read an int or long at *pos*; return it, and the position behind it."""
+    byte = data[pos]
+    number = byte & 127
+    shift = 7
+    while byte > 127:
+        if shift == _MOST_BITS:
+            raise UnusualError("a number of more than nine bytes")
+        pos += 1
+        byte = data[pos]
+        number |= (byte & 127) << shift
+        shift += 7
+    return (number >> 1) ^ -(number & 1), pos + 1
+
+
+def long_text(data: bytes, pos: int) -> tuple[int, int]:
+    """Where the text begins and ends whose length, of more than one byte, stands at *pos*."""
+    size, start = read_whole(data, pos)
+    if size < _ONE_BYTE:
+        raise UnusualError(f"a text of {size} bytes")
+    return start, start + size
+
+
+def utf8(data: bytes, start: int, end: int) -> str:
+    """Decode a text beyond ASCII."""
+    value = data[start:end].decode()
+    if _KELVIN in value:
+        raise UnusualError("a text that lower() may turn into another one's letters")
+    return value
+
+
+def read_texts(data: bytes, pos: int, null: int | None) -> tuple[list[str | None], int]:
+    """Read an array of text; where *null* is not None, of text or null, with that number of the null branch."""
+    values: list[str | None] = []
+    count, pos = read_whole(data, pos)
+    while count:
+        if count < 0:
+            raise UnusualError("an array with its size in bytes")
+        for _ in range(count):
+            value, pos = _item(data, pos, null)
+            values.append(value)
+        count, pos = read_whole(data, pos)
+    return values, pos
+
+
+def _item(data: bytes, pos: int, null: int | None) -> tuple[str | None, int]:
+    if null is not None:
+        branch, pos = read_whole(data, pos)
+        if branch == null:
+            return None, pos
+        if branch != 1 - null:
+            raise UnusualError(f"the branch {branch} of a union of two")
+    size, start = read_whole(data, pos)
+    if size < 0:
+        raise UnusualError("a text of negative length")
+    return data[start : start + size].decode(), start + size
+
+
+def read_double(data: bytes, pos: int) -> float:
+    """Read the double at *pos*."""
+    (value,) = _DOUBLE.unpack_from(data, pos)
+    if not isfinite(value):
+        raise UnusualError("a number that JSON does not have")
+    return float(value)
+
+
+class Floats(dict[bytes, float]):
+    """Four bytes -> the number that they were meant to be; prices and the like come again and again."""
+
+    def __missing__(self, packed: bytes) -> float:
+        (value,) = _FLOAT.unpack(packed)
+        if not isfinite(value):
+            raise UnusualError("a number that JSON does not have")
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        number = self[packed] = shortest_float32(value)
+        return number
+
+
+def namespace() -> dict[str, Any]:
+    """The global names of a generated function."""
+    return {
+        "BOOLEAN": BOOLEAN,
+        "FLOATS": Floats(),
+        "HALF": HALF,
+        "UnusualError": UnusualError,
+        "WHOLE": WHOLE,
+        "explode": explode,
+        "long_text": long_text,
+        "read_double": read_double,
+        "read_texts": read_texts,
+        "read_whole": read_whole,
+        "utf8": utf8,
+    }
