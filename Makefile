@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit format clean
+.PHONY: help demo test lint types unit volume format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ types: $(VENV)/.dev ## mypy, strict
 
 unit: $(VENV)/.dev ## The tests alone
 	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+volume: $(VENV)/.dev ## A million events, and memory against file size (EVENTS=1000000)
+	$(BIN)/python -m pytest tests/volume -m heavy -s --timeout 3000
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .
