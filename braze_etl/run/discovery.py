@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Self
@@ -20,6 +20,7 @@ class Discovery:
     """Takes the due files once, and gives them back for the tasks; use as a context manager.
 
     `error` is what broke the listing off: what was found is delivered all the same, and the pass fails.
+    `complete` is whether everything due was found.
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,7 @@ class Discovery:
         self.bytes = 0
         self.backlog = BacklogTally()
         self.error: StoreError | None = None
+        self.complete = False
         self._spooled = 0
         self._spool: IO[bytes] = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - see __exit__
 
@@ -38,16 +40,19 @@ class Discovery:
     ) -> None:
         self._spool.close()
 
-    def collect(self, due: Iterable[DueFile]) -> None:
-        """Take all due files, in their order."""
+    def collect(self, due: Iterable[DueFile], should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Take all due files, in their order, unless it is time to stop."""
         try:
             for file in due:
+                if should_stop():
+                    return
                 self.files += 1
                 self.bytes += file.ref.size
                 self.backlog.discovered(file.ref)
                 if file.ready:
                     pickle.dump(file, self._spool)
                     self._spooled += 1
+            self.complete = True
         except StoreError as error:
             self.error = error
 

@@ -113,20 +113,23 @@ class Job:
         ledger, listing = self._parts.ledger, self._parts.listing
         due = DueFiles(listing, ledger, now=self._now, resend=self._options.resend)
         left_open = open_files(filter(self._options.covers, ledger.open_files()), now=self._now)
-        found.collect(by_hour(due, left_open))
+        found.collect(by_hour(due, left_open), self._should_stop)
         self.report.error = found.error
         self.report.discovered = found.files
         self.report.bytes = found.bytes
         self.report.changed = due.changed
         self.report.listing = {"requests": listing.requests, "foreign": listing.foreign}
         if self._options.covers_all:
-            ledger.record_listing(self._now, found.backlog.backlog(), complete=found.error is None)
+            ledger.record_listing(self._now, found.backlog.backlog(), complete=found.complete)
         self._parts.progress.discovered(found.files, found.bytes)
 
     def _deliver(self, found: Discovery) -> None:
-        if found.files and (finding := self._parts.probe()).standing is Standing.REFUSED:
-            raise DeliveryError(finding.words, remedy=finding.remedy)
+        if not found.files:
+            return
         with closing(self._parts.new_pool()) as pool:
+            finding = self._parts.probe()
+            if finding.standing is Standing.REFUSED:
+                raise DeliveryError(finding.words, remedy=finding.remedy)
             for settlement in Dispatcher(pool, self._tasks(found), self._should_stop):
                 self._settle(settlement, found)
 

@@ -4,6 +4,5 @@ from braze_etl.storage._access import StoreAccess
 from braze_etl.storage._uri import open_store
 from braze_etl.storage.folder import FolderStore
 from braze_etl.storage.port import Page, Store, StoredObject
-from braze_etl.storage.s3 import S3Store
 
-__all__ = ["FolderStore", "Page", "S3Store", "Store", "StoreAccess", "StoredObject", "open_store"]
+__all__ = ["FolderStore", "Page", "Store", "StoreAccess", "StoredObject", "open_store"]

@@ -35,3 +35,11 @@ def test_a_listing_that_breaks_off_keeps_what_it_found(make_ref: Callable[..., F
         found.collect(broken())
         assert [due.ref.key for due in found.due_files()] == ["a"]
         assert found.error is not None
+        assert not found.complete
+
+
+def test_a_stop_ends_a_long_listing(make_ref: Callable[..., FileRef]) -> None:
+    files = [DueFile(make_ref(f"f{number}")) for number in range(10)]
+    with Discovery() as found:
+        found.collect(iter(files), lambda: found.files == 3)
+        assert (found.files, found.complete) == (3, False)

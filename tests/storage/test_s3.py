@@ -7,7 +7,8 @@ import boto3
 import pytest
 
 from braze_etl.errors import StoreError
-from braze_etl.storage import S3Store, StoreAccess
+from braze_etl.storage import StoreAccess
+from braze_etl.storage.s3 import S3Store
 
 
 def test_a_store_travels_to_another_process_with_or_without_a_client(bucket: Any) -> None:

@@ -11,8 +11,9 @@ from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseS
 from urllib3.exceptions import ProtocolError
 
 from braze_etl.errors import SourceGoneError, StoreError
-from braze_etl.storage import S3Store, StoreAccess
+from braze_etl.storage import StoreAccess
 from braze_etl.storage._s3_body import MAX_RESUMES, ResumingBody
+from braze_etl.storage.s3 import S3Store
 
 CONTENT = bytes(range(256)) * 2000
 ETAG = '"abc"'

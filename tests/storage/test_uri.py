@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from braze_etl.errors import ConfigError
-from braze_etl.storage import FolderStore, S3Store, open_store
+from braze_etl.storage import FolderStore, open_store
+from braze_etl.storage.s3 import S3Store
 
 
 @pytest.mark.parametrize(
