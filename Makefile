@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit volume format clean
+.PHONY: help demo test lint types unit volume bench faults soak fuzz format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,12 +29,24 @@ unit: $(VENV)/.dev ## The tests alone
 volume: $(VENV)/.dev ## A million events, and memory against file size (EVENTS=1000000)
 	$(BIN)/python -m pytest tests/volume -m heavy -s --timeout 3000
 
+bench: $(VENV)/.dev ## Against what one would use instead; writes docs/benchmarks.md (EVENTS=100000 ROUNDS=3)
+	EVENTS=$(or $(EVENTS),100000) ROUNDS=$(or $(ROUNDS),3) $(BIN)/python -m tests.bench.bench
+
+faults: $(VENV)/.dev ## The fault matrix: scripted faults, real processes, real kills
+	$(BIN)/python -m pytest tests/faults -m heavy -n auto --dist loadgroup
+
+soak: $(VENV)/.dev ## Kill runs at random moments, many times (ROUNDS=100 SEED=0)
+	$(BIN)/python -m tests.faults.kill_loop $(or $(ROUNDS),100) $(or $(SEED),0)
+
+fuzz: $(VENV)/.dev ## Read mutated Avro files with little memory and time (N=10000 SEED=0)
+	$(BIN)/python -m tests.faults.fuzz $(or $(N),10000) $(or $(SEED),0)
+
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## Remove what the targets above made
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .bench .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -139,12 +139,13 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """One thing to be quarantined: where it lies, why, and in whose words."""
+    """One thing to be quarantined: where it lies, why, and in whose words; the record where it is kept."""
 
     position: Position
     event_type: str
     reason: Reason
     detail: str = ""
+    payload: Record | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,10 +87,12 @@ class Workplace:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "braze_etl", *arguments]
 
-    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-        """Start a command in the folder, in a process group of its own."""
+    def start(
+        self, *arguments: str, command: list[str] | None = None, **environ: str
+    ) -> subprocess.Popen[str]:
+        """Start a command in the folder, in a process group of its own; *command* is a whole command line."""
         process = subprocess.Popen(
-            self.command(*arguments),
+            command or self.command(*arguments),
             cwd=self.folder,
             env={**os.environ, "BRAZE_ETL_CONFIG": "config.yaml", **environ},
             stdout=subprocess.PIPE,
@@ -110,7 +112,7 @@ class Workplace:
 
     def do(self, *arguments: str, **environ: str) -> Result:
         """Run a command to its end."""
-        return ended(self.start(*arguments, **environ))
+        return ended(self.start(*arguments, command=None, **environ))
 
     def run(self, *arguments: str) -> dict[str, Any]:
         """`braze-etl run --output json`; the report, checked for its balance."""

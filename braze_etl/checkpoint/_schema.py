@@ -92,7 +92,11 @@ def _first(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first,)
+def _second(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE ledger ADD COLUMN key_fingerprint TEXT")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _second)
 """Number n leads from version n to n + 1. A published one is never changed: add another."""
 
 

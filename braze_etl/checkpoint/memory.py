@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from braze_etl.checkpoint._rules import claims, lease_held, newly_accepted, start_hour
+from braze_etl.checkpoint._schema import MIGRATIONS
 from braze_etl.checkpoint.facts import (
     Backlog,
     KnownFile,
@@ -46,6 +47,7 @@ class MemoryLedger:
         self._before_start: int | None = None
         self._last_listing: datetime | None = None
         self._last_delivery: datetime | None = None
+        self._key_fingerprint: str | None = None
         self._holder: LeaseHolder | None = None
 
     def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
@@ -85,6 +87,10 @@ class MemoryLedger:
     def runs(self, limit: int) -> list[RunRecord]:
         return list(reversed(self._runs.values()))[:limit]
 
+    def note_key(self, fingerprint: str) -> bool:
+        before, self._key_fingerprint = self._key_fingerprint, fingerprint
+        return before not in {None, fingerprint}
+
     def summary(self) -> LedgerSummary:
         return LedgerSummary(
             last_delivery=self._last_delivery,
@@ -93,7 +99,7 @@ class MemoryLedger:
             before_start=self._before_start,
             deferred=self._deferred(),
             files=dict(Counter(each.known.state for each in self._files.values())),
-            schema_version=1,
+            schema_version=len(MIGRATIONS),
         )
 
     def _deferred(self) -> dict[Reason, int]:

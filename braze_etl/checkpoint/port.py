@@ -89,6 +89,10 @@ class Ledger(Protocol):
         """Give the last runs, newest first. An adapter keeps at least 1,000 and may drop older ones."""
         ...
 
+    def note_key(self, fingerprint: str) -> bool:
+        """Store the fingerprint of the API key in use, and say whether another one was used before."""
+        ...
+
     def summary(self) -> LedgerSummary:
         """Sum up the ledger; the cost does not depend on how many files it knows."""
         ...

@@ -183,6 +183,13 @@ class SqliteLedger:
     def runs(self, limit: int) -> list[RunRecord]:
         return [_rows.run_of(row) for row in self._query(_RUNS, limit)]
 
+    def note_key(self, fingerprint: str) -> bool:
+        ((before,),) = self._query("SELECT key_fingerprint FROM ledger")
+        if before != fingerprint:
+            with self._transaction():
+                self._connection.execute("UPDATE ledger SET key_fingerprint = ?", (fingerprint,))
+        return before not in {None, fingerprint}
+
     def summary(self) -> LedgerSummary:
         last_delivery, last_listing, before_start, backlog = self._query(_SUMMARY)[0]
         return LedgerSummary(

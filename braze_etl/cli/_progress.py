@@ -54,6 +54,8 @@ class _Lines:
         _log.info(
             "task settled", task=settlement.task, files=len(settlement.files), events=sum(events.values())
         )
+        if settlement.warnings:
+            _log.warning("task settled with warnings", task=settlement.task, **settlement.warnings)
 
 
 class _Bar:

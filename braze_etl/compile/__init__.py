@@ -1,5 +1,11 @@
-"""The one room that knows both `currents` and `transform`: from an Avro file to Amplitude events."""
+"""The one room that knows both `currents` and `transform`: from an Avro file to Amplitude events.
 
-from braze_etl.compile.reader import EventReader, MappedBlock
+For each writer schema under a plan a function is generated that decodes and maps at once. fastavro reads what
+the generator does not cover and what the function raises on; the outcomes are the same either way.
+"""
 
-__all__ = ["EventReader", "MappedBlock"]
+from braze_etl.compile.cache import generated_source
+from braze_etl.compile.ranged import read_records
+from braze_etl.compile.reader import Decoder, EventReader, MappedBlock
+
+__all__ = ["Decoder", "EventReader", "MappedBlock", "generated_source", "read_records"]

@@ -40,6 +40,11 @@ class Field:
         return self.kind == "string" and not self.is_array
 
     @property
+    def is_number(self) -> bool:
+        """Whether a value is an int or a float, or null."""
+        return self.kind in ("int", "long", "float", "double") and not self.is_array
+
+    @property
     def is_whole(self) -> bool:
         """Whether a value is an int, or null."""
         return self.kind in ("int", "long") and not self.is_array

@@ -12,18 +12,18 @@ from braze_etl.compile.source import Source
 class Use:
     """What is done with a field's value, if anything.
 
-    It becomes `property`; it is kept in `variable`, None where it is null; and if it is text that says `echo`
-    (a field's name in lower case) in any case, the variable `doubtful` becomes true.
+    It becomes the property `named`; it is kept in `variable`, None where it is null; and if it is text that
+    says `echo` (a field's name in lower case) in any case, the variable `doubtful` becomes true.
     """
 
-    property: str | None = None
+    named: str | None = None
     variable: str | None = None
     echo: str | None = None
 
     @property
     def target(self) -> str | None:
         """The variable that the value goes to while it is looked at."""
-        return self.variable or (None if self.property is None else "value")
+        return self.variable or (None if self.named is None else "value")
 
 
 def write_field(source: Source, field: Field, use: Use) -> None:
@@ -56,8 +56,8 @@ def _write_value(source: Source, field: Field, use: Use, at: str) -> None:
         return
     else:
         _NUMBERS[field.kind](source, use.target or "_", at)
-    if use.property is not None:
-        source.add(f"properties[{use.property!r}] = {use.target}")
+    if use.named is not None:
+        source.add(f"properties[{use.named!r}] = {use.target}")
 
 
 def _write_text(source: Source, use: Use, at: str) -> None:

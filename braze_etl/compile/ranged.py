@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Mapping
 from contextlib import closing
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from braze_etl.currents import (
     AvroHeader,
@@ -18,6 +18,9 @@ from braze_etl.currents import (
 )
 from braze_etl.model import FileRef, Record
 from braze_etl.storage import Store
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 HEADER_RANGE: Final = 1 << 16
 BLOCK_RANGE: Final = 1 << 17
@@ -79,13 +82,14 @@ class _Ranges(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what BufferedReader gives
+    def readinto(self, buffer: WriteableBuffer) -> int:
         if self._ended:
-            return 0
-        ref, asked = self._ref, len(buffer)
+            return 0  # known already: asking once more would be one more request
+        view, ref = memoryview(buffer).cast("B"), self._ref
+        asked = len(view)
         with closing(self._store.open(ref.key, offset=self._at, length=asked, etag=ref.etag)) as stream:
             data = stream.read(asked)
         self._ended = len(data) < asked
         self._at += len(data)
-        buffer[: len(data)] = data
+        view[: len(data)] = data
         return len(data)

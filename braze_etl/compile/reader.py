@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Literal, TypeAlias
 
+from braze_etl.compile.blocks import BlockMapper
+from braze_etl.compile.cache import FunctionCache
+from braze_etl.compile.ranged import RangedFile
 from braze_etl.currents import AvroFile, Block, Damage, DamagedBlock, RecordReader
-from braze_etl.model import Event, FileRef, Verdict
+from braze_etl.model import Event, FileRef, Record, Verdict
+from braze_etl.storage import Store
 from braze_etl.transform import Mapper, Mapping, mapper_for
+
+Decoder: TypeAlias = Literal["auto", "fastavro"]
 
 
 @dataclass(frozen=True, slots=True)
 class MappedBlock:
-    """One Avro block: where it lies, how many records of how many bytes it holds, and what these became."""
+    """One Avro block: where it lies, how many records of how many bytes it holds, and what these became.
+
+    `outcomes` can be iterated over once; there are `count` of them.
+    """
 
     offset: int
     count: int
     size: int
-    outcomes: Iterator[Event | Verdict]
+    outcomes: Iterable[Event | Verdict]
 
 
 class EventReader:
-    """Reads files under one mapping; what can be kept between files of one type is kept."""
+    """Reads files under one mapping; what can be kept between files of one type is kept.
 
-    def __init__(self, mapping: Mapping) -> None:
+    With the *decoder* `fastavro` no code is generated; the outcomes are the same. `ways` tells how blocks
+    were read: `generated`, `fastavro`, and `given_up` for those of the latter that generated code was tried
+    on; and how many `unclear` records it left to fastavro.
+    """
+
+    def __init__(self, mapping: Mapping, *, decoder: Decoder = "auto") -> None:
+        self.ways: Counter[str] = Counter()
         self._mapping = mapping
         self._mappers: dict[str, Mapper] = {}
+        self._functions = FunctionCache() if decoder == "auto" else None
 
     def read(
         self, ref: FileRef, stream: BinaryIO, only: Container[int] | None = None
@@ -40,13 +56,28 @@ class EventReader:
         as `Damage`, before any of its records.
         """
         file = AvroFile(stream, ref.size or None, name=ref.key)
-        records = RecordReader(file.schema_json)
-        mapper = self._mapper(ref.event_type or records.event_type or "")
-        horizon = ref.hour.timestamp()
+        blocks = self._block_mapper(file.schema_json, ref)
         for block in file.blocks():
             if only is not None and block.offset not in only:
                 continue
-            yield block if isinstance(block, Damage) else _mapped(block, records, mapper, horizon)
+            yield block if isinstance(block, Damage) else _mapped(block, blocks)
+
+    def read_blocks(
+        self, ref: FileRef, store: Store, offsets: Iterable[int]
+    ) -> Iterator[MappedBlock | Damage]:
+        """Read only the blocks at these offsets, each by one ranged read, and the header by another.
+
+        What is no block comes as `Damage`. Raises `SourceGoneError` and `UnreadableFileError`.
+        """
+        file = RangedFile(store, ref)
+        blocks = self._block_mapper(file.header.schema_json, ref)
+        for offset in sorted(offsets):
+            block = file.block(offset)
+            yield block if isinstance(block, Damage) else _mapped(block, blocks)
+
+    def map_record(self, ref: FileRef, record: Record) -> Event | Verdict:
+        """Map one record of that file, decoded already."""
+        return self._mapper(ref.event_type)(record, ref.hour.timestamp())
 
     def take_repairs(self) -> Counter[str]:
         """What was mended since the last call, by name."""
@@ -56,6 +87,12 @@ class EventReader:
             mapper.repairs.clear()
         return total
 
+    def _block_mapper(self, schema_json: bytes, ref: FileRef) -> BlockMapper:
+        records = RecordReader(schema_json)
+        mapper = self._mapper(ref.event_type or records.event_type or "")
+        convert = None if self._functions is None else self._functions.get(schema_json, mapper)
+        return BlockMapper(records, mapper, convert, ref.hour.timestamp(), self.ways)
+
     def _mapper(self, event_type: str) -> Mapper:
         mapper = self._mappers.get(event_type)
         if mapper is None:
@@ -63,10 +100,9 @@ class EventReader:
         return mapper
 
 
-def _mapped(block: Block, records: RecordReader, mapper: Mapper, horizon: float) -> MappedBlock | Damage:
+def _mapped(block: Block, blocks: BlockMapper) -> MappedBlock | Damage:
     try:
-        decoded = records.decode(block)
+        outcomes = blocks.outcomes(block)
     except DamagedBlock as damage:
         return Damage(block.offset, block.size, str(damage))
-    outcomes = (record if isinstance(record, Verdict) else mapper(record, horizon) for record in decoded)
     return MappedBlock(block.offset, block.count, len(block.payload), outcomes)

@@ -20,7 +20,7 @@ _MOST_BITS = 63
 """Nine bytes; only a tenth could leave the range of 64 bits, where fastavro has its own way."""
 _ONE_BYTE = 64
 _KELVIN = "\N{KELVIN SIGN}"
-"""The one character beyond ASCII that is ASCII in lower case, and so could make a text equal a field's name."""
+"""Alone of all beyond ASCII it is ASCII in lower case, and so could make a text equal a field's name."""
 
 HALF: tuple[int | None, ...] = tuple(None if number & 1 else number >> 1 for number in range(128))
 """Length of a text by the one byte that tells it; None (which adds to nothing) where it would be negative."""
@@ -65,7 +65,7 @@ def utf8(data: bytes, start: int, end: int) -> str:
 
 
 def read_texts(data: bytes, pos: int, null: int | None) -> tuple[list[str | None], int]:
-    """Read an array of text; where *null* is not None, of text or null, with that number of the null branch."""
+    """Read an array of text; with *null*, of text or null, where that is the number of the null branch."""
     values: list[str | None] = []
     count, pos = read_whole(data, pos)
     while count:

@@ -66,6 +66,9 @@ class Amplitude(_Section):
     min_id_length: int = Field(default=5, ge=1, le=1024)
     timeout: Duration = Field(default=timedelta(seconds=20), description="Of one request.")
     give_up_after: Duration = Field(default=timedelta(minutes=10), description="Of nothing but failures.")
+    rate: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Most events a second, over all workers; null: no bound of our own."
+    )
 
     @field_validator("endpoint")
     @classmethod
@@ -96,6 +99,19 @@ class Quarantine(StoreSection):
     """Where what was set aside is kept."""
 
     uri: str = Field(default="state/quarantine", description="A folder or s3://bucket/prefix.")
+    payload: bool = Field(
+        default=False, description="Keep the records themselves, which are personal data, beside the entries."
+    )
+    payload_ttl: Duration = Field(
+        default=timedelta(days=30), description="Kept records are removed after this long."
+    )
+
+    @field_validator("payload_ttl")
+    @classmethod
+    def _positive(cls, value: timedelta) -> timedelta:
+        if value <= timedelta(0):
+            raise ValueError("must be longer than 0s; to keep nothing, set payload to false")
+        return value
 
 
 class Identity(_Section):
@@ -130,4 +146,8 @@ class Settings(_Section):
     mapping: Mapping = Mapping()
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
         default="auto", description="Processes."
+    )
+    decoder: Literal["auto", "fastavro"] = Field(
+        default="auto",
+        description="fastavro: without the generated decoder; slower, and the outcomes are equal.",
     )

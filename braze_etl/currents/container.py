@@ -182,7 +182,7 @@ class _BlockReader:
         With *behind*, where the block would end: if a sound block follows there, only the marker was damaged.
         """
         window, begin = self._window, self._window.offset
-        if behind is not None and window.data.find(self._sync, 0, behind) < 0 and self._is_block(behind):
+        if behind is not None and not self._has_marker_before(behind) and self._is_block(behind):
             window.drop(behind)
             return Damage(begin, behind, detail)
         while (found := window.data.find(self._sync)) < 0:
@@ -192,6 +192,11 @@ class _BlockReader:
                 return Damage(begin, window.offset - begin, detail)
         window.drop(found + SYNC_SIZE)
         return Damage(begin, window.offset - begin, detail)
+
+    def _has_marker_before(self, at: int) -> bool:
+        # One that begins before and ends behind counts: its last bytes could read as the numbers of a block.
+        self._window.fill(at + SYNC_SIZE)
+        return self._window.data.find(self._sync, 0, at + SYNC_SIZE - 1) >= 0
 
     def _is_block(self, at: int) -> bool:
         try:

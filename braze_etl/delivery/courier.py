@@ -72,6 +72,11 @@ class Courier(Generic[T]):
         """How many requests may be under way at the moment."""
         return self._desk.limiter.limit
 
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the delivery, if an error did; set before the outcomes that it left unsettled."""
+        return self._desk.fatal
+
     def submit(self, batch: Batch[T]) -> None:
         """Take *batch* over, waiting while too many are in hand. Raises what ended the delivery.
 

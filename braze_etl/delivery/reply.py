@@ -59,8 +59,11 @@ class Reply:
 
     @property
     def words(self) -> str:
-        """The reply in one line, for people."""
-        said = self.error or self.text
+        """The reply in one line, for people; it is kept in the quarantine.
+
+        Of a JSON object only `error` is quoted: its lists may name users and devices.
+        """
+        said = self.error if self.body is not None else self.text
         return f"HTTP {self.status}: {said}" if said else f"HTTP {self.status}"
 
 
@@ -88,13 +91,15 @@ def read_reply(
     status: int, headers: Mapping[str, str], raw: bytes, *, now: datetime, secret: str = ""
 ) -> Reply:
     """Read a reply. *secret* is blotted out of all that may be quoted: refusals of a key can repeat it."""
+    if len(secret) >= _SHORTEST_SECRET:
+        raw = raw.replace(secret.encode(), b"***")
     body = _json_object(raw)
     if body is not None and isinstance(body.get("error"), str):
-        body["error"] = _quote(body["error"], secret)
+        body["error"] = _quote(body["error"])
     return Reply(
         status=status,
         body=body,
-        text=_quote(raw[: 4 * _SHORT].decode("utf-8", "replace"), secret),
+        text=_quote(raw[: 4 * _SHORT].decode("utf-8", "replace")),
         retry_after=retry_after(headers.get("Retry-After", ""), now),
         location=headers.get("Location", ""),
     )
@@ -121,8 +126,6 @@ def _json_object(raw: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _quote(text: str, secret: str) -> str:
-    if len(secret) >= _SHORTEST_SECRET:
-        text = text.replace(secret, "***")
+def _quote(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _SHORT else line[: _SHORT - 3] + "..."

@@ -1,10 +1,11 @@
 """What was set aside because it can't be sent as it is: filed with its position and reason, replayable.
 
-The payload is not kept: a replay reads the record again from its source file, while that exists.
+The payload is kept only where the configuration says so, and for a limited time: a replay reads the record
+again from its source file, while that exists.
 """
 
-from braze_etl.quarantine.entry import Entry
-from braze_etl.quarantine.quarantine import Quarantine
+from braze_etl.quarantine.entry import Entry, entry_id
+from braze_etl.quarantine.quarantine import PAYLOAD_TTL, Quarantine
 from braze_etl.quarantine.selection import EVERYTHING, Selection
 
-__all__ = ["EVERYTHING", "Entry", "Quarantine", "Selection"]
+__all__ = ["EVERYTHING", "PAYLOAD_TTL", "Entry", "Quarantine", "Selection", "entry_id"]

@@ -59,7 +59,7 @@ def write(store: Store, prefix: str, day: date, entries: Sequence[Entry]) -> str
 
 def read(store: Store, segment: Segment) -> list[Entry]:
     """Read a segment; `StoreError` when it can't be, `SegmentGoneError` when it is not there."""
-    lines = _content(store, segment.key).splitlines()
+    lines = content(store, segment.key).splitlines()
     try:
         entries = [_entry(line) for line in lines]
     except (ValueError, KeyError, TypeError) as error:
@@ -76,7 +76,8 @@ def _damaged(store: Store, segment: Segment, what: str) -> StoreError:
     )
 
 
-def _content(store: Store, key: str) -> bytes:
+def content(store: Store, key: str) -> bytes:
+    """Read an object whole; errors are those of `read`."""
     try:
         with closing(store.open(key)) as stream:
             return stream.read()

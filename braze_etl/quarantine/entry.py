@@ -15,8 +15,8 @@ _LONGEST_DETAIL = 1000
 class Entry:
     """What is kept of it: where it lies, why it was set aside, by which run and when (aware, UTC).
 
-    `id` is 16 hex digits of what it holds, so that one thing set aside twice is one entry. Never the record
-    itself: that is read again from its position.
+    `id` is 16 hex digits of what it holds, so that one thing set aside twice is one entry. The record itself
+    is read again from its position; see `Quarantine.payload`.
     """
 
     id: str

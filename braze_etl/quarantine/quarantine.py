@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from braze_etl.errors import UsageError
-from braze_etl.model import ReasonCounts, SetAside
+from braze_etl.model import ReasonCounts, Record, SetAside
 from braze_etl.quarantine import _segments
 from braze_etl.quarantine._merge import merge_small
+from braze_etl.quarantine._payloads import Payloads
 from braze_etl.quarantine._segments import Segment, SegmentGoneError
-from braze_etl.quarantine.entry import Entry
+from braze_etl.quarantine.entry import Entry, entry_id
 from braze_etl.quarantine.selection import EVERYTHING, Selection
 from braze_etl.storage.port import Store
 
 # About 110 MB of ids. Behind that many entries, one filed twice may be stored and counted twice.
 IDS_REMEMBERED: Final = 1_000_000
+PAYLOAD_TTL: Final = timedelta(days=30)
 _ID_PREFIX: Final = re.compile(r"[0-9a-f]{6,16}")
 
 
@@ -30,27 +32,55 @@ class Quarantine:
     be used, or a segment is damaged.
     """
 
-    def __init__(self, store: Store, prefix: str = "") -> None:
+    def __init__(self, store: Store, prefix: str = "", *, payload_ttl: timedelta = PAYLOAD_TTL) -> None:
         self._store = store
         self._prefix = prefix
+        self._payloads = Payloads(store, prefix)
+        self._payload_ttl = payload_ttl
         self._filed: set[str] | None = None
 
     def file(self, run_id: str, at: datetime, set_aside: Sequence[SetAside]) -> int:
         """Store what was set aside, and return how many of it were not there before.
 
         A put stores up to 10,000 new entries; the first call reads the quarantine once, to know what is new,
-        and merges the small objects of many calls.
+        and merges the small objects of many calls. Payloads are stored where *set_aside* has them.
         """
         if not set_aside:
             return 0
         filed = self._ids_filed()
         entries = {entry.id: entry for entry in (Entry.of(each, run_id, at) for each in set_aside)}
         fresh = [entry for entry in entries.values() if entry.id not in filed]
+        self._store_payloads(set_aside, {entry.id for entry in fresh}, at)
         for start in range(0, len(fresh), _segments.SEGMENT_ENTRIES):
             part = fresh[start : start + _segments.SEGMENT_ENTRIES]
-            _segments.write(self._store, self._prefix, at.astimezone(UTC).date(), part)
+            _segments.write(self._store, self._prefix, _day(at), part)
             _remember(filed, (entry.id for entry in part))
         return len(fresh)
+
+    def _store_payloads(self, set_aside: Sequence[SetAside], fresh: Collection[str], at: datetime) -> None:
+        # Before the entries: one that is filed is not filed again, and its payload would be missing for good.
+        payloads = {
+            entry_id(each.position, each.reason): each.payload
+            for each in set_aside
+            if each.payload is not None
+        }
+        new = {id_: record for id_, record in payloads.items() if id_ in fresh}
+        self._payloads.write(_day(at), new)
+
+    def payload(self, entry: Entry, now: datetime) -> Record | None:
+        """Give the record of an entry, if it was kept and has not expired."""
+        if entry.at + self._payload_ttl <= now:
+            return None
+        return self._payloads.find([entry.id], [_day(entry.at)]).get(entry.id)
+
+    def payloads(self, ids: Collection[str], days: Collection[date], now: datetime) -> dict[str, Record]:
+        """Give the records that were kept of entries filed on these UTC days, and have not expired."""
+        first = _day(now - self._payload_ttl)
+        return self._payloads.find(frozenset(ids), {day for day in days if day > first})
+
+    def expire_payloads(self, now: datetime) -> int:
+        """Remove the payloads whose time to live is over; costs a listing. Returns how many objects went."""
+        return self._payloads.expire(_day(now - self._payload_ttl))
 
     def entries(self, where: Selection = EVERYTHING) -> Iterator[Entry]:
         """Give the entries that are meant, each once, oldest day first; a segment at a time is in memory.
@@ -98,6 +128,8 @@ class Quarantine:
         entries = _segments.read(self._store, segment)
         gone = [entry.id for entry in entries if without.matches(entry)]
         if gone:
+            # Payloads first: a removal that breaks off must not leave one without its entry.
+            self._payloads.remove(frozenset(gone), [segment.day])
             stay = [entry for entry in entries if not without.matches(entry)]
             if stay:
                 _segments.write(self._store, self._prefix, segment.day, stay)
@@ -142,6 +174,10 @@ class Quarantine:
                 if entry.id.startswith(prefix):
                     matching.append(entry)
         return [_only(prefix, matching) for prefix, matching in found.items()]
+
+
+def _day(moment: datetime) -> date:
+    return moment.astimezone(UTC).date()
 
 
 def _remember(ids: set[str], more: Iterable[str]) -> None:

@@ -52,7 +52,7 @@ def open_quarantine(settings: Settings) -> Quarantine:
     """The quarantine; its folder is made when something is set aside."""
     access = store_access(settings, settings.quarantine)
     store, prefix = open_store(settings.quarantine.uri, access=access, must_exist=False)
-    return Quarantine(store, prefix)
+    return Quarantine(store, prefix, payload_ttl=settings.quarantine.payload_ttl)
 
 
 def ledger_identity(settings: Settings) -> LedgerIdentity:
@@ -97,11 +97,15 @@ def listing(settings: Settings, scope: Scope, now: datetime) -> Listing:
 
 
 def live_scope(settings: Settings, ledger: Ledger) -> Scope:
-    """What `run` lists: all that may have come since the last complete listing, up to a look-back late."""
-    last = ledger.summary().last_listing
-    if last is None:
+    """What `run` lists: all that may have come since the last complete listing, up to a look-back late.
+
+    And all that the runs before left undelivered, however old: only a listing finds it again.
+    """
+    summary = ledger.summary()
+    if summary.last_listing is None:
         return Scope(since=ledger.start_at)
-    return Scope(since=max(ledger.start_at, hour_of(last - settings.source.lookback)))
+    since = hour_of(summary.last_listing - settings.source.lookback)
+    return Scope(since=max(ledger.start_at, min(since, summary.backlog.oldest_hour or since)))
 
 
 def mapping_options(settings: Settings) -> MappingOptions:
@@ -124,7 +128,7 @@ def load_mapping(settings: Settings) -> Mapping:
 
 
 def delivery_settings(settings: Settings, workers: int = 1) -> DeliverySettings:
-    """Where and how one of *workers* processes sends events; they share the budget of requests in flight."""
+    """Where and how one of *workers* processes sends events; they share the budgets of requests and rate."""
     amplitude = settings.amplitude
     url = endpoint_url(amplitude.region, amplitude.endpoint)
     return DeliverySettings(
@@ -137,6 +141,7 @@ def delivery_settings(settings: Settings, workers: int = 1) -> DeliverySettings:
         min_id_length=amplitude.min_id_length,
         timeout=amplitude.timeout.total_seconds(),
         give_up_after=amplitude.give_up_after.total_seconds(),
+        rate=amplitude.rate / workers if amplitude.rate else None,
     )
 
 

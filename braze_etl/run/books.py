@@ -21,7 +21,8 @@ from braze_etl.model import (
     Tally,
     Verdict,
 )
-from braze_etl.run.due import DueFile
+from braze_etl.run.awaited import Awaited
+from braze_etl.run.due import DueFile, Place
 from braze_etl.run.tasks import Settlement, Task
 
 
@@ -40,8 +41,17 @@ class _FileBook:
     tally: Tally = field(default_factory=Tally)
     in_flight: int = 0
     read_to_end: bool = False
+    unsettled: bool = False
     failed: bool = False
     open: dict[tuple[Reason, datetime], dict[int, list[int]]] = field(default_factory=dict)
+    awaited: Awaited = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.awaited = Awaited(self.due)
+        self.failed = self.due.again is not None and self.due.again.still_failed
+
+    def leave_open(self, reason: Reason, not_before: datetime, block: int, record: int) -> None:
+        self.open.setdefault((reason, not_before), {}).setdefault(block, []).append(record)
 
     def settlement(self) -> FileSettlement:
         books = Tally()
@@ -52,7 +62,7 @@ class _FileBook:
         return FileSettlement(self.due.ref, self._state(bool(later)), books, self._open_positions())
 
     def _state(self, later: bool) -> FileState | None:
-        if not self.read_to_end or self.in_flight:
+        if not self.read_to_end or self.unsettled or self.in_flight:
             return None
         if self.open or later:
             return FileState.OPEN
@@ -92,25 +102,44 @@ class TaskBooks:
         if verdict.reason.outcome is Outcome.QUARANTINED:
             self._set_aside(file, block, record, verdict)
 
+    def block_read(self, file: int, block: int, records: int) -> None:
+        """A block of so many records was read: those of them that were asked for have come back."""
+        self._files[file].awaited.met(block, records)
+
+    def record_restored(self, file: int, block: int, record: int) -> None:
+        """A record that was asked for came from the quarantine, where its source is gone."""
+        self._files[file].awaited.met_record(block, record)
+
+    def awaited(self, file: int) -> list[Place]:
+        """What was asked for of a file and has not come back so far."""
+        return self._files[file].awaited.places()
+
     def damaged(self, file: int, block: int, verdict: Verdict) -> None:
-        """A stretch of the file can't be read: it is set aside as one, and the file has failed."""
-        self._files[file].failed = True
-        self.fixed(file, block, None, verdict)
+        """A stretch of the file can't be read: it is set aside as one, or by the records asked for."""
+        book = self._files[file]
+        places = book.awaited.take_block(block)
+        if book.due.whole:
+            book.failed = True
+            self.fixed(file, block, None, verdict)
+            places = [place for place in places if place != (block, None)]
+        self._unreadable(file, places, verdict)
 
     def failed(self, file: int, verdict: Verdict) -> None:
-        """The file can't be read on: it is set aside as one, or by the records that were left open."""
-        wanted = self._files[file].due.open_records()
-        if wanted is None:
+        """The file can't be read on: it is set aside as one, or by what did not come back."""
+        book = self._files[file]
+        if book.due.whole and book.due.again is None:
             self.damaged(file, 0, verdict)
-            return
-        self._files[file].failed = True
-        for block, records in wanted.items():
-            for record in sorted(records):
-                self.fixed(file, block, record, verdict)
+        self._unreadable(file, book.awaited.take(), verdict)
 
     def read_to_end(self, file: int) -> None:
-        """Nothing more of that file will join a batch."""
-        self._files[file].read_to_end = True
+        """Nothing more of that file will join a batch; what did not come back stays as it was."""
+        book = self._files[file]
+        book.read_to_end = True
+        for block, record in book.awaited.take():
+            if book.due.again is None:
+                self._stays_open(book, file, block, record)
+            elif record is not None or not book.due.whole:
+                self._stays_aside(book, file, block, record)
 
     def accepted(self, tags: list[Tag]) -> None:
         """Amplitude took these."""
@@ -128,19 +157,43 @@ class TaskBooks:
         book = self._files[tag.file]
         book.in_flight -= 1
         self._count(tag.file, Outcome.DEFERRED, reason)
-        book.open.setdefault((reason, not_before), {}).setdefault(tag.block, []).append(tag.record)
+        book.leave_open(reason, not_before, tag.block, tag.record)
 
     def unsettled(self, tags: list[Tag]) -> None:
         """These have no outcome, because the run stops: their files stay due."""
         for tag in tags:
             book = self._files[tag.file]
             book.in_flight -= 1
-            book.read_to_end = False
+            # For good: reading may reach the end of the file after this.
+            book.unsettled = True
 
     def settlement(self) -> Settlement:
         """Close the books; call once, when `settled`."""
         self._result.files = [book.settlement() for book in self._files]
         return self._result
+
+    def _unreadable(self, file: int, places: list[Place], verdict: Verdict) -> None:
+        book = self._files[file]
+        for block, record in places:
+            if book.due.again is None:
+                book.failed = True
+                self.fixed(file, block, record, verdict)
+            else:
+                self._stays_aside(book, file, block, record)
+
+    def _stays_aside(self, book: _FileBook, file: int, block: int, record: int | None) -> None:
+        # Its entries tell why already, and those words stay true.
+        assert book.due.again is not None
+        reason, *_ = book.due.again.reasons[block, record]
+        book.failed |= record is None
+        self._count(file, Outcome.QUARANTINED, reason)
+        self._result.kept.append(Position(book.due.ref.key, book.due.ref.etag, block, record))
+
+    def _stays_open(self, book: _FileBook, file: int, block: int, record: int | None) -> None:
+        assert record is not None
+        part = next(part for part in book.due.open if record in part.blocks.get(block, ()))
+        self._count(file, Outcome.DEFERRED, part.reason)
+        book.leave_open(part.reason, part.not_before, block, record)
 
     def _count(self, file: int, outcome: Outcome, reason: Reason | None, records: int = 1) -> None:
         book = self._files[file]

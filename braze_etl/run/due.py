@@ -6,47 +6,91 @@ import heapq
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import Final, TypeAlias
 
 from braze_etl.checkpoint import KnownFile, Ledger, OpenFile
-from braze_etl.model import FileRef, FileState, OpenPositions, Tally
+from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally
 
 _CHUNK = 1000
-_DEDUPLICATED_FOR = timedelta(days=7)
+DEDUPLICATED_FOR: Final = timedelta(days=7)
 """How long Amplitude recognises a repeated insert_id (amplitude.md 1.5)."""
+_BYTES_A_PLACE = 4_000
+"""A wanted record costs the reading of its block, of which there are 16,000 bytes or more, unless others of
+that block are wanted too."""
+_UNKNOWN_SIZE = 1_000_000
+
+
+Place: TypeAlias = tuple[int, int | None]
+"""Block and record of a `Position`; without a record, a stretch of the file, or (block 0) the whole of it."""
+WHOLE_FILE: Final[Place] = (0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class FromQuarantine:
+    """What a replay takes up of one file: the reasons that each place was set aside for.
+
+    `days` are the UTC days on which that was. `still_failed`: other parts of the file, which could not be
+    read, stay in the quarantine.
+    """
+
+    reasons: dict[Place, tuple[Reason, ...]]
+    days: frozenset[date] = frozenset()
+    still_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DueFile:
-    """A file to be worked on: whole, or (with `open`) only at the positions that earlier runs left open.
+    """A file to be worked on: whole, or only at the positions that earlier runs left `open`.
 
-    `later` are open positions whose time has not come; `carried` are the books of all that is settled.
+    In a replay, `again` says what of it is taken up. `later` are open positions whose time has not come, or
+    that a replay leaves alone; `carried` are the books of all that is settled.
     """
 
     ref: FileRef
     open: tuple[OpenPositions, ...] = ()
     later: tuple[OpenPositions, ...] = ()
     carried: Tally = field(default_factory=Tally)
+    again: FromQuarantine | None = None
 
     @property
     def whole(self) -> bool:
         """Whether every record is to be read."""
+        if self.again is not None:
+            return WHOLE_FILE in self.again.reasons
         return not self.open and not self.later
 
     @property
     def ready(self) -> bool:
         """Whether anything can be done about it now."""
-        return self.whole or bool(self.open)
+        return self.whole or bool(self.open) or self.again is not None
 
-    def open_records(self) -> dict[int, frozenset[int]] | None:
-        """The records to read, by block offset; None for all of them."""
+    @property
+    def weight(self) -> int:
+        """About how many bytes are read for it."""
+        if self.whole:
+            return self.ref.size or _UNKNOWN_SIZE
+        return sum(1 for _ in self.places()) * _BYTES_A_PLACE
+
+    def places(self) -> Iterator[Place]:
+        """All that is asked for by its place; nothing of a file that is read for the first time."""
+        if self.again is not None:
+            yield from self.again.reasons
+        for part in self.open:
+            for block, records in part.blocks.items():
+                yield from ((block, record) for record in records)
+
+    def wanted(self) -> dict[int, frozenset[int] | None] | None:
+        """The records to read by block offset, None for all of the block; None for all of the file."""
         if self.whole:
             return None
-        blocks: dict[int, set[int]] = {}
-        for part in self.open:
-            for offset, records in part.blocks.items():
-                blocks.setdefault(offset, set()).update(records)
-        return {offset: frozenset(records) for offset, records in blocks.items()}
+        blocks: dict[int, set[int | None]] = {}
+        for block, record in self.places():
+            blocks.setdefault(block, set()).add(record)
+        return {
+            block: None if None in records else frozenset(record for record in records if record is not None)
+            for block, records in blocks.items()
+        }
 
 
 class DueFiles:
@@ -79,7 +123,7 @@ class DueFiles:
         if known.etag == ref.etag:
             # Open files come from the ledger itself, wherever they lie.
             return None
-        if known.state is FileState.DONE and self._now - known.settled_at >= _DEDUPLICATED_FOR:
+        if known.state is FileState.DONE and self._now - known.settled_at >= DEDUPLICATED_FOR:
             self.changed += 1
             return None
         return DueFile(ref)

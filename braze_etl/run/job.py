@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from braze_etl.checkpoint import LeaseOwner, Ledger, OpenFile, RunRecord
+from braze_etl.checkpoint import Backlog, LeaseOwner, Ledger, OpenFile, RunRecord
 from braze_etl.clock import Clock
 from braze_etl.currents import Listing
 from braze_etl.delivery import Finding, Standing
@@ -29,6 +29,7 @@ from braze_etl.run.due import DueFile, DueFiles, by_hour, open_files
 from braze_etl.run.exits import Stop, exit_code
 from braze_etl.run.pool import WorkerPool
 from braze_etl.run.reopening import Reopening, deferred_in
+from braze_etl.run.replay import Replay
 from braze_etl.run.report import RunReport
 from braze_etl.run.tasks import TASK_BYTES, Settlement, Task, group
 from braze_etl.run.window import Window
@@ -64,6 +65,8 @@ class JobParts:
     clock: Clock
     stop: Stop
     progress: Progress
+    replay: Replay | None = None
+    """Where the due files come from instead of the listing."""
 
 
 @dataclass(frozen=True)
@@ -110,18 +113,25 @@ class Job:
         return self.report
 
     def _discover(self, found: Discovery) -> None:
+        if self._parts.replay is None:
+            self._list(found)
+        else:
+            found.collect(self._parts.replay.due(self._parts.ledger, self._now), self._should_stop)
+            self.report.warnings += self._parts.replay.warnings
+        self.report.error = found.error
+        self.report.discovered = found.files
+        self.report.bytes = found.bytes
+        self._parts.progress.discovered(found.files, found.bytes)
+
+    def _list(self, found: Discovery) -> None:
         ledger, listing = self._parts.ledger, self._parts.listing
         due = DueFiles(listing, ledger, now=self._now, resend=self._options.resend)
         left_open = open_files(filter(self._options.covers, ledger.open_files()), now=self._now)
         found.collect(by_hour(due, left_open), self._should_stop)
-        self.report.error = found.error
-        self.report.discovered = found.files
-        self.report.bytes = found.bytes
         self.report.changed = due.changed
         self.report.listing = {"requests": listing.requests, "foreign": listing.foreign}
-        if self._options.covers_all:
-            ledger.record_listing(self._now, found.backlog.backlog(), complete=found.complete)
-        self._parts.progress.discovered(found.files, found.bytes)
+        if backlog := self._backlog(found):
+            ledger.record_listing(self._now, backlog, complete=True)
 
     def _deliver(self, found: Discovery) -> None:
         if not found.files:
@@ -139,6 +149,7 @@ class Job:
         )
         numbers = itertools.count()
         for task in group(found.due_files(), numbers, target_bytes=size):
+            self._reopening.began(task)
             yield task
             yield from group(self._reopened(), numbers)
 
@@ -150,14 +161,19 @@ class Job:
     def _count_before_start(self, found: Discovery) -> None:
         """Count the files before `start_at`: once in a ledger's life, and after all that is due."""
         ledger = self._parts.ledger
-        if not self._options.covers_all or self.report.error or ledger.summary().before_start is not None:
+        backlog = self._backlog(found)
+        if backlog is None or self.report.error or ledger.summary().before_start is not None:
             return
         before = 0
         for _ in self._parts.before_start:
             before += 1
             if self._should_stop():
                 return
-        ledger.record_listing(self._now, found.backlog.backlog(), before, complete=False)
+        ledger.record_listing(self._now, backlog, before, complete=False)
+
+    def _backlog(self, found: Discovery) -> Backlog | None:
+        """What is left, if all that is due was listed: with a part of it, older files would be forgotten."""
+        return found.backlog.backlog() if self._options.covers_all and found.complete else None
 
     def _should_stop(self) -> bool:
         limit = self._options.max_runtime
@@ -170,20 +186,28 @@ class Job:
         for file in settlement.files:
             if file.state in (FileState.DONE, FileState.FAILED):
                 found.backlog.delivered(file.ref)
-        backlog = found.backlog.backlog() if self._options.covers_all else None
-        self._parts.ledger.settle(report.run_id, settlement.files, backlog)
+        self._settle_ledger(settlement, found)
         self._reopening.note(settlement)
         report.add(settlement)
         report.error = report.error or settlement.fatal
         self._parts.progress.settled(settlement)
 
+    def _settle_ledger(self, settlement: Settlement, found: Discovery) -> None:
+        replay, ledger = self._parts.replay, self._parts.ledger
+        if replay is None:
+            ledger.settle(self.report.run_id, settlement.files, self._backlog(found))
+            return
+        ledger.settle(self.report.run_id, replay.claim(settlement), None)
+        replay.release()
+
     def _finish(self, found: Discovery) -> None:
         report = self.report
         report.finished_at = self._parts.clock.now()
         report.seconds = self._elapsed()
+        self._tidy_up()
         try:
             summary = self._parts.ledger.summary()
-            backlog = found.backlog.backlog() if self._options.covers_all else summary.backlog
+            backlog = self._backlog(found) or summary.backlog
             report.window = Window(
                 self._options.objective, self._options.warn_at, backlog.oldest_hour, summary.last_listing
             )
@@ -192,6 +216,15 @@ class Job:
         except FatalError as error:
             report.error = report.error or error
             report.exit_code = exit_code(report, self._parts.stop)
+
+    def _tidy_up(self) -> None:
+        """Remove what is no longer true of the quarantine; the run is on record whether or not that works."""
+        try:
+            if self._parts.replay is not None:
+                self._parts.replay.finish()
+            self._parts.quarantine.expire_payloads(self._now)
+        except FatalError as error:
+            self.report.error = self.report.error or error
 
     def _elapsed(self) -> float:
         return self._parts.clock.monotonic() - self._began

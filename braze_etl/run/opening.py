@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from braze_etl.compile import EventReader
 from braze_etl.config import Settings
 from braze_etl.delivery import Finding, HttpTransport, probe
 from braze_etl.errors import ConfigError
+from braze_etl.quarantine import Selection as Entries
 from braze_etl.run.assembly import (
     Scope,
     delivery_settings,
@@ -31,7 +33,11 @@ from braze_etl.run.exits import Stop
 from braze_etl.run.job import Job, JobOptions, JobParts, Progress
 from braze_etl.run.planning import Plan, Planner
 from braze_etl.run.pool import WorkerPool
+from braze_etl.run.replay import Replay
 from braze_etl.run.worker import Blueprint, serve
+from braze_etl.telemetry import get_logger
+
+_log = get_logger(__name__)
 
 _EVER = datetime(2000, 1, 1, tzinfo=UTC)
 """Before Braze was founded."""
@@ -39,14 +45,18 @@ _EVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for. `scope` may depend on the ledger, as that of `run` does."""
+    """What the command line asks for. `scope` may depend on the ledger, as that of `run` does.
+
+    With `replay`, the due files come from these entries of the quarantine, whatever the scope.
+    """
 
     command: str
-    scope: Callable[[Settings, Ledger], Scope]
+    scope: Callable[[Settings, Ledger], Scope] = live_scope
     covers_all: bool = False
     workers: int | None = None
     max_runtime: timedelta | None = None
     resend: bool = False
+    replay: Entries | None = None
 
 
 @contextmanager
@@ -62,11 +72,13 @@ def open_job(
     load_mapping(settings)
     ledger = open_state(settings, clock)
     try:
+        _note_key(settings, ledger)
         scope = request.scope(settings, ledger)
         workers = worker_count(settings, request.workers)
+        quarantine = open_quarantine(settings)
         parts = JobParts(
             ledger=ledger,
-            quarantine=open_quarantine(settings),
+            quarantine=quarantine,
             listing=listing(settings, scope, clock.now()),
             before_start=listing(settings, Scope(_EVER, ledger.start_at), clock.now()),
             probe=lambda: _probe(settings, clock),
@@ -74,10 +86,19 @@ def open_job(
             clock=clock,
             stop=stop,
             progress=progress,
+            replay=None if request.replay is None else Replay(quarantine, request.replay),
         )
         yield Job(parts, _options(settings, request, scope, workers))
     finally:
         ledger.close()
+
+
+def _note_key(settings: Settings, ledger: Ledger) -> None:
+    """A new key for the same project is fine, and worth a line; what is kept of it can't be turned back."""
+    secret = settings.amplitude.api_key.get_secret_value()
+    fingerprint = hashlib.sha256(f"braze_etl:{secret}".encode()).hexdigest()[:8]
+    if ledger.note_key(fingerprint):
+        _log.info("the API key is another than that of the last run", project=settings.amplitude.project)
 
 
 def _options(settings: Settings, request: Request, scope: Scope, workers: int) -> JobOptions:
@@ -122,7 +143,7 @@ def make_plan(settings: Settings, scope: Scope | None, *, exact: bool, clock: Cl
         found = listing(settings, chosen, now)
         left_open = open_files(filter(covers, ledger.open_files()), now=now)
         store, _ = open_source(settings)
-        reader = EventReader(load_mapping(settings)) if exact else None
+        reader = EventReader(load_mapping(settings), decoder=settings.decoder) if exact else None
         due = by_hour(DueFiles(found, ledger, now=now), left_open)
         return Planner(store, settings.amplitude.max_events, reader).take(due)
 

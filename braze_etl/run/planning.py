@@ -14,6 +14,7 @@ from braze_etl.currents import Damage
 from braze_etl.errors import SourceGoneError, UnreadableFileError
 from braze_etl.model import FileRef, Reason, ReasonCounts, Verdict
 from braze_etl.run.due import DueFile
+from braze_etl.run.reading import blocks_of
 from braze_etl.storage import Store
 
 _BYTES_PER_RECORD = 350
@@ -94,17 +95,15 @@ class Planner:
         self.plan.to_send[file.ref.event_type] += records
 
     def _count(self, file: DueFile, reader: EventReader) -> None:
-        ref, wanted = file.ref, file.open_records()
+        ref = file.ref
         try:
-            with self._store.open(ref.key, etag=ref.etag) as stream:
-                for block in reader.read(ref, stream, wanted):
-                    if isinstance(block, Damage):
-                        self._refuse(ref, Reason.DAMAGED_BLOCK)
-                        continue
-                    records = None if wanted is None else wanted[block.offset]
-                    for number, outcome in enumerate(block.outcomes):
-                        if records is None or number in records:
-                            self._take(ref, outcome)
+            for block, records in blocks_of(file, self._store, reader):
+                if isinstance(block, Damage):
+                    self._refuse(ref, Reason.DAMAGED_BLOCK)
+                    continue
+                for number, outcome in enumerate(block.outcomes):
+                    if records is None or number in records:
+                        self._take(ref, outcome)
         except UnreadableFileError:
             self._refuse(ref, Reason.UNREADABLE_FILE)
         except SourceGoneError:

@@ -6,10 +6,11 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from braze_etl.errors import FatalError
 from braze_etl.run.tasks import Settlement, Task
 
 Serve = Callable[[Connection, Any], None]
@@ -23,6 +24,7 @@ QUIT = "quit"
 """Leave when all is settled."""
 _DEPTH = 2
 """Tasks a worker holds: it reads the second while the last requests of the first are on their way."""
+_LOOK_ABOVE = "Look at the log above; give the job more memory or fewer workers."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,11 @@ class _Worker:
     def __init__(self, context: Any, serve: Serve, blueprint: object) -> None:
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_main, args=(serve, theirs, blueprint), daemon=True)
-        self.process.start()
+        try:
+            self.process.start()
+        except (EOFError, OSError) as error:
+            words = f"a worker process could not start ({error or type(error).__name__})"
+            raise FatalError(words, remedy=_LOOK_ABOVE) from error
         theirs.close()
         self.ready = False
         self.tasks: dict[int, Task] = {}
@@ -132,7 +138,7 @@ class WorkerPool:
                 else:
                     del worker.tasks[message.task]
                     yield message
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # OSError: it was killed in the middle of a message
             worker.process.join()
         if not worker.process.is_alive():
             self._workers.remove(worker)
@@ -153,8 +159,22 @@ def _context() -> Any:
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
         context.set_forkserver_preload(["braze_etl.run.worker"])
-        forkserver.ensure_running()  # it imports while the parent still has other things to do
+        _start_fork_server()
     return context
+
+
+def _start_fork_server() -> None:
+    """Start it early, so that it imports while the parent has other things to do, and deaf to SIGTERM.
+
+    A scheduler may send that to the whole process group: it would end the fork server, and with it all that
+    is known of the workers. What is blocked here stays blocked in what is started here.
+    """
+    resource_tracker.ensure_running()  # which would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _main(serve: Serve, pipe: Connection, blueprint: object) -> None:

@@ -9,7 +9,7 @@ from braze_etl.checkpoint import Ledger
 from braze_etl.clock import Clock
 from braze_etl.model import FileState, Reason
 from braze_etl.run.due import DueFile, open_files
-from braze_etl.run.tasks import Settlement
+from braze_etl.run.tasks import Settlement, Task
 
 _MOST = 10_000
 _EVERY = 5.0
@@ -25,12 +25,18 @@ class Reopening:
         self._ledger = ledger
         self._clock = clock
         self._left_open: set[str] = set()
+        self._others: set[str] = set()
         self._looked = clock.monotonic()
+
+    def began(self, task: Task) -> None:
+        """Leave files alone in which earlier runs left records open that still wait: those count there."""
+        self._others.update(due.ref.key for due in task.files if due.later)
 
     def note(self, settlement: Settlement) -> None:
         """Remember what a task left open."""
         for file in settlement.files:
-            if file.state is FileState.OPEN and len(self._left_open) < _MOST:
+            fresh = file.ref.key not in self._others and len(self._left_open) < _MOST
+            if file.state is FileState.OPEN and fresh:
                 self._left_open.add(file.ref.key)
 
     def ready(self) -> Iterator[DueFile]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from braze_etl.delivery import RequestCounts
 from braze_etl.errors import BrazeEtlError
-from braze_etl.model import FileSettlement, ReasonCounts, SetAside, Tally
+from braze_etl.model import FileSettlement, Position, ReasonCounts, SetAside, Tally
 from braze_etl.run.due import DueFile
 
 TASK_BYTES = 8_000_000
@@ -30,12 +30,14 @@ class Settlement:
     """What came of a task: the files' states, what to set aside, and this run's counts.
 
     `by_event_type` and `reasons` count the records whose outcome this task fixed; `files` carry the books of
-    each file over all runs. `fatal` says why the worker can't go on at all.
+    each file over all runs. `kept` are positions that a replay could not read: their entries in the
+    quarantine stay. `fatal` says why the worker can't go on at all.
     """
 
     task: int
     files: list[FileSettlement] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
+    kept: list[Position] = field(default_factory=list)
     by_event_type: dict[str, Tally] = field(default_factory=dict)
     reasons: ReasonCounts = field(default_factory=Counter)
     repairs: Counter[str] = field(default_factory=Counter)
@@ -50,11 +52,11 @@ def group(
     """Group due files, in their order, into tasks of about *target_bytes* or at most `MAX_FILES` files."""
     members, size = list[DueFile](), 0
     for file in files:
-        if members and (size + file.ref.size > target_bytes or len(members) >= MAX_FILES):
+        if members and (size + file.weight > target_bytes or len(members) >= MAX_FILES):
             yield Task(next(numbers), tuple(members))
             members, size = [], 0
         members.append(file)
-        size += file.ref.size
+        size += file.weight
     if members:
         yield Task(next(numbers), tuple(members))
 

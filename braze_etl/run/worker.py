@@ -23,10 +23,12 @@ from braze_etl.currents import Damage
 from braze_etl.delivery import BatchBuilder, Courier, HttpTransport
 from braze_etl.errors import BrazeEtlError, SourceGoneError, UnreadableFileError
 from braze_etl.model import Reason, Verdict
-from braze_etl.run.assembly import delivery_settings, load_mapping, open_source
+from braze_etl.run.assembly import delivery_settings, load_mapping, open_quarantine, open_source
 from braze_etl.run.books import Tag, TaskBooks
 from braze_etl.run.due import DueFile
+from braze_etl.run.payloads import Payloads
 from braze_etl.run.pool import QUIT, READY, STOP
+from braze_etl.run.reading import Wanted, blocks_of
 from braze_etl.run.tasks import Settlement, Task
 from braze_etl.storage import Store
 
@@ -48,9 +50,11 @@ class Worker:
         builder: BatchBuilder[Tag],
         send: Callable[[Settlement], None],
         stop: threading.Event,
+        payloads: Payloads | None = None,
     ) -> None:
         self._store = store
         self._reader = reader
+        self._payloads = payloads
         self._courier = courier
         self._builder = builder
         self._send = send
@@ -89,6 +93,7 @@ class Worker:
         except UnreadableFileError as error:
             books.failed(number, Verdict(Reason.UNREADABLE_FILE, error.message))
         except SourceGoneError as error:
+            self._take_payloads(books, number, due)
             books.failed(number, Verdict(Reason.SOURCE_GONE, error.message))
         else:
             if not complete:
@@ -96,24 +101,30 @@ class Worker:
         books.read_to_end(number)
 
     def _read_records(self, books: TaskBooks, number: int, due: DueFile) -> bool:
-        """Read a file, or its open positions; False when a stop came first."""
-        wanted = due.open_records()
-        with self._store.open(due.ref.key, etag=due.ref.etag) as stream:
-            for block in self._reader.read(due.ref, stream, wanted):
-                if self._halted():
-                    return False
-                if isinstance(block, Damage):
-                    books.damaged(number, block.offset, Verdict(Reason.DAMAGED_BLOCK, block.detail))
-                else:
-                    records = None if wanted is None else wanted[block.offset]
-                    self._take_block(books, number, block, records)
+        """Read a file, or what is wanted of it; False when a stop came first."""
+        for block, wanted in blocks_of(due, self._store, self._reader):
+            if self._halted():
+                return False
+            if isinstance(block, Damage):
+                books.damaged(number, block.offset, Verdict(Reason.DAMAGED_BLOCK, block.detail))
+            else:
+                books.block_read(number, block.offset, block.count)
+                self._take_block(books, number, block, wanted)
         return True
 
+    def _take_payloads(self, books: TaskBooks, number: int, due: DueFile) -> None:
+        """Take the records that the quarantine keeps of a file that is gone."""
+        stored = self._payloads.stored(due, books.awaited(number)) if self._payloads else {}
+        for (block, record), payload in stored.items():
+            books.record_restored(number, block, record)
+            outcome = self._reader.map_record(due.ref, payload)
+            self._take_block(books, number, MappedBlock(block, 1, 0, [outcome]), None, first=record)
+
     def _take_block(
-        self, books: TaskBooks, number: int, block: MappedBlock, wanted: frozenset[int] | None
+        self, books: TaskBooks, number: int, block: MappedBlock, wanted: Wanted, *, first: int = 0
     ) -> None:
         size = block.size // block.count
-        for record, outcome in enumerate(block.outcomes):
+        for record, outcome in enumerate(block.outcomes, first):
             if wanted is not None and record not in wanted:
                 continue
             if isinstance(outcome, Verdict):
@@ -145,15 +156,28 @@ class Worker:
             for tag, reason, not_before in delivered.deferred:
                 books.deferred(tag, reason, not_before)
             books.unsettled(delivered.unsettled)
+        self._note_failure()
         for books in [books for books in self._books.values() if books.settled]:
             del self._books[books.task.number]
             self._send(self._closed(books))
 
+    def _note_failure(self) -> None:
+        """Know of the end of delivery also when no batch is left that `submit` would refuse."""
+        failure = self._courier.failure
+        if isinstance(failure, BrazeEtlError):
+            self._fatal = self._fatal or failure
+        elif failure is not None:
+            raise failure  # a mistake of ours in a posting thread ends the worker, loudly
+
     def _closed(self, books: TaskBooks) -> Settlement:
         settlement = books.settlement()
+        if self._payloads:
+            settlement.set_aside = self._payloads.attach(settlement.set_aside, books.task.files)
         counts = self._courier.counts
         settlement.requests = counts.since(self._counted)
         settlement.repairs = self._reader.take_repairs()
+        if settlement.requests.short_ingests:
+            settlement.warnings["short_ingests"] = settlement.requests.short_ingests
         settlement.fatal = self._fatal
         self._counted = counts
         return settlement
@@ -175,7 +199,7 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
     delivery = delivery_settings(settings, blueprint.workers)
     clock = SystemClock()
     store, _ = open_source(settings)
-    reader = EventReader(load_mapping(settings))
+    reader = EventReader(load_mapping(settings), decoder=settings.decoder)
     transport = HttpTransport(delivery, clock)
     jitter = Random()  # noqa: S311 - spreads back-offs, keeps no secret
     courier: Courier[Tag] = Courier(transport, delivery, clock, jitter, stop, notify=lambda: inbox.put(_NEWS))
@@ -185,6 +209,7 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
         worker = Worker(
             store=store,
             reader=reader,
+            payloads=Payloads(store, open_quarantine(settings), clock, keep=settings.quarantine.payload),
             courier=courier,
             builder=BatchBuilder(delivery),
             send=pipe.send,

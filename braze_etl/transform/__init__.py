@@ -11,9 +11,11 @@ from braze_etl.transform.mapping import Mapping
 from braze_etl.transform.options import MappingOptions
 from braze_etl.transform.placeholders import PlaceholderRules
 from braze_etl.transform.plan import TypePlan
-from braze_etl.transform.values import explode, milliseconds
+from braze_etl.transform.values import END_OF_TIME, NUMERIC_KEYS, explode, milliseconds
 
 __all__ = [
+    "END_OF_TIME",
+    "NUMERIC_KEYS",
     "IdentityRules",
     "Mapper",
     "Mapping",

@@ -9,7 +9,7 @@ from typing import Any
 from braze_etl.model import Event, Reason, Record, Verdict
 from braze_etl.transform.identity import is_left_out
 from braze_etl.transform.plan import TypePlan
-from braze_etl.transform.values import explode, milliseconds
+from braze_etl.transform.values import explode, fits, milliseconds
 
 _WITHHELD = {
     Reason.NOT_IN_NATIVE: "no customer event; name its type in mapping.send to have it sent",
@@ -92,20 +92,27 @@ class Mapper:
         event["time"] = time
         event["insert_id"] = insert_id
         event.update(plan.constants)
-        self._lift(event, record)
+        fault = self._lift(event, record)
+        if fault:
+            return fault
         for field, prefix in plan.exploded.items():
             properties.update(explode(record.get(field), prefix, field))
         event["event_properties"] = properties
         return ""
 
-    def _lift(self, event: Event, record: Record) -> None:
+    def _lift(self, event: Event, record: Record) -> str:
+        # Amplitude refuses the whole event when one of these keys has another type (amplitude.md, 1.4).
         for field, key in self.plan.lifted.items():
             value = record.get(field)
-            if value is not None:
-                event[key] = value
+            if value is None:
+                continue
+            if not fits(key, value):
+                return f"{field} is {type(value).__name__}, which Amplitude refuses as {key}"
+            event[key] = value
         ad_id, kind = record.get("ad_id"), record.get("ad_id_type")
-        if ad_id and isinstance(kind, str) and kind in self.plan.advertising_ids:
+        if ad_id and isinstance(ad_id, str) and isinstance(kind, str) and kind in self.plan.advertising_ids:
             event[self.plan.advertising_ids[kind]] = ad_id
+        return ""
 
 
 class _Fields(dict[str, tuple[str | None, int]]):

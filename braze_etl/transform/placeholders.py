@@ -27,6 +27,11 @@ class PlaceholderRules:
     name_begins: tuple[str, ...]
     name_fields: tuple[str, ...]
 
+    @property
+    def seconds_ahead(self) -> int:
+        """How far behind its file's hour a record's time may lie and be no marker."""
+        return self.days_ahead * _DAY
+
     def found(self, record: Record, echoes: list[str], horizon: float) -> list[str]:
         """Name the markers of *record*: `needed` of them or more make a test event; most records have none.
 
@@ -42,7 +47,7 @@ class PlaceholderRules:
             if isinstance(value, str) and len(value) == _UUID_LENGTH and _UUID.fullmatch(value):
                 markers.append(f"{field} is a UUID")
         time = record.get("time")
-        if isinstance(time, _NUMBER) and time > horizon + self.days_ahead * _DAY:
+        if isinstance(time, _NUMBER) and time > horizon + self.seconds_ahead:
             markers.append("time lies far ahead")
         if markers and self._has_placeholder_name(record):
             markers.append("placeholder names")

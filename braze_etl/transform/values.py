@@ -9,8 +9,11 @@ import orjson
 MAX_DEPTH = 40
 """How deep Amplitude lets event properties nest (amplitude.md, 1.4); orjson could not write 255 levels."""
 
-_END_OF_TIME = 253_402_300_800
+END_OF_TIME = 253_402_300_800
 """The year 10000 in epoch seconds: Amplitude documents no bound and stores what it is sent."""
+
+NUMERIC_KEYS = frozenset({"price", "quantity", "revenue"})
+"""Keys at the top of an event that Amplitude takes as numbers; the others that fields go to are text."""
 
 _NUMBER = (int, float)  # a tuple: `int | float` would be built anew for every record
 
@@ -19,9 +22,16 @@ def milliseconds(time: Any) -> int | None:
     """Turn epoch seconds into whole milliseconds; None for no number, or one outside 1970 to 9999."""
     if isinstance(time, bool) or not isinstance(time, _NUMBER):
         return None
-    if not 0 <= time < _END_OF_TIME:
+    if not 0 <= time < END_OF_TIME:
         return None
     return round(time * 1000)
+
+
+def fits(key: str, value: Any) -> bool:
+    """Whether Amplitude takes *value* at the top of an event under *key*: numbers for price, else text."""
+    if key in NUMERIC_KEYS:
+        return isinstance(value, _NUMBER) and not isinstance(value, bool)
+    return isinstance(value, str)
 
 
 def explode(text: Any, prefix: str, field: str = "properties") -> dict[str, Any]:

@@ -281,3 +281,8 @@ def test_a_ledger_keeps_whose_it_is_and_since_when(ground: Ground) -> None:
     assert first.identity == again.identity == IDENTITY
     assert first.created_at == again.created_at == NOON
     assert first.start_at == again.start_at == NOON - timedelta(hours=48)
+
+
+def test_another_key_is_noticed_once(ground: Ground) -> None:
+    said = [ground.open().note_key(fingerprint) for fingerprint in ("aa", "aa", "bb", "bb", "aa")]
+    assert said == [False, False, True, False, True]

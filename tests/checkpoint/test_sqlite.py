@@ -113,16 +113,27 @@ class TestVersions:
         ledger.settle("run-1", [done(ref(), accepted=1)], backlog())
         ledger.close()
 
-        def second(connection: sqlite3.Connection) -> None:
+        def another(connection: sqlite3.Connection) -> None:
             connection.execute("ALTER TABLE files ADD COLUMN colour TEXT")
 
-        monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, second))
-        with pytest.raises(StateError, match=r"older .*schema 1, this one reads 2"):
+        old = len(_schema.MIGRATIONS)
+        monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, another))
+        with pytest.raises(StateError, match=rf"older .*schema {old}, this one reads {old + 1}"):
             opened(path, read_only=True)
         ledger = opened(path)
-        assert ledger.summary().schema_version == 2
+        assert ledger.summary().schema_version == old + 1
         assert ledger.summary().backlog == backlog()
         assert ref().key in ledger.known([ref()])
+
+    def test_the_first_ledgers_ever_made_are_brought_up_to_date(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(_schema, "MIGRATIONS", _schema.MIGRATIONS[:1])
+            opened(path).close()
+        ledger = opened(path)
+        assert ledger.summary().schema_version == len(_schema.MIGRATIONS)
+        assert not ledger.note_key("aa")
 
     def test_a_migration_that_fails_leaves_the_ledger_as_it_was(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
@@ -137,7 +148,7 @@ class TestVersions:
             patch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, broken))
             with pytest.raises(StateError, match="syntax error"):
                 opened(path)
-        assert opened(path).summary().schema_version == 1
+        assert opened(path).summary().schema_version == len(_schema.MIGRATIONS)
 
     def test_a_newer_ledger_is_refused_untouched(self, path: Path) -> None:
         opened(path).close()

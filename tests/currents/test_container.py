@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from braze_etl.currents import AvroFile, Block, Damage, Limits, RecordReader, read_block, read_header
 from braze_etl.errors import UnreadableFileError
+from tests.currents.conftest import SYNC
 
 CODECS = ["null", "deflate", "snappy", "zstandard", "bzip2", "xz"]
 
@@ -86,6 +87,16 @@ def test_garbage_between_blocks_is_one_damage(avro: Any) -> None:
         (damage,) = _damages(items)
         assert damage.offset == edge
         assert len(_found(items)) == 3  # the block behind the garbage has no begin that can be told
+
+
+def test_a_marker_whose_last_byte_reads_as_a_number_is_still_a_marker(avro: Any) -> None:
+    sample = avro.sample()
+    marker = bytes(range(100, 115)) + b"\x84"  # with what follows it, the count of a block
+    data = sample.data.replace(SYNC, marker)
+    begin, end = sample.edges[1:3]
+    items = _items(data[: begin + 9] + b"!" + data[begin + 9 :])
+    assert [(damage.offset, damage.length) for damage in _damages(items)] == [(begin, end - begin + 1)]
+    assert _found(items) == [sample.edges[0], end + 1, sample.edges[3] + 1]
 
 
 def test_a_lost_stretch_is_one_damage(avro: Any) -> None:

@@ -54,3 +54,10 @@ def test_retry_after_is_a_number_or_a_date(value: str, seconds: float | None) ->
 
 def test_retry_after_counts_from_the_arrival() -> None:
     assert retry_after("Mon, 05 Oct 2026 12:00:30 GMT", NOON + timedelta(seconds=20)) == 10.0
+
+
+def test_of_a_json_object_only_the_error_is_quoted_for_its_lists_may_name_people() -> None:
+    body = b'{"code": 400, "silenced_devices": ["device-of-anna"]'
+    assert read(body + b"}").words == "HTTP 400"
+    assert read(body + b', "error": "Silenced"}').words == "HTTP 400: Silenced"
+    assert read(b"<html>too large</html>", 413).words == "HTTP 413: <html>too large</html>"

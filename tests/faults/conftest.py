@@ -8,6 +8,16 @@ from typing import Any
 
 import pytest
 
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The fault matrix takes minutes of real processes: `make faults`."""
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.heavy)
+
+
 from braze_etl.sandbox import Project, Reply
 from tests.workplace import KEY, Workplace, Written, open_workplace
 

@@ -58,12 +58,15 @@ NAMED: dict[str, tuple[str, dict[str, Any]]] = {
 
 def script(when: dict[str, Any], do: dict[str, Any], times: int | None = None) -> str:
     rule = {"when": when, "do": do} | ({"times": times} if times else {})
-    return yaml.safe_dump([rule])
+    text: str = yaml.safe_dump([rule])
+    return text
 
 
 def a_user(written: Written) -> str:
     """The user with the most events that are to arrive."""
-    users = [record["external_user_id"] for record in written.records if record["external_user_id"]]
+    users: list[str] = [
+        record["external_user_id"] for record in written.records if record["external_user_id"]
+    ]
     return max(set(users), key=users.count)
 
 
@@ -105,7 +108,10 @@ def test_lists_that_name_only_the_first_bad_event_are_worked_off_one_by_one(plac
 
     def refuse(events: list[dict[str, Any]]) -> Reply | None:
         found = [index for index, event in enumerate(events) if event["insert_id"] in bad]
-        body = {"error": "Invalid field values on some events", "events_with_invalid_fields": {"ip": found[:1]}}
+        body = {
+            "error": "Invalid field values on some events",
+            "events_with_invalid_fields": {"ip": found[:1]},
+        }
         return Reply(400, {"code": 400, **body}) if found else None
 
     place.become(Picky(refuse))
@@ -181,7 +187,7 @@ def test_a_429_that_names_its_victims_leaves_their_records_open_and_the_others_p
             return None
         body = {"code": 429, "error": "Too many requests for some devices and users", "eps_threshold": 30}
         devices = {events[index]["device_id"]: 31 for index in mine if events[index].get("device_id")}
-        lists = {
+        lists: dict[str, dict[str, Any]] = {
             "users": {"throttled_users": {user: 31}},
             "devices": {"throttled_devices": devices, "throttled_events": mine},
             "events": {"throttled_events": mine},
@@ -227,7 +233,10 @@ FATAL: dict[str, tuple[dict[str, Any], str]] = {
         {"reply": {"status": 403, "body": {"code": 403, "error": "Forbidden"}}},
         "everything undelivered stays open",
     ),
-    "nothing but 429": ({"reply": {"status": 429, "body": {"code": 429}}}, "everything undelivered stays open"),
+    "nothing but 429": (
+        {"reply": {"status": 429, "body": {"code": 429}}},
+        "everything undelivered stays open",
+    ),
     "nothing but pages of a login portal": (
         {"reply": {"status": 200, "body": "<html>log in</html>"}},
         "everything undelivered stays open",
@@ -239,7 +248,8 @@ FATAL: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_ends_a_run_ends_it_with_exit_1_and_everything_stays_open(place: Workplace, name: str) -> None:
     written = place.export(events=350, hours=1, duplicates=0)
     fault, remedy = FATAL[name]
-    place.configure(amplitude={**SMALL, "give_up_after": "2s", "concurrency": 1}, workers=1)
+    give_up_after = "2s" if name.startswith("nothing but") else "10s"
+    place.configure(amplitude={**SMALL, "give_up_after": give_up_after, "concurrency": 1}, workers=1)
     place.suffer(script({"after": 2}, fault))
     result = place.do("run", "--output", "json")
     assert result.code == 1, result
@@ -253,12 +263,23 @@ def test_what_ends_a_run_ends_it_with_exit_1_and_everything_stays_open(place: Wo
 
 def test_a_wrong_key_or_region_is_found_before_the_first_event_is_sent(place: Workplace) -> None:
     place.export(events=50, hours=1)
-    place.configure(amplitude={**SMALL, "api_key": "f" * 32})
+    wrong = {"reply": {"status": 400, "body": {"code": 400, "error": f"Invalid API key: {KEY}"}}}
+    place.suffer(script({}, wrong))
     result = place.do("run", "--output", "json")
     assert result.code == 1
     assert "amplitude.region" in result.error["remedy"]
     assert place.amplitude.stats()["events_received"] == 0
     assert place.amplitude.stats()["requests"] == {"400": 1}
+    assert KEY not in result.out + result.err
+
+
+def test_a_key_that_only_a_real_batch_gets_refused_for_ends_the_run_too(place: Workplace) -> None:
+    place.export(events=50, hours=1)
+    place.configure(amplitude={**SMALL, "api_key": "f" * 32}, workers=1)
+    result = place.do("run", "--output", "json")
+    assert result.code == 1
+    assert "amplitude.api_key" in result.error["remedy"]
+    assert place.amplitude.stats()["events_held"] == 0
     assert "f" * 32 not in result.out + result.err
 
 

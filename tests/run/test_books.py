@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally, Verdict
 from braze_etl.run.books import Tag, TaskBooks
-from braze_etl.run.due import DueFile
+from braze_etl.run.due import WHOLE_FILE, DueFile, FromQuarantine, Place
 from braze_etl.run.tasks import Task
 
 REFUSED = Verdict(Reason.REJECTED, "Amplitude said no")
@@ -72,6 +72,28 @@ def test_what_is_unsettled_leaves_the_file_due_and_counts_nowhere(make_ref: Call
     assert file.tally.read == 1
 
 
+def test_a_file_whose_end_is_read_after_a_batch_came_back_unsettled_stays_due(
+    make_ref: Callable[..., FileRef],
+) -> None:
+    books = books_of(DueFile(make_ref("a")))
+    books.unsettled(join(books, 0))
+    books.accepted(join(books, 1))
+    close(books, 0)
+    (file,) = books.settlement().files
+    assert file.state is None
+
+
+def test_what_is_unsettled_while_the_file_is_still_read_keeps_it_due(
+    make_ref: Callable[..., FileRef],
+) -> None:
+    books = books_of(DueFile(make_ref("a")))
+    books.unsettled(join(books, 0, 1))
+    books.accepted(join(books, 2))
+    close(books, 0)
+    (file,) = books.settlement().files
+    assert file.state is None
+
+
 def test_throttled_records_stay_open_with_their_time(make_ref: Callable[..., FileRef], now: datetime) -> None:
     books = books_of(DueFile(make_ref("a")))
     tags = join(books, 5, 2)
@@ -91,6 +113,7 @@ def test_the_books_of_an_open_file_go_on_where_they_stood(
     later = OpenPositions(Reason.DAILY_QUOTA, now, {100: (5, 6)})
     due = DueFile(make_ref("a"), (ready,), (later,), Tally(accepted=10, filtered=1))
     books = books_of(due)
+    books.block_read(0, 100, 7)
     books.accepted(join(books, 2))
     close(books, 0)
     settlement = books.settlement()
@@ -150,3 +173,98 @@ def test_whatever_happens_the_books_balance(fates: list[str]) -> None:
     assert settlement.reasons.total() == file.tally.read - file.tally.accepted
     assert len(settlement.set_aside) == file.tally.quarantined
     assert sum(part.count for part in file.open) == file.tally.deferred
+
+
+def replayed(ref: FileRef, *places: Place, reason: Reason = Reason.INVALID_USER_ID) -> DueFile:
+    return DueFile(ref, again=FromQuarantine(dict.fromkeys(places, (reason,))))
+
+
+def test_an_open_record_whose_block_is_not_there_any_more_stays_open(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    part = OpenPositions(Reason.DAILY_QUOTA, now, {100: (2, 50), 900: (0,)})
+    books = books_of(DueFile(make_ref("a"), (part,)))
+    books.block_read(0, 100, 10)
+    books.accepted(join(books, 2))
+    close(books, 0)
+    settlement = books.settlement()
+    (file,) = settlement.files
+    assert file.state is FileState.OPEN
+    assert file.open == (OpenPositions(Reason.DAILY_QUOTA, now, {100: (50,), 900: (0,)}),)
+    assert file.tally == Tally(accepted=1, deferred=2)
+
+
+def test_open_records_of_a_block_that_is_damaged_now_are_set_aside_one_by_one(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    part = OpenPositions(Reason.THROTTLED, now, {100: (2, 5), 900: (0,)})
+    books = books_of(DueFile(make_ref("a"), (part,)))
+    books.damaged(0, 100, Verdict(Reason.DAMAGED_BLOCK, "flipped"))
+    books.block_read(0, 900, 1)
+    books.accepted(join(books, 0, block=900))
+    close(books, 0)
+    settlement = books.settlement()
+    positions = [(aside.position.block, aside.position.record) for aside in settlement.set_aside]
+    assert positions == [(100, 2), (100, 5)]
+    assert settlement.files[0].tally == Tally(accepted=1, quarantined=2)
+
+
+def test_a_file_that_goes_away_between_two_blocks_counts_no_record_twice(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    part = OpenPositions(Reason.THROTTLED, now, {100: (2,), 900: (0,)})
+    books = books_of(DueFile(make_ref("a"), (part,)))
+    books.block_read(0, 100, 10)
+    tags = join(books, 2)
+    books.failed(0, Verdict(Reason.SOURCE_GONE, "deleted"))
+    books.accepted(tags)
+    close(books, 0)
+    assert books.settlement().files[0].tally == Tally(accepted=1, quarantined=1)
+
+
+def test_what_a_replay_cannot_read_stays_as_it_was(make_ref: Callable[..., FileRef]) -> None:
+    books = books_of(replayed(make_ref("a"), (100, 2), (900, 0), (950, 1)))
+    books.damaged(0, 100, Verdict(Reason.DAMAGED_BLOCK, "flipped"))
+    books.block_read(0, 900, 1)
+    (tag,) = join(books, 0, block=900)
+    books.refused(tag, REFUSED)
+    books.failed(0, Verdict(Reason.SOURCE_GONE, "deleted"))
+    close(books, 0)
+    settlement = books.settlement()
+    assert [(each.block, each.record) for each in settlement.kept] == [(100, 2), (950, 1)]
+    assert [each.reason for each in settlement.set_aside] == [Reason.REJECTED]
+    assert {reason: n for (_, reason), n in settlement.reasons.items()} == {
+        Reason.INVALID_USER_ID: 2,
+        Reason.REJECTED: 1,
+    }
+    assert settlement.files[0].state is FileState.DONE
+
+
+def test_a_stretch_that_is_still_damaged_keeps_its_file_failed(make_ref: Callable[..., FileRef]) -> None:
+    books = books_of(replayed(make_ref("a"), (100, None), reason=Reason.DAMAGED_BLOCK))
+    books.damaged(0, 100, Verdict(Reason.DAMAGED_BLOCK, "as before"))
+    close(books, 0)
+    settlement = books.settlement()
+    assert settlement.set_aside == []
+    assert [each.block for each in settlement.kept] == [100]
+    assert settlement.files[0].state is FileState.FAILED
+
+
+def test_a_whole_file_that_can_be_read_again_begins_new_books(make_ref: Callable[..., FileRef]) -> None:
+    books = books_of(replayed(make_ref("a"), WHOLE_FILE, (100, 1), reason=Reason.UNREADABLE_FILE))
+    books.block_read(0, 100, 3)
+    books.accepted(join(books, 0, 1, 2))
+    close(books, 0)
+    settlement = books.settlement()
+    assert settlement.kept == []
+    assert (settlement.files[0].state, settlement.files[0].tally) == (FileState.DONE, Tally(accepted=3))
+
+
+def test_a_whole_file_that_is_still_gone_stays_in_the_quarantine(make_ref: Callable[..., FileRef]) -> None:
+    books = books_of(replayed(make_ref("a"), WHOLE_FILE, (100, 1), reason=Reason.SOURCE_GONE))
+    books.failed(0, Verdict(Reason.SOURCE_GONE, "still"))
+    close(books, 0)
+    settlement = books.settlement()
+    assert len(settlement.kept) == 2
+    assert settlement.set_aside == []
+    assert settlement.files[0].state is FileState.FAILED

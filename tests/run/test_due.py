@@ -72,7 +72,7 @@ def test_open_positions_are_due_when_their_time_has_come(
     late = OpenPositions(Reason.DAILY_QUOTA, now + timedelta(seconds=1), {10: (2, 3)})
     (due,) = open_files([OpenFile(make_ref("a"), Tally(accepted=4, deferred=3), (early, late))], now=now)
     assert due == DueFile(make_ref("a"), (early,), (late,), Tally(accepted=4))
-    assert due.open_records() == {10: frozenset({1})}
+    assert due.wanted() == {10: frozenset({1})}
     (waiting,) = open_files([OpenFile(make_ref("a"), Tally(deferred=2), (late,))], now=now)
     assert not waiting.ready
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -30,6 +31,9 @@ def obedient(pipe: Connection, blueprint: str) -> None:
             continue
         key = message.files[0].ref.key
         if key == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif key == "break off":
+            os.write(pipe.fileno(), struct.pack("!i", 1000) + b"the beginning of a settlement")
             os.kill(os.getpid(), signal.SIGKILL)
         elif key == "hold":
             held.append(message)
@@ -102,3 +106,13 @@ def test_a_worker_that_never_comes_up_is_told_apart(make_task: Callable[..., Tas
     assert isinstance(death, Died)
     assert death.error == "a worker process could not start (exit code 3)"
     pool.close()
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_a_settlement_has_died(
+    pool: WorkerPool, make_task: Callable[..., Task]
+) -> None:
+    pool.submit(make_task(1, "break off"))
+    (death,) = events_of(pool, 1)
+    assert isinstance(death, Died)
+    assert [task.number for task in death.tasks] == [1]
+    assert death.cause == "SIGKILL"

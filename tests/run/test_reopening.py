@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from braze_etl.checkpoint import Backlog, LedgerIdentity, MemoryLedger
 from braze_etl.clock import ManualClock
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
+from braze_etl.run.due import DueFile
 from braze_etl.run.reopening import Reopening, deferred_in
-from braze_etl.run.tasks import Settlement
+from braze_etl.run.tasks import Settlement, Task
 
 
 def test_a_throttled_file_comes_back_when_its_time_has_come_and_once(
@@ -25,6 +26,22 @@ def test_a_throttled_file_comes_back_when_its_time_has_come_and_once(
     clock.advance(6)
     (due,) = reopening.ready()
     assert (due.ref.key, due.carried, deferred_in(due)) == ("a", Tally(accepted=8), {Reason.THROTTLED: 2})
+    clock.advance(60)
+    assert list(reopening.ready()) == []
+
+
+def test_a_file_in_which_older_records_wait_is_left_to_the_next_run(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    clock = ManualClock(now)
+    ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=clock)
+    wait = OpenPositions(Reason.DAILY_QUOTA, now + timedelta(seconds=10), {10: (1,)})
+    fresh = OpenPositions(Reason.THROTTLED, now + timedelta(seconds=10), {10: (2,)})
+    settlement = FileSettlement(make_ref("a"), FileState.OPEN, Tally(deferred=2), (fresh, wait))
+    ledger.settle("r1", [settlement], Backlog())
+    reopening = Reopening(ledger, clock)
+    reopening.began(Task(1, (DueFile(make_ref("a"), (fresh,), (wait,)),)))
+    reopening.note(Settlement(1, files=[settlement]))
     clock.advance(60)
     assert list(reopening.ready()) == []
 

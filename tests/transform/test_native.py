@@ -65,9 +65,8 @@ def documented_record(facts: dict[str, Any], fields: dict[str, Any]) -> Record:
     """Fill every field that the documentation or the catalogue knows of a type."""
     sources = {source or name for name, source in facts["event_properties"].items()}
     names = sources | set(facts["dropped_fields"]) | set(fields)
-    return (
-        dict.fromkeys(sorted(names), 7) | IDENTITY | {"id": "a1", "time": 1_790_000_123, "name": "Signed up"}
-    )
+    texts = {"id": "a1", "name": "Signed up"} | ({"product_id": "SKU-7"} if "product_id" in names else {})
+    return dict.fromkeys(sorted(names), 7) | IDENTITY | texts | {"time": 1_790_000_123}
 
 
 @pytest.mark.parametrize("event_type", DOCUMENTED)

@@ -1,0 +1,126 @@
+"""The tables: the same for the terminal and for docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from tests.bench.aims import Aim
+from tests.bench.contenders import NAIVE
+from tests.bench.figures import Figures
+from tests.bench.scenarios import IN_FLIGHT, LATENCY, Others
+
+_HOW = """\
+Every contender is a whole process, from its start to its end, over the same files. All take turns in
+one run; a cell is the median (least-most). Each delivery goes to a sink process of its own on the same
+machine, which afterwards names the ids that it got: every expected one, none missing, none else; a
+delivery that is not complete ends the benchmark. CPU includes child processes, not the sink. Memory is
+the peak of the largest process. The two scripts, the SDK and dlt share one hand-written mapping, which
+gives the same events as this program. The SDK and dlt run once. Single differences under 25 % mean
+nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Words in rows; the first column is text, the others are figures."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def contest(shape: str, events: int, by_name: Mapping[str, Figures]) -> Table:
+    """Who took what for one shape of data."""
+    naive = by_name[NAIVE].wall.middle
+    rows = [
+        [
+            name,
+            figures.wall.text(),
+            figures.cpu.text(),
+            f"{figures.rate.middle:,.0f}",
+            f"{naive / figures.wall.middle:.2f}",
+            f"{figures.peak:,.0f}",
+            f"{figures.of(lambda delivery: delivery.sink_cpu).middle:.2f}",
+            str(len(figures.deliveries)),
+        ]
+        for name, figures in by_name.items()
+    ]
+    header = ["contender", "wall, s", "CPU, s", "events/s", "x naive", "peak MB", "sink's CPU, s", "runs"]
+    return Table(f"{events:,} events, {shape}", header, rows)
+
+
+def other_figures(others: Others) -> Table:
+    """The other measurements, all with 2 workers."""
+    on, off = others.gzip_on_and_off
+    small, large = others.small_and_large_files
+    slow = others.slow_answers
+    flight = max(delivery.most_at_once for delivery in slow.deliveries)
+    rows = [
+        _row("files of 40 records", small),
+        _row("files of 20,000 records", large),
+        _row(f"{LATENCY * 1000:.0f} ms latency, {flight} of {IN_FLIGHT} requests in flight", slow),
+        _row("gzip on", on),
+        _row("gzip off", off),
+        *_sized("records a file", others.few_and_many_records),
+        *_sized("files", others.few_and_many_files),
+        [f"nothing new, {others.ledger_files:,} files in the ledger", others.nothing_new.text(), "", "", ""],
+    ]
+    return Table("Other measurements, 2 workers", ["what", "wall, s", "CPU, s", "events/s", "peak MB"], rows)
+
+
+def aims_table(aims: Sequence[Aim]) -> Table:
+    """Each aim beside what was measured."""
+    rows = [
+        [
+            aim.what,
+            f"{'<=' if aim.at_most else '>='} {aim.shown(aim.target)}",
+            aim.shown(aim.got),
+            aim.verdict,
+        ]
+        for aim in aims
+    ]
+    return Table("Figures to reach, as ratios within this run", ["what", "aim", "measured", ""], rows)
+
+
+def show(table: Table, console: Console) -> None:
+    """Print the table, aligned."""
+    rich = RichTable(title=table.title, title_justify="left")
+    for index, name in enumerate(table.header):
+        rich.add_column(name, justify="right" if index else "left", no_wrap=True)
+    for row in table.rows:
+        rich.add_row(*row)
+    console.print(rich)
+
+
+def document(tables: Sequence[Table], machine: Sequence[str], skipped: Sequence[str]) -> str:
+    """docs/benchmarks.md."""
+    notes = [*machine, *(f"not measured, as it could not be installed: {name}" for name in skipped)]
+    parts = [
+        "# Benchmarks",
+        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
+        "\n".join(f"- {line}" for line in notes),
+        _HOW,
+        *(part for table in tables for part in (f"## {table.title}", "\n".join(_markdown(table)))),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(table: Table) -> Iterator[str]:
+    yield f"| {' | '.join(table.header)} |"
+    yield f"|---|{'--:|' * (len(table.header) - 1)}"
+    for row in table.rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def _row(what: str, figures: Figures) -> list[str]:
+    rate = f"{figures.rate.middle:,.0f}"
+    return [what, figures.wall.text(), figures.cpu.text(), rate, f"{figures.peak:,.0f}"]
+
+
+def _sized(of_what: str, pair: tuple[Figures, Figures]) -> Iterator[list[str]]:
+    for size, figures in zip(("few", "many"), pair, strict=True):
+        yield _row(f"{size} {of_what} ({figures.deliveries[0].events:,} events)", figures)

@@ -1,0 +1,168 @@
+"""Rounds of a run that is killed at a random moment, and a run at once: nothing may be lost.
+
+`make soak ROUNDS=1000` runs it for long; `test_kill_loop` runs a few rounds. A round is a fresh export, one
+or two kills of the parent, a worker, the fork server or the whole group, and runs until nothing is left.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from tests.faults.processes import fork_server, kill, session, wait_until, workers
+from tests.workplace import Workplace, Written, ended, open_workplace
+
+_EVENTS = 1200
+_BATCH = 100
+_VICTIMS = ("parent", "worker", "fork server", "group")
+_MOST_RUNS = 6
+
+
+@dataclass
+class Tally:
+    """What the rounds came to: events that never arrived, and events that Amplitude saw a second time."""
+
+    rounds: int = 0
+    kills: int = 0
+    losses: int = 0
+    repeats: int = 0
+    most_repeats: int = 0
+    events: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"rounds={self.rounds} kills={self.kills} events={self.events} losses={self.losses} "
+            f"repeats={self.repeats} most_repeats_in_a_round={self.most_repeats}"
+        )
+
+
+def kill_loop(rounds: int, seed: int) -> Tally:
+    """Do that many rounds; an `AssertionError` names the seed of a round in which a promise was broken."""
+    tally = Tally()
+    for number in range(rounds):
+        name = f"round {seed}/{number}"
+        try:
+            with tempfile.TemporaryDirectory() as folder, open_workplace(Path(folder)) as place:
+                _round(place, Random(name), tally)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
+    return tally
+
+
+def _round(place: Workplace, rng: Random, tally: Tally) -> None:
+    written = place.export(
+        events=_EVENTS, hours=2, duplicates=0, awkward=0.02, seed=rng.randrange(10**6), records_per_file=60
+    )
+    place.configure(amplitude={"max_events": _BATCH, "timeout": "5s"}, workers=2)
+    place.suffer(f"- do: {{delay: {rng.choice([0, 0.01, 0.05])}}}")
+    allowed = 0
+    for _ in range(rng.choice([1, 1, 2])):
+        allowed += _one_kill(place, rng)
+        tally.kills += 1
+    _finish(place)
+    _count(place, written, tally, allowed)
+
+
+def _one_kill(place: Workplace, rng: Random) -> int:
+    """Kill a run at a random moment, and return how many events were in flight: sent, and not settled."""
+    before, settled = place.amplitude.stats()["events_received"], _settled(place)
+    process = place.start("run", "--output", "json")
+    goal = before + rng.randrange(_EVENTS)
+    wait_until(
+        lambda: place.amplitude.stats()["events_received"] >= goal or process.poll() is not None,
+        "the run advances or ends",
+    )
+    time.sleep(rng.uniform(0.0, 0.05))  # the moment, not the outcome, is left to chance
+    _strike(process, rng.choice(_VICTIMS))
+    wait_until(lambda: not session(process.pid), "the workers notice that their parent is gone")
+    wait_until(lambda: place.amplitude.stats()["in_flight"] == 0, "the last requests end")
+    sent: int = place.amplitude.stats()["events_received"] - before
+    return sent - (_settled(place) - settled)
+
+
+def _settled(place: Workplace) -> int:
+    """How many accepted events the ledger knows."""
+    if not place.ledger.exists():
+        return 0
+    with closing(sqlite3.connect(place.ledger)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'files'").fetchone():
+            return 0  # killed before it was made
+        return int(connection.execute("SELECT COALESCE(SUM(accepted), 0) FROM files").fetchone()[0])
+
+
+def _strike(process: subprocess.Popen[str], victim: str) -> None:
+    if process.poll() is None and victim == "group":
+        os.killpg(process.pid, signal.SIGKILL)
+    elif victim == "parent":
+        kill(process.pid)
+    elif victim == "fork server" and (server := fork_server(process.pid)):
+        kill(server)
+    else:
+        for pid in workers(process.pid)[:1]:
+            kill(pid)
+    out, err = process.communicate()
+    assert "Traceback" not in err, err
+    assert process.returncode in (0, 3, 1, -signal.SIGKILL), (victim, process.returncode, out)
+
+
+def _finish(place: Workplace) -> None:
+    for _ in range(_MOST_RUNS):
+        if ended(place.start("run", "--output", "json")).code in (0, 3):
+            return
+    raise AssertionError(f"after {_MOST_RUNS} runs that nobody killed there is work left")
+
+
+def _count(place: Workplace, written: Written, tally: Tally, allowed: int) -> None:
+    held, expected = place.accepted_ids(), written.must_arrive()
+    stats = place.amplitude.stats()
+    tally.rounds += 1
+    tally.events += len(expected)
+    tally.losses += len(set(expected) - set(held))
+    tally.repeats += stats["duplicates"]
+    tally.most_repeats = max(tally.most_repeats, stats["duplicates"])
+    assert held == expected, f"{len(set(expected) - set(held))} events are lost"
+    assert stats["duplicates"] <= allowed
+    status = place.do("status", "--output", "json").json
+    assert status["backlog"]["files"] == status["deferred"] == 0
+
+
+def main() -> int:
+    """`python -m tests.faults.kill_loop ROUNDS [SEED]`: figures on stdout, exit 1 for a broken promise."""
+    rounds = int(sys.argv[1])
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else int(time.time())
+    tally = Tally()
+    for number in range(rounds):
+        try:
+            one = kill_loop(1, seed * 1_000_000 + number)
+        except AssertionError as error:
+            sys.stdout.write(f"{error}\n{tally}\n")
+            return 1
+        tally = _sum(tally, one)
+        if (number + 1) % 10 == 0 or number + 1 == rounds:
+            sys.stdout.write(f"{tally}\n")
+            sys.stdout.flush()
+    return 0
+
+
+def _sum(left: Tally, right: Tally) -> Tally:
+    return Tally(
+        left.rounds + right.rounds,
+        left.kills + right.kills,
+        left.losses + right.losses,
+        left.repeats + right.repeats,
+        max(left.most_repeats, right.most_repeats),
+        left.events + right.events,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""A user or device that Amplitude does not take at the moment delays nobody else; on a manual clock."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+from datetime import UTC, datetime
+from random import Random
+
+import orjson
+import pytest
+from pydantic import SecretStr
+
+from braze_etl.clock import ManualClock
+from braze_etl.delivery import Batch, Courier, DeliverySettings, InlineExecutor, Reply
+from tests.workplace import KEY
+
+_ROUND_TRIP = 0.2
+_BATCH = 200
+
+
+class Wire:
+    """Amplitude behind a line of 200 ms, which does not take some users at the moment."""
+
+    def __init__(self, clock: ManualClock, throttled: frozenset[str], key: str) -> None:
+        self._clock = clock
+        self._throttled = throttled
+        self._key = key
+
+    def send(self, body: bytes, *, gzip: bool) -> Reply:
+        self._clock.advance(_ROUND_TRIP)
+        events = orjson.loads(body)["events"]
+        named = {event["user_id"]: 31 for event in events if event["user_id"] in self._throttled}
+        if named:
+            return Reply(429, {"code": 429, "error": "Too many requests for some users", self._key: named})
+        return Reply(200, {"code": 200, "events_ingested": len(events)})
+
+
+def deliver(batches: int, throttled: frozenset[str], key: str = "throttled_users") -> tuple[float, int, int]:
+    """The rate of accepted events a second, and how many were accepted and left open."""
+    clock = ManualClock(datetime(2026, 10, 5, 12, tzinfo=UTC))
+    settings = DeliverySettings(url="http://localhost/batch", api_key=SecretStr(KEY), gzip=False)
+    courier: Courier[int] = Courier(
+        Wire(clock, throttled, key),
+        settings,
+        clock,
+        Random(1),
+        threading.Event(),
+        executor=InlineExecutor(),
+    )
+    accepted = deferred = 0
+    for number in range(batches):
+        events = [{"user_id": f"user-{index}", "event_type": "t"} for index in range(_BATCH)]
+        courier.submit(Batch(events, list(range(number * _BATCH, (number + 1) * _BATCH))))
+        for delivered in courier.results():
+            accepted += len(delivered.accepted)
+            deferred += len(delivered.deferred)
+    return accepted / clock.monotonic(), accepted, deferred
+
+
+@pytest.mark.parametrize("key", ["throttled_users", "exceeded_daily_quota_users"])
+@pytest.mark.parametrize("users", [1, 10])
+def test_others_keep_nine_tenths_of_their_free_rate(key: str, users: int) -> None:
+    throttled = frozenset(f"user-{index}" for index in range(users))
+    free, _, _ = deliver(100, frozenset())
+    rate, accepted, deferred = deliver(100, throttled, key)
+    assert accepted >= 100 * (_BATCH - users)
+    assert deferred > 0
+    share_of_others = (_BATCH - users) / _BATCH
+    assert rate >= 0.9 * free * share_of_others
+
+
+def test_memory_does_not_grow_with_a_lane() -> None:
+    throttled = frozenset({"user-0"})
+    deliver(5, throttled)
+    peaks = []
+    for batches in (50, 500):
+        tracemalloc.start()
+        deliver(batches, throttled, "exceeded_daily_quota_users")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 200_000

@@ -1,0 +1,83 @@
+"""The API key is never shown: not by the program, what it writes, or the system's list of processes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braze_etl.sandbox import Reply
+from tests.faults.conftest import SMALL, Picky
+from tests.faults.processes import session, wait_until
+from tests.workplace import KEY, Result, Workplace
+
+MESSAGE = f"Invalid event JSON for api_key {KEY}"
+
+
+def shown(place: Workplace, result: Result) -> str:
+    """Everything that a run printed and wrote, but for the configuration."""
+    written = [path.read_bytes() for path in sorted((place.folder / "state").rglob("*")) if path.is_file()]
+    return result.out + result.err + b"".join(written).decode("utf-8", "replace")
+
+
+def _reply(status: int, **body: Any) -> str:
+    return f"- when: {{after: 1}}\n  do: {{reply: {{status: {status}, body: {body}}}}}"
+
+
+FAILURES = {
+    "a refusal of the key that repeats it": _reply(400, code=400, error=f"Invalid API key: {KEY}"),
+    "a server error that repeats it": _reply(500, code=500, error=MESSAGE),
+    "a page that repeats it": f"- when: {{after: 1}}\n  do: {{reply: {{status: 502, body: '<p>{KEY}'}}}}",
+    "a redirect that repeats it": f"- when: {{after: 1}}\n  do: {{redirect: 'http://127.0.0.1:9/?key={KEY}'}}",
+    "a broken connection": "- when: {after: 1}\n  do: {reset: before_body}",
+}
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failed_run_does_not_show_the_key(place: Workplace, name: str, form: str) -> None:
+    place.export(events=100, hours=1)
+    place.configure(amplitude={**SMALL, "give_up_after": "1s"}, workers=1)
+    place.suffer(FAILURES[name])
+    result = place.do("run", "--output", form)
+    assert result.code == 1
+    assert KEY not in shown(place, result)
+
+
+def test_what_is_set_aside_does_not_keep_the_key(place: Workplace) -> None:
+    written = place.export(events=350, hours=1, duplicates=0)
+    bad = written.must_arrive()[7]
+
+    def refuse(events: list[dict[str, Any]]) -> Reply | None:
+        found = [index for index, event in enumerate(events) if event["insert_id"] == bad]
+        lists = {"events_with_invalid_fields": {f"properties {KEY}": found}}
+        return Reply(400, {"code": 400, "error": MESSAGE, **lists}) if found else None
+
+    place.become(Picky(refuse))
+    result = place.do("run", "--output", "json")
+    assert result.code == 3
+    listed = place.do("quarantine", "list", "--output", "json")
+    assert "Invalid event JSON" in listed.out
+    assert KEY not in shown(place, result) + listed.out
+
+
+def test_a_configuration_with_mistakes_is_explained_without_the_key(place: Workplace) -> None:
+    place.configure(amplitude={"region": "ASIA", "api_key": [KEY]})
+    result = place.do("config", "check", "--output", "json")
+    assert result.code == 2
+    assert KEY not in result.out + result.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_the_list_of_processes_does_not_show_the_key(place: Workplace) -> None:
+    place.export(events=100, hours=1)
+    place.configure(amplitude={**SMALL, "api_key": "${AMPLITUDE_API_KEY}", "timeout": "30s"}, workers=1)
+    place.suffer("- when: {after: 1}\n  do: {hang: 30}")
+    process = place.start("run", AMPLITUDE_API_KEY=KEY)
+    wait_until(lambda: place.amplitude.stats()["requests"].get("hang", 0) > 0, "a request is under way")
+    processes = session(process.pid)
+    assert len(processes) > 2
+    titles = [Path(f"/proc/{pid}/{name}").read_text() for pid in processes for name in ("cmdline", "comm")]
+    assert not any(KEY in title for title in titles)

@@ -1,0 +1,256 @@
+"""A whole job in one thread: real files, ledger and pass; Amplitude without a socket, time by hand."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, cast
+
+import orjson
+from pydantic import SecretStr
+
+from braze_etl.checkpoint import Ledger, LedgerIdentity, MemoryLedger, SqliteLedger
+from braze_etl.clock import ManualClock
+from braze_etl.compile import EventReader
+from braze_etl.currents import Listing
+from braze_etl.currents.keys import date_folder
+from braze_etl.delivery import (
+    BatchBuilder,
+    Courier,
+    DeliverySettings,
+    Finding,
+    InlineExecutor,
+    Kind,
+    NoReply,
+    Reply,
+    Standing,
+)
+from braze_etl.model import FileRef
+from braze_etl.quarantine import Quarantine
+from braze_etl.run.books import Tag
+from braze_etl.run.exits import Stop
+from braze_etl.run.job import Job, JobOptions, JobParts
+from braze_etl.run.pool import QUIT, Died, WorkerPool
+from braze_etl.run.report import RunReport
+from braze_etl.run.tasks import Settlement, Task
+from braze_etl.run.worker import Worker
+from braze_etl.sandbox import Project
+from braze_etl.storage import FolderStore
+from braze_etl.transform import Mapping, MappingOptions
+from fixtures.generate import sample_record, write_avro
+from tests.workplace import KEY
+
+NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
+EVENT_TYPE = "users.messages.email.Open"
+_CONNECTOR = "dataexport.prod-01.S3.integration.0123456789abcdef01234567"
+_BATCH = 3
+
+
+class Crash(BaseException):
+    """The process ends here, in the middle of what it does."""
+
+
+@dataclass
+class Wire:
+    """Amplitude as delivery meets it: users it throttles, requests that fail, one that is the last."""
+
+    project: Project
+    throttled: dict[str, str] = field(default_factory=dict)
+    """The list of the reply that names a user, by user."""
+    failures: int = 0
+    crash_at: int | None = None
+    crash_after_taking: bool = False
+    sent: int = 0
+
+    def send(self, body: bytes, *, gzip: bool) -> Reply | NoReply:
+        self.sent += 1
+        if self.sent == self.crash_at and not self.crash_after_taking:
+            raise Crash
+        if self.failures:
+            self.failures -= 1
+            return NoReply(Kind.RESET, "the connection broke")
+        answer = self._refusal(orjson.loads(body)["events"]) or self._take(body)
+        if self.sent == self.crash_at:
+            raise Crash
+        return answer
+
+    def _take(self, body: bytes) -> Reply:
+        reply = self.project.ingest("/batch", body)
+        return Reply(reply.status, dict(reply.body))
+
+    def _refusal(self, events: list[dict[str, Any]]) -> Reply | None:
+        names = {event["user_id"] for event in events} & self.throttled.keys()
+        lists: dict[str, dict[str, int]] = {}
+        for name in names:
+            lists.setdefault(self.throttled[name], {})[name] = 31
+        return Reply(429, {"code": 429, "error": "Too many requests", **lists}) if lists else None
+
+
+class InlinePool:
+    """Works on a task within `submit`; in the shape of a `WorkerPool`."""
+
+    def __init__(self, world: World) -> None:
+        self._results: list[Settlement] = []
+        self._world = world
+        self._stop = threading.Event()
+        courier: Courier[Tag] = Courier(
+            world.wire, world.delivery, world.clock, Random(1), self._stop, executor=InlineExecutor()
+        )
+        self._worker = Worker(
+            store=world.source,
+            reader=world.reader,
+            courier=courier,
+            builder=BatchBuilder(world.delivery),
+            send=self._results.append,
+            stop=self._stop,
+        )
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._results)
+
+    def submit(self, task: Task) -> bool:
+        if self._results:
+            return False
+        inbox: queue.SimpleQueue[Task | str] = queue.SimpleQueue()
+        inbox.put(task)
+        inbox.put(QUIT)
+        self._worker.serve(inbox)
+        return True
+
+    def poll(self, _timeout: float) -> Iterator[Settlement | Died]:
+        while self._results:
+            yield self._results.pop()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def close(self) -> None:
+        """Nothing is left running."""
+
+
+class CrashingLedger:
+    """A ledger whose process ends before or after the commit number *at*."""
+
+    def __init__(self, ledger: Ledger, at: int, *, after: bool) -> None:
+        self._ledger = ledger
+        self._left = at
+        self._after = after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def settle(self, *arguments: Any) -> None:
+        self._left -= 1
+        if self._left == 0 and not self._after:
+            raise Crash
+        self._ledger.settle(*arguments)
+        if self._left == 0:
+            raise Crash
+
+
+class Silent:
+    """Nobody watches."""
+
+    def discovered(self, files: int, size: int) -> None:
+        pass
+
+    def settled(self, settlement: Settlement) -> None:
+        pass
+
+
+class World:
+    """Files, a ledger and Amplitude; `expected` holds the insert_ids of each file as it is now."""
+
+    def __init__(self, folder: Path, *, sqlite: bool) -> None:
+        self.clock = ManualClock(NOON)
+        self.export = folder / "export"
+        self.export.mkdir()
+        self.source = FolderStore(self.export)
+        self.expected: dict[str, list[str]] = {}
+        self.reader = EventReader(Mapping.load(MappingOptions()))
+        self.wire = Wire(Project(clock=lambda: self.clock.now().timestamp(), api_key=KEY))
+        self.delivery = DeliverySettings(
+            url="http://localhost/batch",
+            api_key=SecretStr(KEY),
+            gzip=False,
+            max_events=_BATCH,
+            give_up_after=60,
+        )
+        self._path = folder / "ledger.db" if sqlite else None
+        self._folder = folder
+        self._identity = LedgerIdentity("default", "shop", "US")
+        self.ledger = self._open_ledger()
+        self._numbers = itertools.count()
+        self._owners: dict[str, list[str]] = {}
+
+    def _open_ledger(self) -> Ledger:
+        start = NOON - timedelta(days=2)
+        if self._path is None:
+            return MemoryLedger(self._identity, clock=self.clock, start_at=start)
+        return SqliteLedger.open(self._path, self._identity, clock=self.clock, start_at=start)
+
+    def write(self, key: str, users: Sequence[str]) -> None:
+        """Write a file with one record for each of *users*, or more of them into one that is there."""
+        ids = self.expected[key] = self.expected.get(key, []) + [
+            f"event-{next(self._numbers)}" for _ in users
+        ]
+        owners = self._owners[key] = [*self._owners.get(key, []), *users]
+        records = [
+            {**sample_record(EVENT_TYPE, number), "id": id_, "external_user_id": user}
+            for number, (id_, user) in enumerate(zip(ids, owners, strict=True))
+        ]
+        write_avro(self.export / key, EVENT_TYPE, records, sync_interval=500)
+
+    def key(self, hours_ago: int, number: int) -> str:
+        hour = NOON - timedelta(hours=hours_ago)
+        return (
+            f"{_CONNECTOR}/event_type={EVENT_TYPE}/{date_folder(hour)}/version=12/us-01/"
+            f"{_CONNECTOR}+0+{number}.avro"
+        )
+
+    def run(self, ledger: Ledger | None = None) -> RunReport:
+        """One pass over all that is due."""
+        parts = JobParts(
+            ledger=ledger or self.ledger,
+            quarantine=Quarantine(FolderStore(self._folder, must_exist=False), "quarantine/"),
+            listing=self.listing(),
+            before_start=(),
+            probe=lambda: Finding(Standing.FINE),
+            new_pool=lambda: cast("WorkerPool", InlinePool(self)),
+            clock=self.clock,
+            stop=Stop(),
+            progress=Silent(),
+        )
+        options = JobOptions("run", "default", timedelta(hours=48), timedelta(hours=24))
+        return Job(parts, options).run()
+
+    def crash(self, ledger: Ledger | None = None) -> None:
+        """One pass that may end in the middle; what it had not stored is forgotten."""
+        with suppress(Crash):
+            self.run(ledger)
+        self.wire.crash_at = None
+        if self._path is not None:
+            self.ledger.close()
+            self.ledger = self._open_ledger()
+
+    def listing(self) -> Listing:
+        return Listing(self.source, since=self.ledger.start_at)
+
+    def files(self) -> list[FileRef]:
+        """What lies in the export now."""
+        return list(self.listing())
+
+    def held(self) -> set[str]:
+        """The insert_ids that Amplitude holds."""
+        return {event["insert_id"] for event in self.wire.project.events()}
+
+    def close(self) -> None:
+        self.ledger.close()

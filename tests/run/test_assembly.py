@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from braze_etl.checkpoint import Backlog, LedgerIdentity, MemoryLedger
+from braze_etl.clock import ManualClock
+from braze_etl.config import Settings
+from braze_etl.run.assembly import live_scope
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.model_validate(
+        {"source": {"uri": str(tmp_path), "lookback": "7d"}, "amplitude": {"region": "US"}}
+    )
+
+
+def new_ledger(now: datetime, start: datetime) -> MemoryLedger:
+    return MemoryLedger(LedgerIdentity("p", "default", "US"), clock=ManualClock(now), start_at=start)
+
+
+def test_the_first_run_lists_from_the_start_and_later_ones_from_a_look_back_ago(
+    settings: Settings, now: datetime
+) -> None:
+    start = (now - timedelta(days=90)).replace(minute=0)
+    ledger = new_ledger(now, start)
+    assert live_scope(settings, ledger).since == start
+    ledger.record_listing(now, Backlog(), complete=True)
+    assert live_scope(settings, ledger).since == (now - timedelta(days=7)).replace(minute=0)
+
+
+def test_what_an_earlier_run_left_undelivered_is_listed_again_however_old_it_is(
+    settings: Settings, now: datetime
+) -> None:
+    ledger = new_ledger(now, (now - timedelta(days=90)).replace(minute=0))
+    oldest = (now - timedelta(days=40)).replace(minute=0)
+    ledger.record_listing(now, Backlog(3, 300, {}, oldest), complete=True)
+    assert live_scope(settings, ledger).since == oldest

@@ -1,0 +1,251 @@
+"""A whole pass in one process, without a socket: what it stores, in which order, and what a crash leaves."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from braze_etl.checkpoint import LedgerIdentity, MemoryLedger
+from braze_etl.clock import SystemClock
+from braze_etl.compile import EventReader
+from braze_etl.currents import Listing
+from braze_etl.delivery import (
+    BatchBuilder,
+    Courier,
+    DeliverySettings,
+    Finding,
+    InlineExecutor,
+    NoReply,
+    Reply,
+    Standing,
+)
+from braze_etl.errors import LeaseHeldError, StateError
+from braze_etl.model import FileSettlement, FileState
+from braze_etl.quarantine import Quarantine
+from braze_etl.run.exits import Stop
+from braze_etl.run.job import Job, JobOptions, JobParts
+from braze_etl.run.payloads import Payloads
+from braze_etl.run.pool import QUIT
+from braze_etl.run.report import RunReport
+from braze_etl.run.tasks import Settlement, Task
+from braze_etl.run.worker import Worker
+from braze_etl.sandbox import Project
+from braze_etl.storage import FolderStore
+from braze_etl.transform import Mapping, MappingOptions
+from fixtures.generate import ExportSpec, generate
+
+SETTINGS = DeliverySettings(url="http://amplitude.test/batch", api_key=SecretStr("k"), gzip=False)
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+class ToProject:
+    """A wire that ends in a project."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+
+    def send(self, body: bytes, *, gzip: bool) -> Reply | NoReply:
+        answer = self.project.ingest("/batch", body)
+        return Reply(answer.status, dict(answer.body))
+
+
+class InlinePool:
+    """The pool's interface over one worker in this thread."""
+
+    def __init__(self, folder: Path, project: Project, quarantine: Quarantine) -> None:
+        self.folder, self.project, self.quarantine = folder, project, quarantine
+        self.settled: list[Settlement] = []
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.settled)
+
+    def submit(self, task: Task) -> bool:
+        stop = threading.Event()
+        courier: Any = Courier(
+            ToProject(self.project), SETTINGS, SystemClock(), Random(1), stop, executor=InlineExecutor()
+        )
+        worker = Worker(
+            store=FolderStore(self.folder),
+            reader=EventReader(Mapping.load(MappingOptions())),
+            payloads=Payloads(FolderStore(self.folder), self.quarantine, SystemClock(), keep=False),
+            courier=courier,
+            builder=BatchBuilder(SETTINGS),
+            send=self.settled.append,
+            stop=stop,
+        )
+        inbox: Any = queue.SimpleQueue()
+        for message in (task, QUIT):
+            inbox.put(message)
+        worker.serve(inbox)
+        return True
+
+    def poll(self, timeout: float) -> Iterator[Settlement]:
+        settled, self.settled = self.settled, []
+        yield from settled
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Quiet:
+    """Progress that nobody watches."""
+
+    def discovered(self, files: int, size: int) -> None: ...
+
+    def settled(self, settlement: Settlement) -> None: ...
+
+
+class Setting:
+    """Everything of a pass that outlives it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source = folder / "export"
+        self.clock = SystemClock()
+        self.project = Project(api_key="k")
+        self.ledger: Any = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=self.clock)
+        self.quarantine: Any = Quarantine(FolderStore(folder / "aside", must_exist=False))
+        self.finding = Finding(Standing.FINE)
+
+    def run(self, **options: Any) -> RunReport:
+        spec = ExportSpec()
+        parts: dict[str, Any] = {
+            "ledger": self.ledger,
+            "quarantine": self.quarantine,
+            "listing": Listing(FolderStore(self.source), since=spec.start),
+            "before_start": (),
+            "probe": lambda: self.finding,
+            "new_pool": lambda: InlinePool(self.source, self.project, self.quarantine),
+            "clock": self.clock,
+            "stop": options.pop("stop", Stop()),
+            "progress": Quiet(),
+        }
+        asked = JobOptions("run", "p", timedelta(hours=48), timedelta(hours=24), **options)
+        return Job(JobParts(**parts), asked).run()
+
+    def ids(self) -> list[str]:
+        return sorted(event["insert_id"] for event in self.project.events())
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    generate(tmp_path / "export", ExportSpec(events=600, hours=2, awkward=0.05, duplicates=0))
+    return Setting(tmp_path)
+
+
+def crashing_at(calls: int, *targets: tuple[Any, str]) -> Callable[[], int]:
+    """Have the *calls*-th of all calls to these methods crash before it does anything."""
+    made = 0
+
+    def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            nonlocal made
+            made += 1
+            if made == calls:
+                raise Crash
+            return method(*arguments, **named)
+
+        return wrapped
+
+    for target, name in targets:
+        setattr(target, name, wrap(getattr(target, name)))
+    return lambda: made
+
+
+def test_a_pass_delivers_files_and_says_so(setting: Setting) -> None:
+    report = setting.run()
+    assert report.exit_code == 3
+    assert report.done == report.discovered > 0
+    assert len(setting.ids()) == report.events.accepted
+    assert setting.quarantine.depth() == report.events.quarantined
+    assert setting.ledger.runs(1)[0].report == report.as_dict()
+    assert setting.run().discovered == 0
+
+
+@pytest.mark.parametrize("step", range(1, 7))
+def test_a_crash_before_any_write_loses_nothing(setting: Setting, step: int, tmp_path: Path) -> None:
+    whole = Setting(tmp_path / "other")
+    whole.source = setting.source
+    whole.run()
+
+    store = setting.quarantine._store
+    writes = [(setting.ledger, name) for name in ("begin_run", "record_listing", "settle", "finish_run")]
+    crashing_at(step, *writes, (store, "put"))
+    try:
+        setting.run()
+    except Crash:
+        for target, name in [*writes, (store, "put")]:
+            delattr(target, name)
+        setting.ledger._holder = None  # the lease of a process that is dead
+    report = setting.run()
+    assert report.remaining == 0
+    assert setting.ids() == whole.ids()
+    assert sorted(entry.id for entry in setting.quarantine.entries()) == sorted(
+        entry.id for entry in whole.quarantine.entries()
+    )
+
+
+def test_nothing_is_marked_done_when_the_quarantine_cannot_be_written(setting: Setting) -> None:
+    def full(*_: Any) -> None:
+        raise StateError("disk full", remedy="Make room.")
+
+    setting.quarantine._store.put = full
+    report = setting.run()
+    assert report.exit_code == 1
+    assert report.error is not None
+    assert report.done == 0
+    assert setting.ledger.summary().files.get(FileState.DONE, 0) == 0
+
+
+def test_a_refused_key_ends_the_pass_before_any_event(setting: Setting) -> None:
+    setting.finding = Finding(Standing.REFUSED, "the key was refused", "Check it.")
+    report = setting.run()
+    assert (report.exit_code, report.events.read) == (1, 0)
+    assert report.remaining == report.discovered
+    assert setting.ids() == []
+
+
+def test_a_second_pass_meets_the_lease_of_the_first(setting: Setting) -> None:
+    settle = setting.ledger.settle
+
+    def meanwhile(run_id: str, files: list[FileSettlement], backlog: Any) -> None:
+        with pytest.raises(LeaseHeldError):
+            setting.run()
+        settle(run_id, files, backlog)
+
+    setting.ledger.settle = meanwhile
+    assert setting.run().remaining == 0
+
+
+def test_a_backfill_leaves_the_backlog_of_the_live_job_alone(setting: Setting) -> None:
+    setting.finding = Finding(Standing.REFUSED, "not now", "Wait.")
+    owed = setting.run().discovered
+    setting.finding = Finding(Standing.FINE)
+    setting.run(covers_all=False)
+    assert setting.ledger.summary().backlog.files == owed
+
+
+def test_a_pass_that_is_stopped_at_once_reads_nothing(setting: Setting) -> None:
+    stop = Stop()
+    stop.request(15)
+    report = setting.run(stop=stop)
+    assert (report.exit_code, report.events.read) == (143, 0)
+    assert setting.ledger.summary().last_listing is None
+
+
+def test_a_time_limit_leaves_the_rest_for_the_next_run(setting: Setting) -> None:
+    report = setting.run(max_runtime=timedelta(0))
+    assert report.events.read == 0
+    assert setting.run().remaining == 0
