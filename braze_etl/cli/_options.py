@@ -80,15 +80,25 @@ def output_option(command: _F) -> _F:
     )(command)
 
 
-def ok_exit_option(command: _F) -> _F:
-    """`--ok-exit 3,4`, by default `$BRAZE_ETL_OK_EXIT`."""
-    return click.option(
-        "--ok-exit",
-        type=ExitCodesType(),
-        envvar="BRAZE_ETL_OK_EXIT",
-        default="",
-        help="Exit codes that become 0, for schedulers that know only red and green.",
-    )(command)
+def pass_options(command: _F) -> _F:
+    """`--max-runtime`, `--workers` and `--ok-exit`, which whatever sends events takes."""
+    for option in (
+        click.option(
+            "--ok-exit",
+            type=ExitCodesType(),
+            envvar="BRAZE_ETL_OK_EXIT",
+            default="",
+            help="Exit codes that become 0, for schedulers that know only red and green.",
+        ),
+        click.option(
+            "--workers", type=click.IntRange(min=1, max=256), help="Processes; overrides the configuration."
+        ),
+        click.option(
+            "--max-runtime", type=DurationType(), help="Stop cleanly after this long, such as 50m (exit 4)."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def range_options(command: _F) -> _F:

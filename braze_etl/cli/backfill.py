@@ -8,11 +8,10 @@ from pathlib import Path
 import click
 
 from braze_etl.cli._options import (
-    DurationType,
     config_option,
     hour_range,
-    ok_exit_option,
     output_option,
+    pass_options,
     range_options,
     required_config,
 )
@@ -26,13 +25,7 @@ from braze_etl.run.opening import Request
 @output_option
 @range_options
 @click.option("--resend", is_flag=True, help="Also files that the ledger has as done.")
-@click.option(
-    "--max-runtime", type=DurationType(), help="Stop cleanly after this long, such as 50m (exit 4)."
-)
-@click.option(
-    "--workers", type=click.IntRange(min=1, max=256), help="Processes; overrides the configuration."
-)
-@ok_exit_option
+@pass_options
 def backfill(
     config_path: Path | None,
     output: str,

@@ -8,10 +8,9 @@ from pathlib import Path
 import click
 
 from braze_etl.cli._options import (
-    DurationType,
     config_option,
-    ok_exit_option,
     output_option,
+    pass_options,
     required_config,
 )
 from braze_etl.cli._pass import perform
@@ -22,13 +21,7 @@ from braze_etl.run.opening import Request
 @click.command()
 @config_option
 @output_option
-@click.option(
-    "--max-runtime", type=DurationType(), help="Stop cleanly after this long, such as 50m (exit 4)."
-)
-@click.option(
-    "--workers", type=click.IntRange(min=1, max=256), help="Processes; overrides the configuration."
-)
-@ok_exit_option
+@pass_options
 def run(
     config_path: Path | None,
     output: str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal, TypeAlias
 
@@ -45,10 +45,8 @@ class EventReader:
         self._mappers: dict[str, Mapper] = {}
         self._functions = FunctionCache() if decoder == "auto" else None
 
-    def read(
-        self, ref: FileRef, stream: BinaryIO, only: Container[int] | None = None
-    ) -> Iterator[MappedBlock | Damage]:
-        """Read a file, or only its blocks at the offsets *only*.
+    def read(self, ref: FileRef, stream: BinaryIO) -> Iterator[MappedBlock | Damage]:
+        """Read a file from its first byte on.
 
         A file without an event type of its own (one outside of a Currents layout) has that of its schema.
 
@@ -58,8 +56,6 @@ class EventReader:
         file = AvroFile(stream, ref.size or None, name=ref.key)
         blocks = self._block_mapper(file.schema_json, ref)
         for block in file.blocks():
-            if only is not None and block.offset not in only:
-                continue
             yield block if isinstance(block, Damage) else _mapped(block, blocks)
 
     def read_blocks(

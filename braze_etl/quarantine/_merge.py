@@ -8,7 +8,7 @@ from typing import Final
 
 from braze_etl.quarantine import _segments
 from braze_etl.quarantine._segments import SEGMENT_ENTRIES, Segment
-from braze_etl.storage.port import Store
+from braze_etl.storage import Store
 
 MANY: Final = 16
 SMALL: Final = 1000

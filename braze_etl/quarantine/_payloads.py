@@ -18,7 +18,7 @@ import orjson
 
 from braze_etl.model import Record
 from braze_etl.quarantine._segments import content
-from braze_etl.storage.port import Store
+from braze_etl.storage import Store
 
 FOLDER: Final = "payloads/"
 OBJECT_PAYLOADS: Final = 2_000

@@ -19,7 +19,7 @@ import orjson
 from braze_etl.errors import FileError, SourceGoneError, StoreError
 from braze_etl.model import Position, Reason
 from braze_etl.quarantine.entry import Entry
-from braze_etl.storage.port import Store
+from braze_etl.storage import Store
 
 SEGMENT_ENTRIES: Final = 10_000
 

@@ -16,7 +16,7 @@ from braze_etl.quarantine._payloads import Payloads
 from braze_etl.quarantine._segments import Segment, SegmentGoneError
 from braze_etl.quarantine.entry import Entry, entry_id
 from braze_etl.quarantine.selection import EVERYTHING, Selection
-from braze_etl.storage.port import Store
+from braze_etl.storage import Store
 
 # About 110 MB of ids. Behind that many entries, one filed twice may be stored and counted twice.
 IDS_REMEMBERED: Final = 1_000_000

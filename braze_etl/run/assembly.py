@@ -8,8 +8,7 @@ from datetime import datetime
 
 from braze_etl.checkpoint import Ledger, LedgerIdentity, open_ledger
 from braze_etl.clock import Clock, hour_of
-from braze_etl.config import Settings
-from braze_etl.config.model import StoreSection
+from braze_etl.config import Settings, StoreSection
 from braze_etl.currents import Listing, Selection
 from braze_etl.delivery import DeliverySettings, endpoint_url, gzip_default
 from braze_etl.quarantine import Quarantine

@@ -9,10 +9,9 @@ from typing import Any
 import click
 
 from braze_etl.cli._options import (
-    DurationType,
     config_option,
-    ok_exit_option,
     output_option,
+    pass_options,
     required_config,
 )
 from braze_etl.cli.quarantine._selectors import open_entries, selection, selectors
@@ -22,13 +21,7 @@ from braze_etl.cli.quarantine._selectors import open_entries, selection, selecto
 @config_option
 @output_option
 @selectors
-@click.option(
-    "--max-runtime", type=DurationType(), help="Stop cleanly after this long, such as 50m (exit 4)."
-)
-@click.option(
-    "--workers", type=click.IntRange(min=1, max=256), help="Processes; overrides the configuration."
-)
-@ok_exit_option
+@pass_options
 def replay(
     config_path: Path | None,
     output: str,
