@@ -57,7 +57,11 @@ def _compiled(schema_json: bytes, mapper: Mapper) -> Convert | None:
     source = generated_source(schema_json, plan)
     if source is None:
         return None
-    names = namespace() | {"REFUSED": plan.identity.refused, "ADVERTISING": plan.advertising_ids}
+    names = namespace() | {
+        "ADVERTISING": plan.advertising_ids,
+        "REFUSED": plan.identity.refused,
+        "resolve": plan.identity.resolve,
+    }
     if plan.withheld is not None:
         names["WITHHELD"] = mapper({}, 0.0)
     code = compile(source, f"<generated for {plan.event_type}>", "exec")

@@ -64,7 +64,9 @@ def _write_text(source: Source, use: Use, at: str) -> None:
     value = use.target or "value"
     source.add(f"size = data[{at}]")
     with source.block("if size < 128"):
-        source.add(f"start = {_plus_one(at)}", "pos = start + HALF[size]")
+        source.add(f"start = {_behind(at, 1)}", "pos = start + HALF[size]")
+    with source.block(f"elif data[{_behind(at, 1)}] < 128"):
+        source.add(f"start = {_behind(at, 2)}", "pos = start + HALVES[size & 127 | data[start - 1] << 7]")
     with source.block("else"):
         source.add(f"start, pos = long_text(data, {at})")
     source.add(f"{value} = text[start:pos]")
@@ -76,23 +78,23 @@ def _write_text(source: Source, use: Use, at: str) -> None:
 
 
 def _write_boolean(source: Source, value: str, at: str) -> None:
-    source.add(f"{value} = BOOLEAN[data[{at}]]", f"pos = {_plus_one(at)}")
+    source.add(f"{value} = BOOLEAN[data[{at}]]", f"pos = {_behind(at, 1)}")
 
 
 def _write_whole(source: Source, value: str, at: str) -> None:
     source.add(f"size = data[{at}]")
     with source.block("if size < 128"):
-        source.add(f"{value} = WHOLE[size]", f"pos = {_plus_one(at)}")
+        source.add(f"{value} = WHOLE[size]", f"pos = {_behind(at, 1)}")
     with source.block("else"):
         source.add(f"{value}, pos = read_whole(data, {at})")
 
 
 def _write_float(source: Source, value: str, at: str) -> None:
-    source.add(f"start = {at}", "pos = start + 4", f"{value} = FLOATS[data[start:pos]]")
+    source.add(f"start = {at}", f"pos = {_behind(at, 4)}", f"{value} = FLOATS[data[start:pos]]")
 
 
 def _write_double(source: Source, value: str, at: str) -> None:
-    source.add(f"{value} = read_double(data, {at})", f"pos = {at} + 8")
+    source.add(f"{value} = read_double(data, {at})", f"pos = {_behind(at, 8)}")
 
 
 _NUMBERS = {
@@ -104,5 +106,6 @@ _NUMBERS = {
 }
 
 
-def _plus_one(at: str) -> str:
-    return "pos + 2" if at == "pos + 1" else "pos + 1"
+def _behind(at: str, count: int) -> str:
+    """So many bytes behind *at*, which is `pos` or `pos + 1`."""
+    return f"pos + {count + (at != 'pos')}"

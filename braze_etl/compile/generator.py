@@ -1,6 +1,6 @@
 """The source of one function for a writer schema and a plan: from the bytes of a block to its events.
 
-    convert(data, text, pos, count, latest) -> (outcomes, doubtful records, device ids left out, position)
+    convert(data, text, pos, count, latest) -> (outcomes, unclear records, device ids left out, position)
 
 `text` is `data` as Latin-1: slices of it are the texts in ASCII, without a call to decode each. It reads
 *count* records from `data[pos]` on. Where a record can't be judged in few words, `outcomes` holds None, and
@@ -19,6 +19,7 @@ from braze_etl.compile.source import Source
 from braze_etl.transform import NUMERIC_KEYS, TypePlan
 
 _IDENTITY = ("external_user_id", "device_id")
+_WHO = (*_IDENTITY, "user_id")
 _ADVERTISING = ("ad_id", "ad_id_type")
 
 
@@ -54,9 +55,9 @@ class _Events:
     def write(self) -> None:
         add, block = self._source.add, self._source.block
         add("outcomes = []", "unclear = []", "left_out = 0")
-        add(*(f"{variable(name)} = None" for name in _IDENTITY if name not in self._fields))
         with block("for index in range(count)"):
             add("begin = pos", "doubtful = False", "properties = {}")
+            add(*(f"{variable(name)} = None" for name in _WHO if name not in self._fields))
             for field in self._fields.values():
                 write_field(self._source, field, self._use(field.name))
             self._write_checks()
@@ -73,7 +74,7 @@ class _Events:
     def _texts(self) -> Iterator[str]:
         """The fields that have a say beyond becoming a property, and are text."""
         plan = self._plan
-        yield from ("id", *_IDENTITY, *plan.exploded)
+        yield from ("id", *_WHO, *plan.exploded)
         if plan.advertising_ids and all(name in self._fields for name in _ADVERTISING):
             yield from _ADVERTISING
         if plan.name_field is not None:
@@ -94,8 +95,6 @@ class _Events:
         for name in filter(None, ("id", self._plan.name_field)):
             if name not in self._fields:
                 raise NotCoveredError(f"{name}, which is missing")
-        if not any(name in self._fields for name in _IDENTITY):
-            raise NotCoveredError("the identity, which is missing")
 
     def _write_checks(self) -> None:
         block, add = self._source.block, self._source.add
@@ -109,7 +108,15 @@ class _Events:
             with block(f"if {device} and ({bad_id(self._plan.identity, device)})"):
                 add("left_out += 1", f"{device} = None")
         with block(f"elif not {device} or {bad_id(self._plan.identity, device)}"):
-            self._write_unclear()
+            self._write_stranger()
+
+    def _write_stranger(self) -> None:
+        # Common in some types, so it is not left to the mapper: no user, and no good device.
+        add, block = self._source.add, self._source.block
+        add(f"identity = resolve({', '.join(map(variable, _WHO))})")
+        with block("if identity.__class__ is not dict"):
+            add("outcomes.append(identity)", "continue")
+        add(f"{variable('device_id')} = identity['device_id']")
 
     def _write_unclear(self) -> None:
         self._source.add("unclear.append((index, begin, pos))", "outcomes.append(None)", "continue")

@@ -18,12 +18,14 @@ _DOUBLE = Struct("<d")
 _REMEMBERED = 10_000
 _MOST_BITS = 63
 """Nine bytes; only a tenth could leave the range of 64 bits, where fastavro has its own way."""
-_ONE_BYTE = 64
+_TWO_BYTES = 1 << 13
 _KELVIN = "\N{KELVIN SIGN}"
 """Alone of all beyond ASCII it is ASCII in lower case, and so could make a text equal a field's name."""
 
 HALF: tuple[int | None, ...] = tuple(None if number & 1 else number >> 1 for number in range(128))
 """Length of a text by the one byte that tells it; None (which adds to nothing) where it would be negative."""
+HALVES = tuple(None if number & 1 or number < 128 else number >> 1 for number in range(1 << 14))
+"""The same for two bytes; None also where one byte would have done, which no writer writes."""
 WHOLE = tuple((number >> 1) ^ -(number & 1) for number in range(128))
 """Integer by the one byte that it takes."""
 BOOLEAN = (False, True)
@@ -49,9 +51,9 @@ def read_whole(data: bytes, pos: int) -> tuple[int, int]:
 
 
 def long_text(data: bytes, pos: int) -> tuple[int, int]:
-    """Where the text begins and ends whose length, of more than one byte, stands at *pos*."""
+    """Where the text begins and ends whose length, of more than two bytes, stands at *pos*."""
     size, start = read_whole(data, pos)
-    if size < _ONE_BYTE:
+    if size < _TWO_BYTES:
         raise UnusualError(f"a text of {size} bytes")
     return start, start + size
 
@@ -118,6 +120,7 @@ def namespace() -> dict[str, Any]:
         "BOOLEAN": BOOLEAN,
         "FLOATS": Floats(),
         "HALF": HALF,
+        "HALVES": HALVES,
         "UnusualError": UnusualError,
         "WHOLE": WHOLE,
         "explode": explode,

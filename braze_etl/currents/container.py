@@ -104,10 +104,6 @@ class _Frame:
         return slice(self.begin, self.begin + self.size)
 
     @property
-    def marker(self) -> slice:
-        return slice(self.begin + self.size, self.end)
-
-    @property
     def end(self) -> int:
         return self.begin + self.size + SYNC_SIZE
 
@@ -130,7 +126,7 @@ class _BlockReader:
             return self._skip(str(error))
         if not self._is_whole(frame):
             return self._skip_unfinished(frame)
-        if self._window.data[frame.marker] != self._sync:
+        if not self._ends_at_its_marker(frame):
             return self._skip("the block's sync marker is not where its size says", behind=frame.end)
         return self._open(frame)
 
@@ -205,4 +201,8 @@ class _BlockReader:
             return False
         if not self._is_whole(frame):
             return False
-        return self._window.data[frame.marker] == self._sync
+        return self._ends_at_its_marker(frame)
+
+    def _ends_at_its_marker(self, frame: _Frame) -> bool:
+        # A marker within the payload: a damaged size that leads, by chance, to the end of a later block.
+        return self._window.data.find(self._sync, frame.begin, frame.end) == frame.begin + frame.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -48,6 +49,22 @@ class BatchBuilder(Generic[T]):
         self._hint += size_hint
         full = len(self._batch) >= self._max_events or self._hint >= self._max_hint
         return self.flush() if full else None
+
+    def add_some(
+        self, events: Sequence[Event], tags: Sequence[T], size_hint: int = 0
+    ) -> tuple[int, Batch[T] | None]:
+        """Add events up to the one that makes the batch full, if one does; return how many, and the batch.
+
+        The same as `add` for each of them, at a fraction of the cost; *size_hint* is that of each event.
+        """
+        room = self._max_events - len(self._batch)
+        if size_hint:
+            room = min(room, max(1, -((self._hint - self._max_hint) // size_hint)))
+        part = events[:room]
+        self._batch.events += part
+        self._batch.tags += tags[:room]
+        self._hint += size_hint * len(part)
+        return len(part), self.flush() if len(part) == room else None
 
     def flush(self) -> Batch[T] | None:
         """Return what there is, or None if there is nothing."""

@@ -92,9 +92,9 @@ class TaskBooks:
         """Whether nothing more can happen to this task."""
         return not self.reading and not any(book.in_flight for book in self._files)
 
-    def joined_batch(self, file: int) -> None:
-        """An event of that file is now part of a batch: counted here, not when the batch is sent."""
-        self._files[file].in_flight += 1
+    def joined_batch(self, file: int, events: int = 1) -> None:
+        """Events of that file are now part of a batch: counted here, not when the batch is sent."""
+        self._files[file].in_flight += events
 
     def fixed(self, file: int, block: int, record: int | None, verdict: Verdict) -> None:
         """A record got its verdict without being sent; *record* None stands for what can't be taken apart."""

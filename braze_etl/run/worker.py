@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice, repeat
 from multiprocessing.connection import Connection
 from random import Random
 from typing import TypeAlias
@@ -22,7 +23,7 @@ from braze_etl.config import Settings
 from braze_etl.currents import Damage
 from braze_etl.delivery import BatchBuilder, Courier, HttpTransport
 from braze_etl.errors import BrazeEtlError, SourceGoneError, UnreadableFileError
-from braze_etl.model import Reason, Verdict
+from braze_etl.model import Event, Reason, Verdict
 from braze_etl.run.assembly import delivery_settings, load_mapping, open_quarantine, open_source
 from braze_etl.run.books import Tag, TaskBooks
 from braze_etl.run.due import DueFile
@@ -33,6 +34,8 @@ from braze_etl.run.tasks import Settlement, Task
 from braze_etl.storage import Store
 
 _NEWS = "news"
+_PART = 2_000
+"""Outcomes taken from a block at once; of a large block there are never more in memory."""
 
 Message: TypeAlias = Task | str
 Inbox: TypeAlias = "queue.SimpleQueue[Message]"
@@ -124,18 +127,22 @@ class Worker:
         self, books: TaskBooks, number: int, block: MappedBlock, wanted: Wanted, *, first: int = 0
     ) -> None:
         size = block.size // block.count
-        for record, outcome in enumerate(block.outcomes, first):
-            if wanted is not None and record not in wanted:
-                continue
-            if isinstance(outcome, Verdict):
-                books.fixed(number, block.offset, record, outcome)
-                continue
-            books.joined_batch(number)
-            tag = Tag(books.task.number, number, block.offset, record)
-            batch = self._builder.add(outcome, tag, size)
+        outcomes = iter(block.outcomes)
+        while part := list(islice(outcomes, _PART)):
+            events, tags = _sorted_out(books, number, block.offset, enumerate(part, first), wanted)
+            self._fill_batches(books, number, events, tags, size)
+            first += len(part)
+
+    def _fill_batches(
+        self, books: TaskBooks, number: int, events: list[Event], tags: list[Tag], size: int
+    ) -> None:
+        while events:
+            taken, batch = self._builder.add_some(events, tags, size)
+            books.joined_batch(number, taken)
             if batch is not None:
                 self._courier.submit(batch)
                 self._account()
+            events, tags = events[taken:], tags[taken:]
 
     def _send_rest(self, books: TaskBooks) -> None:
         if self._halted():
@@ -183,6 +190,26 @@ class Worker:
         return settlement
 
 
+def _sorted_out(
+    books: TaskBooks,
+    number: int,
+    block: int,
+    outcomes: Iterable[tuple[int, Event | Verdict]],
+    wanted: Wanted,
+) -> tuple[list[Event], list[Tag]]:
+    """Enter the verdicts into the books; give the events, and where each came from."""
+    events, records = list[Event](), list[int]()
+    for record, outcome in outcomes:
+        if wanted is not None and record not in wanted:
+            continue
+        if isinstance(outcome, Verdict):
+            books.fixed(number, block, record, outcome)
+        else:
+            events.append(outcome)
+            records.append(record)
+    return events, list(map(Tag, repeat(books.task.number), repeat(number), repeat(block), records))
+
+
 @dataclass(frozen=True, slots=True)
 class Blueprint:
     """What a worker process is built from: the settings, and how many processes share them."""
@@ -204,7 +231,7 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
     jitter = Random()  # noqa: S311 - spreads back-offs, keeps no secret
     courier: Courier[Tag] = Courier(transport, delivery, clock, jitter, stop, notify=lambda: inbox.put(_NEWS))
     threading.Thread(target=_listen, args=(pipe, inbox, stop), daemon=True).start()
-    pipe.send(READY)
+    _tell(pipe, READY)
     with courier:
         worker = Worker(
             store=store,
@@ -212,11 +239,19 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
             payloads=Payloads(store, open_quarantine(settings), clock, keep=settings.quarantine.payload),
             courier=courier,
             builder=BatchBuilder(delivery),
-            send=pipe.send,
+            send=lambda settlement: _tell(pipe, settlement),
             stop=stop,
         )
         worker.serve(inbox)
     transport.close()
+
+
+def _tell(pipe: Connection, message: Settlement | str) -> None:
+    """Send to the parent; when it is gone, leave as quietly as `_listen` does."""
+    try:
+        pipe.send(message)
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(1)
 
 
 def _listen(pipe: Connection, inbox: Inbox, stop: threading.Event) -> None:

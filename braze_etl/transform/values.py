@@ -54,7 +54,7 @@ def _parse(text: Any) -> Any:
     except orjson.JSONDecodeError:
         return None
     # Counting brackets is cheap and never too low: nearly every text is spared the walk.
-    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(parsed) > MAX_DEPTH:
+    if len(text) > 2 * MAX_DEPTH and text.count("{") + text.count("[") > MAX_DEPTH < _depth(parsed):
         return None
     return parsed
 

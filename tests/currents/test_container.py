@@ -99,6 +99,15 @@ def test_a_marker_whose_last_byte_reads_as_a_number_is_still_a_marker(avro: Any)
     assert _found(items) == [sample.edges[0], end + 1, sample.edges[3] + 1]
 
 
+def test_a_size_that_leads_to_the_end_of_a_later_block_hides_no_block_between(avro: Any) -> None:
+    sample = avro.sample()
+    begin, end = sample.edges[1], sample.edges[3]
+    claim = avro.varint(2) + avro.varint(end - begin - 3 - len(SYNC))  # in three bytes, where two were
+    items = _items(sample.data[:begin] + claim + sample.data[begin + len(claim) :])
+    assert len(_damages(items)) == 1
+    assert _found(items) == [sample.edges[0], sample.edges[2], sample.edges[3]]
+
+
 def test_a_lost_stretch_is_one_damage(avro: Any) -> None:
     sample = avro.sample(blocks=6)
     lost = sample.edges[3] + 9 - (sample.edges[1] + 5)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from braze_etl.delivery import BatchBuilder
 from tests.delivery.conftest import event, settings
 
@@ -36,3 +39,29 @@ def test_flushing_gives_the_rest_once() -> None:
     assert rest is not None
     assert rest.tags == [7]
     assert builder.flush() is None
+
+
+def test_many_events_are_added_up_to_the_one_that_makes_the_batch_full() -> None:
+    builder: BatchBuilder[int] = BatchBuilder(settings(max_events=3))
+    events = [event(number) for number in range(5)]
+    taken, full = builder.add_some(events, range(5))
+    assert taken == 3
+    assert full is not None
+    assert full.tags == [0, 1, 2]
+    assert builder.add_some(events[3:], range(3, 5)) == (2, None)
+    assert len(builder) == 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 1500)), max_size=8))
+def test_adding_many_fills_the_same_batches_as_adding_one_by_one(parts: list[tuple[int, int]]) -> None:
+    some, each = (BatchBuilder[int](settings(max_events=30, max_bytes=30_000)) for _ in range(2))
+    batches, expected = [], []
+    for count, size in parts:
+        tags = list(range(count))
+        expected += [full.tags for tag in tags if (full := each.add(event(tag), tag, size)) is not None]
+        while tags:
+            taken, full = some.add_some([event(tag) for tag in tags], tags, size)
+            batches += [full.tags] if full is not None else []
+            tags = tags[taken:]
+    assert batches == expected
+    assert len(some) == len(each)

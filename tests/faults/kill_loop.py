@@ -131,8 +131,9 @@ def _count(place: Workplace, written: Written, tally: Tally, allowed: int) -> No
     tally.most_repeats = max(tally.most_repeats, stats["duplicates"])
     assert held == expected, f"{len(set(expected) - set(held))} events are lost"
     assert stats["duplicates"] <= allowed
-    status = place.do("status", "--output", "json").json
-    assert status["backlog"]["files"] == status["deferred"] == 0
+    status = place.do("status", "--output", "json")
+    assert status.code == 0, status
+    assert status.json["backlog"]["files"] == status.json["deferred"] == 0
 
 
 def main() -> int:

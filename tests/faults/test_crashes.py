@@ -42,7 +42,8 @@ def test_after_a_kill_a_run_at_once_delivers_all_and_repeats_only_what_was_in_fl
     process = place.start("run", "--output", "json")
     wait_for_progress(place)
     victim(process.pid)
-    process.communicate()
+    _, err = process.communicate()
+    assert "Traceback" not in err
     wait_until(lambda: not session(process.pid), "the workers notice that their parent is gone")
     wait_until(lambda: place.amplitude.stats()["in_flight"] == 0, "the last requests end")
     before = place.amplitude.stats()["events_held"]
