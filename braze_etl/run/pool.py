@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
@@ -24,6 +25,8 @@ QUIT = "quit"
 """Leave when all is settled."""
 _DEPTH = 2
 """Tasks a worker holds: it reads the second while the last requests of the first are on their way."""
+_START_AGAIN_AFTER = (0.05, 0.5)
+"""Seconds before the second and third attempt to start a process."""
 _LOOK_ABOVE = "Look at the log above; give the job more memory or fewer workers."
 
 
@@ -42,12 +45,9 @@ class Died:
 class _Worker:
     def __init__(self, context: Any, serve: Serve, blueprint: object) -> None:
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_main, args=(serve, theirs, blueprint), daemon=True)
-        try:
-            self.process.start()
-        except (EOFError, OSError) as error:
-            words = f"a worker process could not start ({error or type(error).__name__})"
-            raise FatalError(words, remedy=_LOOK_ABOVE) from error
+        self.process = _started(
+            lambda: context.Process(target=_main, args=(serve, theirs, blueprint), daemon=True)
+        )
         theirs.close()
         self.ready = False
         self.tasks: dict[int, Task] = {}
@@ -144,6 +144,22 @@ class WorkerPool:
             self._workers.remove(worker)
             worker.pipe.close()
             yield _death(worker)
+
+
+def _started(new_process: Callable[[], Any]) -> Any:
+    """Start a process. A fork server that has just been killed may not show yet: it is given time to."""
+    for pause in (*_START_AGAIN_AFTER, None):
+        process = new_process()
+        try:
+            process.start()
+        except (EOFError, OSError) as error:
+            if pause is None:
+                words = f"a worker process could not start ({error or type(error).__name__})"
+                raise FatalError(words, remedy=_LOOK_ABOVE) from error
+            time.sleep(pause)
+        else:
+            break
+    return process
 
 
 def _death(worker: _Worker) -> Died:

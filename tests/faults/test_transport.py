@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.faults.conftest import SMALL, deliver_all, nothing_is_lost
+from tests.faults.processes import wait_until
 from tests.workplace import Workplace
 
 BROKEN: dict[str, tuple[dict[str, Any], bool]] = {
@@ -31,6 +32,7 @@ def test_what_breaks_on_the_way_is_sent_again_and_amplitude_keeps_one(place: Wor
     report = place.run()
     assert report["exit_code"] == 0, report
     assert report["requests"]["retried"] > 0
+    wait_until(lambda: place.amplitude.stats()["in_flight"] == 0, "the late request is dealt with too")
     nothing_is_lost(place, written)
     assert (place.amplitude.stats()["duplicates"] > 0) is repeats
 
