@@ -51,7 +51,7 @@ class Desk:
         self.fatal: BaseException | None = None
         self._transport = transport
         self._stop = stop
-        self._rate = Rate(settings.rate) if settings.rate else None
+        self._rate = Rate(settings.rate)
         self._gzip = settings.gzip
         self._gzip_proven = False
 
@@ -82,7 +82,7 @@ class Desk:
             self.limiter.release()
         decision = decide(answer, events, self._compression_of(body))
         self.counting.add(_counts(body, answer, decision, len(events), again=again))
-        self._learn(slot, body, decision)
+        self._learn(slot, body, len(events), decision)
         return decision
 
     def rest(self, seconds: float) -> None:
@@ -107,9 +107,11 @@ class Desk:
         self.health.note_failure(words, self.clock.monotonic())
 
     def _await_turn(self, events: int) -> None:
-        self.rest(self._rate.reserve(events, self.clock.monotonic()) if self._rate else 0.0)
-        while left := self.limiter.pause_left():
-            self.rest(left)
+        while True:
+            self.rest(self.limiter.pause_left())
+            self.rest(self._rate.reserve(events, self.clock.monotonic()))
+            if not self.limiter.pause_left():
+                return
 
     def _check(self) -> None:
         if not self.halted() and self.health.given_up(self.clock.monotonic()):
@@ -128,10 +130,12 @@ class Desk:
             return Compression.OFF
         return Compression.PROVEN if self._gzip_proven else Compression.UNPROVEN
 
-    def _learn(self, slot: Slot, body: Body, decision: Decision) -> None:
+    def _learn(self, slot: Slot, body: Body, events: int, decision: Decision) -> None:
+        now = self.clock.monotonic()
         match decision:
             case Accepted():
                 self.limiter.success(slot)
+                self._rate.accepted(events, now)
                 self._gzip_proven = self._gzip_proven or body.gzip
             case PlainBody():
                 self._gzip = False
@@ -140,6 +144,7 @@ class Desk:
                     self.limiter.overload(slot)
                 if cause is Cause.THROTTLED and seconds:
                     self.limiter.pause(seconds)
+                    self._rate.throttled(began=slot.began, now=now, pause=seconds)
 
 
 def _counts(

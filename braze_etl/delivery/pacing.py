@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
+from math import inf
 from random import Random
 from typing import NamedTuple
 
@@ -14,6 +16,13 @@ _CAP = 30.0
 _START = 4
 _POLL = 0.2
 _WARY_WINDOWS = 10
+_SPAN = 30.0
+"""Seconds over which the accepted rate is measured, as Amplitude measures its limits (amplitude.md, 1.2)."""
+_BELOW = 0.9
+_RISE = 1.01
+_MOST_RISES = 1000.0
+_LEAST = 250.0
+"""Events a second of one process: the smallest plans allow 1,000 (performance.md)."""
 
 
 def back_off(attempt: int, rng: Random, *, base: float = _BASE, cap: float = _CAP) -> float:
@@ -38,9 +47,9 @@ class Window:
         self._cap = max(1, cap)
         self._limit = min(max(1, start), self._cap)
         self._successes = 0
-        self._wary_from = float("inf")
+        self._wary_from = inf
         self._proved = False
-        self._last_cut = float("-inf")
+        self._last_cut = -inf
 
     @property
     def limit(self) -> int:
@@ -70,19 +79,61 @@ class Window:
 
 
 class Rate:
-    """At most so many events a second, by the batch: a batch pays with the time before the next one."""
+    """At most so many events a second, by the batch: a batch pays with the time before the next one.
 
-    def __init__(self, per_second: float) -> None:
-        self._per_second = per_second
-        self._free_at = float("-inf")
+    *most* is the user's bound. A second one is learned: a throttled project has to be left alone for up to a
+    minute (amplitude.md, 1.2), so that running into its limit again and again, as a window does, would cost
+    most of what it allows. From the first time on the rate stays a tenth below what was accepted until then.
+    It rises by 1 % a minute, and faster the longer nothing happens, for others may have filled the limit.
+    """
+
+    def __init__(self, most: float | None = None) -> None:
+        self._most = most or inf
+        self._learned = inf
+        self._rises_from = 0.0
+        self._free_at = -inf
+        self._accepted: deque[tuple[float, int]] = deque()
+        self._measured_from: float | None = None
         self._lock = threading.Lock()
 
     def reserve(self, events: int, now: float) -> float:
         """Book *events* and return the seconds to wait before they may be sent."""
         with self._lock:
+            if self._measured_from is None:
+                self._measured_from = now
             start = max(now, self._free_at)
-            self._free_at = start + events / self._per_second
+            self._free_at = start + events / min(self._most, self._bound(now))
         return start - now
+
+    def accepted(self, events: int, now: float) -> None:
+        """So many events were accepted."""
+        with self._lock:
+            self._accepted.append((now, events))
+            self._forget(now)
+
+    def throttled(self, *, began: float, now: float, pause: float) -> None:
+        """A request that began at *began* met the project's limit, and for *pause* seconds none begins."""
+        with self._lock:
+            since = self._measured_from
+            if since is None or began < since:
+                return  # begun before the last pause: that one has answered it already
+            self._forget(now)
+            taken = sum(events for _, events in self._accepted)
+            if taken:
+                self._learned = max(_LEAST, _BELOW * taken / max(1.0, min(_SPAN, now - since)))
+            elif self._learned < inf:
+                self._learned = max(_LEAST, self._learned / 2)
+            self._accepted.clear()
+            # Who has booked and not begun books again after the pause.
+            self._measured_from = self._rises_from = self._free_at = now + pause
+
+    def _bound(self, now: float) -> float:
+        minutes = max(0.0, now - self._rises_from) / 60
+        return self._learned * float(_RISE ** min(minutes + minutes**2 / 10, _MOST_RISES))
+
+    def _forget(self, now: float) -> None:
+        while self._accepted and self._accepted[0][0] <= now - _SPAN:
+            self._accepted.popleft()
 
 
 class Slot(NamedTuple):
@@ -100,7 +151,7 @@ class Limiter:
         self._clock = clock
         self._changed = threading.Condition()
         self._in_flight = 0
-        self._paused_until = float("-inf")
+        self._paused_until = -inf
 
     @property
     def limit(self) -> int:

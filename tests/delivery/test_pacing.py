@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 from random import Random
 
 import pytest
@@ -17,6 +20,8 @@ from braze_etl.clock import ManualClock, SystemClock
 from braze_etl.delivery.pacing import Limiter, Rate, Slot, Window, back_off
 from tests.delivery.conftest import NOON
 
+_BATCH = 2000
+
 
 @dataclass
 class Simulation:
@@ -25,34 +30,61 @@ class Simulation:
     window: Window
     latency: Callable[[float], float]
     takes: Callable[[float, int], bool]
+    retry_after: float = 0.0
     now: float = 0.0
     in_flight: int = 0
-    accepted: int = 0
     refused: int = 0
+    accepted: list[float] = field(default_factory=list)
     history: list[tuple[float, int]] = field(default_factory=list)
+    pace: Rate = field(default_factory=Rate)
+    _paused_until: float = 0.0
+    _turn: float | None = None
+    _ends: list[tuple[float, int, Slot, bool]] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def run(self, until: float) -> None:
-        ends: list[tuple[float, int, Slot, bool]] = []
-        count = 0
         while self.now < until:
-            while self.in_flight < self.window.limit:
-                self.in_flight += 1
-                count += 1
-                slot = Slot(self.now, self.in_flight >= self.window.limit)
-                taken = self.takes(self.now, self.in_flight)
-                heapq.heappush(ends, (self.now + self.latency(self.now), count, slot, taken))
-            self.now, _, slot, taken = heapq.heappop(ends)
+            while self.in_flight < self.window.limit and self.now >= self._next_start():
+                self._begin()
+            over = self._ends[0][0] if self._ends else inf
+            if self.in_flight < self.window.limit and self._next_start() < over:
+                self.now = self._next_start()
+                continue
+            self.now, _, slot, taken = heapq.heappop(self._ends)
             self.in_flight -= 1
             self._answer(slot, taken)
             self.history.append((self.now, self.window.limit))
 
+    def _next_start(self) -> float:
+        if self.now < self._paused_until:
+            self._turn = None
+            return self._paused_until
+        if self._turn is None:
+            self._turn = self.now + self.pace.reserve(_BATCH, self.now)
+        return self._turn
+
+    def _begin(self) -> None:
+        self._turn = None
+        self.in_flight += 1
+        slot = Slot(self.now, self.in_flight >= self.window.limit)
+        end = self.now + self.latency(self.now)
+        heapq.heappush(self._ends, (end, next(self._numbers), slot, self.takes(self.now, self.in_flight)))
+
     def _answer(self, slot: Slot, taken: bool) -> None:
         if taken:
-            self.accepted += 1
+            self.accepted.append(self.now)
+            self.pace.accepted(_BATCH, self.now)
             self.window.success(full=slot.full)
         else:
             self.refused += 1
             self.window.overload(began=slot.began, now=self.now)
+            if self.retry_after:
+                self._paused_until = self.now + self.retry_after
+                self.pace.throttled(began=slot.began, now=self.now, pause=self.retry_after)
+
+    def rate(self, since: float, until: float) -> float:
+        """Events accepted a second."""
+        return _BATCH * sum(since <= when < until for when in self.accepted) / (until - since)
 
     def limits(self, since: float, until: float = float("inf")) -> list[int]:
         return [limit for when, limit in self.history if since <= when < until]
@@ -65,6 +97,7 @@ def test_against_a_steady_service_the_window_opens_gently_to_its_cap() -> None:
     assert limits[0] == 4
     assert all(after - before in (0, 1) for before, after in pairwise(limits))
     assert set(run.limits(since=30)) == {16}
+    assert 155_000 <= run.rate(30, 60) <= 165_000
 
 
 def test_against_a_slow_service_the_window_opens_no_faster_than_its_answers_come() -> None:
@@ -73,6 +106,8 @@ def test_against_a_slow_service_the_window_opens_no_faster_than_its_answers_come
     assert max(run.limits(0)) <= 4 + 20 / 5.0
     run.run(until=300)
     assert run.window.limit == 16
+    run.run(until=360)
+    assert 6_000 <= run.rate(300, 360) <= 6_800
 
 
 def test_against_a_limit_of_eight_the_window_saws_below_it_and_few_requests_are_lost() -> None:
@@ -82,7 +117,45 @@ def test_against_a_limit_of_eight_the_window_saws_below_it_and_few_requests_are_
     assert min(steady) >= 4
     assert max(steady) <= 9
     assert sum(limit in (7, 8) for limit in steady) / len(steady) > 0.6
-    assert run.refused / (run.accepted + run.refused) < 0.10
+    assert run.refused / (len(run.accepted) + run.refused) < 0.10
+    assert 60_000 <= run.rate(30, 300) <= 90_000
+
+
+class Quota:
+    """A project that may take so many events a second, counted over the last second, as `takes`."""
+
+    def __init__(self, events_a_second: int) -> None:
+        self._most = events_a_second
+        self._taken: deque[float] = deque()
+
+    def __call__(self, now: float, _in_flight: int) -> bool:
+        while self._taken and self._taken[0] <= now - 1.0:
+            self._taken.popleft()
+        if (len(self._taken) + 1) * _BATCH > self._most:
+            return False
+        self._taken.append(now)
+        return True
+
+
+@pytest.mark.parametrize("limit", [4_000, 30_000, 100_000])
+def test_against_a_project_limit_most_of_it_is_used_and_few_requests_are_refused(limit: int) -> None:
+    run = Simulation(Window(16), latency=lambda _now: 0.2, takes=Quota(limit), retry_after=60.0)
+    run.run(until=3600)
+    assert 0.75 * limit <= run.rate(60, 3600) <= limit
+    assert run.refused <= 20
+    assert max(run.limits(60)) <= 11
+
+
+def test_a_project_limit_that_was_others_doing_is_outgrown() -> None:
+    quota = Quota(20_000)
+
+    def takes(now: float, in_flight: int) -> bool:
+        return now > 60 or quota(now, in_flight)
+
+    run = Simulation(Window(16), latency=lambda _now: 0.2, takes=takes, retry_after=60.0)
+    run.run(until=3 * 3600)
+    assert 13_000 <= run.rate(120, 180) <= 20_000
+    assert run.rate(3 * 3600 - 60, 3 * 3600) >= 100_000
 
 
 def test_an_outage_shuts_the_window_and_recovery_opens_it_again() -> None:
@@ -95,6 +168,8 @@ def test_an_outage_shuts_the_window_and_recovery_opens_it_again() -> None:
     assert set(run.limits(since=62, until=120)) == {1}
     assert run.limits(since=120, until=121)[-1] <= 8
     assert set(run.limits(since=150)) <= {14, 15, 16}
+    assert run.rate(65, 120) == 0
+    assert run.rate(150, 240) >= 0.85 * run.rate(30, 60)
     assert run.limits(0)[-1] == 16
 
 
@@ -143,6 +218,26 @@ def test_a_rate_spaces_batches_by_their_events() -> None:
     assert rate.reserve(500, now=0.0) == 2.0
     assert rate.reserve(500, now=2.0) == pytest.approx(0.5)
     assert rate.reserve(1, now=100.0) == 0.0
+
+
+def test_a_throttled_project_gets_nine_tenths_of_what_it_took_from_then_on() -> None:
+    rate = Rate()
+    for second in range(40):
+        assert rate.reserve(2000, now=float(second)) == 0.0
+        rate.accepted(2000, now=float(second))
+    rate.throttled(began=39.0, now=40.0, pause=60.0)
+    rate.throttled(began=39.5, now=40.1, pause=60.0)  # the same round trip: no second cut
+    assert rate.reserve(1800, now=100.0) == 0.0
+    assert rate.reserve(1800, now=100.0) == pytest.approx(1.0, rel=0.05)
+
+
+def test_the_bound_of_a_user_stands_above_all_that_is_learned() -> None:
+    rate = Rate(100.0)
+    rate.reserve(2000, now=0.0)
+    rate.accepted(2000, now=1.0)
+    rate.throttled(began=0.5, now=1.0, pause=1.0)
+    assert rate.reserve(200, now=2.0) == 0.0
+    assert rate.reserve(200, now=2.0) == 2.0
 
 
 def test_a_pause_binds_everybody_until_the_later_of_two() -> None:
