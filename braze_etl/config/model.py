@@ -99,8 +99,10 @@ class Quarantine(StoreSection):
     """Where what was set aside is kept."""
 
     uri: str = Field(default="state/quarantine", description="A folder or s3://bucket/prefix.")
-    payload: bool = Field(
-        default=False, description="Keep the records themselves, which are personal data, beside the entries."
+    payload: Literal["auto"] | bool = Field(
+        default="auto",
+        description="Keep the records themselves, which are personal data, beside the entries. "
+        "auto: where the source is known to delete its files before payload_ttl.",
     )
     payload_ttl: Duration = Field(
         default=timedelta(days=30), description="Kept records are removed after this long."

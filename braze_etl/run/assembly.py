@@ -54,6 +54,16 @@ def open_quarantine(settings: Settings) -> Quarantine:
     return Quarantine(store, prefix, payload_ttl=settings.quarantine.payload_ttl)
 
 
+def keeps_payloads(settings: Settings) -> bool:
+    """Whether records that are set aside are kept: the source may be gone before they are replayed."""
+    quarantine = settings.quarantine
+    if quarantine.payload != "auto":
+        return quarantine.payload
+    store, prefix = open_source(settings)
+    lifetime = store.lifetime(prefix)
+    return lifetime is not None and lifetime < quarantine.payload_ttl
+
+
 def ledger_identity(settings: Settings) -> LedgerIdentity:
     """Whom the ledger belongs to."""
     return LedgerIdentity(settings.pipeline, settings.amplitude.project, settings.amplitude.region)

@@ -18,6 +18,7 @@ from braze_etl.quarantine import Selection as Entries
 from braze_etl.run.assembly import (
     Scope,
     delivery_settings,
+    keeps_payloads,
     ledger_identity,
     listing,
     live_scope,
@@ -76,13 +77,14 @@ def open_job(
         scope = request.scope(settings, ledger)
         workers = worker_count(settings, request.workers)
         quarantine = open_quarantine(settings)
+        blueprint = Blueprint(settings, workers, keeps_payloads(settings))
         parts = JobParts(
             ledger=ledger,
             quarantine=quarantine,
             listing=listing(settings, scope, clock.now()),
             before_start=listing(settings, Scope(_EVER, ledger.start_at), clock.now()),
             probe=lambda: _probe(settings, clock),
-            new_pool=lambda: WorkerPool(workers, serve, Blueprint(settings, workers)),
+            new_pool=lambda: WorkerPool(workers, serve, blueprint),
             clock=clock,
             stop=stop,
             progress=progress,

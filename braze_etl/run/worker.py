@@ -212,10 +212,14 @@ def _sorted_out(
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """What a worker process is built from: the settings, and how many processes share them."""
+    """What a worker process is built from.
+
+    The settings, how many processes share them, and whether what is set aside gets its payload.
+    """
 
     settings: Settings
     workers: int
+    keep_payloads: bool
 
 
 def serve(pipe: Connection, blueprint: Blueprint) -> None:
@@ -236,7 +240,7 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
         worker = Worker(
             store=store,
             reader=reader,
-            payloads=Payloads(store, open_quarantine(settings), clock, keep=settings.quarantine.payload),
+            payloads=Payloads(store, open_quarantine(settings), clock, keep=blueprint.keep_payloads),
             courier=courier,
             builder=BatchBuilder(delivery),
             send=lambda settlement: _tell(pipe, settlement),

@@ -84,6 +84,9 @@ class FolderStore:
         except OSError as error:
             raise self._failed("write", key, error) from error
 
+    def lifetime(self, prefix: str = "") -> None:
+        """See `Store.lifetime`; nobody tells of a folder."""
+
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`; folders stay."""
         for key in keys:

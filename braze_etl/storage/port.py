@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import BinaryIO, Protocol
 
 
@@ -54,6 +54,10 @@ class Store(Protocol):
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object whole: a reader sees the old content or the new, also after a crash."""
+        ...
+
+    def lifetime(self, prefix: str = "") -> timedelta | None:
+        """How long objects below *prefix* are kept before the store itself deletes them; None: not known."""
         ...
 
     def delete(self, keys: Iterable[str]) -> None:

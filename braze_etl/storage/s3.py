@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -16,6 +17,7 @@ from braze_etl.storage._access import StoreAccess
 from braze_etl.storage._s3_body import Body, ResumingBody
 from braze_etl.storage._s3_client import make_client
 from braze_etl.storage._s3_errors import CAUGHT, Request, explain
+from braze_etl.storage._s3_lifecycle import shortest_lifetime
 from braze_etl.storage.port import Page, StoredObject
 
 if TYPE_CHECKING:
@@ -92,6 +94,12 @@ class S3Store:
         """See `Store.put`."""
         with self._explained("s3:PutObject", key):
             self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
+
+    def lifetime(self, prefix: str = "") -> timedelta | None:
+        """See `Store.lifetime`; read from the bucket's lifecycle rules where rights allow."""
+        with suppress(*CAUGHT):  # few jobs have the right to read them, and none depends on it
+            return shortest_lifetime(self._client, self._bucket, prefix)
+        return None
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`; 1,000 keys a request."""

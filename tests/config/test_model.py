@@ -14,8 +14,8 @@ def settings(**quarantine: Any) -> Settings:
     return Settings.model_validate(plain)
 
 
-def test_payloads_are_kept_only_when_asked_for_and_for_thirty_days() -> None:
-    assert settings().quarantine.payload is False
+def test_whether_payloads_are_kept_depends_on_the_source_and_they_are_for_thirty_days() -> None:
+    assert settings().quarantine.payload == "auto"
     assert settings().quarantine.payload_ttl == timedelta(days=30)
     assert settings(payload=True, payload_ttl="12h").quarantine.payload_ttl == timedelta(hours=12)
 

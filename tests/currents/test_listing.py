@@ -46,6 +46,9 @@ class CountingStore:
     def put(self, key: str, data: bytes) -> None:
         self._inner.put(key, data)
 
+    def lifetime(self, prefix: str = "") -> timedelta | None:
+        return self._inner.lifetime(prefix)
+
     def delete(self, keys: Iterable[str]) -> None:
         self._inner.delete(keys)
 

@@ -58,6 +58,9 @@ class FakeStore:
         self.puts += 1
         self.objects[key] = data
 
+    def lifetime(self, prefix: str = "") -> None:
+        return None
+
     def delete(self, keys: Iterable[str]) -> None:
         self._count_down()
         for key in keys:

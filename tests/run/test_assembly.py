@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 
 from braze_etl.checkpoint import Backlog, LedgerIdentity, MemoryLedger
 from braze_etl.clock import ManualClock
 from braze_etl.config import Settings
-from braze_etl.run.assembly import live_scope
+from braze_etl.run.assembly import keeps_payloads, live_scope
 
 
 @pytest.fixture
@@ -16,6 +18,25 @@ def settings(tmp_path: Path) -> Settings:
     return Settings.model_validate(
         {"source": {"uri": str(tmp_path), "lookback": "7d"}, "amplitude": {"region": "US"}}
     )
+
+
+@pytest.mark.parametrize(
+    ("days", "asked", "kept"),
+    [(None, "auto", False), (14, "auto", True), (90, "auto", False), (14, False, False), (None, True, True)],
+)
+def test_records_are_kept_where_it_is_asked_for_or_their_source_goes_first(
+    bucket: Any, days: int | None, asked: str | bool, kept: bool
+) -> None:
+    if days:
+        rule: Any = {"Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": days}}
+        boto3.client("s3", endpoint_url=bucket.endpoint_url).put_bucket_lifecycle_configuration(
+            Bucket=bucket.name, LifecycleConfiguration={"Rules": [rule]}
+        )
+    source = {"uri": bucket.uri, "endpoint_url": bucket.endpoint_url}
+    settings = Settings.model_validate(
+        {"source": source, "amplitude": {"region": "US"}, "quarantine": {"payload": asked}}
+    )
+    assert keeps_payloads(settings) is kept
 
 
 def new_ledger(now: datetime, start: datetime) -> MemoryLedger:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from datetime import timedelta
 from typing import Any
 
 import boto3
@@ -56,6 +57,49 @@ def test_a_role_without_credentials_is_told(bucket: Any, monkeypatch: pytest.Mon
     access = StoreAccess(bucket.endpoint_url, "us-east-1", "arn:aws:iam::123456789012:role/reader")
     with pytest.raises(StoreError, match="no usable credentials"):
         list(S3Store(bucket.name, access).pages())
+
+
+RULES: dict[str, tuple[list[dict[str, Any]], int | None]] = {
+    "none": ([], None),
+    "one for all": ([{"Filter": {"Prefix": ""}, "Expiration": {"Days": 90}}], 90),
+    "the shortest of several": (
+        [
+            {"Filter": {"Prefix": "currents/"}, "Expiration": {"Days": 30}},
+            {"Filter": {"Prefix": "currents/dataexport/"}, "Expiration": {"Days": 14}},
+        ],
+        14,
+    ),
+    "for another folder": ([{"Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 3}}], None),
+    "switched off": (
+        [{"Filter": {"Prefix": ""}, "Expiration": {"Days": 3}, "Status": "Disabled"}],
+        None,
+    ),
+    "for some tag": (
+        [{"Filter": {"Tag": {"Key": "tmp", "Value": "1"}}, "Expiration": {"Days": 3}}],
+        None,
+    ),
+    "to an archive, not an end": (
+        [{"Filter": {"Prefix": ""}, "Transitions": [{"Days": 3, "StorageClass": "GLACIER"}]}],
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_how_long_objects_live_is_read_from_the_lifecycle_rules(bucket: Any, name: str) -> None:
+    rules, days = RULES[name]
+    if rules:
+        client: Any = boto3.client("s3", endpoint_url=bucket.endpoint_url)
+        client.put_bucket_lifecycle_configuration(
+            Bucket=bucket.name,
+            LifecycleConfiguration={"Rules": [{"Status": "Enabled", **rule} for rule in rules]},
+        )
+    store = S3Store(bucket.name, StoreAccess(endpoint_url=bucket.endpoint_url))
+    assert store.lifetime("currents/") == (None if days is None else timedelta(days=days))
+
+
+def test_rules_that_can_not_be_read_tell_nothing(s3_server: str) -> None:
+    assert S3Store("no-such-bucket", StoreAccess(endpoint_url=s3_server)).lifetime() is None
 
 
 def test_an_archived_object_is_its_own_trouble(bucket: Any) -> None:
