@@ -32,8 +32,8 @@ volume: $(VENV)/.dev ## A million events, and memory against file size (EVENTS=1
 bench: $(VENV)/.dev ## Against what one would use instead; writes docs/benchmarks.md (EVENTS=100000 ROUNDS=3)
 	EVENTS=$(or $(EVENTS),100000) ROUNDS=$(or $(ROUNDS),3) $(BIN)/python -m tests.bench.bench
 
-faults: $(VENV)/.dev ## The fault matrix: scripted faults, real processes, real kills
-	$(BIN)/python -m pytest tests/faults -m heavy -n auto --dist loadgroup
+faults: $(VENV)/.dev ## The fault matrix alone: scripted faults, real processes, real kills
+	$(BIN)/python -m pytest tests/faults -n auto --dist loadgroup
 
 soak: $(VENV)/.dev ## Kill runs at random moments, many times (ROUNDS=100 SEED=0)
 	$(BIN)/python -m tests.faults.kill_loop $(or $(ROUNDS),100) $(or $(SEED),0)

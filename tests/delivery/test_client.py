@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socket import gaierror
-from ssl import SSLCertVerificationError
+from ssl import PROTOCOL_TLS_SERVER, SSLCertVerificationError, SSLContext
 from typing import Any
 
 import pytest
 import requests
+import trustme
 from requests.exceptions import ConnectionError, ConnectTimeout, SSLError  # noqa: A004 - the library's name
 from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, ReadTimeoutError
@@ -67,13 +68,14 @@ class Server(ThreadingHTTPServer):
         self.script: Script = lambda handler: handler.answer(200, b'{"code": 200}')
         self.seen: list[Handler] = []
         self.release = threading.Event()
+        self.scheme = "http"
 
     def handle_error(self, *_args: object) -> None:
         pass  # broken connections are the point
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/batch"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}/batch"
 
 
 @pytest.fixture
@@ -87,6 +89,19 @@ def server() -> Iterator[Server]:
             one.release.set()
             one.shutdown()
             thread.join()
+
+
+@pytest.fixture
+def private(server: Server, tmp_path: Path) -> Path:
+    """Have *server* speak TLS with a certificate of a private CA, whose bundle this is."""
+    authority = trustme.CA()
+    context = SSLContext(PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.scheme = "https"
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(bundle)
+    return bundle
 
 
 def send(url: str, body: bytes = BODY, *, zipped: bool = False, timeout: float = 5.0) -> Reply | NoReply:
@@ -119,6 +134,28 @@ def test_the_request_is_json_without_credentials_of_the_machine(
     assert seen.headers["Content-Type"] == "application/json"
     assert seen.headers["Content-Encoding"] is None
     assert seen.headers["Authorization"] is None
+
+
+@pytest.mark.parametrize(
+    "name", ["CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PYTHONHTTPSVERIFY", "SSL_CERT_FILE"]
+)
+@pytest.mark.parametrize("value", ["", "0", "false"])
+@pytest.mark.usefixtures("private")
+def test_no_variable_that_was_left_behind_switches_the_check_of_certificates_off(
+    server: Server, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    answer = send(server.url)
+    assert isinstance(answer, NoReply)
+    assert server.seen == []
+
+
+def test_a_private_authority_is_trusted_when_its_bundle_is_named(
+    server: Server, private: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert send(server.url) == NoReply(Kind.TLS, f"the certificate of {server.url} can't be verified")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(private))
+    assert isinstance(send(server.url), Reply)
 
 
 def test_a_compressed_body_says_so(server: Server) -> None:

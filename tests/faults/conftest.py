@@ -11,16 +11,8 @@ import pytest
 from braze_etl.sandbox import Project, Reply
 from tests.workplace import KEY, Workplace, Written, open_workplace
 
-_HERE = Path(__file__).parent
 SMALL = {"max_events": 100, "timeout": "1s", "give_up_after": "3s"}
 _MOST_RUNS = 3
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The fault matrix takes minutes of real processes: `make faults`."""
-    for item in items:
-        if item.path.is_relative_to(_HERE):
-            item.add_marker(pytest.mark.heavy)
 
 
 @pytest.fixture
