@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from fixtures.generate import ExportSpec, generate
+from tests.volume.measuring import family, peak_kb
 from tests.workplace import balanced, is_to_be_sent
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(1800)]
@@ -56,28 +57,6 @@ def measured_run(folder: Path, url: str) -> tuple[dict[str, Any], list[int]]:
                 peaks[pid] = max(peaks.get(pid, 0), peak_kb(pid))
             time.sleep(0.1)
     return balanced(json.loads((folder / "out").read_text())), sorted(kb // 1024 for kb in peaks.values())
-
-
-def family(pid: int) -> list[int]:
-    """A process and all below it."""
-    members = [pid]
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children = path.read_text().split()
-        except OSError:
-            continue
-        for child in children:
-            members += family(int(child))
-    return members
-
-
-def peak_kb(pid: int) -> int:
-    """The most memory a process had resident so far."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
 def held_ids(url: str) -> list[str]:
