@@ -27,6 +27,7 @@ from braze_etl.delivery.outcome import Delivered
 from braze_etl.errors import DeliveryError
 from braze_etl.model import Event, Reason
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _IN_ORDER = 2
@@ -42,7 +43,8 @@ class Journey(Generic[T]):
     def __init__(self, batch: Batch[T], desk: Desk) -> None:
         self._batch = batch
         self._desk = desk
-        self._open = set(range(len(batch)))
+        self._all = range(len(batch))
+        self._open = set(self._all)
         self._abandoned: set[int] = set()
         self._delivered: Delivered[T] = Delivered()
         self._body: tuple[Sequence[int], Body] | None = None
@@ -54,7 +56,7 @@ class Journey(Generic[T]):
         """Deliver the batch, or as much of it as can be before a stop."""
         try:
             self._leave_closed_lanes()
-            self._deliver(range(len(self._batch)))
+            self._deliver(self._all)
         except HaltedError:
             pass  # what is open is unsettled
 
@@ -85,7 +87,7 @@ class Journey(Generic[T]):
     def _ask(self, indexes: Sequence[int]) -> Refused | None:
         """Send these events until they are settled (None), or refused and nothing says which is at fault."""
         tries = Tries(self._desk.health)
-        while indexes := [index for index in indexes if index in self._open]:
+        while indexes := self._still_open(indexes):
             match self._post(indexes):
                 case Accepted():
                     self._accept(indexes)
@@ -105,8 +107,17 @@ class Journey(Generic[T]):
                     self._stop(stop)
         return None
 
+    def _still_open(self, indexes: Sequence[int]) -> Sequence[int]:
+        if len(self._open) == len(self._batch):
+            return indexes
+        return [index for index in indexes if index in self._open]
+
+    def _of_batch(self, items: list[S], indexes: Sequence[int]) -> list[S]:
+        """Those of the batch's *items*; all of them, as most batches go, for next to nothing."""
+        return items if indexes == self._all else [items[index] for index in indexes]
+
     def _post(self, indexes: Sequence[int]) -> Decision:
-        events = [self._batch.events[index] for index in indexes]
+        events = self._of_batch(self._batch.events, indexes)
         body = self._body_for(indexes, events)
         if isinstance(body, Oversize):
             return Split(f"{body.size} bytes of JSON, and a request has room for {body.limit}")
@@ -132,7 +143,7 @@ class Journey(Generic[T]):
         self._taken += 1
         self._stops = 0
         self._open.difference_update(indexes)
-        self._delivered.accepted += [self._batch.tags[index] for index in indexes]
+        self._delivered.accepted += self._of_batch(self._batch.tags, indexes)
 
     def _sort(self, indexes: Sequence[int], sort: Sort) -> None:
         now = self._desk.clock.now()

@@ -37,7 +37,7 @@ def back_off(attempt: int, rng: Random, *, base: float = _BASE, cap: float = _CA
 class Window:
     """How many requests may be in flight: one more after a window of successes, half after an overload.
 
-    Pure: it is told of times and asks for none. It opens only while it is in full use, for otherwise a
+    Until the first overload each success opens it by one, so that a short run reaches its width in time. Pure: it is told of times and asks for none. It opens only while it is in full use, for otherwise a
     success says nothing about more of them; and it is cut once a round trip, for requests that were begun
     before a cut only repeat what the cut has answered already. Near the width at which the last cut came it
     opens ten times more slowly: every step too far costs refusals, and often a pause for everybody.
@@ -62,9 +62,14 @@ class Window:
         if not full or self._limit >= self._cap:
             return
         self._successes += 1
-        if self._successes >= self._limit * (_WARY_WINDOWS if self._limit >= self._wary_from else 1):
+        if self._successes >= self._needed():
             self._limit += 1
             self._successes = 0
+
+    def _needed(self) -> int:
+        if self._last_cut == -inf:
+            return 1
+        return self._limit * (_WARY_WINDOWS if self._limit >= self._wary_from else 1)
 
     def overload(self, *, began: float, now: float) -> None:
         """A request that began at *began* was throttled or failed as under too much load."""

@@ -90,6 +90,12 @@ class Simulation:
         return [limit for when, limit in self.history if since <= when < until]
 
 
+def test_a_short_run_has_all_its_requests_in_flight_after_a_few_round_trips() -> None:
+    run = Simulation(Window(16), latency=lambda _now: 0.2, takes=lambda _now, _n: True)
+    run.run(until=1)
+    assert run.window.limit == 16
+
+
 def test_against_a_steady_service_the_window_opens_gently_to_its_cap() -> None:
     run = Simulation(Window(16), latency=lambda _now: 0.2, takes=lambda _now, _n: True)
     run.run(until=60)
@@ -103,7 +109,8 @@ def test_against_a_steady_service_the_window_opens_gently_to_its_cap() -> None:
 def test_against_a_slow_service_the_window_opens_no_faster_than_its_answers_come() -> None:
     run = Simulation(Window(16), latency=lambda _now: 5.0, takes=lambda _now, _n: True)
     run.run(until=20)
-    assert max(run.limits(0)) <= 4 + 20 / 5.0
+    assert max(run.limits(0, until=7)) <= 8
+    assert max(run.limits(0, until=12)) <= 16
     run.run(until=300)
     assert run.window.limit == 16
     run.run(until=360)
@@ -142,7 +149,7 @@ def test_against_a_project_limit_most_of_it_is_used_and_few_requests_are_refused
     run = Simulation(Window(16), latency=lambda _now: 0.2, takes=Quota(limit), retry_after=60.0)
     run.run(until=3600)
     assert 0.75 * limit <= run.rate(60, 3600) <= limit
-    assert run.refused <= 20
+    assert run.refused <= 30
     assert max(run.limits(60)) <= 11
 
 
