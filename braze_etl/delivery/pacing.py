@@ -37,10 +37,11 @@ def back_off(attempt: int, rng: Random, *, base: float = _BASE, cap: float = _CA
 class Window:
     """How many requests may be in flight: one more after a window of successes, half after an overload.
 
-    Until the first overload each success opens it by one, so that a short run reaches its width in time. Pure: it is told of times and asks for none. It opens only while it is in full use, for otherwise a
+    Pure: it is told of times and asks for none. It opens only while it is in full use, for otherwise a
     success says nothing about more of them; and it is cut once a round trip, for requests that were begun
-    before a cut only repeat what the cut has answered already. Near the width at which the last cut came it
-    opens ten times more slowly: every step too far costs refusals, and often a pause for everybody.
+    before a cut only repeat what the cut has answered already. Until the first cut it opens with each
+    success, so that a short run reaches its width in time. Near the width at which the last cut came it opens
+    ten times more slowly: every step too far costs refusals, and often a pause for everybody.
     """
 
     def __init__(self, cap: int, start: int = _START) -> None:
