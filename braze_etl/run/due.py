@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from typing import Final, TypeAlias
 
 from braze_etl.checkpoint import KnownFile, Ledger, OpenFile
+from braze_etl.errors import StoreError
 from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally
 
 _CHUNK = 1000
@@ -139,11 +140,24 @@ def open_files(files: Iterable[OpenFile], *, now: datetime) -> Iterator[DueFile]
 
 
 def by_hour(*streams: Iterable[DueFile]) -> Iterator[DueFile]:
-    """Merge sorted streams of due files into one, oldest hour first; a file to be read whole comes once."""
-    merged = heapq.merge(*streams, key=_order)
+    """Merge sorted streams of due files into one, oldest hour first; a file to be read whole comes once.
+
+    A `StoreError` that breaks off one of them is raised when the others are over.
+    """
+    errors: list[StoreError] = []
+    merged = heapq.merge(*(_until_broken(stream, errors) for stream in streams), key=_order)
     for _, same in itertools.groupby(merged, key=_order):
         # An open file whose content changed is due as a whole; its old positions mean nothing any more.
         yield max(same, key=lambda due: due.whole)
+    if errors:
+        raise errors[0]
+
+
+def _until_broken(stream: Iterable[DueFile], errors: list[StoreError]) -> Iterator[DueFile]:
+    try:
+        yield from stream
+    except StoreError as error:
+        errors.append(error)
 
 
 def _order(due: DueFile) -> tuple[datetime, str]:
@@ -151,6 +165,15 @@ def _order(due: DueFile) -> tuple[datetime, str]:
 
 
 def _chunks(refs: Iterable[FileRef]) -> Iterator[list[FileRef]]:
-    iterator = iter(refs)
-    while chunk := list(itertools.islice(iterator, _CHUNK)):
+    """Cut into lists. Where the listing breaks off, what came before is given first."""
+    chunk: list[FileRef] = []
+    try:
+        for ref in refs:
+            chunk.append(ref)
+            if len(chunk) == _CHUNK:
+                yield chunk
+                chunk = []
+    except StoreError:
         yield chunk
+        raise
+    yield chunk

@@ -1,0 +1,172 @@
+"""Every file is found, whenever it comes and whatever comes in between; a job in one thread, time by hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braze_etl.errors import SourceGoneError, StoreError, UnreadableFileError
+from braze_etl.model import Reason
+from braze_etl.storage import Page, Store
+from tests.faults.world import NOON, World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path, sqlite=True)
+    yield world
+    world.close()
+
+
+def everything(world: World) -> set[str]:
+    return {id_ for ids in world.expected.values() for id_ in ids}
+
+
+def test_files_that_come_out_of_order_are_found(world: World) -> None:
+    for hours_ago in (1, 30, 3, 47, 2):
+        world.write(world.key(hours_ago, 0), ["user-anna", "user-ben"])
+        assert world.run().exit_code == 0
+    assert world.held() == everything(world)
+
+
+def test_a_file_of_the_same_second_as_the_last_one_is_found(world: World) -> None:
+    first, second = world.key(1, 0), world.key(1, 1)
+    world.write(first, ["user-anna"])
+    world.run()
+    world.write(second, ["user-ben"])
+    moment = (world.export / first).stat().st_mtime_ns
+    os.utime(world.export / second, ns=(moment, moment))
+    world.run()
+    assert world.held() == everything(world)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_an_hour_off_hides_no_file(world: World, hours: int) -> None:
+    key = world.key(1, 0)
+    world.write(key, ["user-anna"])
+    moment = (NOON + timedelta(hours=hours)).timestamp()
+    os.utime(world.export / key, (moment, moment))
+    world.run()
+    assert world.held() == everything(world)
+
+
+def test_an_overwritten_file_is_read_again_while_amplitude_keeps_one_of_two(world: World) -> None:
+    key = world.key(1, 0)
+    world.write(key, ["user-anna"])
+    world.run()
+    world.clock.advance(6 * 86400)
+    world.write(key, ["user-ben"])
+    report = world.run()
+    assert report.done == 1
+    assert world.held() == everything(world)
+    world.clock.advance(7 * 86400)
+    world.write(key, ["user-carl"])
+    report = world.run()
+    assert (report.discovered, report.changed) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "hour",
+    [
+        datetime(2026, 12, 31, 23, tzinfo=UTC),
+        datetime(2027, 1, 1, 0, tzinfo=UTC),
+        datetime(2028, 2, 29, 5, tzinfo=UTC),
+        datetime(2028, 2, 29, 23, tzinfo=UTC),
+        datetime(2027, 10, 31, 2, tzinfo=UTC),  # when clocks go back in Europe
+    ],
+)
+def test_hours_at_the_edges_of_the_calendar_are_hours(world: World, hour: datetime) -> None:
+    world.clock.advance((hour - NOON).total_seconds() + 3700)
+    hours_before_noon = int((NOON - hour) / timedelta(hours=1))
+    for offset in (-1, 0, 1):
+        world.write(world.key(hours_before_noon + offset, 0), ["user-anna"])
+    report = world.run()
+    assert report.done == 3
+    assert world.held() == everything(world)
+
+
+def test_after_ten_days_without_a_run_all_of_them_are_delivered_oldest_first(world: World) -> None:
+    world.write(world.key(0, 0), ["user-anna"])
+    world.run()
+    world.clock.advance(10 * 86400)
+    for day in range(1, 11):
+        world.write(world.key(-24 * day + 5, 0), ["user-ben"])
+    order = [due.ref.hour for due in _due(world)]
+    assert order == sorted(order)
+    report = world.run()
+    assert report.done == 10
+    assert world.held() == everything(world)
+
+
+def _due(world: World) -> list[Any]:
+    from braze_etl.run.due import DueFiles
+
+    return list(DueFiles(world.listing(), world.ledger, now=world.clock.now()))
+
+
+@dataclass
+class Faulty:
+    """A store on which something fails: the listing behind so many pages' objects, or the read of one key."""
+
+    inner: Store
+    list_fails_after: int | None = None
+    read_fails: dict[str, Exception] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def pages(self, prefix: str = "", *, start_after: str = "", delimiter: str = "") -> Iterator[Page]:
+        for page in self.inner.pages(prefix, start_after=start_after, delimiter=delimiter):
+            if self.list_fails_after is not None and not delimiter:
+                yield Page(page.objects[: self.list_fails_after], ())
+                raise StoreError("S3 kept answering that s3://acme is too busy", remedy="wait")
+            yield page
+
+    def open(self, key: str, **options: Any) -> Any:
+        if self.read_fails and key in self.read_fails:
+            raise self.read_fails[key]
+        return self.inner.open(key, **options)
+
+
+@pytest.mark.parametrize("found", [0, 1, 2])
+def test_a_listing_that_breaks_off_fails_the_run_and_what_it_found_arrives(world: World, found: int) -> None:
+    for number in range(3):
+        world.write(world.key(3 - number, number), ["user-anna"])
+    whole = world.source
+    world.source = Faulty(whole, list_fails_after=found)  # type: ignore[assignment]  # a store like another
+    report = world.run()
+    assert report.exit_code == 1
+    assert report.error is not None
+    assert "too busy" in report.error.message
+    assert report.done == found
+    assert world.ledger.summary().last_listing is None
+    world.source = whole
+    assert world.run().exit_code == 0
+    assert world.held() == everything(world)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SourceGoneError("is no longer there", remedy="put it back"), Reason.SOURCE_GONE),
+        (UnreadableFileError("access denied", remedy="allow it"), Reason.UNREADABLE_FILE),
+    ],
+)
+def test_a_file_that_is_gone_or_denied_between_list_and_get_stops_no_other(
+    world: World, error: Exception, reason: Reason
+) -> None:
+    keys = [world.key(3 - number, number) for number in range(3)]
+    for key in keys:
+        world.write(key, ["user-anna"])
+    world.source = Faulty(world.source, read_fails={keys[1]: error})  # type: ignore[assignment]  # as above
+    report = world.run()
+    assert report.exit_code == 3
+    assert (report.done, report.failed) == (2, 1)
+    assert report.reasons == {reason: 1}
+    assert world.held() == {*world.expected[keys[0]], *world.expected[keys[2]]}
