@@ -10,12 +10,16 @@ from typing import BinaryIO, Protocol
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object of a listing: size in bytes, `modified` aware in UTC, `etag` without quotes."""
+    """One object of a listing: size in bytes, `modified` aware in UTC, `etag` without quotes.
+
+    `archived`: it is in a class of storage from which it has to be restored before it can be read.
+    """
 
     key: str
     etag: str
     size: int
     modified: datetime
+    archived: bool = False
 
 
 @dataclass(frozen=True, slots=True)

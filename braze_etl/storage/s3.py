@@ -26,10 +26,12 @@ if TYPE_CHECKING:
         GetObjectRequestTypeDef,
         ListObjectsV2OutputTypeDef,
         ListObjectsV2RequestTypeDef,
+        ObjectTypeDef,
     )
 
 _NO_ACCESS = StoreAccess()
 _BUFFER = 1 << 16
+_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _PAGE_SIZE = 1000  # of a listing and of a deletion: the protocol's limit for both
 
 
@@ -65,6 +67,7 @@ class S3Store:
             "Delimiter": delimiter,
             "StartAfter": start_after,
             "MaxKeys": _PAGE_SIZE,
+            "OptionalObjectAttributes": ["RestoreStatus"],
         }
         while True:
             with self._explained("s3:ListBucket"):
@@ -150,10 +153,18 @@ class _Got(NamedTuple):
 
 def _page(answer: ListObjectsV2OutputTypeDef) -> Page:
     objects = tuple(
-        StoredObject(item["Key"], _unquoted(item["ETag"]), item["Size"], item["LastModified"])
+        StoredObject(
+            item["Key"], _unquoted(item["ETag"]), item["Size"], item["LastModified"], _is_archived(item)
+        )
         for item in answer.get("Contents", ())
     )
     return Page(objects, tuple(item["Prefix"] for item in answer.get("CommonPrefixes", ())))
+
+
+def _is_archived(item: ObjectTypeDef) -> bool:
+    """Whether it has to be restored first; a restored copy is there until its expiry."""
+    restored = "RestoreExpiryDate" in item.get("RestoreStatus", {})
+    return item.get("StorageClass") in _ARCHIVES and not restored
 
 
 def _unquoted(etag: str) -> str:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import pickle
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 
 from braze_etl.errors import StoreError
 from braze_etl.storage import StoreAccess
 from braze_etl.storage.s3 import S3Store
+
+NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 
 
 def test_a_store_travels_to_another_process_with_or_without_a_client(bucket: Any) -> None:
@@ -100,6 +103,33 @@ def test_how_long_objects_live_is_read_from_the_lifecycle_rules(bucket: Any, nam
 
 def test_rules_that_can_not_be_read_tell_nothing(s3_server: str) -> None:
     assert S3Store("no-such-bucket", StoreAccess(endpoint_url=s3_server)).lifetime() is None
+
+
+@pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE", "GLACIER_IR", "STANDARD_IA"])
+def test_a_listing_tells_which_objects_have_to_be_restored(bucket: Any, storage_class: Any) -> None:
+    client = boto3.client("s3", endpoint_url=bucket.endpoint_url)
+    client.put_object(Bucket=bucket.name, Key="key", Body=b"x", StorageClass=storage_class)
+    store = S3Store(bucket.name, StoreAccess(endpoint_url=bucket.endpoint_url))
+    ((item,),) = (page.objects for page in store.pages())
+    assert item.archived is (storage_class in {"GLACIER", "DEEP_ARCHIVE"})
+
+
+@pytest.mark.parametrize(
+    ("status", "archived"),
+    [
+        ({"IsRestoreInProgress": True}, True),
+        ({"IsRestoreInProgress": False, "RestoreExpiryDate": datetime(2026, 10, 9, tzinfo=UTC)}, False),
+    ],
+)
+def test_a_restored_copy_can_be_read_and_one_on_its_way_not_yet(
+    status: dict[str, Any], archived: bool
+) -> None:
+    store = S3Store("acme", StoreAccess("http://127.0.0.1:9", "us-east-1"))
+    item = {"Key": "key", "ETag": '"e"', "Size": 1, "LastModified": NOON, "StorageClass": "GLACIER"}
+    with Stubber(store._client) as server:  # the server of the tests does not tell of restores
+        server.add_response("list_objects_v2", {"Contents": [{**item, "RestoreStatus": status}]})
+        ((listed,),) = (page.objects for page in store.pages())
+    assert listed.archived is archived
 
 
 def test_an_archived_object_is_its_own_trouble(bucket: Any) -> None:
