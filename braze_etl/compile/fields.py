@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from braze_etl.compile.coverage import Field
+from braze_etl.compile.runtime import TIME_BYTES
 from braze_etl.compile.source import Source
 
 
@@ -85,8 +86,11 @@ def _write_whole(source: Source, value: str, at: str) -> None:
     source.add(f"size = data[{at}]")
     with source.block("if size < 128"):
         source.add(f"{value} = WHOLE[size]", f"pos = {_behind(at, 1)}")
+    behind = _behind(at, TIME_BYTES)
+    with source.block(f"elif ({value} := NUMBERS.get(data[{at}:{behind}])) is not None"):
+        source.add(f"pos = {behind}")
     with source.block("else"):
-        source.add(f"{value}, pos = read_whole(data, {at})")
+        source.add(f"{value}, pos = NUMBERS.read(data, {at})")
 
 
 def _write_float(source: Source, value: str, at: str) -> None:

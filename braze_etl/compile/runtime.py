@@ -19,6 +19,8 @@ _REMEMBERED = 10_000
 _MOST_BITS = 63
 """Nine bytes; only a tenth could leave the range of 64 bits, where fastavro has its own way."""
 _TWO_BYTES = 1 << 13
+TIME_BYTES = 5
+"""What epoch seconds take from 2004 on, as a number of Avro."""
 _KELVIN = "\N{KELVIN SIGN}"
 """Alone of all beyond ASCII it is ASCII in lower case, and so could make a text equal a field's name."""
 
@@ -114,6 +116,25 @@ class Floats(dict[bytes, float]):
         return number
 
 
+class Numbers(dict[bytes, int]):
+    """Five bytes -> the int or long that they are: the times of a file are those of few hours."""
+
+    __slots__ = ()
+
+    def read(self, data: bytes, pos: int) -> tuple[int, int]:
+        """Read an int or long like `read_whole`, and remember it if it takes five bytes."""
+        number, end = read_whole(data, pos)
+        if end - pos == TIME_BYTES:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[data[pos:end]] = number
+        return number, end
+
+
+NUMBERS = Numbers()
+"""One for all functions, so that memory does not grow with the event types."""
+
+
 def namespace() -> dict[str, Any]:
     """The global names of a generated function."""
     return {
@@ -121,12 +142,12 @@ def namespace() -> dict[str, Any]:
         "FLOATS": Floats(),
         "HALF": HALF,
         "HALVES": HALVES,
+        "NUMBERS": NUMBERS,
         "UnusualError": UnusualError,
         "WHOLE": WHOLE,
         "explode": explode,
         "long_text": long_text,
         "read_double": read_double,
         "read_texts": read_texts,
-        "read_whole": read_whole,
         "utf8": utf8,
     }

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice, repeat
+from itertools import islice
 from multiprocessing.connection import Connection
 from random import Random
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from braze_etl.clock import SystemClock
 from braze_etl.compile import EventReader, MappedBlock
@@ -25,7 +25,7 @@ from braze_etl.delivery import BatchBuilder, Courier, HttpTransport
 from braze_etl.errors import BrazeEtlError, SourceGoneError, UnreadableFileError
 from braze_etl.model import Event, Reason, Verdict
 from braze_etl.run.assembly import delivery_settings, load_mapping, open_quarantine, open_source
-from braze_etl.run.books import Tag, TaskBooks
+from braze_etl.run.books import Tag, TaskBooks, tags_of
 from braze_etl.run.due import DueFile
 from braze_etl.run.payloads import Payloads
 from braze_etl.run.pool import QUIT, READY, STOP
@@ -34,6 +34,7 @@ from braze_etl.run.tasks import Settlement, Task
 from braze_etl.storage import Store
 
 _NEWS = "news"
+_ONLY_EVENTS = frozenset({dict})
 _PART = 2_000
 """Outcomes taken from a block at once; of a large block there are never more in memory."""
 
@@ -129,7 +130,7 @@ class Worker:
         size = block.size // block.count
         outcomes = iter(block.outcomes)
         while part := list(islice(outcomes, _PART)):
-            events, tags = _sorted_out(books, number, block.offset, enumerate(part, first), wanted)
+            events, tags = _sorted_out(books, number, block.offset, part, wanted, first=first)
             self._fill_batches(books, number, events, tags, size)
             first += len(part)
 
@@ -194,12 +195,17 @@ def _sorted_out(
     books: TaskBooks,
     number: int,
     block: int,
-    outcomes: Iterable[tuple[int, Event | Verdict]],
+    outcomes: list[Event | Verdict],
     wanted: Wanted,
+    *,
+    first: int,
 ) -> tuple[list[Event], list[Tag]]:
     """Enter the verdicts into the books; give the events, and where each came from."""
+    task = books.task.number
+    if wanted is None and _are_events(outcomes):
+        return outcomes, tags_of(task, number, block, range(first, first + len(outcomes)))
     events, records = list[Event](), list[int]()
-    for record, outcome in outcomes:
+    for record, outcome in enumerate(outcomes, first):
         if wanted is not None and record not in wanted:
             continue
         if isinstance(outcome, Verdict):
@@ -207,7 +213,12 @@ def _sorted_out(
         else:
             events.append(outcome)
             records.append(record)
-    return events, list(map(Tag, repeat(books.task.number), repeat(number), repeat(block), records))
+    return events, tags_of(task, number, block, records)
+
+
+def _are_events(outcomes: list[Event | Verdict]) -> TypeGuard[list[Event]]:
+    """Whether no verdict is among them, as in nearly every block."""
+    return _ONLY_EVENTS.issuperset(map(type, outcomes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tests.bench import aims, page
 from tests.bench.contenders import all_contenders, not_installed
-from tests.bench.delivery import ROOT, Contender, Export, make_export
+from tests.bench.delivery import ROOT, Contender, Export, deliver, make_export
 from tests.bench.figures import Figures, Say, take_turns
 from tests.bench.machine import description, peers_python
 from tests.bench.process import BenchError
@@ -31,6 +31,13 @@ class Contest:
     shape: str
     export: Export
     by_name: dict[str, Figures]
+
+
+def warm_up(work: Path, contenders: Sequence[Contender]) -> None:
+    """Let each contender deliver a few events, so that the modules of all are compiled, as when installed."""
+    few = make_export(work / "warm-up", 10, 10)
+    for contender in contenders:
+        deliver(contender, few)
 
 
 def compete(work: Path, contenders: Sequence[Contender], scale: Scale, say: Say) -> list[Contest]:
@@ -81,6 +88,7 @@ def measure(folder: Path, scale: Scale, say: Say) -> tuple[list[page.Table], lis
 
 
 def _tables(work: Path, contenders: Sequence[Contender], scale: Scale, say: Say) -> list[page.Table]:
+    warm_up(work, contenders)
     contests = compete(work, contenders, scale, say)
     others = measure_others(work, scale, contests[0].export, say)
     reached = [aim for each in contests for aim in aims.aims_of_shape(each.shape, each.by_name)]

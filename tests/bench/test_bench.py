@@ -15,7 +15,7 @@ from tests.bench.contenders import DECODE, DLT, NAIVE, ONE, SDK, TWO, all_conten
 from tests.bench.delivery import Contender, Export, deliver, make_export
 from tests.bench.figures import Series
 from tests.bench.peers.mapping import events_of
-from tests.bench.process import BenchError
+from tests.bench.process import BenchError, run
 from tests.bench.scenarios import Scale
 
 EVENTS = 1000
@@ -83,6 +83,14 @@ def test_a_contender_that_fails_is_shown_with_its_last_words(export: Export) -> 
     failing = Contender("failing", lambda *_: [sys.executable, "-c", "raise SystemExit('no such thing')"])
     with pytest.raises(BenchError, match=r"exit code 1:\nno such thing"):
         deliver(failing, export)
+
+
+def test_a_command_keeps_its_compiled_modules_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    words = "import sys; sys.exit(sys.dont_write_bytecode or not sys.pycache_prefix)"
+    assert run([sys.executable, "-c", words], cwd=tmp_path).wall > 0
 
 
 def test_decoding_alone_owes_no_delivery(export: Export) -> None:

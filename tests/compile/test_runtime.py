@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from braze_etl.compile.runtime import (
     Floats,
+    Numbers,
     UnusualError,
     long_text,
     read_double,
@@ -43,6 +44,23 @@ def test_a_tenth_byte_is_left_to_fastavro(number: int) -> None:
 def test_an_integer_that_is_cut_off_is_no_integer() -> None:
     with pytest.raises(IndexError):
         read_whole(b"\xff\xff", 0)
+
+
+def test_only_numbers_of_five_bytes_are_remembered() -> None:
+    numbers = Numbers()
+    for number in (64, 1_790_000_123, -1_790_000_123, 1 << 40):
+        data = written("long", number)
+        assert numbers.read(b"?" + data, 1) == (number, 1 + len(data))
+    assert numbers == {written("long", number): number for number in (1_790_000_123, -1_790_000_123)}
+
+
+def test_numbers_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("braze_etl.compile.runtime._REMEMBERED", 3)
+    numbers = Numbers()
+    for second in range(10):
+        data = written("long", 1_790_000_000 + second)
+        assert numbers.read(data, 0) == (1_790_000_000 + second, 5)
+    assert 0 < len(numbers) <= 3
 
 
 def test_a_long_text_lies_behind_its_length() -> None:

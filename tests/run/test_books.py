@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally, Verdict
-from braze_etl.run.books import Tag, TaskBooks
+from braze_etl.run.books import Tag, TaskBooks, tags_of
 from braze_etl.run.due import WHOLE_FILE, DueFile, FromQuarantine, Place
 from braze_etl.run.tasks import Task
 
@@ -28,6 +28,12 @@ def close(books: TaskBooks, *files: int) -> None:
     for file in files:
         books.read_to_end(file)
     books.reading = False
+
+
+def test_tags_tell_where_each_record_came_from() -> None:
+    tags = tags_of(7, 1, 100, [3, 5])
+    assert tags == [Tag(task=7, file=1, block=100, record=3), Tag(task=7, file=1, block=100, record=5)]
+    assert all(isinstance(tag, Tag) for tag in tags)
 
 
 def test_a_file_is_done_when_each_record_has_an_outcome(make_ref: Callable[..., FileRef]) -> None:
