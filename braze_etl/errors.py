@@ -84,5 +84,9 @@ class UnreadableFileError(FileError):
     """Not an Avro object container, or a header that nobody can read."""
 
 
+class AccessDeniedError(UnreadableFileError):
+    """The rights of this job do not reach this file."""
+
+
 class SourceGoneError(FileError):
     """The object was deleted or replaced between listing and reading."""

@@ -22,7 +22,13 @@ from braze_etl.compile import EventReader, MappedBlock
 from braze_etl.config import Settings
 from braze_etl.currents import Damage
 from braze_etl.delivery import BatchBuilder, Courier, HttpTransport
-from braze_etl.errors import BrazeEtlError, SourceGoneError, UnreadableFileError
+from braze_etl.errors import (
+    AccessDeniedError,
+    BrazeEtlError,
+    SourceGoneError,
+    StoreError,
+    UnreadableFileError,
+)
 from braze_etl.model import Event, Reason, Verdict
 from braze_etl.run.assembly import delivery_settings, load_mapping, open_quarantine, open_source
 from braze_etl.run.books import Tag, TaskBooks, tags_of
@@ -35,6 +41,8 @@ from braze_etl.storage import Store
 
 _NEWS = "news"
 _ONLY_EVENTS = frozenset({dict})
+_MOST_DENIED = 5
+"""Files that may be denied before any is read: a few can have rights of their own."""
 _PART = 2_000
 """Outcomes taken from a block at once; of a large block there are never more in memory."""
 
@@ -66,6 +74,7 @@ class Worker:
         self._books: dict[int, TaskBooks] = {}
         self._counted = courier.counts
         self._fatal: BrazeEtlError | None = None
+        self._rights = _Rights()
 
     def serve(self, inbox: Inbox) -> None:
         """Take messages until `QUIT`."""
@@ -95,6 +104,7 @@ class Worker:
         try:
             complete = self._read_records(books, number, due)
         except UnreadableFileError as error:
+            self._rights.check(error)
             books.failed(number, Verdict(Reason.UNREADABLE_FILE, error.message))
         except SourceGoneError as error:
             self._take_payloads(books, number, due)
@@ -109,6 +119,7 @@ class Worker:
         for block, wanted in blocks_of(due, self._store, self._reader):
             if self._halted():
                 return False
+            self._rights.proven = True
             if isinstance(block, Damage):
                 books.damaged(number, block.offset, Verdict(Reason.DAMAGED_BLOCK, block.detail))
             else:
@@ -189,6 +200,25 @@ class Worker:
         settlement.fatal = self._fatal
         self._counted = counts
         return settlement
+
+
+class _Rights:
+    """Tells a file that this job may not read from a job that may not read at all."""
+
+    def __init__(self) -> None:
+        self.proven = False
+        self._denied = 0
+
+    def check(self, error: UnreadableFileError) -> None:
+        """Raise `StoreError` when one file after the other was denied and none could be read."""
+        if not isinstance(error, AccessDeniedError) or self.proven:
+            return
+        self._denied += 1
+        if self._denied > _MOST_DENIED:
+            raise StoreError(
+                f"{self._denied} files were denied one after the other; the last: {error.message}",
+                remedy=f"{error.remedy}; what is undelivered stays open",
+            ) from error
 
 
 def _sorted_out(

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
-from braze_etl.errors import BrazeEtlError, SourceGoneError, StoreError, UnreadableFileError
+from braze_etl.errors import (
+    AccessDeniedError,
+    BrazeEtlError,
+    SourceGoneError,
+    StoreError,
+    UnreadableFileError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,7 @@ def _words(error: ClientError) -> str:
 _GONE = (SourceGoneError, "is no longer there", "it was deleted after the listing; put it back to replay it")
 _REPLACED = (SourceGoneError, "was replaced since it was listed", "the next run reads it anew")
 _DENIED = (
-    UnreadableFileError,
+    AccessDeniedError,
     "may not be read by this job: access denied",
     "allow s3:GetObject on it (and kms:Decrypt if it is encrypted with a KMS key), then replay it",
 )

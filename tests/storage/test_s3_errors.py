@@ -9,7 +9,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from braze_etl.errors import SourceGoneError, StoreError, UnreadableFileError
+from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError, UnreadableFileError
 from braze_etl.storage._s3_errors import Request, explain
 
 GET = Request("s3:GetObject", "bucket", "key")
@@ -26,7 +26,7 @@ def _answer(code: str, operation: str = "GetObject") -> ClientError:
         ("NoSuchKey", GET, SourceGoneError, "s3://bucket/key is no longer there"),
         ("404", GET, SourceGoneError, "no longer there"),
         ("PreconditionFailed", GET, SourceGoneError, "replaced"),
-        ("AccessDenied", GET, UnreadableFileError, "access denied"),
+        ("AccessDenied", GET, AccessDeniedError, "access denied"),
         ("InvalidObjectState", GET, UnreadableFileError, "archived"),
         ("NoSuchBucket", GET, StoreError, "no bucket bucket"),
         ("NoSuchBucket", LIST, StoreError, "no bucket bucket"),

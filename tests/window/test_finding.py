@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from braze_etl.errors import SourceGoneError, StoreError, UnreadableFileError
+from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError
 from braze_etl.model import Reason
 from braze_etl.storage import Page, Store
 from tests.faults.world import NOON, World
@@ -155,7 +155,7 @@ def test_a_listing_that_breaks_off_fails_the_run_and_what_it_found_arrives(world
     ("error", "reason"),
     [
         (SourceGoneError("is no longer there", remedy="put it back"), Reason.SOURCE_GONE),
-        (UnreadableFileError("access denied", remedy="allow it"), Reason.UNREADABLE_FILE),
+        (AccessDeniedError("access denied", remedy="allow it"), Reason.UNREADABLE_FILE),
     ],
 )
 def test_a_file_that_is_gone_or_denied_between_list_and_get_stops_no_other(
@@ -170,3 +170,21 @@ def test_a_file_that_is_gone_or_denied_between_list_and_get_stops_no_other(
     assert (report.done, report.failed) == (2, 1)
     assert report.reasons == {reason: 1}
     assert world.held() == {*world.expected[keys[0]], *world.expected[keys[2]]}
+
+
+def test_a_job_that_lost_its_rights_fails_and_leaves_the_files_open(world: World) -> None:
+    keys = [world.key(40 - number, number) for number in range(30)]
+    for key in keys:
+        world.write(key, ["user-anna"])
+    whole = world.source
+    denied = {key: AccessDeniedError(f"{key}: access denied", remedy="allow s3:GetObject") for key in keys}
+    world.source = Faulty(whole, read_fails=dict(denied))  # type: ignore[assignment]  # as above
+    report = world.run()
+    assert report.exit_code == 1
+    assert report.error is not None
+    assert "s3:GetObject" in report.error.remedy
+    assert report.failed == 5
+    assert report.remaining == 25
+    world.source = whole
+    report = world.run()
+    assert report.done == 25
