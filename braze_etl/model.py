@@ -78,7 +78,8 @@ class FileRef:
     """One Currents file as a listing found it.
 
     `key` identifies it: the whole object key in S3, the path below the source folder elsewhere. `hour` is the
-    key's `date=` part, an aware UTC time; `etag` changes with the content; `size` is in bytes.
+    key's `date=` part, an aware UTC time; `etag` changes with the content; `size` is in bytes. `archived`: it
+    has to be restored from its class of storage before it can be read.
     """
 
     key: str
@@ -87,6 +88,19 @@ class FileRef:
     modified: datetime
     event_type: str
     hour: datetime
+    archived: bool = False
+
+    def __reduce__(self) -> tuple[type[FileRef], tuple[object, ...]]:
+        # A frozen dataclass by itself takes three times as long, and there may be a million of these.
+        return FileRef, (
+            self.key,
+            self.etag,
+            self.size,
+            self.modified,
+            self.event_type,
+            self.hour,
+            self.archived,
+        )
 
 
 class Position(NamedTuple):

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from braze_etl.checkpoint import _schema
 from braze_etl.checkpoint._rows import backlog_text, micros
-from braze_etl.checkpoint._rules import never_create
+from braze_etl.checkpoint._rules import check_version, missing
 from braze_etl.checkpoint._troubles import in_our_words
 from braze_etl.checkpoint.facts import Backlog, LedgerIdentity
-from braze_etl.checkpoint.port import LedgerMissingError
-from braze_etl.errors import BrazeEtlError, StateError
+from braze_etl.errors import StateError
 
 BUSY_SECONDS = 15.0
 """How long another process may hold the database before that is an error."""
@@ -38,7 +37,7 @@ def connect(path: Path, birth: Birth, *, create: bool, read_only: bool) -> sqlit
     with in_our_words(path):
         if not path.exists():
             if read_only or not create:
-                raise _missing(path, read_only=read_only)
+                raise missing(str(path), read_only=read_only)
             path.parent.mkdir(parents=True, exist_ok=True)
         connection = _open(path, create=create and not read_only)
         try:
@@ -85,12 +84,9 @@ def _bring_up(
         raise _foreign(path)
     version, latest = _schema.version_of(connection), len(_schema.MIGRATIONS)
     if version == 0 and (read_only or not create):
-        raise _missing(path, read_only=read_only)
-    if version > latest:
-        raise _newer(path, version, latest)
+        raise missing(str(path), read_only=read_only)
+    check_version(str(path), version, latest, read_only=read_only)
     if version < latest:
-        if read_only:
-            raise _older(path, version, latest)
         _upgrade(connection, birth)
 
 
@@ -110,31 +106,8 @@ def _upgrade(connection: sqlite3.Connection, birth: Birth) -> None:
             )
 
 
-def _missing(path: Path, *, read_only: bool) -> BrazeEtlError:
-    if not read_only:
-        return never_create(str(path))
-    return LedgerMissingError(
-        f"There is no ledger at {path} yet.",
-        remedy="The first `braze-etl run` creates it; check state.uri if runs have been made.",
-    )
-
-
 def _foreign(path: Path) -> StateError:
     return StateError(
         f"The database {path} belongs to another program.",
         remedy="Give the ledger a file of its own in state.uri.",
-    )
-
-
-def _newer(path: Path, version: int, latest: int) -> StateError:
-    return StateError(
-        f"The ledger {path} was written by a newer braze-etl: schema {version}, this one knows {latest}.",
-        remedy="Upgrade braze-etl here to the version that wrote it.",
-    )
-
-
-def _older(path: Path, version: int, latest: int) -> StateError:
-    return StateError(
-        f"The ledger {path} was written by an older braze-etl: schema {version}, this one reads {latest}.",
-        remedy="The next `braze-etl run` with this version brings it up to date.",
     )

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import orjson
 
-from braze_etl.checkpoint.facts import Backlog, BacklogLine, KnownFile, RunRecord
-from braze_etl.clock import iso
+from braze_etl.checkpoint.facts import Backlog, KnownFile, RunRecord
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
 
 Row: TypeAlias = Sequence[Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_STATES = {state.value: state for state in FileState}
 
 
 def micros(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+@lru_cache(maxsize=1024)  # rows have few of them: hours, and the moments of transactions
 def moment(value: int) -> datetime:
     return _EPOCH + value * _MICROSECOND
 
@@ -48,7 +50,7 @@ def file_row(settlement: FileSettlement, run_id: str, now: datetime) -> Row:
 def known_of(row: Row) -> KnownFile:
     """From etag, state, settled_at, run_id, and the four counts."""
     etag, state, settled_at, run_id, *counts = row
-    return KnownFile(etag, FileState(state), moment(settled_at), Tally(*counts), run_id)
+    return KnownFile(etag, _STATES[state], moment(settled_at), Tally(*counts), run_id)
 
 
 def ref_of(row: Row) -> FileRef:
@@ -88,18 +90,8 @@ def run_of(row: Row) -> RunRecord:
 
 
 def backlog_text(backlog: Backlog) -> str:
-    value = {
-        "files": backlog.files,
-        "bytes": backlog.bytes,
-        "oldest_hour": iso(backlog.oldest_hour) if backlog.oldest_hour else None,
-        "by_event_type": {name: [line.files, line.bytes] for name, line in backlog.by_event_type.items()},
-    }
-    return orjson.dumps(value).decode()
+    return orjson.dumps(backlog.as_dict()).decode()
 
 
 def backlog_of(text: str) -> Backlog:
-    value = orjson.loads(text)
-    lines = {name: BacklogLine(*numbers) for name, numbers in value["by_event_type"].items()}
-    oldest = value["oldest_hour"]
-    hour = datetime.fromisoformat(oldest) if oldest else None
-    return Backlog(value["files"], value["bytes"], lines, hour)
+    return Backlog.from_dict(orjson.loads(text))

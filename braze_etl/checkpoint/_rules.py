@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from braze_etl.checkpoint.facts import KnownFile, LeaseHolder, LedgerIdentity
+from braze_etl.checkpoint.port import Ledger, LedgerMissingError
 from braze_etl.clock import Clock, hour_of
-from braze_etl.errors import ConfigError, LeaseHeldError
+from braze_etl.errors import BrazeEtlError, ConfigError, LeaseHeldError, StateError
 from braze_etl.model import FileSettlement, FileState
 
 DEFAULT_START = timedelta(hours=48)
@@ -38,6 +39,46 @@ def never_create(place: str) -> ConfigError:
         remedy="Check state.uri and that its volume is mounted; "
         "set state.create to `auto` for one run to start a new ledger.",
     )
+
+
+def missing(place: str, *, read_only: bool) -> BrazeEtlError:
+    """Make the error for a ledger that is not there, and is not to be created."""
+    if not read_only:
+        return never_create(place)
+    return LedgerMissingError(
+        f"There is no ledger at {place} yet.",
+        remedy="The first `braze-etl run` creates it; check state.uri if runs have been made.",
+    )
+
+
+def check_version(place: str, version: int, latest: int, *, read_only: bool) -> None:
+    """Refuse a ledger of a newer program, and an older one where it can't be brought up to date."""
+    if version > latest:
+        raise StateError(
+            f"The ledger {place} was written by a newer braze-etl: "
+            f"schema {version}, this one knows {latest}.",
+            remedy="Upgrade braze-etl here to the version that wrote it.",
+        )
+    if version < latest and read_only:
+        raise StateError(
+            f"The ledger {place} was written by an older braze-etl: "
+            f"schema {version}, this one reads {latest}.",
+            remedy="The next `braze-etl run` with this version brings it up to date.",
+        )
+
+
+def not_empty(place: str) -> StateError:
+    """Make the error for a ledger that was to take another one over, and has a past of its own."""
+    return StateError(
+        f"The ledger {place} is not empty: it has settled files, or seen runs.",
+        remedy="Name a place where there is no ledger yet; two ledgers are never merged.",
+    )
+
+
+def is_unused(ledger: Ledger) -> bool:
+    """Whether nothing was ever stored in it but its birth."""
+    summary = ledger.summary()
+    return not (summary.files or summary.last_listing or ledger.runs(1))
 
 
 def lease_held(place: str, holder: LeaseHolder | None) -> LeaseHeldError:

@@ -96,7 +96,11 @@ def _second(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE ledger ADD COLUMN key_fingerprint TEXT")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first, _second)
+def _third(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE TABLE notes (name TEXT PRIMARY KEY, fact TEXT NOT NULL) WITHOUT ROWID")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _second, _third)
 """Number n leads from version n to n + 1. A published one is never changed: add another."""
 
 

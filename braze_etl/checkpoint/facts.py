@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -40,8 +41,17 @@ class OpenFile:
 
 
 @dataclass(frozen=True, slots=True)
+class SettledFile:
+    """All that the ledger says of one file; `open` holds its open positions, if it is open."""
+
+    ref: FileRef
+    known: KnownFile
+    open: tuple[OpenPositions, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BacklogLine:
-    """The backlog of one event type; `bytes` are those of the files."""
+    """The backlog of one event type, or of one hour; `bytes` are those of the files."""
 
     files: int = 0
     bytes: int = 0
@@ -49,12 +59,40 @@ class BacklogLine:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What is due and not delivered; `oldest_hour` is None when that is nothing."""
+    """What is due and not delivered; `oldest_hour` is None when that is nothing.
+
+    `by_hour` is by `date=` hour. Where a bound is put on it, the oldest hours are added to the oldest of all:
+    a reader who takes a file for older than it is warns too early, and never too late.
+    """
 
     files: int = 0
     bytes: int = 0
     by_event_type: dict[str, BacklogLine] = field(default_factory=dict)
     oldest_hour: datetime | None = None
+    by_hour: dict[datetime, BacklogLine] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give plain JSON values, which every adapter stores."""
+        return {
+            "files": self.files,
+            "bytes": self.bytes,
+            "oldest_hour": iso(self.oldest_hour) if self.oldest_hour else None,
+            "by_event_type": {name: [line.files, line.bytes] for name, line in self.by_event_type.items()},
+            "by_hour": {iso(hour): [line.files, line.bytes] for hour, line in self.by_hour.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Backlog:
+        """Read what `as_dict` gave; what was stored without `by_hour` counts as of the oldest hour."""
+        oldest, files, size = value["oldest_hour"], value["files"], value["bytes"]
+        hours = value.get("by_hour", {oldest: [files, size]} if oldest else {})
+        return cls(
+            files,
+            size,
+            {name: BacklogLine(*numbers) for name, numbers in value["by_event_type"].items()},
+            datetime.fromisoformat(oldest) if oldest else None,
+            {datetime.fromisoformat(hour): BacklogLine(*numbers) for hour, numbers in hours.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +122,23 @@ class LedgerSummary:
     deferred: dict[Reason, int]
     files: dict[FileState, int]
     schema_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerContents:
+    """A whole ledger, on its way into another one.
+
+    `files` come by day, the oldest first; `runs` oldest first. Both are read lazily, and once.
+    """
+
+    identity: LedgerIdentity
+    start_at: datetime
+    created_at: datetime
+    key_fingerprint: str | None
+    notes: Mapping[str, dict[str, Any]]
+    summary: LedgerSummary
+    runs: Iterable[RunRecord]
+    files: Iterable[SettledFile]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from braze_etl.checkpoint._rules import claims, lease_held, newly_accepted, start_hour
+from braze_etl.checkpoint._rules import (
+    claims,
+    is_unused,
+    lease_held,
+    newly_accepted,
+    not_empty,
+    start_hour,
+)
 from braze_etl.checkpoint._schema import MIGRATIONS
 from braze_etl.checkpoint.facts import (
     Backlog,
     KnownFile,
     LeaseHolder,
     LeaseOwner,
+    LedgerContents,
     LedgerIdentity,
     LedgerSummary,
     OpenFile,
     RunRecord,
+    SettledFile,
 )
 from braze_etl.clock import Clock
-from braze_etl.model import FileRef, FileSettlement, FileState, Reason
+from braze_etl.model import FileRef, FileSettlement, Reason
 
 PLACE: Final = "memory://"
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    known: KnownFile
-    open: OpenFile | None
 
 
 class MemoryLedger:
@@ -38,16 +41,17 @@ class MemoryLedger:
 
     def __init__(self, identity: LedgerIdentity, *, clock: Clock, start_at: datetime | None = None) -> None:
         self.identity: Final = identity
-        self.start_at: Final = start_hour(start_at, clock)
-        self.created_at: Final = clock.now()
+        self.start_at = start_hour(start_at, clock)
+        self.created_at = clock.now()
         self._clock = clock
-        self._files: dict[str, _Entry] = {}
+        self._files: dict[str, SettledFile] = {}
         self._runs: dict[str, RunRecord] = {}
         self._backlog = Backlog()
         self._before_start: int | None = None
         self._last_listing: datetime | None = None
         self._last_delivery: datetime | None = None
         self._key_fingerprint: str | None = None
+        self._notes: dict[str, dict[str, Any]] = {}
         self._holder: LeaseHolder | None = None
 
     def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
@@ -55,12 +59,11 @@ class MemoryLedger:
         return {key: replace(known, tally=replace(known.tally)) for key, known in found.items()}
 
     def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
-        refs = sorted((each.open.ref for each in self._files.values() if each.open), key=_by_hour)
-        for ref in refs:
-            # A file may have been settled since.
-            found = self._files[ref.key].open
-            if found and (ready_by is None or any(each.not_before <= ready_by for each in found.open)):
-                yield replace(found, tally=replace(found.tally))
+        for first in sorted((each for each in self._files.values() if each.open), key=_by_hour):
+            # It may have been settled since.
+            found = self._files[first.ref.key]
+            if any(ready_by is None or each.not_before <= ready_by for each in found.open):
+                yield OpenFile(found.ref, replace(found.known.tally), found.open)
 
     def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog | None) -> None:
         claimed = claims(settlements)
@@ -90,6 +93,12 @@ class MemoryLedger:
     def note_key(self, fingerprint: str) -> bool:
         before, self._key_fingerprint = self._key_fingerprint, fingerprint
         return before not in {None, fingerprint}
+
+    def remember(self, name: str, fact: Mapping[str, Any]) -> None:
+        self._notes[name] = dict(fact)
+
+    def recall(self, name: str) -> dict[str, Any]:
+        return dict(self._notes.get(name, {}))
 
     def summary(self) -> LedgerSummary:
         return LedgerSummary(
@@ -122,18 +131,43 @@ class MemoryLedger:
     def holder(self) -> LeaseHolder | None:
         return self._holder
 
+    def unlock(self) -> None:
+        self._holder = None
+
+    def contents(self) -> LedgerContents:
+        return LedgerContents(
+            identity=self.identity,
+            start_at=self.start_at,
+            created_at=self.created_at,
+            key_fingerprint=self._key_fingerprint,
+            notes=dict(self._notes),
+            summary=self.summary(),
+            runs=list(self._runs.values()),
+            files=sorted(self._files.values(), key=_by_hour),
+        )
+
+    def take_over(self, contents: LedgerContents) -> None:
+        if not is_unused(self):
+            raise not_empty(PLACE)
+        summary = contents.summary
+        self._files = {each.ref.key: each for each in contents.files}
+        self._runs = {run.run_id: run for run in contents.runs}
+        self._key_fingerprint = contents.key_fingerprint
+        self._notes = dict(contents.notes)
+        self._backlog, self._before_start = summary.backlog, summary.before_start
+        self._last_listing, self._last_delivery = summary.last_listing, summary.last_delivery
+        self.start_at, self.created_at = contents.start_at, contents.created_at
+
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
 
 
-def _by_hour(ref: FileRef) -> tuple[datetime, bytes]:
-    return ref.hour, ref.key.encode()
+def _by_hour(file: SettledFile) -> tuple[datetime, bytes]:
+    return file.ref.hour, file.ref.key.encode()
 
 
-def _entry(run_id: str, now: datetime, settlement: FileSettlement) -> _Entry:
+def _entry(run_id: str, now: datetime, settlement: FileSettlement) -> SettledFile:
     assert settlement.state is not None
     # The caller may go on counting in its tally.
     known = KnownFile(settlement.ref.etag, settlement.state, now, replace(settlement.tally), run_id)
-    if settlement.state is not FileState.OPEN:
-        return _Entry(known, None)
-    return _Entry(known, OpenFile(settlement.ref, replace(settlement.tally), settlement.open))
+    return SettledFile(settlement.ref, known, settlement.open)

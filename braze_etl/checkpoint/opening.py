@@ -10,11 +10,17 @@ from braze_etl.checkpoint._rules import never_create
 from braze_etl.checkpoint.facts import LedgerIdentity
 from braze_etl.checkpoint.memory import MemoryLedger
 from braze_etl.checkpoint.port import Ledger, LedgerMissingError
+from braze_etl.checkpoint.s3 import S3Ledger
 from braze_etl.checkpoint.sqlite import SqliteLedger
 from braze_etl.clock import Clock
 from braze_etl.errors import ConfigError
+from braze_etl.storage import ConditionalStore, StoreAccess, open_conditional_store
 
-_FORMS = "Write `sqlite:///state/braze-etl.db` (relative) or `sqlite:////data/braze-etl.db` (absolute)."
+_FORMS = (
+    "Write `sqlite:///state/braze-etl.db` (relative), `sqlite:////data/braze-etl.db` (absolute) "
+    "or `s3://bucket/prefix`."
+)
+_NO_ACCESS = StoreAccess()
 
 
 def open_ledger(
@@ -25,11 +31,13 @@ def open_ledger(
     start_at: datetime | None = None,
     create: Literal["auto", "never"] = "auto",
     read_only: bool = False,
+    access: StoreAccess = _NO_ACCESS,
 ) -> Ledger:
     """Open the ledger at *uri* (CONTRACT.md, `state`), and create a missing one where that is allowed.
 
     A new ledger starts at *start_at* (default: 48 hours ago), cut to its hour; an existing one keeps its own,
-    and `Ledger.start_at` tells the difference. `read_only` changes nothing and creates nothing.
+    and `Ledger.start_at` tells the difference. `read_only` changes nothing and creates nothing. *access* says
+    how S3 is reached.
 
     Raises `ConfigError` for a URI of another kind, a ledger of another project or region, and a missing one
     under `create="never"`; `LedgerMissingError` for a missing one that was to be read; else `StateError`.
@@ -46,11 +54,23 @@ def open_ledger(
             path, identity, clock=clock, start_at=start_at, create=may_create, read_only=read_only
         )
     if scheme == "s3":
-        raise ConfigError(
-            f"state.uri {uri!r}: a ledger in S3 comes in a later version; this one keeps it in SQLite.",
-            remedy=_FORMS,
+        return _s3(
+            uri, identity, access=access, clock=clock, start_at=start_at, create=create, read_only=read_only
         )
     raise ConfigError(f"state.uri {uri!r}: {scheme!r} is no kind of ledger.", remedy=_FORMS)
+
+
+def find_identity(uri: str, *, access: StoreAccess = _NO_ACCESS) -> LedgerIdentity:
+    """Say whose ledger lies at *uri*, for whoever has no configuration at hand.
+
+    `LedgerMissingError` when there is none; `ConfigError` for a URI of another kind; else `StateError`.
+    """
+    scheme, _, rest = uri.partition("://")
+    if scheme == "sqlite":
+        return SqliteLedger.identity_at(_path(uri, rest))
+    if scheme == "s3":
+        return S3Ledger.identity_at(*_store(uri, access))
+    raise ConfigError(f"{uri!r} is no place where a ledger is kept.", remedy=_FORMS)
 
 
 def _path(uri: str, rest: str) -> Path:
@@ -59,6 +79,36 @@ def _path(uri: str, rest: str) -> Path:
     if name == rest or not name or name.endswith("/") or name == ":memory:":
         raise ConfigError(f"state.uri {uri!r} names no file.", remedy=_FORMS)
     return Path(name)
+
+
+def _s3(
+    uri: str,
+    identity: LedgerIdentity,
+    *,
+    access: StoreAccess,
+    clock: Clock,
+    start_at: datetime | None,
+    create: str,
+    read_only: bool,
+) -> S3Ledger:
+    store, prefix = _store(uri, access)
+    return S3Ledger.open(
+        store,
+        prefix,
+        identity,
+        clock=clock,
+        start_at=start_at,
+        create=create == "auto",
+        read_only=read_only,
+        server=access.endpoint_url or "",
+    )
+
+
+def _store(uri: str, access: StoreAccess) -> tuple[ConditionalStore, str]:
+    try:
+        return open_conditional_store(uri, access=access)
+    except ConfigError as error:
+        raise ConfigError(f"state.uri: {error.message}.", remedy=_FORMS) from error
 
 
 def _memory(

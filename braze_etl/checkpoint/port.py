@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from braze_etl.checkpoint.facts import (
     Backlog,
     KnownFile,
     LeaseHolder,
     LeaseOwner,
+    LedgerContents,
     LedgerIdentity,
     LedgerSummary,
     OpenFile,
@@ -93,6 +94,14 @@ class Ledger(Protocol):
         """Store the fingerprint of the API key in use, and say whether another one was used before."""
         ...
 
+    def remember(self, name: str, fact: Mapping[str, Any]) -> None:
+        """Store a small fact of plain JSON under a name, in place of the one before."""
+        ...
+
+    def recall(self, name: str) -> dict[str, Any]:
+        """Give the fact of that name back; empty when there is none."""
+        ...
+
     def summary(self) -> LedgerSummary:
         """Sum up the ledger; the cost does not depend on how many files it knows."""
         ...
@@ -103,6 +112,25 @@ class Ledger(Protocol):
 
     def holder(self) -> LeaseHolder | None:
         """Say who holds the lease, without taking it."""
+        ...
+
+    def unlock(self) -> None:
+        """End the lease whoever holds it, so that its holder can store nothing more.
+
+        `LeaseHeldError` where a lease ends with the holder's process, and that process lives.
+        """
+        ...
+
+    def contents(self) -> LedgerContents:
+        """Give all that the ledger holds; take the lease first, so that it does not change meanwhile."""
+        ...
+
+    def take_over(self, contents: LedgerContents) -> None:
+        """Store the whole of another ledger, in place of what this new one says: all of it or nothing.
+
+        The birth of the other ledger counts from the next opening. `StateError` when this one has settled a
+        file or seen a run.
+        """
         ...
 
     def close(self) -> None:

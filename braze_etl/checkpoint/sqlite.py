@@ -9,24 +9,33 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
-from braze_etl.checkpoint import _rows
+from braze_etl.checkpoint import _rows, _transfer
 from braze_etl.checkpoint._connect import Birth, connect, transaction
 from braze_etl.checkpoint._filelock import FileLease
-from braze_etl.checkpoint._rules import check_identity, claims, newly_accepted, start_hour
+from braze_etl.checkpoint._rules import (
+    check_identity,
+    claims,
+    is_unused,
+    lease_held,
+    newly_accepted,
+    not_empty,
+    start_hour,
+)
 from braze_etl.checkpoint._troubles import in_our_words
 from braze_etl.checkpoint.facts import (
     Backlog,
     KnownFile,
     LeaseHolder,
     LeaseOwner,
+    LedgerContents,
     LedgerIdentity,
     LedgerSummary,
     OpenFile,
@@ -119,6 +128,11 @@ class SqliteLedger:
             connection.close()
             raise
 
+    @classmethod
+    def identity_at(cls, path: Path) -> LedgerIdentity:
+        """Say whose ledger lies at *path*; `LedgerMissingError` when there is none."""
+        return _transfer.identity_at(path)
+
     def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
         rows = self._query(_KNOWN, _json_list(ref.key for ref in files))
         return {key: _rows.known_of(row) for key, *row in rows}
@@ -190,6 +204,17 @@ class SqliteLedger:
                 self._connection.execute("UPDATE ledger SET key_fingerprint = ?", (fingerprint,))
         return before not in {None, fingerprint}
 
+    def remember(self, name: str, fact: Mapping[str, Any]) -> None:
+        with self._transaction():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, orjson.dumps(dict(fact)).decode())
+            )
+
+    def recall(self, name: str) -> dict[str, Any]:
+        rows = self._query("SELECT fact FROM notes WHERE name = ?", name)
+        fact: dict[str, Any] = orjson.loads(rows[0][0]) if rows else {}
+        return fact
+
     def summary(self) -> LedgerSummary:
         last_delivery, last_listing, before_start, backlog = self._query(_SUMMARY)[0]
         return LedgerSummary(
@@ -214,6 +239,19 @@ class SqliteLedger:
 
     def holder(self) -> LeaseHolder | None:
         return self._lease.holder()
+
+    def unlock(self) -> None:
+        if holder := self.holder():
+            raise lease_held(str(self._path), holder)
+
+    def contents(self) -> LedgerContents:
+        return _transfer.contents(self._connection, self._path, self.identity, self.summary())
+
+    def take_over(self, contents: LedgerContents) -> None:
+        with self._transaction():
+            if not is_unused(self):
+                raise not_empty(str(self._path))
+            _transfer.take_over(self._connection, contents)
 
     def close(self) -> None:
         with in_our_words(self._path):

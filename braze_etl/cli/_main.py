@@ -22,6 +22,7 @@ _COMMANDS = {
     "preview": "braze_etl.cli.preview:preview",
     "status": "braze_etl.cli.status:status",
     "quarantine": "braze_etl.cli.quarantine:quarantine",
+    "state": "braze_etl.cli.state:state",
     "config": "braze_etl.cli.config:config",
     "sandbox": "braze_etl.cli.sandbox:sandbox",
 }

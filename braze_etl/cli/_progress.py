@@ -46,8 +46,10 @@ def progress_for(stream: TextIO) -> Iterator[PassProgress]:
 
 
 class _Lines:
-    def discovered(self, files: int, size: int) -> None:
+    def discovered(self, files: int, size: int, overdue: int) -> None:
         _log.info("files are due", files=files, bytes=size)
+        if overdue:
+            _log.warning("files are older than window.objective", files=overdue)
 
     def settled(self, settlement: Settlement) -> None:
         events = {event_type: tally.read for event_type, tally in settlement.by_event_type.items()}
@@ -64,7 +66,9 @@ class _Bar:
         self._task: TaskID = bar.add_task("listing", total=None, rate="")
         self._events = 0
 
-    def discovered(self, files: int, size: int) -> None:
+    def discovered(self, files: int, size: int, overdue: int) -> None:
+        if overdue:
+            self._bar.console.print(f"{overdue:,} files are older than window.objective", style="bold red")
         self._bar.update(self._task, description=f"{size / 1e6:.1f} MB due", total=files)
 
     def settled(self, settlement: Settlement) -> None:

@@ -68,6 +68,8 @@ def _print_facts(console: Console, report: RunReport) -> None:
     )
     if report.window is not None and report.finished_at is not None:
         facts.add_row("48-hour window", f"{report.window.hours_left(report.finished_at)} hours left")
+    if report.forecast is not None and report.forecast.deadlines:
+        facts.add_row("forecast", report.forecast.message)
     rate = report.events.read / report.seconds if report.seconds else 0.0
     facts.add_row("time", f"{report.seconds:.1f} s, {rate:,.0f} events/s")
     console.print(facts)

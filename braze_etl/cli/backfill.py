@@ -15,9 +15,7 @@ from braze_etl.cli._options import (
     range_options,
     required_config,
 )
-from braze_etl.cli._pass import perform
-from braze_etl.run.assembly import Scope
-from braze_etl.run.opening import Request
+from braze_etl.run.forking import start_fork_server
 
 
 @click.command()
@@ -39,6 +37,11 @@ def backfill(
     ok_exit: frozenset[int],
 ) -> int:
     """Send a range of date= hours, also from before `source.start_at`; what is done is skipped."""
+    start_fork_server()
+    from braze_etl.cli._pass import perform
+    from braze_etl.run.assembly import Scope
+    from braze_etl.run.opening import Request
+
     hours = hour_range(since, to, until)
     scope = Scope(hours.since, hours.until, event_types)
     settings = required_config(config_path).require("")

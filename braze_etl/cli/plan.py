@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
+from rich.table import Table
 
 from braze_etl.cli._options import (
     config_option,
@@ -16,7 +19,9 @@ from braze_etl.cli._options import (
 )
 from braze_etl.cli._output import plain_table, print_json, stdout_console
 from braze_etl.clock import SystemClock
-from braze_etl.run.planning import Plan
+
+if TYPE_CHECKING:
+    from braze_etl.run.planning import Plan
 
 
 @click.command()
@@ -35,7 +40,7 @@ def plan(
 ) -> int:
     """Say what `run` would do, or with a range, what `backfill` would do."""
     from braze_etl.run.assembly import Scope
-    from braze_etl.run.opening import make_plan
+    from braze_etl.run.planning import make_plan
 
     settings = required_config(config_path).require("source", "state", "mapping", "amplitude.region")
     scope = None
@@ -55,22 +60,40 @@ def _print(made: Plan) -> None:
     if not made.files:
         console.print("nothing is due")
         return
-    table = plain_table("event type", "files", "MB", "events", "to send", "not sent", numbers=(1, 2, 3, 4))
     facts = made.as_dict()
-    for event_type, line in facts["by_event_type"].items():
-        reasons = ", ".join(f"{records:,} {reason}" for reason, records in line["reasons"].items())
-        table.add_row(
-            event_type,
-            f"{line['files']:,}",
-            f"{line['bytes'] / 1e6:,.1f}",
-            f"{line['events']:,}",
-            f"{line['to_send']:,}",
-            reasons,
-        )
-    console.print(table)
-    how = "exact" if made.exact else "events are estimated from sizes; --exact reads the files"
+    console.print(_table(facts))
+    how = "exact" if made.exact else "events are estimated; --exact reads the files"
     console.print(
         f"\n{facts['files']:,} files, {facts['bytes'] / 1e6:,.1f} MB, {facts['events']:,} events,"
         f" {facts['requests']:,} requests ({how})"
     )
+    if facts["users"] is not None:
+        error = f" (an estimate, give or take {facts['users_error']:.1%})" if facts["users_error"] else ""
+        console.print(f"{facts['users']:,} distinct users{error}")
     console.print(f"from {facts['oldest_hour']} to {facts['newest_hour']}")
+    console.print(f"takes {_time(facts['seconds'])}; at Amplitude's limit {_time(facts['seconds_at_limit'])}")
+
+
+def _table(facts: dict[str, Any]) -> Table:
+    users = ["users"] if facts["users"] is not None else []
+    names = ["event type", "files", "MB", "events", "to send", *users, "not sent"]
+    table = plain_table(*names, numbers=tuple(range(1, len(names) - 1)))
+    for event_type, line in facts["by_event_type"].items():
+        table.add_row(
+            escape(event_type),
+            f"{line['files']:,}",
+            f"{line['bytes'] / 1e6:,.1f}",
+            f"{line['events']:,}",
+            f"{line['to_send']:,}",
+            *[f"{line[each]:,}" for each in users],
+            ", ".join(f"{records:,} {reason}" for reason, records in line["reasons"].items()),
+        )
+    return table
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "a time that no run has measured yet"
+    if seconds < 100:
+        return f"{seconds:,.1f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"

@@ -13,9 +13,7 @@ from braze_etl.cli._options import (
     pass_options,
     required_config,
 )
-from braze_etl.cli._pass import perform
-from braze_etl.run.assembly import live_scope
-from braze_etl.run.opening import Request
+from braze_etl.run.forking import start_fork_server
 
 
 @click.command()
@@ -30,6 +28,11 @@ def run(
     ok_exit: frozenset[int],
 ) -> int:
     """Send everything that is due, oldest hour first, then exit."""
+    start_fork_server()
+    from braze_etl.cli._pass import perform
+    from braze_etl.run.assembly import live_scope
+    from braze_etl.run.opening import Request
+
     settings = required_config(config_path).require("")
     return perform(
         settings,

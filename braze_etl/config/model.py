@@ -25,6 +25,14 @@ class StoreSection(_Section):
     external_id: str | None = Field(default=None, description="Goes with role_arn.")
 
 
+class WrittenStoreSection(StoreSection):
+    """A store that the job writes to."""
+
+    kms_key_id: str | None = Field(
+        default=None, description="KMS key (id or ARN) for what is written; null: the bucket's default."
+    )
+
+
 class Source(StoreSection):
     """Where the Currents files are, and which of them are due."""
 
@@ -34,7 +42,12 @@ class Source(StoreSection):
     )
     lookback: Duration = Field(default=timedelta(days=7), description="Listed on every run.")
     settle: Duration = Field(default=timedelta(0), description="Younger objects wait for the next run.")
-    reconcile_every: Duration = Field(default=timedelta(hours=24), description="Sweep for what came late.")
+    reconcile_every: Duration = Field(
+        default=timedelta(hours=24), description="Sweep the hours before the look-back for what came late."
+    )
+    reconcile_for: Duration = Field(
+        default=timedelta(minutes=1), description="Most of one run that a sweep may take; the next goes on."
+    )
     integrations: tuple[str, ...] = _PATTERNS
     event_types: tuple[str, ...] = _PATTERNS
 
@@ -85,7 +98,7 @@ class Amplitude(_Section):
         return value
 
 
-class State(StoreSection):
+class State(WrittenStoreSection):
     """Where the ledger is kept."""
 
     uri: str = Field(
@@ -95,7 +108,7 @@ class State(StoreSection):
     create: Literal["auto", "never"] = "auto"
 
 
-class Quarantine(StoreSection):
+class Quarantine(WrittenStoreSection):
     """Where what was set aside is kept."""
 
     uri: str = Field(default="state/quarantine", description="A folder or s3://bucket/prefix.")

@@ -37,6 +37,14 @@ class AvroHeader:
 
 
 DEFAULT_LIMITS = Limits()
+_BEGIN = 256
+"""Bytes that nearly always tell one schema's headers from another's; whether they do is checked."""
+_KEPT = 512
+_seen: dict[bytes, tuple[bytes, AvroHeader]] = {}
+"""By its begin, the last header read that begins so, and its bytes before the sync marker.
+
+Files of one type have the same but for that marker, and a small file is little more than its header.
+"""
 
 
 def read_header(stream: BinaryIO, limits: Limits = DEFAULT_LIMITS, *, name: str = "the file") -> AvroHeader:
@@ -46,7 +54,30 @@ def read_header(stream: BinaryIO, limits: Limits = DEFAULT_LIMITS, *, name: str 
 
 def take_header(window: Window, limits: Limits, name: str) -> AvroHeader:
     """Read the header at the window's begin and move the window behind it."""
-    return _HeaderReader(window, limits.header, name).read()
+    window.fill(_BEGIN)
+    begin = bytes(window.data[:_BEGIN])
+    return _like_one_before(window, limits, begin) or _read_anew(window, limits, name, begin)
+
+
+def _like_one_before(window: Window, limits: Limits, begin: bytes) -> AvroHeader | None:
+    before_sync, like = _seen.get(begin, (b"", None))
+    if like is None or like.length > limits.header or window.fill(like.length) < like.length:
+        return None
+    if not window.data.startswith(before_sync):
+        return None
+    sync = bytes(window.data[len(before_sync) : like.length])
+    window.drop(like.length)
+    return AvroHeader(like.schema_json, like.codec, sync, like.length)
+
+
+def _read_anew(window: Window, limits: Limits, name: str, begin: bytes) -> AvroHeader:
+    reader = _HeaderReader(window, limits.header, name)
+    header = reader.read()
+    if len(reader.before_sync) >= _BEGIN:  # else the begin has a marker in it, and will not be seen again
+        if len(_seen) >= _KEPT:
+            _seen.clear()
+        _seen[begin] = (reader.before_sync, header)
+    return header
 
 
 class _HeaderReader:
@@ -55,6 +86,7 @@ class _HeaderReader:
         self._limit = limit
         self._name = name
         self._at = 0
+        self.before_sync = b""
 
     def read(self) -> AvroHeader:
         self._read_magic()
@@ -68,6 +100,7 @@ class _HeaderReader:
                 f"{self._name} can't be read: codec {codec} is not supported",
                 remedy=f"the codecs known are {', '.join(CODECS)}; rewrite the file in one of them",
             )
+        self.before_sync = bytes(self._window.data[: self._at])
         sync = self._take(SYNC_SIZE)
         self._window.drop(self._at)
         return AvroHeader(schema_json, codec, sync, self._at)

@@ -20,18 +20,20 @@ class Window:
 
     def __init__(self, stream: BinaryIO, offset: int = 0) -> None:
         self._stream = stream
+        self._ended = False
         self.data = bytearray()
         self.offset = offset
 
     def fill(self, count: int) -> int:
         """Have at least *count* bytes in `data`, or all there are; return how many are there."""
-        while len(self.data) < count:
+        there = len(self.data)
+        while there < count and not self._ended:
             # Never more than a chunk beyond what arrived: *count* may be a damaged number.
-            chunk = self._stream.read(max(_CHUNK, min(count - len(self.data), 16 * _CHUNK)))
-            if not chunk:
-                break
+            chunk = self._stream.read(max(_CHUNK, min(count - there, 16 * _CHUNK)))
+            self._ended = not chunk
             self.data += chunk
-        return len(self.data)
+            there += len(chunk)
+        return there
 
     def drop(self, count: int) -> None:
         """Move the window's begin forward by *count* bytes of `data`."""

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from braze_etl.currents._roots import EventFolder, event_folders
 from braze_etl.currents.keys import date_folder, parse_key
@@ -63,25 +64,60 @@ class Listing:
         """Yield the files of one event type; in one folder the order of keys is the order of hours."""
         end = source.folder + date_folder(self.until) if self.until else None
         start = source.folder + date_folder(self.since)  # sorts before the keys of its own hour
+        places = _Places(self.selection)
         for page in self._counted(self.store.pages(source.prefix, start_after=start)):
             for item in page.objects:
                 if end is not None and item.key >= end:
                     return
-                ref = self._file(item, source.event_type)
+                ref = self._file(item, source.event_type, places.of(item.key))
                 if ref is not None:
                     yield ref
 
-    def _file(self, item: StoredObject, event_type: str) -> FileRef | None:
-        key = parse_key(item.key)
-        if key is None or key.event_type != event_type:
+    def _file(self, item: StoredObject, event_type: str, place: _Place | None) -> FileRef | None:
+        if place is None or place.event_type != event_type:
             self.foreign += not _is_folder_marker(item)
             return None
-        if not self.selection.matches_integration(key.integration):
+        if not place.wanted:
             return None
         if self.settled_before is not None and item.modified >= self.settled_before:
             self.unsettled += 1
             return None
-        return FileRef(item.key, item.etag, item.size, item.modified, event_type, key.hour)
+        return FileRef(item.key, item.etag, item.size, item.modified, event_type, place.hour, item.archived)
+
+
+class _Place(NamedTuple):
+    """What the key of a file says, as far as a listing asks."""
+
+    event_type: str
+    hour: datetime
+    wanted: bool
+
+
+class _Places:
+    """Reads keys in their order: what the folder says is read once for all the files in it."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        self._folder: str | None = None
+        self._place: _Place | None = None
+
+    def of(self, key: str) -> _Place | None:
+        """Say where the file with that key belongs; None if it is no Currents file."""
+        folder, _, name = key.rpartition("/")
+        if folder != self._folder:
+            self._folder = folder
+            # A name without any fact in it: where the folder alone is no answer, each name is asked.
+            self._place = self._read(f"{folder}/.avro")
+        if self._place is not None and name.endswith(".avro") and name.isascii():
+            return self._place
+        return self._read(key)
+
+    def _read(self, key: str) -> _Place | None:
+        found = parse_key(key)
+        if found is None:
+            return None
+        wanted = self._selection.matches_integration(found.integration)
+        return _Place(found.event_type, found.hour, wanted)
 
 
 def _hour_and_key(ref: FileRef) -> tuple[datetime, str]:

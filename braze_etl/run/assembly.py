@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import datetime
 
 from braze_etl.checkpoint import Ledger, LedgerIdentity, open_ledger
 from braze_etl.clock import Clock, hour_of
-from braze_etl.config import Settings, StoreSection
+from braze_etl.config import Settings, StoreSection, WrittenStoreSection
 from braze_etl.currents import Listing, Selection
 from braze_etl.delivery import DeliverySettings, endpoint_url, gzip_default
 from braze_etl.quarantine import Quarantine
+from braze_etl.run.ahead import NOTHING_AHEAD, ReadAhead
+from braze_etl.run.cores import usable_cores
+from braze_etl.run.reconcile import Pace, Reconcile
 from braze_etl.storage import Store, StoreAccess, open_store
 from braze_etl.transform import Mapping, MappingOptions
 
@@ -39,12 +41,19 @@ def store_access(settings: Settings, section: StoreSection) -> StoreAccess:
         region=section.region or source.region,
         role_arn=section.role_arn or source.role_arn,
         external_id=section.external_id or source.external_id,
+        kms_key_id=section.kms_key_id if isinstance(section, WrittenStoreSection) else None,
     )
 
 
 def open_source(settings: Settings) -> tuple[Store, str]:
     """The store with the Currents files, and their prefix in it."""
     return open_store(settings.source.uri, access=store_access(settings, settings.source))
+
+
+def open_source_ahead(settings: Settings) -> ReadAhead:
+    """The store with the Currents files, for a worker: small files are read ahead, if it is no folder."""
+    store, _ = open_source(settings)
+    return ReadAhead(store) if "://" in store.uri else ReadAhead(store, NOTHING_AHEAD)
 
 
 def open_quarantine(settings: Settings) -> Quarantine:
@@ -78,6 +87,7 @@ def open_state(settings: Settings, clock: Clock, *, read_only: bool = False) -> 
         create=settings.state.create,
         clock=clock,
         read_only=read_only,
+        access=store_access(settings, settings.state),
     )
 
 
@@ -115,6 +125,16 @@ def live_scope(settings: Settings, ledger: Ledger) -> Scope:
         return Scope(since=ledger.start_at)
     since = hour_of(summary.last_listing - settings.source.lookback)
     return Scope(since=max(ledger.start_at, min(since, summary.backlog.oldest_hour or since)))
+
+
+def sweep(settings: Settings, ledger: Ledger, clock: Clock) -> Reconcile:
+    """The sweep of the hours that `live_scope` leaves out."""
+
+    def hours(since: datetime, until: datetime) -> Listing:
+        return listing(settings, Scope(since, until), clock.now())
+
+    pace = Pace(every=settings.source.reconcile_every, budget=settings.source.reconcile_for)
+    return Reconcile(ledger, hours, pace, clock)
 
 
 def mapping_options(settings: Settings) -> MappingOptions:
@@ -155,10 +175,9 @@ def delivery_settings(settings: Settings, workers: int = 1) -> DeliverySettings:
 
 
 def worker_count(settings: Settings, asked: int | None = None) -> int:
-    """How many processes: as asked, as configured, or one for each core this process may use."""
+    """How many processes: as asked, as configured, or one for each core that may be used (see `cores`)."""
     wanted = asked or settings.workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores if wanted == "auto" else wanted, _in_flight(settings))
+    return min(usable_cores() if wanted == "auto" else wanted, _in_flight(settings))
 
 
 def _in_flight(settings: Settings) -> int:

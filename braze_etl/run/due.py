@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final, TypeAlias
 
-from braze_etl.checkpoint import KnownFile, Ledger, OpenFile
+from braze_etl.checkpoint import BacklogLine, KnownFile, Ledger, OpenFile
 from braze_etl.errors import StoreError
 from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally
 
@@ -54,6 +54,10 @@ class DueFile:
     carried: Tally = field(default_factory=Tally)
     again: FromQuarantine | None = None
 
+    def __reduce__(self) -> tuple[type[DueFile], tuple[object, ...]]:
+        parts = (self.open, self.later, self.carried, self.again)
+        return DueFile, (self.ref,) if parts == _NOTHING_BEFORE else (self.ref, *parts)
+
     @property
     def whole(self) -> bool:
         """Whether every record is to be read."""
@@ -94,11 +98,15 @@ class DueFile:
         }
 
 
+_NOTHING_BEFORE = ((), (), Tally(), None)
+"""What a file that is read for the first time has besides its reference."""
+
+
 class DueFiles:
     """Iterates over the due files of a listing, lazily and in its order.
 
     `changed` counts done files whose content changed after Amplitude's de-duplication window: they are
-    reported, and not sent again.
+    reported, and not sent again. `archived` are files that would be due, and have to be restored first.
     """
 
     def __init__(
@@ -109,13 +117,16 @@ class DueFiles:
         self._now = now
         self._resend = resend
         self.changed = 0
+        self.archived = BacklogLine()
 
     def __iter__(self) -> Iterator[DueFile]:
         for chunk in _chunks(self._listing):
             known = self._ledger.known(chunk)
             for ref in chunk:
                 due = self._judge(ref, known.get(ref.key))
-                if due is not None:
+                if due is not None and ref.archived:
+                    self.archived = BacklogLine(self.archived.files + 1, self.archived.bytes + ref.size)
+                elif due is not None:
                     yield due
 
     def _judge(self, ref: FileRef, known: KnownFile | None) -> DueFile | None:

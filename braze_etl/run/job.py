@@ -12,7 +12,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -21,29 +21,28 @@ from braze_etl.clock import Clock
 from braze_etl.currents import Listing
 from braze_etl.delivery import Finding, Standing
 from braze_etl.errors import DeliveryError, FatalError
-from braze_etl.model import FileRef, FileState
+from braze_etl.model import FileRef, FileSettlement, FileState
 from braze_etl.quarantine import Quarantine
 from braze_etl.run.discovery import Discovery
 from braze_etl.run.dispatch import Dispatcher
 from braze_etl.run.due import DueFile, DueFiles, by_hour, open_files
 from braze_etl.run.exits import Stop, exit_code
+from braze_etl.run.forecast import RECENT_RUNS, forecast_of_run
 from braze_etl.run.pool import WorkerPool
+from braze_etl.run.reconcile import Reconcile
 from braze_etl.run.reopening import Reopening, deferred_in
 from braze_etl.run.replay import Replay
 from braze_etl.run.report import RunReport
-from braze_etl.run.tasks import TASK_BYTES, Settlement, Task, group
+from braze_etl.run.tasks import Settlement, Task, group, shares
+from braze_etl.run.turns import Turns
 from braze_etl.run.window import Window
-
-_SMALL_TASK_BYTES = 1_000_000
-_TASKS_A_WORKER = 4
-"""A small backlog is split so that every worker has several tasks, but none too small for a process."""
 
 
 class Progress(Protocol):
     """Who wants to see a pass advance."""
 
-    def discovered(self, files: int, size: int) -> None:
-        """So many files, of *size* bytes, are due."""
+    def discovered(self, files: int, size: int, overdue: int) -> None:
+        """So many files, of *size* bytes, are due; *overdue* of them are older than the objective."""
         ...
 
     def settled(self, settlement: Settlement) -> None:
@@ -67,6 +66,8 @@ class JobParts:
     progress: Progress
     replay: Replay | None = None
     """Where the due files come from instead of the listing."""
+    sweep: Reconcile | None = None
+    """Looks for files in the hours before those of the listing."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,17 @@ class Job:
         self._now = parts.clock.now()
         run_id = f"{self._now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.report = RunReport(run_id, options.pipeline, options.command, self._now)
+        owner = LeaseOwner(run_id, socket.gethostname(), os.getpid(), options.command)
+        self._turns = Turns(parts.ledger, owner, parts.clock, self._should_stop)
 
     def run(self) -> RunReport:
         """Do the pass and return its report; raises `LeaseHeldError` if another one is at work."""
-        owner = LeaseOwner(self.report.run_id, socket.gethostname(), os.getpid(), self._options.command)
-        with self._parts.ledger.lease(owner), Discovery() as found:
+        with self._turns, Discovery() as found:
             try:
                 self._parts.ledger.begin_run(self._record())
                 self._discover(found)
                 self._deliver(found)
+                self._sweep(found)
                 self._count_before_start(found)
             except FatalError as error:
                 self.report.error = self.report.error or error
@@ -118,40 +121,90 @@ class Job:
         else:
             found.collect(self._parts.replay.due(self._parts.ledger, self._now), self._should_stop)
             self.report.warnings += self._parts.replay.warnings
-        self.report.error = found.error
-        self.report.discovered = found.files
-        self.report.bytes = found.bytes
-        self._parts.progress.discovered(found.files, found.bytes)
+        self._tell_discovered(found)
+
+    def _tell_discovered(self, found: Discovery) -> None:
+        report = self.report
+        report.error = found.error
+        report.discovered, report.bytes = found.files, found.bytes
+        overdue = found.backlog.older_than(self._now - self._options.objective)
+        if overdue and self._options.covers_all:
+            report.warnings["overdue_files"] = overdue
+        self._parts.progress.discovered(found.files, found.bytes, overdue)
 
     def _list(self, found: Discovery) -> None:
         ledger, listing = self._parts.ledger, self._parts.listing
         due = DueFiles(listing, ledger, now=self._now, resend=self._options.resend)
         left_open = open_files(filter(self._options.covers, ledger.open_files()), now=self._now)
         found.collect(by_hour(due, left_open), self._should_stop)
-        self.report.changed = due.changed
+        self.report.changed, self.report.archived = due.changed, due.archived
         self.report.listing = {"requests": listing.requests, "foreign": listing.foreign}
         if backlog := self._backlog(found):
             ledger.record_listing(self._now, backlog, complete=True)
 
     def _deliver(self, found: Discovery) -> None:
-        if not found.files:
+        """Send what is pending; a backfill gives way to a scheduled run between its tasks."""
+        if not found.pending:
             return
         with closing(self._parts.new_pool()) as pool:
             finding = self._parts.probe()
             if finding.standing is Standing.REFUSED:
                 raise DeliveryError(finding.words, remedy=finding.remedy)
-            for settlement in Dispatcher(pool, self._tasks(found), self._should_stop):
-                self._settle(settlement, found)
+            tasks = Dispatcher(
+                pool,
+                self._tasks(found),
+                self._should_stop,
+                should_pause=self._turns.is_over,
+                review=lambda task: self._still_due(task, found),
+            )
+            while self._turns.held:
+                for settlements in tasks:
+                    self._settle(settlements, found)
+                if not tasks.paused:
+                    return
+                self._turns.pass_on()
+
+    def _sweep(self, found: Discovery) -> None:
+        """Look for what came later than the listing goes back, and deliver it."""
+        sweep, before = self._parts.sweep, found.files
+        if sweep is None or self._backlog(found) is None or self.report.error or self._should_stop():
+            return
+        found.collect(sweep.due(self._parts.listing.since, self._should_stop), self._should_stop)
+        self._tell_late(found, found.files - before)
+        self._deliver(found)
+        sweep.note()
+
+    def _tell_late(self, found: Discovery, files: int) -> None:
+        if not files:
+            return
+        self._tell_discovered(found)
+        self.report.warnings["late_files"] = files
+        # From now on the ledger knows of them: whatever happens, the next listing goes back to their hours.
+        self._parts.ledger.record_listing(self._now, found.backlog.backlog(), complete=True)
 
     def _tasks(self, found: Discovery) -> Iterator[Task]:
-        size = min(
-            TASK_BYTES, max(_SMALL_TASK_BYTES, found.bytes // (_TASKS_A_WORKER * self._options.workers))
-        )
         numbers = itertools.count()
-        for task in group(found.due_files(), numbers, target_bytes=size):
+        target = shares(found.bytes, self._options.workers)
+        for task in group(found.due_files(), numbers, target=target):
             self._reopening.began(task)
             yield task
             yield from group(self._reopened(), numbers)
+
+    def _still_due(self, task: Task, found: Discovery) -> Task:
+        """The task without files that somebody else settled while the lease was passed on."""
+        if not self._turns.passed_on:
+            return task
+        known = self._parts.ledger.known([due.ref for due in task.files])
+        theirs = {
+            key
+            for key, file in known.items()
+            if file.settled_at >= self._now and file.run_id != self.report.run_id
+        }
+        for due in task.files:
+            if due.ref.key in theirs:
+                found.backlog.delivered(due.ref)
+                self.report.discovered -= 1
+        return replace(task, files=tuple(due for due in task.files if due.ref.key not in theirs))
 
     def _reopened(self) -> Iterator[DueFile]:
         for due in self._reopening.ready():
@@ -180,25 +233,29 @@ class Job:
         over = limit is not None and self._elapsed() >= limit.total_seconds()
         return over or self._parts.stop.signum is not None
 
-    def _settle(self, settlement: Settlement, found: Discovery) -> None:
+    def _settle(self, settlements: list[Settlement], found: Discovery) -> None:
+        """Store what came back, in one transaction: of what is not stored yet, a crash repeats the tasks."""
         report = self.report
-        report.newly_set_aside += self._parts.quarantine.file(report.run_id, self._now, settlement.set_aside)
-        for file in settlement.files:
+        set_aside = [each for settlement in settlements for each in settlement.set_aside]
+        report.newly_set_aside += self._parts.quarantine.file(report.run_id, self._now, set_aside)
+        for file in _files(settlements):
             if file.state in (FileState.DONE, FileState.FAILED):
                 found.backlog.delivered(file.ref)
-        self._settle_ledger(settlement, found)
-        self._reopening.note(settlement)
-        report.add(settlement)
-        report.error = report.error or settlement.fatal
-        self._parts.progress.settled(settlement)
+        self._settle_ledger(settlements, found)
+        for settlement in settlements:
+            self._reopening.note(settlement)
+            report.add(settlement)
+            report.error = report.error or settlement.fatal
+            self._parts.progress.settled(settlement)
 
-    def _settle_ledger(self, settlement: Settlement, found: Discovery) -> None:
+    def _settle_ledger(self, settlements: list[Settlement], found: Discovery) -> None:
         replay, ledger = self._parts.replay, self._parts.ledger
         if replay is None:
-            ledger.settle(self.report.run_id, settlement.files, self._backlog(found))
+            ledger.settle(self.report.run_id, list(_files(settlements)), self._backlog(found))
             return
-        ledger.settle(self.report.run_id, replay.claim(settlement), None)
-        replay.release()
+        for settlement in settlements:
+            ledger.settle(self.report.run_id, replay.claim(settlement), None)
+            replay.release()
 
     def _finish(self, found: Discovery) -> None:
         report = self.report
@@ -211,8 +268,11 @@ class Job:
             report.window = Window(
                 self._options.objective, self._options.warn_at, backlog.oldest_hour, summary.last_listing
             )
+            past = [run.report for run in self._parts.ledger.runs(RECENT_RUNS)]
+            report.forecast = forecast_of_run(report.as_dict(), past, backlog, self._options.objective)
             report.exit_code = exit_code(report, self._parts.stop)
-            self._parts.ledger.finish_run(self._record())
+            if self._turns.held:
+                self._parts.ledger.finish_run(self._record())
         except FatalError as error:
             report.error = report.error or error
             report.exit_code = exit_code(report, self._parts.stop)
@@ -239,3 +299,7 @@ class Job:
             report.exit_code,
             report.as_dict() if report.finished_at else {},
         )
+
+
+def _files(settlements: Iterable[Settlement]) -> Iterator[FileSettlement]:
+    return (file for settlement in settlements for file in settlement.files)

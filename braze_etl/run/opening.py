@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from braze_etl.checkpoint import Ledger, LedgerMissingError, MemoryLedger, OpenFile
+from braze_etl.checkpoint import Ledger
 from braze_etl.clock import Clock
-from braze_etl.compile import EventReader
 from braze_etl.config import Settings
 from braze_etl.delivery import Finding, HttpTransport, probe
 from braze_etl.errors import ConfigError
@@ -19,20 +18,17 @@ from braze_etl.run.assembly import (
     Scope,
     delivery_settings,
     keeps_payloads,
-    ledger_identity,
     listing,
     live_scope,
     load_mapping,
     open_quarantine,
-    open_source,
     open_state,
-    selection,
+    sweep,
     worker_count,
 )
-from braze_etl.run.due import DueFiles, by_hour, open_files
 from braze_etl.run.exits import Stop
 from braze_etl.run.job import Job, JobOptions, JobParts, Progress
-from braze_etl.run.planning import Plan, Planner
+from braze_etl.run.looking import covering
 from braze_etl.run.pool import WorkerPool
 from braze_etl.run.replay import Replay
 from braze_etl.run.worker import Blueprint, serve
@@ -89,6 +85,7 @@ def open_job(
             stop=stop,
             progress=progress,
             replay=None if request.replay is None else Replay(quarantine, request.replay),
+            sweep=sweep(settings, ledger, clock) if request.covers_all else None,
         )
         yield Job(parts, _options(settings, request, scope, workers))
     finally:
@@ -111,20 +108,10 @@ def _options(settings: Settings, request: Request, scope: Scope, workers: int) -
         warn_at=settings.window.warn_at,
         workers=workers,
         covers_all=request.covers_all,
-        covers=_covering(settings, scope, covers_all=request.covers_all),
+        covers=covering(settings, scope, covers_all=request.covers_all),
         resend=request.resend,
         max_runtime=request.max_runtime,
     )
-
-
-def _covering(settings: Settings, scope: Scope, *, covers_all: bool) -> Callable[[OpenFile], bool]:
-    """Which of the ledger's open files belong to a pass: for `run` all that are selected, however old."""
-    chosen = selection(settings, scope.event_types)
-
-    def covers(file: OpenFile) -> bool:
-        return chosen.matches_event_type(file.ref.event_type) and (covers_all or file.ref.hour in scope)
-
-    return covers
 
 
 def _probe(settings: Settings, clock: Clock) -> Finding:
@@ -134,25 +121,3 @@ def _probe(settings: Settings, clock: Clock) -> Finding:
         return probe(transport, delivery)
     finally:
         transport.close()
-
-
-def make_plan(settings: Settings, scope: Scope | None, *, exact: bool, clock: Clock) -> Plan:
-    """Plan a `run`, or with *scope* a `backfill`; nothing is sent, and nothing is written anywhere."""
-    now = clock.now()
-    with closing(_ledger_for_plan(settings, clock)) as ledger:
-        chosen = scope or live_scope(settings, ledger)
-        covers = _covering(settings, chosen, covers_all=scope is None)
-        found = listing(settings, chosen, now)
-        left_open = open_files(filter(covers, ledger.open_files()), now=now)
-        store, _ = open_source(settings)
-        reader = EventReader(load_mapping(settings), decoder=settings.decoder) if exact else None
-        due = by_hour(DueFiles(found, ledger, now=now), left_open)
-        return Planner(store, settings.amplitude.max_events, reader).take(due)
-
-
-def _ledger_for_plan(settings: Settings, clock: Clock) -> Ledger:
-    try:
-        return open_state(settings, clock, read_only=True)
-    except LedgerMissingError:
-        # The first run would create one; what it would do is seen with one that is forgotten afterwards.
-        return MemoryLedger(ledger_identity(settings), start_at=settings.source.start_at, clock=clock)

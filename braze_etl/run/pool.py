@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from braze_etl.errors import FatalError
+from braze_etl.run.forking import start_fork_server, worker_context
 from braze_etl.run.tasks import Settlement, Task
 
 Serve = Callable[[Connection, Any], None]
@@ -69,7 +68,8 @@ class WorkerPool:
     """Up to *size* processes, started as tasks come; one owner, one thread."""
 
     def __init__(self, size: int, serve: Serve, blueprint: object) -> None:
-        self._context = _context()
+        start_fork_server()
+        self._context: Any = worker_context()
         self._size = size
         self._serve = serve
         self._blueprint = blueprint
@@ -167,30 +167,6 @@ def _death(worker: _Worker) -> Died:
     cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     error = None if worker.ready else f"a worker process could not start ({cause})"
     return Died(tuple(worker.tasks.values()), cause, error)
-
-
-def _context() -> Any:
-    # Forking this process would copy its threads' locks; a fork server is as quick and starts clean.
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if "forkserver" in methods:
-        context.set_forkserver_preload(["braze_etl.run.worker"])
-        _start_fork_server()
-    return context
-
-
-def _start_fork_server() -> None:
-    """Start it early, so that it imports while the parent has other things to do, and deaf to SIGTERM.
-
-    A scheduler may send that to the whole process group: it would end the fork server, and with it all that
-    is known of the workers. What is blocked here stays blocked in what is started here.
-    """
-    resource_tracker.ensure_running()  # which would unblock the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _main(serve: Serve, pipe: Connection, blueprint: object) -> None:

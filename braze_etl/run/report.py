@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from braze_etl.checkpoint import BacklogLine
 from braze_etl.clock import iso
 from braze_etl.delivery import RequestCounts
 from braze_etl.errors import BrazeEtlError
 from braze_etl.model import FileState, Reason, Tally
+from braze_etl.run.forecast import Forecast
 from braze_etl.run.tasks import Settlement
 from braze_etl.run.window import Window
 
@@ -29,7 +31,10 @@ class RunReport:
     failed: int = 0
     newly_set_aside: int = 0
     changed: int = 0
+    archived: BacklogLine = field(default_factory=BacklogLine)
     by_event_type: dict[str, Tally] = field(default_factory=dict)
+    bytes_read: Counter[str] = field(default_factory=Counter)
+    """By event type, the stored bytes behind the records that were read: what rates are measured by."""
     reasons: Counter[Reason] = field(default_factory=Counter)
     repairs: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
@@ -37,6 +42,7 @@ class RunReport:
     listing: dict[str, int] = field(default_factory=dict)
     error: BrazeEtlError | None = None
     window: Window | None = None
+    forecast: Forecast | None = None
     finished_at: datetime | None = None
     seconds: float = 0.0
     exit_code: int | None = None
@@ -60,6 +66,7 @@ class RunReport:
         self.failed += sum(file.state is FileState.FAILED for file in settlement.files)
         for event_type, tally in settlement.by_event_type.items():
             self.by_event_type.setdefault(event_type, Tally()).add(tally)
+        self.bytes_read += _bytes_read(settlement)
         for (_, reason), records in settlement.reasons.items():
             self.reasons[reason] += records
         self.repairs += settlement.repairs
@@ -92,15 +99,33 @@ class RunReport:
             "by_event_type": {
                 event_type: tally.as_dict() for event_type, tally in sorted(self.by_event_type.items())
             },
+            "bytes_read": dict(sorted(self.bytes_read.items())),
             "reasons": {reason.value: records for reason, records in self.reasons.most_common()},
             "repairs": dict(self.repairs),
             "warnings": dict(self.warnings),
-            "listing": {**self.listing, "changed": self.changed},
+            "listing": {**self.listing, "changed": self.changed, "archived": self.archived.files},
             "requests": self.requests.as_dict(),
             "window": self.window.as_dict(self.finished_at or self.started_at) if self.window else None,
+            "forecast": self.forecast.as_dict() if self.forecast else None,
             "seconds": round(self.seconds, 3),
             "events_per_second": round(events.read / self.seconds, 1) if self.seconds else 0.0,
         }
         if self.error:
             report["error"] = self.error.as_dict()
         return report
+
+
+def _bytes_read(settlement: Settlement) -> Counter[str]:
+    """Bytes by event type of the files that got a state, cut down to the part of their records read now."""
+    sizes, records = Counter[str](), Counter[str]()
+    for file in settlement.files:
+        if file.state is not None:
+            sizes[file.ref.event_type] += file.ref.size
+            records[file.ref.event_type] += file.tally.read
+    return Counter(
+        {
+            event_type: round(sizes[event_type] * min(1.0, tally.read / records[event_type]))
+            for event_type, tally in settlement.by_event_type.items()
+            if records[event_type]
+        }
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from braze_etl.delivery import RequestCounts
@@ -14,6 +14,9 @@ from braze_etl.run.due import DueFile
 TASK_BYTES = 8_000_000
 """About 50,000 records of 160 stored bytes; a task is also what a crash sends again."""
 MAX_FILES = 500
+_SMALL_TASK_BYTES = 1_000_000
+_TASKS_A_WORKER = 4
+"""What is left is split so that every worker has several tasks, but none too small for a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +50,36 @@ class Settlement:
 
 
 def group(
-    files: Iterable[DueFile], numbers: Iterator[int], *, target_bytes: int = TASK_BYTES
+    files: Iterable[DueFile], numbers: Iterator[int], *, target: Callable[[int], int] = lambda _: TASK_BYTES
 ) -> Iterator[Task]:
-    """Group due files, in their order, into tasks of about *target_bytes* or at most `MAX_FILES` files."""
-    members, size = list[DueFile](), 0
+    """Group due files, in their order, into tasks of about *target* bytes or at most `MAX_FILES` files.
+
+    *target* is asked for each task anew, with the bytes of all tasks before it.
+    """
+    members, size, before = list[DueFile](), 0, 0
     for file in files:
-        if members and (size + file.weight > target_bytes or len(members) >= MAX_FILES):
+        weight = file.weight
+        if members and (size + weight > target(before) or len(members) >= MAX_FILES):
             yield Task(next(numbers), tuple(members))
+            before += size
             members, size = [], 0
         members.append(file)
-        size += file.weight
+        size += weight
     if members:
         yield Task(next(numbers), tuple(members))
+
+
+def shares(total: int, workers: int) -> Callable[[int], int]:
+    """Targets for `group` that end *workers* together: large tasks first, and ever smaller ones near the end.
+
+    *total* is the bytes of all tasks. A task is a quarter of a worker's share of what is left.
+    """
+
+    def target(before: int) -> int:
+        share = (total - before) // (_TASKS_A_WORKER * workers)
+        return min(TASK_BYTES, max(_SMALL_TASK_BYTES, share))
+
+    return target
 
 
 def one_by_one(task: Task, numbers: Iterator[int]) -> list[Task]:

@@ -37,6 +37,7 @@ class Turns:
         self._lease = ExitStack()
         self._ends = 0.0
         self.held = False
+        self.passed_on = False
 
     def __enter__(self) -> Self:
         until = self._clock.monotonic() + PATIENCE
@@ -62,6 +63,7 @@ class Turns:
         Ends without the lease (see `held`) when it is time to stop meanwhile.
         """
         self._leave()
+        self.passed_on = True
         self._clock.wait(_PAUSE)
         while not self._should_stop():
             if self._taken():

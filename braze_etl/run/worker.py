@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -30,7 +30,7 @@ from braze_etl.errors import (
     UnreadableFileError,
 )
 from braze_etl.model import Event, Reason, Verdict
-from braze_etl.run.assembly import delivery_settings, load_mapping, open_quarantine, open_source
+from braze_etl.run.assembly import delivery_settings, load_mapping, open_quarantine, open_source_ahead
 from braze_etl.run.books import Tag, TaskBooks, tags_of
 from braze_etl.run.due import DueFile
 from braze_etl.run.payloads import Payloads
@@ -270,12 +270,12 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
     stop = threading.Event()
     delivery = delivery_settings(settings, blueprint.workers)
     clock = SystemClock()
-    store, _ = open_source(settings)
+    store = open_source_ahead(settings)
     reader = EventReader(load_mapping(settings), decoder=settings.decoder)
     transport = HttpTransport(delivery, clock)
     jitter = Random()  # noqa: S311 - spreads back-offs, keeps no secret
     courier: Courier[Tag] = Courier(transport, delivery, clock, jitter, stop, notify=lambda: inbox.put(_NEWS))
-    threading.Thread(target=_listen, args=(pipe, inbox, stop), daemon=True).start()
+    threading.Thread(target=_listen, args=(pipe, inbox, stop, store.expect), daemon=True).start()
     _tell(pipe, READY)
     with courier:
         worker = Worker(
@@ -288,6 +288,7 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
             stop=stop,
         )
         worker.serve(inbox)
+    store.close()
     transport.close()
 
 
@@ -299,12 +300,16 @@ def _tell(pipe: Connection, message: Settlement | str) -> None:
         os._exit(1)
 
 
-def _listen(pipe: Connection, inbox: Inbox, stop: threading.Event) -> None:
+def _listen(
+    pipe: Connection, inbox: Inbox, stop: threading.Event, expect: Callable[[Sequence[DueFile]], None]
+) -> None:
     """Pass on what the parent says. When the parent is gone, post nothing more: nobody would know of it."""
     try:
         while (message := pipe.recv()) != QUIT:
             if message == STOP:
                 stop.set()
+            elif isinstance(message, Task):
+                expect(message.files)
             inbox.put(_NEWS if message == STOP else message)
     except (EOFError, OSError):
         os._exit(1)

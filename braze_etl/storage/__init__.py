@@ -2,7 +2,18 @@
 
 from braze_etl.storage._access import StoreAccess
 from braze_etl.storage._uri import open_store
+from braze_etl.storage.conditional import ConditionalStore, Version, open_conditional_store
 from braze_etl.storage.folder import FolderStore
 from braze_etl.storage.port import Page, Store, StoredObject
 
-__all__ = ["FolderStore", "Page", "Store", "StoreAccess", "StoredObject", "open_store"]
+__all__ = [
+    "ConditionalStore",
+    "FolderStore",
+    "Page",
+    "Store",
+    "StoreAccess",
+    "StoredObject",
+    "Version",
+    "open_conditional_store",
+    "open_store",
+]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+import os
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import boto3
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+@cache
 def make_client(access: StoreAccess, max_pool_connections: int) -> S3Client:
-    """Return a client of its own session: clients may be shared by threads, sessions may not."""
+    """Return the process's client for that access, made at the first call, which takes a tenth of a second.
+
+    It has a session of its own: clients may be shared by threads, sessions may not.
+    """
     session = botocore.session.get_session()
     if access.role_arn is not None:
         session = _with_role(session, access)
-    return boto3.Session(botocore_session=session).client(
+    client = boto3.Session(botocore_session=session).client(
         "s3",
         region_name=access.region,
         endpoint_url=access.endpoint_url,
@@ -41,6 +46,19 @@ def make_client(access: StoreAccess, max_pool_connections: int) -> S3Client:
             response_checksum_validation="when_required",
         ),
     )
+    if access.kms_key_id is not None:
+        key = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": access.kms_key_id}
+        client.meta.events.register("provide-client-params.s3.PutObject", partial(_add, key))
+    return client
+
+
+def _add(more: dict[str, str], params: dict[str, object], **_event: object) -> None:
+    params.update(more)
+
+
+if hasattr(os, "register_at_fork"):
+    # Connections must not be shared with a forked child.
+    os.register_at_fork(after_in_child=make_client.cache_clear)
 
 
 def _with_role(session: botocore.session.Session, access: StoreAccess) -> botocore.session.Session:

@@ -7,13 +7,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 TEMPORARY_PREFIX = ".braze-etl-tmp-"
 """What `put` has not finished, or a crash left behind: no object."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
+class FoundFile(NamedTuple):
     """A regular file (or a link to one) and its key."""
 
     key: str
@@ -37,7 +37,7 @@ def walk(root: Path, prefix: str, start_after: str, *, flat: bool) -> Iterator[F
     parent, _, _ = prefix.rpartition("/")
     if any(part in ("", ".", "..") for part in parent.split("/")) and parent:
         return  # no key looks like that
-    asked = _Asked(root, prefix, os.fsencode(start_after), flat)
+    asked = _Asked(root, prefix, _bytes(start_after), flat)
     yield from _below(asked, f"{parent}/" if parent else "")
 
 
@@ -60,9 +60,13 @@ def _entries(asked: _Asked, folder: str) -> Iterator[tuple[bytes, str, os.DirEnt
                 ending = _ending(entry)
                 if ending is not None and not entry.name.startswith(TEMPORARY_PREFIX):
                     key = folder + entry.name + ending
-                    yield os.fsencode(key), key, entry
+                    yield _bytes(key), key, entry
     except (FileNotFoundError, NotADirectoryError):
         return
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")  # of a name that is no text, the bytes that it is
 
 
 def _ending(entry: os.DirEntry[str]) -> str | None:
@@ -80,7 +84,7 @@ def _folder(asked: _Asked, key: str, entry: os.DirEntry[str]) -> Iterator[FoundF
     inside = key.startswith(asked.prefix)
     if not inside and not asked.prefix.startswith(key):
         return
-    encoded = os.fsencode(key)
+    encoded = _bytes(key)
     if encoded < asked.start_after and not asked.start_after.startswith(encoded):
         return  # everything in it sorts before the start
     if entry.is_symlink() and _leads_back(asked.root, key):

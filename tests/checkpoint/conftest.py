@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +18,12 @@ from braze_etl.checkpoint import (
     Ledger,
     LedgerIdentity,
     MemoryLedger,
+    S3Ledger,
     SqliteLedger,
 )
 from braze_etl.clock import ManualClock
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
+from braze_etl.storage import StoreAccess, open_conditional_store
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 IDENTITY = LedgerIdentity("default", "shop", "EU")
@@ -48,7 +52,8 @@ def still_open(file: FileRef, *what: OpenPositions, accepted: int = 0) -> FileSe
 
 
 def backlog(files: int = 2) -> Backlog:
-    return Backlog(files, 99, {OPEN_EMAIL: BacklogLine(files, 99)}, NOON - timedelta(hours=3))
+    line, hour = BacklogLine(files, 99), NOON - timedelta(hours=3)
+    return Backlog(files, 99, {OPEN_EMAIL: line}, hour, {hour: line})
 
 
 @dataclass
@@ -69,12 +74,22 @@ def clock() -> ManualClock:
     return ManualClock(NOON)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+def by_hand(renew: Callable[[], bool]) -> AbstractContextManager[None]:
+    """Never renew a lease: a clock that is moved by hand leaves no time for it to pass."""
+    return nullcontext()
+
+
+@pytest.fixture(params=["memory", "sqlite", "s3"])
 def ground(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> Iterator[Ground]:
     """Every adapter in turn; the contract holds for each."""
     if request.param == "memory":
         only = MemoryLedger(IDENTITY, clock=clock)
         ground = Ground(lambda: only, clock)
+    elif request.param == "s3":
+        bucket: Any = request.getfixturevalue("bucket")
+        access = StoreAccess(endpoint_url=bucket.endpoint_url)
+        store, prefix = open_conditional_store(f"{bucket.uri}/some/state", access=access)
+        ground = Ground(lambda: S3Ledger.open(store, prefix, IDENTITY, clock=clock, keeper=by_hand), clock)
     else:
         ground = Ground(lambda: SqliteLedger.open(tmp_path / "ledger.db", IDENTITY, clock=clock), clock)
     yield ground

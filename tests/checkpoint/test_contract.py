@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from braze_etl.checkpoint import Backlog, KnownFile, LeaseHolder, LeaseOwner, Ledger, OpenFile, RunRecord
+from braze_etl.checkpoint import Backlog, KnownFile, LeaseOwner, Ledger, OpenFile, RunRecord
 from braze_etl.errors import LeaseHeldError
 from braze_etl.model import FileSettlement, FileState, Reason, Tally
 from tests.checkpoint.conftest import (
@@ -247,7 +247,9 @@ class TestLease:
 
     def test_the_holder_is_named_to_whoever_looks(self, ground: Ground) -> None:
         with ground.open().lease(OWNER):
-            assert ground.open().holder() == LeaseHolder(OWNER, NOON)
+            holder = ground.open().holder()
+            assert holder is not None
+            assert (holder.owner, holder.since) == (OWNER, NOON)
         assert ground.open().holder() is None
 
     def test_a_second_run_is_refused_and_told_who_is_at_work(self, ground: Ground) -> None:
@@ -281,6 +283,16 @@ def test_a_ledger_keeps_whose_it_is_and_since_when(ground: Ground) -> None:
     assert first.identity == again.identity == IDENTITY
     assert first.created_at == again.created_at == NOON
     assert first.start_at == again.start_at == NOON - timedelta(hours=48)
+
+
+def test_a_fact_is_kept_under_its_name_until_another_takes_its_place(ground: Ground) -> None:
+    first = ground.open()
+    assert first.recall("sweep") == {}
+    first.remember("sweep", {"next": "2026-10-01T00:00:00Z", "files": 3})
+    first.remember("other", {"x": None})
+    first.remember("sweep", {"next": None})
+    assert ground.open().recall("sweep") == {"next": None}
+    assert ground.open().recall("other") == {"x": None}
 
 
 def test_another_key_is_noticed_once(ground: Ground) -> None:

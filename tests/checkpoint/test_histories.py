@@ -1,8 +1,9 @@
-"""Whatever is settled in whatever order: both ledgers tell the same, and the last word on a file stands."""
+"""Whatever is settled in whatever order: every ledger tells the same, and the last word on a file stands."""
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from braze_etl.checkpoint import Backlog, Ledger, MemoryLedger, SqliteLedger
+from braze_etl.checkpoint import Backlog, Ledger, MemoryLedger, S3Ledger, SqliteLedger
+from braze_etl.checkpoint.s3.compaction import Compactor
 from braze_etl.clock import ManualClock
 from braze_etl.model import FileSettlement, FileState, OpenPositions, Reason, Tally
-from tests.checkpoint.conftest import IDENTITY, NOON, ref
+from tests.checkpoint.bucket import MemoryBucket
+from tests.checkpoint.conftest import IDENTITY, NOON, by_hand, ref
 
-REFS = [ref(name, hour=number % 3) for number, name in enumerate("abcdef")]
+REFS = [ref(name, hour=11 * (number % 3)) for number, name in enumerate("abcdef")]
 
 open_positions = st.builds(
     lambda reason, wait, indexes: OpenPositions(
@@ -43,16 +46,21 @@ class Histories(RuleBasedStateMachine):
         self.path = Path(self.folder.name, "ledger.db")
         self.memory = MemoryLedger(IDENTITY, clock=self.clock)
         self.sqlite = SqliteLedger.open(self.path, IDENTITY, clock=self.clock)
+        self.bucket = MemoryBucket()
+        self.s3 = self.on_s3()
         self.last: dict[str, FileSettlement] = {}
 
     @property
-    def both(self) -> list[Ledger]:
-        return [self.memory, self.sqlite]
+    def all(self) -> list[Ledger]:
+        return [self.memory, self.sqlite, self.s3]
+
+    def on_s3(self) -> S3Ledger:
+        return S3Ledger.open(self.bucket, "state/", IDENTITY, clock=self.clock, keeper=by_hand)
 
     @rule(batch=st.lists(settlements(), max_size=4), left=st.integers(0, 9))
     def settle(self, batch: list[FileSettlement], left: int) -> None:
         self.clock.advance(1)
-        for ledger in self.both:
+        for ledger in self.all:
             ledger.settle("run", batch, Backlog(files=left))
         self.last |= {each.ref.key: each for each in batch if each.state is not None}
 
@@ -60,16 +68,21 @@ class Histories(RuleBasedStateMachine):
     def open_again(self) -> None:
         self.sqlite.close()
         self.sqlite = SqliteLedger.open(self.path, IDENTITY, clock=self.clock)
+        self.s3 = self.on_s3()
+
+    @rule()
+    def compact(self) -> None:
+        Compactor(self.s3._parts).compact()
 
     @rule(minute=st.integers(0, 5))
     def ready(self, minute: int) -> None:
         by = NOON + timedelta(minutes=minute)
         expected = [each for each in self.memory.open_files() if min(o.not_before for o in each.open) <= by]
-        assert [list(ledger.open_files(by)) for ledger in self.both] == [expected] * 2
+        assert [list(ledger.open_files(by)) for ledger in self.all] == [expected] * 3
 
     @invariant()
     def the_last_settlement_of_a_file_stands(self) -> None:
-        for ledger in self.both:
+        for ledger in self.all:
             known = ledger.known(REFS)
             assert {key: (each.state, each.tally) for key, each in known.items()} == {
                 key: (each.state, each.tally) for key, each in self.last.items()
@@ -78,8 +91,9 @@ class Histories(RuleBasedStateMachine):
             assert still_open == {key: each.open for key, each in self.last.items() if each.open}
 
     @invariant()
-    def both_sum_up_alike(self) -> None:
-        assert self.memory.summary() == self.sqlite.summary()
+    def all_sum_up_alike(self) -> None:
+        memory, sqlite, s3 = (replace(each.summary(), schema_version=0) for each in self.all)
+        assert memory == sqlite == s3
 
     def teardown(self) -> None:
         self.sqlite.close()

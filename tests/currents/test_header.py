@@ -24,6 +24,23 @@ def test_the_header_gives_schema_codec_and_marker(avro: Any) -> None:
     assert pickle.loads(pickle.dumps(header)) == header
 
 
+def test_headers_that_begin_alike_are_told_apart_by_all_their_bytes(avro: Any) -> None:
+    schemas = [b'{"name": "%s", "last": "%s"}' % (b"x" * 400, last) for last in (b"a", b"b", b"a", b"longer")]
+    for number, schema in enumerate(schemas):
+        data = _header(avro, {b"avro.schema": schema, b"avro.codec": b"deflate"}, sync=bytes([number]) * 16)
+        header = read_header(io.BytesIO(data + b"blocks"))
+        assert header == AvroHeader(schema, "deflate", bytes([number]) * 16, len(data))
+
+
+def test_a_header_seen_before_still_has_to_be_whole_and_within_the_limit(avro: Any) -> None:
+    data = _header(avro, {b"avro.schema": b'{"name": "%s"}' % (b"y" * 400)})
+    read_header(io.BytesIO(data))
+    with pytest.raises(UnreadableFileError, match=f"breaks off after {len(data) - 1} bytes"):
+        read_header(io.BytesIO(data[:-1]))
+    with pytest.raises(UnreadableFileError, match="more than 300 bytes"):
+        read_header(io.BytesIO(data), Limits(header=300))
+
+
 def test_without_a_codec_it_is_null(avro: Any) -> None:
     assert read_header(io.BytesIO(_header(avro, {b"avro.schema": b"{}"}))).codec == "null"
     assert read_header(io.BytesIO(_header(avro, {b"avro.schema": b"{}", b"avro.codec": b""}))).codec == "null"

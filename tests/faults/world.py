@@ -17,7 +17,7 @@ import orjson
 from pydantic import SecretStr
 
 from braze_etl.checkpoint import Ledger, LedgerIdentity, MemoryLedger, SqliteLedger
-from braze_etl.clock import ManualClock
+from braze_etl.clock import ManualClock, hour_of
 from braze_etl.compile import EventReader
 from braze_etl.currents import Listing
 from braze_etl.currents.keys import date_folder
@@ -38,6 +38,7 @@ from braze_etl.run.books import Tag
 from braze_etl.run.exits import Stop
 from braze_etl.run.job import Job, JobOptions, JobParts
 from braze_etl.run.pool import QUIT, Died, WorkerPool
+from braze_etl.run.reconcile import Pace, Reconcile
 from braze_etl.run.report import RunReport
 from braze_etl.run.tasks import Settlement, Task
 from braze_etl.run.worker import Worker
@@ -159,7 +160,7 @@ class CrashingLedger:
 class Silent:
     """Nobody watches."""
 
-    def discovered(self, files: int, size: int) -> None:
+    def discovered(self, files: int, size: int, overdue: int) -> None:
         pass
 
     def settled(self, settlement: Settlement) -> None:
@@ -184,6 +185,8 @@ class World:
             max_events=_BATCH,
             give_up_after=60,
         )
+        self.lookback: timedelta | None = None
+        self.pace = Pace(every=timedelta(hours=24), budget=timedelta(minutes=1))
         self._path = folder / "ledger.db" if sqlite else None
         self._folder = folder
         self._identity = LedgerIdentity("default", "shop", "US")
@@ -216,8 +219,8 @@ class World:
             f"{_CONNECTOR}+0+{number}.avro"
         )
 
-    def run(self, ledger: Ledger | None = None) -> RunReport:
-        """One pass over all that is due."""
+    def run(self, ledger: Ledger | None = None, command: str = "run") -> RunReport:
+        """One pass over all that is due: a scheduled one, which may sweep, or a backfill."""
         parts = JobParts(
             ledger=ledger or self.ledger,
             quarantine=Quarantine(FolderStore(self._folder, must_exist=False), "quarantine/"),
@@ -228,8 +231,11 @@ class World:
             clock=self.clock,
             stop=Stop(),
             progress=Silent(),
+            sweep=self._sweep(ledger or self.ledger) if command == "run" else None,
         )
-        options = JobOptions("run", "default", timedelta(hours=48), timedelta(hours=24))
+        options = JobOptions(
+            command, "default", timedelta(hours=48), timedelta(hours=24), covers_all=command == "run"
+        )
         return Job(parts, options).run()
 
     def crash(self, ledger: Ledger | None = None) -> None:
@@ -241,8 +247,17 @@ class World:
             self.ledger.close()
             self.ledger = self._open_ledger()
 
+    def _sweep(self, ledger: Ledger) -> Reconcile:
+        def hours(since: datetime, until: datetime) -> Listing:
+            return Listing(self.source, since=since, until=until)
+
+        return Reconcile(ledger, hours, self.pace, self.clock)
+
     def listing(self) -> Listing:
-        return Listing(self.source, since=self.ledger.start_at)
+        """All from the start on or, with a look-back, so far back."""
+        start = self.ledger.start_at
+        back = None if self.lookback is None else hour_of(self.clock.now() - self.lookback)
+        return Listing(self.source, since=start if back is None else max(start, back))
 
     def files(self) -> list[FileRef]:
         """What lies in the export now."""

@@ -49,9 +49,10 @@ class ScriptedPool:
 
 def dispatch(pool: ScriptedPool, files: list[DueFile], *, stop_after: int = 99) -> list[Settlement]:
     settled: list[Settlement] = []
-    tasks = group(files, count(), target_bytes=2000)
+    tasks = group(files, count(), target=lambda _: 2000)
     dispatcher = Dispatcher(pool, tasks, lambda: len(settled) >= stop_after)  # type: ignore[arg-type]  # a double
-    settled.extend(dispatcher)
+    for settlements in dispatcher:
+        settled += settlements
     return settled
 
 
@@ -111,3 +112,21 @@ def test_too_many_deaths_are_no_files_fault(make_ref: Callable[..., FileRef]) ->
 
     with pytest.raises(FatalError, match="worker processes died"):
         dispatch(Dying(), [DueFile(make_ref(f"f{number}")) for number in range(60)])
+
+
+def test_what_arrives_together_comes_as_one_group_also_beside_a_death(files: list[DueFile]) -> None:
+    class Both(ScriptedPool):
+        def submit(self, task: Task) -> bool:
+            self.tasks.append(task)
+            return len(self.tasks) <= 3
+
+        def poll(self, timeout: float) -> Iterator[Settlement | Died]:
+            tasks, self.tasks = list(self.tasks), deque()
+            yield from (Settlement(task.number) for task in tasks[:2])
+            yield Died((), "exit code 1", error="a worker process could not start")
+
+    groups: list[list[Settlement]] = []
+    tasks = group(files, count(), target=lambda _: 2000)
+    with pytest.raises(FatalError, match="could not start"):
+        groups.extend(Dispatcher(Both(), tasks, lambda: False))  # type: ignore[arg-type]  # a double
+    assert [[each.task for each in settled] for settled in groups] == [[0, 1]]

@@ -30,6 +30,7 @@ from braze_etl.delivery import (
 from braze_etl.errors import LeaseHeldError, StateError
 from braze_etl.model import FileSettlement, FileState
 from braze_etl.quarantine import Quarantine
+from braze_etl.run import tasks
 from braze_etl.run.exits import Stop
 from braze_etl.run.job import Job, JobOptions, JobParts
 from braze_etl.run.payloads import Payloads
@@ -103,7 +104,7 @@ class InlinePool:
 class Quiet:
     """Progress that nobody watches."""
 
-    def discovered(self, files: int, size: int) -> None: ...
+    def discovered(self, files: int, size: int, overdue: int) -> None: ...
 
     def settled(self, settlement: Settlement) -> None: ...
 
@@ -207,6 +208,22 @@ def test_nothing_is_marked_done_when_the_quarantine_cannot_be_written(setting: S
     assert report.error is not None
     assert report.done == 0
     assert setting.ledger.summary().files.get(FileState.DONE, 0) == 0
+
+
+def test_tasks_that_come_back_together_are_stored_in_one_transaction(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "_SMALL_TASK_BYTES", 1)
+    settle, stored = setting.ledger.settle, list[int]()
+
+    def counted(run_id: str, files: list[FileSettlement], backlog: Any) -> None:
+        stored.append(len(files))
+        settle(run_id, files, backlog)
+
+    setting.ledger.settle = counted
+    report = setting.run()
+    assert report.done > 1
+    assert stored == [report.discovered]
 
 
 def test_a_refused_key_ends_the_pass_before_any_event(setting: Setting) -> None:

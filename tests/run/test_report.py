@@ -61,3 +61,15 @@ def test_an_error_is_told_with_its_remedy(now: datetime) -> None:
         "message": "disk full",
         "remedy": "Make room.",
     }
+
+
+def test_rates_are_measured_by_the_bytes_behind_the_records_read(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    report = RunReport("r1", "p", "run", now, discovered=3)
+    report.add(settlement(make_ref("whole", size=1000), FileState.DONE, Tally(accepted=10)))
+    report.add(settlement(make_ref("unsettled", size=1000), None, Tally(accepted=5)))
+    resent = settlement(make_ref("resent", size=1000), FileState.DONE, Tally(accepted=100))
+    resent.by_event_type = {OPEN: Tally(accepted=2)}
+    report.add(resent)
+    assert report.as_dict()["bytes_read"] == {OPEN: 1020}

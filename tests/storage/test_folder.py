@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import stat
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_a_file_without_rights_is_that_files_trouble(tmp_path: Path, monkeypatch
     def denied(*args: object, **kwargs: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", denied)  # the tests may run as root, whom no mode stops
+    monkeypatch.setattr(io, "FileIO", denied)  # the tests may run as root, whom no mode stops
     with pytest.raises(UnreadableFileError, match="Permission denied"):
         FolderStore(tmp_path).open("key")
 

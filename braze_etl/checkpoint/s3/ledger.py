@@ -1,0 +1,201 @@
+"""The ledger in S3: what the port promises, over the parts that know one kind of object each."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from braze_etl.checkpoint._rules import claims, missing, start_hour
+from braze_etl.checkpoint.facts import (
+    Backlog,
+    KnownFile,
+    LeaseHolder,
+    LeaseOwner,
+    LedgerContents,
+    LedgerIdentity,
+    LedgerSummary,
+    OpenFile,
+    RunRecord,
+)
+from braze_etl.checkpoint.s3.compaction import Compactor
+from braze_etl.checkpoint.s3.head import Head
+from braze_etl.checkpoint.s3.heads import Heads
+from braze_etl.checkpoint.s3.journal import Settled
+from braze_etl.checkpoint.s3.lease import Keeper, S3Lease, thread_keeper
+from braze_etl.checkpoint.s3.objects import Objects
+from braze_etl.checkpoint.s3.opening import Birth, opened
+from braze_etl.checkpoint.s3.parts import Parts
+from braze_etl.checkpoint.s3.process import Machine
+from braze_etl.checkpoint.s3.rows import as_open_file, row_of
+from braze_etl.checkpoint.s3.settling import settled_head, with_entry
+from braze_etl.checkpoint.s3.transfer import Transfer
+from braze_etl.clock import Clock
+from braze_etl.errors import StateError
+from braze_etl.model import FileRef, FileSettlement
+from braze_etl.storage import ConditionalStore
+
+_token: Final = partial(secrets.token_hex, 4)
+
+
+class S3Ledger:
+    """A `Ledger` in the objects below a prefix."""
+
+    def __init__(
+        self, objects: Objects, heads: Heads, identity: LedgerIdentity, lease: S3Lease, *, clock: Clock
+    ) -> None:
+        head = heads.current()
+        self.identity: Final = identity
+        self.start_at: Final = head.start_at
+        self.created_at: Final = head.created_at
+        self._heads = heads
+        self._lease = lease
+        self._clock = clock
+        self._parts = Parts.of(objects, heads)
+
+    @classmethod
+    def open(
+        cls,
+        store: ConditionalStore,
+        prefix: str,
+        identity: LedgerIdentity,
+        *,
+        clock: Clock,
+        start_at: datetime | None = None,
+        create: bool = True,
+        read_only: bool = False,
+        server: str = "",
+        keeper: Keeper | None = None,
+        machine: Machine | None = None,
+        token: Callable[[], str] = _token,
+    ) -> S3Ledger:
+        """Open the ledger below *prefix* (empty, or ending in `/`), or create it; errors: see `open_ledger`.
+
+        *server* tells apart two servers that have a bucket of the same name. *keeper* renews the lease, and
+        *machine* says whether its holder is dead; *token* makes the names of objects unique.
+        """
+        objects = Objects(store, prefix)
+        heads = Heads(objects, read_only=read_only, token=token)
+        birth = Birth(identity, start_hour(start_at, clock), clock.now())
+        opened(objects, heads, birth, create=create, read_only=read_only, server=server, token=token)
+        lease = S3Lease(
+            objects,
+            heads,
+            clock=clock,
+            keeper=keeper or thread_keeper(clock),
+            machine=machine or Machine.here(),
+        )
+        return cls(objects, heads, identity, lease, clock=clock)
+
+    @classmethod
+    def identity_at(cls, store: ConditionalStore, prefix: str) -> LedgerIdentity:
+        """Say whose ledger lies below *prefix*; `LedgerMissingError` when there is none."""
+        objects = Objects(store, prefix)
+        head = Heads(objects, read_only=True, token=_token).find()
+        if head is None:
+            raise missing(objects.place, read_only=True)
+        return head.identity
+
+    def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
+        rows = self._heads.reading(lambda head: self._parts.days.lookup(head, files))
+        return {key: row.known for key, row in rows.items()}
+
+    def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
+        self._heads.fresh()
+        rows = [row for row, _ in self._heads.reading(self._parts.opens.current).values()]
+        for first in sorted(rows, key=lambda row: (row.hour, row.key.encode())):
+            # It may have been settled since.
+            row, positions = self._heads.reading(self._parts.opens.current).get(first.key, (first, ()))
+            if any(ready_by is None or each.not_before <= ready_by for each in positions):
+                yield as_open_file(row, positions)
+
+    def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog | None) -> None:
+        claimed = claims(settlements)
+        now = self._clock.now()
+        if not claimed:
+            self._settle_backlog(backlog)
+            return
+        settled = Settled(
+            {key: row_of(each, run_id, now) for key, each in claimed.items()},
+            {key: each.open for key, each in claimed.items() if each.open},
+        )
+        refs = [each.ref for each in claimed.values()]
+
+        def change(head: Head, stamp: str) -> Head:
+            before = self._parts.days.lookup(head, refs)
+            counted = settled_head(head, claimed, before, self._parts.opens.current(head), now)
+            return with_entry(counted, self._parts.journal.write(stamp, settled), backlog)
+
+        Compactor(self._parts).tend(now)
+        self._heads.commit(change)
+
+    def _settle_backlog(self, backlog: Backlog | None) -> None:
+        if backlog is not None:
+            self._heads.commit(lambda head, _: replace(head, backlog=backlog))
+
+    def record_listing(
+        self, at: datetime, backlog: Backlog, before_start: int | None = None, *, complete: bool
+    ) -> None:
+        self._heads.commit(
+            lambda head, _: replace(
+                head,
+                backlog=backlog,
+                before_start=head.before_start if before_start is None else before_start,
+                last_listing=at if complete else head.last_listing,
+            )
+        )
+
+    def begin_run(self, run: RunRecord) -> None:
+        self._save(run)
+
+    def finish_run(self, run: RunRecord) -> None:
+        self._save(run)
+
+    def _save(self, run: RunRecord) -> None:
+        self._heads.commit(lambda head, stamp: replace(head, runs=self._parts.runs.write(head, stamp, run)))
+
+    def runs(self, limit: int) -> list[RunRecord]:
+        self._heads.fresh()
+        return self._heads.reading(lambda head: self._parts.runs.last(head, limit))
+
+    def note_key(self, fingerprint: str) -> bool:
+        before = self._heads.current().key_fingerprint
+        if before != fingerprint:
+            self._heads.commit(lambda head, _: replace(head, key_fingerprint=fingerprint))
+        return before not in {None, fingerprint}
+
+    def remember(self, name: str, fact: Mapping[str, Any]) -> None:
+        self._heads.commit(lambda head, _: replace(head, notes={**head.notes, name: dict(fact)}))
+
+    def recall(self, name: str) -> dict[str, Any]:
+        return dict(self._heads.fresh().notes.get(name, {}))
+
+    def summary(self) -> LedgerSummary:
+        return self._heads.fresh().summary
+
+    def lease(self, owner: LeaseOwner) -> AbstractContextManager[None]:
+        if self._heads.read_only:
+            raise StateError(
+                f"The ledger {self._parts.objects.place} is open for reading only, and gives no lease.",
+                remedy="Open it for writing to start a run on it.",
+            )
+        return self._lease.held(owner)
+
+    def holder(self) -> LeaseHolder | None:
+        return self._lease.holder()
+
+    def unlock(self) -> None:
+        self._lease.break_open()
+
+    def contents(self) -> LedgerContents:
+        return Transfer(self._parts).contents()
+
+    def take_over(self, contents: LedgerContents) -> None:
+        Transfer(self._parts).take_over(contents)
+
+    def close(self) -> None:
+        """Do nothing: connections end with the store."""

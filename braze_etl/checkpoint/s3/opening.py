@@ -1,0 +1,79 @@
+"""The birth of a ledger in S3, and what is checked each time that one is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from braze_etl.checkpoint._rules import check_identity, missing
+from braze_etl.checkpoint.facts import LedgerIdentity
+from braze_etl.checkpoint.s3.conditions import try_conditions
+from braze_etl.checkpoint.s3.head import Head
+from braze_etl.checkpoint.s3.heads import HEAD, Heads
+from braze_etl.checkpoint.s3.objects import Objects
+from braze_etl.errors import StateError
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What is fixed when a ledger is created."""
+
+    identity: LedgerIdentity
+    start_at: datetime
+    created_at: datetime
+
+
+def opened(
+    objects: Objects,
+    heads: Heads,
+    birth: Birth,
+    *,
+    create: bool,
+    read_only: bool,
+    server: str,
+    token: Callable[[], str],
+) -> Head:
+    """Find the head, or create it where *create* allows; *server* names the store, wherever it is moved to.
+
+    Conditional writes are tried at creation, and again when the state was carried to another server: what the
+    head says of the old one does not hold for it. A reader does not rely on them.
+    """
+    head = heads.find()
+    if head is None:
+        if read_only or not create:
+            raise missing(objects.place, read_only=read_only)
+        head = _created(objects, heads, birth, server=server, token=token)
+    check_identity(objects.place, head.identity, birth.identity)
+    checked = _checked(objects, server)
+    if head.checked != checked and not read_only:
+        try_conditions(objects, token)
+        head = heads.commit(lambda found, _: replace(found, checked=checked))
+    return head
+
+
+def _created(objects: Objects, heads: Heads, birth: Birth, *, server: str, token: Callable[[], str]) -> Head:
+    _refuse_remains(objects)
+    try_conditions(objects, token)
+    first = Head(
+        identity=birth.identity,
+        start_at=birth.start_at,
+        created_at=birth.created_at,
+        checked=_checked(objects, server),
+    )
+    return heads.create(first)
+
+
+def _refuse_remains(objects: Objects) -> None:
+    """A ledger that has lost its head must not be taken for none: files that are done would be sent again."""
+    for each in objects.listed():
+        if not each.key.startswith("probe/"):
+            raise StateError(
+                f"There is no {HEAD} in {objects.place}, but there are other objects, such as {each.key}.",
+                remedy=f"If this was a ledger, bring {HEAD} back (the bucket's versioning), or delete the "
+                "rest for a fresh start; else give the ledger a prefix of its own in state.uri.",
+            )
+
+
+def _checked(objects: Objects, server: str) -> str:
+    return f"{objects.place} at {server}" if server else objects.place

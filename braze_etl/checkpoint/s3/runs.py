@@ -1,0 +1,80 @@
+"""The runs: an object of up to 32 of them, which names the objects with the runs before.
+
+The head names the last of these objects only, and each is replaced whole until it is full.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+from braze_etl.checkpoint._rows import run_of, run_row
+from braze_etl.checkpoint.facts import RunRecord
+from braze_etl.checkpoint.s3.head import Head
+from braze_etl.checkpoint.s3.objects import Objects
+
+IN_ONE: Final = 32
+OLDER_KEPT: Final = 40
+"""Full objects that are kept: 1,280 runs, seven weeks of hourly ones."""
+
+
+class Runs:
+    """Reads and writes the objects of runs; the last one stays in memory."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._stamp: str | None = None
+        self._last: dict[str, Any] = {}
+
+    def write(self, head: Head, stamp: str, run: RunRecord) -> str:
+        """Store a run, in place of what was known of it, and return the stamp for the head."""
+        last = self._chunk(head.runs)
+        rows = [row for row in last["runs"] if row[0] != run.run_id]
+        place = next((at for at, row in enumerate(last["runs"]) if row[0] == run.run_id), len(rows))
+        older = last["older"]
+        if len(rows) >= IN_ONE:
+            older, rows, place = [head.runs, *older][:OLDER_KEPT], [], 0
+        chunk = {"older": older, "runs": [*rows[:place], run_row(run), *rows[place:]]}
+        self._objects.put(f"runs/{stamp}", chunk)
+        self._stamp, self._last = stamp, chunk
+        return stamp
+
+    def write_all(self, stamp: str, runs: Iterable[RunRecord]) -> str | None:
+        """Store many runs, oldest first, as far as they are kept; return the stamp of the last object."""
+        kept = deque(map(run_row, runs), maxlen=IN_ONE * (OLDER_KEPT + 1))
+        older: list[str] = []
+        for number, rows in enumerate(_batches(kept)):
+            older = [f"{stamp}{number:02x}", *older]
+            self._objects.put(f"runs/{older[0]}", {"older": older[1:], "runs": rows})
+        return older[0] if older else None
+
+    def last(self, head: Head, limit: int) -> list[RunRecord]:
+        """The last runs, newest first."""
+        return list(islice(self._newest_first(head), limit))
+
+    def older(self, head: Head) -> list[str]:
+        """The stamps of the objects that hold the runs before those of the last one."""
+        older: list[str] = self._chunk(head.runs)["older"]
+        return older
+
+    def _newest_first(self, head: Head) -> Iterator[RunRecord]:
+        last = self._chunk(head.runs)
+        yield from map(run_of, reversed(last["runs"]))
+        for stamp in last["older"]:
+            yield from map(run_of, reversed(self._objects.get(f"runs/{stamp}")["runs"]))
+
+    def _chunk(self, stamp: str | None) -> dict[str, Any]:
+        if stamp is None:
+            return {"older": [], "runs": []}
+        if stamp != self._stamp:
+            self._last = self._objects.get(f"runs/{stamp}")
+            self._stamp = stamp
+        return self._last
+
+
+def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    rest = iter(rows)
+    while batch := list(islice(rest, IN_ONE)):
+        yield batch

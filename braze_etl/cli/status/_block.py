@@ -1,0 +1,150 @@
+"""One pipeline for people: its facts, its backlog by event type and by age, its last runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from braze_etl.cli._output import plain_table
+from braze_etl.clock import iso
+
+if TYPE_CHECKING:
+    from braze_etl.checkpoint import LedgerSummary, RunRecord
+    from braze_etl.run.standing import Deferred, Standing
+
+_AGES = {
+    "under_6h": "under 6 hours",
+    "6h_to_24h": "6 to 24 hours",
+    "24h_to_48h": "24 to 48 hours",
+    "over_48h": "over 48 hours",
+}
+_TYPES_SHOWN = 10
+
+
+def print_block(console: Console, found: Standing) -> None:
+    """Print how a pipeline stands."""
+    facts = plain_table("", "")
+    facts.show_header = False
+    for name, value in _facts(found):
+        facts.add_row(name, value)
+    console.print(facts)
+    if found.backlog.files:
+        _print_backlog(console, found.as_dict()["backlog"])
+    if found.runs:
+        _print_runs(console, found)
+
+
+def verdict(found: Standing) -> str:
+    """How much of the window is left, in a few words."""
+    left, objective = found.window.hours_left(found.now), found.window.objective / timedelta(hours=1)
+    text = "never listed" if left is None else f"{left:.1f} of {objective:.0f} hours left"
+    return f"[red]{text}, AT RISK[/]" if found.at_risk else text
+
+
+def ago(moment: datetime | None, now: datetime) -> str:
+    """A moment with its age."""
+    if moment is None:
+        return "never"
+    return f"{iso(moment)} ({(now - moment) / timedelta(hours=1):.1f} hours ago)"
+
+
+def _facts(found: Standing) -> Iterator[tuple[str, str]]:
+    oldest = found.window.oldest_undelivered
+    yield "pipeline", escape(found.pipeline)
+    yield "window", verdict(found)
+    yield "oldest undelivered", ago(oldest, found.now) if oldest else "nothing"
+    if found.summary is not None:
+        yield from _summary_facts(found, found.summary)
+    yield "quarantined", _quarantined(found)
+    if found.unknown_types:
+        yield (
+            "unknown types",
+            escape(", ".join(f"{name} ({n:,} read)" for name, n in found.unknown_types.items())),
+        )
+    yield "lease", escape(str(found.holder)) if found.holder else "free"
+
+
+def _summary_facts(found: Standing, summary: LedgerSummary) -> Iterator[tuple[str, str]]:
+    yield "last delivery", ago(summary.last_delivery, found.now)
+    yield "last complete listing", ago(summary.last_listing, found.now)
+    backlog = found.backlog
+    events = sum(found.estimated_events().values())
+    amount = f"{backlog.files:,} files, {backlog.bytes / 1e6:,.1f} MB, about {events:,} events"
+    yield "backlog", f"{amount}{', listed now' if found.listed else ''}" if backlog.files else "nothing"
+    if backlog.files:
+        yield "forecast", found.forecast.message
+    if found.start_at is not None:
+        before = "not counted yet" if summary.before_start is None else f"{summary.before_start:,} files"
+        yield "before start", f"{before}, older than {iso(found.start_at)}"
+    deferred = (_deferred(reason.value, each) for reason, each in found.deferred.items())
+    yield "deferred", ", ".join(deferred) or "0 records"
+
+
+def _deferred(reason: str, each: Deferred) -> str:
+    when = f", from {iso(each.earliest)} on" if each.earliest else ""
+    return f"{each.records:,} records {reason}{when}"
+
+
+def _quarantined(found: Standing) -> str:
+    entries, reasons = f"{found.set_aside.entries:,} entries", found.set_aside.by_reason
+    if not reasons:
+        return entries
+    return f"{entries}: {', '.join(f'{count:,} {reason.value}' for reason, count in reasons.most_common())}"
+
+
+def _print_backlog(console: Console, backlog: dict[str, Any]) -> None:
+    table = plain_table("backlog by type and age", "files", "MB", "events, about", numbers=(1, 2, 3))
+    largest = sorted(backlog["by_event_type"].items(), key=_size, reverse=True)
+    for event_type, line in largest[:_TYPES_SHOWN]:
+        table.add_row(escape(event_type), *_numbers(line))
+    if others := largest[_TYPES_SHOWN:]:
+        table.add_row(f"{len(others)} more event types", *_numbers(_total([line for _, line in others])))
+    table.add_section()
+    for age, line in backlog["by_age"].items():
+        if line["files"]:
+            table.add_row(_AGES[age], *_numbers(line))
+    console.print()
+    console.print(table)
+
+
+def _size(item: tuple[str, dict[str, int]]) -> int:
+    return item[1]["bytes"]
+
+
+def _total(lines: list[dict[str, int]]) -> dict[str, int]:
+    return {name: sum(line[name] for line in lines) for name in lines[0]}
+
+
+def _numbers(line: dict[str, int]) -> list[str]:
+    return [f"{line['files']:,}", f"{line['bytes'] / 1e6:,.1f}", f"{line['estimated_events']:,}"]
+
+
+def _print_runs(console: Console, found: Standing) -> None:
+    table = plain_table(
+        *("run", "command", "started", "seconds", "exit", "accepted", "files done", "remaining"),
+        numbers=(3, 4, 5, 6, 7),
+    )
+    for run in found.runs:
+        table.add_row(*_run_cells(run, found))
+    console.print()
+    console.print(table)
+
+
+def _run_cells(run: RunRecord, found: Standing) -> list[str]:
+    report, files = run.report, run.report.get("files", {})
+    at_work = found.holder is not None and found.holder.owner.run_id == run.run_id
+    no_end = "at work" if at_work else "killed"
+    return [
+        run.run_id,
+        run.command,
+        iso(run.started_at),
+        f"{report['seconds']:,.1f}" if "seconds" in report else "",
+        no_end if run.exit_code is None else str(run.exit_code),
+        f"{report.get('events', {}).get('accepted', 0):,}",
+        f"{files.get('done', 0):,}",
+        f"{files.get('remaining', 0):,}",
+    ]

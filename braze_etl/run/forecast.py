@@ -1,0 +1,200 @@
+"""Whether the backlog is cleared before its files pass the objective, at the rate that runs have measured.
+
+The oldest hour is sent first, so each hour has its own deadline, and what comes in meanwhile delays none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any, Final, Self
+
+from braze_etl.checkpoint import Backlog
+from braze_etl.clock import iso
+
+RECENT_RUNS: Final = 10
+"""How many run reports rates and estimates are measured from."""
+
+_HOUR = timedelta(hours=1)
+_PASSES: Final = frozenset({"run", "backfill"})
+_CUT_SHORT: Final = 4
+_TELLING: Final = 0.1
+"""A run that read less than this part of what the largest one read spent its time on other things."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What runs clear, in bytes of files a second of their own time, and the share of the day they run.
+
+    `bytes_per_second` is None when no run has read anything. `running_share` is below 1 where runs that were
+    cut short had to wait for the next one.
+    """
+
+    bytes_per_second: float | None = None
+    running_share: float = 1.0
+
+    @classmethod
+    def of(cls, reports: Sequence[Mapping[str, Any]]) -> Self:
+        """Measure it from run reports, the newest first."""
+        passes = [each for each in reports if each.get("command") in _PASSES]
+        sizes = [_size(each) for each in passes]
+        telling = [
+            (size, each["seconds"])
+            for size, each in zip(sizes, passes, strict=True)
+            if size and size >= _TELLING * max(sizes)
+        ]
+        seconds = sum(time for _, time in telling)
+        per_second = sum(size for size, _ in telling) / seconds if seconds else None
+        return cls(per_second, _running_share([each for each in passes if each["command"] == "run"]))
+
+    def hours(self, size: int) -> float | None:
+        """Hours by the clock on the wall in which runs clear *size* bytes; None when nothing was measured."""
+        if not self.bytes_per_second:
+            return None
+        return size / self.bytes_per_second / self.running_share / 3600
+
+
+def _running_share(runs: Sequence[Mapping[str, Any]]) -> float:
+    """Of the time from a run that was cut short to the next one, the part in which it was at work."""
+    worked = passed = 0.0
+    for later, earlier in pairwise(runs):
+        if earlier["exit_code"] == _CUT_SHORT:
+            between = _moment(later) - _moment(earlier)
+            worked += earlier["seconds"]
+            passed += max(between.total_seconds(), earlier["seconds"])
+    return worked / passed if worked else 1.0
+
+
+def _moment(report: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(report["started_at"])
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """An hour with undelivered files: hours from now until they are sent, and until they are too late."""
+
+    hour: datetime
+    files: int
+    hours_needed: float | None
+    hours_left: float
+
+    @property
+    def late(self) -> bool:
+        """Whether it passes the objective before it is sent; it may have done so already."""
+        return self.hours_left <= 0 or (self.hours_needed is not None and self.hours_needed > self.hours_left)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The deadline as JSON values."""
+        return {
+            "hour": iso(self.hour),
+            "hours_needed": _rounded(self.hours_needed),
+            "hours_left": _rounded(self.hours_left),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What becomes of a backlog. `deadlines` are its hours, the oldest first."""
+
+    bytes_left: int
+    rate: Rate
+    deadlines: tuple[Deadline, ...]
+
+    @property
+    def late(self) -> tuple[Deadline, ...]:
+        """The hours that pass the objective before they are sent."""
+        return tuple(each for each in self.deadlines if each.late)
+
+    @property
+    def in_time(self) -> bool | None:
+        """Whether no hour is late; None when that can't be told for want of a rate."""
+        if self.late:
+            return False
+        return True if not self.deadlines or self.rate.bytes_per_second else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The forecast as JSON values.
+
+        `hours_needed` is for all of it, `hours_left` is that of the oldest hour; `first_late` is the first
+        hour that can't be sent in time.
+        """
+        late = self.late
+        per_second = self.rate.bytes_per_second
+        return {
+            "bytes_left": self.bytes_left,
+            "bytes_per_second": None if per_second is None else round(per_second),
+            "running_share": round(self.rate.running_share, 3),
+            "hours_needed": _rounded(self.rate.hours(self.bytes_left) if self.deadlines else 0.0),
+            "hours_left": _rounded(self.deadlines[0].hours_left if self.deadlines else None),
+            "in_time": self.in_time,
+            "first_late": late[0].as_dict() if late else None,
+            "files_late": sum(each.files for each in late),
+            "message": self.message,
+        }
+
+    @property
+    def message(self) -> str:
+        """What people are told: the numbers, and what to do where there is something to do."""
+        if not self.deadlines:
+            return "nothing is left"
+        needed = self.rate.hours(self.bytes_left)
+        if needed is None:
+            return f"{_amount(self.bytes_left)} left; no run has measured a rate yet"
+        takes = f"{_amount(self.bytes_left)} take {needed:.1f} hours at {self._pace()}"
+        return f"{takes}, {self._verdict()}"
+
+    def _pace(self) -> str:
+        share = self.rate.running_share
+        pause = f", running {share:.0%} of the time" if share < 0.95 else ""
+        return f"{_amount(self.rate.bytes_per_second or 0)}/s{pause}"
+
+    def _verdict(self) -> str:
+        late = self.late
+        if not late:
+            return "all in time"
+        what = f"{sum(each.files for each in late):,} files too late"
+        if late[0].hours_left > 0:
+            first = late[0]
+            what += f" ({iso(first.hour)}: {first.hours_left:.1f} hours left, needs {first.hours_needed:.1f})"
+        return f"{what}: raise --max-runtime, run more often, or use more workers"
+
+
+def forecast(backlog: Backlog, rate: Rate, *, objective: timedelta, now: datetime) -> Forecast:
+    """Work it out hour by hour, the oldest first."""
+    return Forecast(backlog.bytes, rate, tuple(_deadlines(backlog, rate, objective, now)))
+
+
+def _deadlines(backlog: Backlog, rate: Rate, objective: timedelta, now: datetime) -> Iterator[Deadline]:
+    before = 0
+    for hour, line in sorted(backlog.by_hour.items()):
+        before += line.bytes
+        yield Deadline(hour, line.files, rate.hours(before), (objective - (now - hour)) / _HOUR)
+
+
+def forecast_of_run(
+    report: Mapping[str, Any], before: Sequence[Mapping[str, Any]], backlog: Backlog, objective: timedelta
+) -> Forecast:
+    """The forecast at the end of a run: by its own rate, if it read enough, else with the runs *before*."""
+    rate, own = Rate.of([report, *before]), Rate.of([report])
+    if own.bytes_per_second and _size(report) >= _TELLING * max(map(_size, before), default=0):
+        rate = replace(rate, bytes_per_second=own.bytes_per_second)
+    now = datetime.fromisoformat(report["finished_at"])
+    return forecast(backlog, rate, objective=objective, now=now)
+
+
+def _size(report: Mapping[str, Any]) -> int:
+    size: int = sum(report.get("bytes_read", {}).values())
+    return size
+
+
+def _rounded(hours: float | None) -> float | None:
+    return None if hours is None else round(hours, 2)
+
+
+def _amount(size: float) -> str:
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            return f"{size / unit:,.1f} {name}"
+    return f"{size / 1e3:,.1f} kB"

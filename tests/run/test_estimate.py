@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from typing import Any
+
+from braze_etl.checkpoint import BacklogLine
+from braze_etl.run.estimate import Density
+
+OPEN, CLICK = "users.messages.email.Open", "users.messages.email.Click"
+
+
+def report(size: int, read: int, event_type: str = OPEN) -> dict[str, Any]:
+    return {"bytes_read": {event_type: size}, "by_event_type": {event_type: {"read": read}}}
+
+
+def test_what_no_run_has_read_goes_by_a_rule_of_thumb() -> None:
+    density = Density.of([])
+    assert density.events(OPEN, BacklogLine(1, 3000 + 350 * 100)) == 100
+    assert density.events(OPEN, BacklogLine(10, 10 * (3000 + 350 * 100))) == 1000
+
+
+def test_a_file_holds_at_least_one_record() -> None:
+    assert Density.of([]).events(OPEN, BacklogLine(7, 700)) == 7
+    assert Density.of([report(1_000_000, 10)]).events(OPEN, BacklogLine(7, 700)) == 7
+
+
+def test_what_runs_have_read_is_the_measure_for_its_type_alone() -> None:
+    density = Density.of([report(100_000, 1000), report(100_000, 3000), report(99, 0, CLICK), {}])
+    assert density.events(OPEN, BacklogLine(1, 50_000)) == 1000
+    assert density.events(CLICK, BacklogLine(1, 3000 + 350)) == 1

@@ -1,0 +1,111 @@
+"""Conditional writes, on moto's server and against answers that other servers give."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from braze_etl.errors import ConfigError, StoreError
+from braze_etl.storage import ConditionalStore, StoreAccess, open_conditional_store
+from braze_etl.storage._s3_conditional import S3ConditionalStore
+
+
+@pytest.fixture
+def store(bucket: Any) -> ConditionalStore:
+    access = StoreAccess(endpoint_url=bucket.endpoint_url)
+    return open_conditional_store(f"{bucket.uri}/state", access=access)[0]
+
+
+def test_an_object_is_created_once(store: ConditionalStore) -> None:
+    assert store.create("key", b"first") is not None
+    assert store.create("key", b"second") is None
+    found = store.read("key")
+    assert found is not None
+    assert found.data == b"first"
+
+
+def test_only_the_version_that_was_read_is_replaced(store: ConditionalStore) -> None:
+    first = store.create("key", b"first")
+    assert first is not None
+    found = store.read("key")
+    assert found is not None
+    second = store.replace("key", b"second", found.etag)
+    assert second is not None
+    assert store.replace("key", b"third", first) is None
+    assert store.replace("key", b"third", second) is not None
+
+
+def test_what_is_not_there_is_none_and_can_not_be_replaced(store: ConditionalStore) -> None:
+    assert store.read("key") is None
+    assert store.replace("key", b"x", '"00000000000000000000000000000000"') is None
+
+
+def test_an_objects_age_is_told_by_the_servers_own_clock(store: ConditionalStore) -> None:
+    store.put("key", b"x")
+    found = store.read("key")
+    assert found is not None
+    assert timedelta(seconds=-1) <= found.read_at - found.modified < timedelta(minutes=1)
+
+
+def test_only_s3_takes_conditions() -> None:
+    assert open_conditional_store("s3://bucket/a/b")[1] == "a/b/"
+    with pytest.raises(ConfigError, match="conditional writes"):
+        open_conditional_store("some/folder")
+
+
+class Client:
+    """Answers with one ETag or one error, and remembers what it was asked."""
+
+    def __init__(self, etag: str = "", code: str = "") -> None:
+        self.etag = etag
+        self.code = code
+        self.asked: list[dict[str, Any]] = []
+
+    def put_object(self, **asked: Any) -> dict[str, Any]:
+        self.asked.append(asked)
+        if self.code:
+            raise ClientError({"Error": {"Code": self.code, "Message": "no"}}, "PutObject")
+        return {"ETag": self.etag}
+
+
+def answering(client: Client) -> S3ConditionalStore:
+    store = S3ConditionalStore("bucket")
+    store.__dict__["_client"] = client
+    return store
+
+
+@pytest.mark.parametrize(("told", "sent"), [('"abc"', '"abc"'), ("abc", "abc"), ('W/"abc"', '"abc"')])
+def test_an_etag_goes_back_as_its_server_wrote_it(told: str, sent: str) -> None:
+    client = Client(etag=told)
+    store = answering(client)
+    etag = store.create("key", b"x")
+    assert etag is not None
+    store.replace("key", b"y", etag)
+    assert client.asked[1]["IfMatch"] == sent
+
+
+@pytest.mark.parametrize(
+    "code", ["PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted"]
+)
+def test_a_lost_race_is_no_error(code: str) -> None:
+    store = answering(Client(code=code))
+    assert store.create("key", b"x") is None
+    assert store.replace("key", b"x", '"abc"') is None
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "NotImplemented", "SlowDown"])
+def test_any_other_refusal_is_one(code: str) -> None:
+    store = answering(Client(code=code))
+    with pytest.raises(StoreError):
+        store.create("key", b"x")
+    with pytest.raises(StoreError):
+        store.replace("key", b"x", '"abc"')
+
+
+def test_a_server_that_tells_no_time_is_refused() -> None:
+    with pytest.raises(StoreError, match="without its time") as caught:
+        S3ConditionalStore("bucket")._server_time({})
+    assert caught.value.remedy

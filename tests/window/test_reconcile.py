@@ -1,0 +1,141 @@
+"""What comes later than the look-back, or changes behind it, is found by the sweep; time by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braze_etl.run.reconcile import Pace
+from tests.faults.world import NOON, World
+
+DAY = 86_400
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Ten days after the ledger began, with a look-back of two: the first sweep was a day ago."""
+    world = World(tmp_path, sqlite=True)
+    world.lookback = timedelta(days=2)
+    world.clock.advance(9 * DAY)
+    world.run()
+    world.clock.advance(DAY + 60)
+    yield world
+    world.close()
+
+
+def everything(world: World) -> set[str]:
+    return {id_ for ids in world.expected.values() for id_ in ids}
+
+
+def test_a_file_that_comes_later_than_the_look_back_is_delivered_by_the_next_sweep(world: World) -> None:
+    world.write(world.key(20, 0), ["user-anna"])
+    report = world.run()
+    assert report.done == report.discovered == 1
+    assert report.warnings == {"late_files": 1, "overdue_files": 1}
+    assert world.held() == everything(world)
+    assert world.ledger.summary().backlog.files == 0
+
+
+def test_a_sweep_begins_no_sooner_than_it_should(world: World) -> None:
+    world.run()
+    world.write(world.key(20, 0), ["user-anna"])
+    world.clock.advance(DAY - 120)
+    assert world.run().discovered == 0
+    world.clock.advance(120)
+    assert world.run().done == 1
+
+
+def test_a_file_that_changed_behind_the_look_back_is_read_again(world: World) -> None:
+    key = world.key(-6 * 24, 0)
+    world.write(key, ["user-anna"])
+    world.run()
+    world.clock.advance(3 * DAY)
+    world.write(key, ["user-ben"])
+    assert world.run().done == 1
+    assert world.held() == everything(world)
+
+
+class Slow:
+    """A store on which each page of a listing takes a while."""
+
+    def __init__(self, world: World, seconds: float) -> None:
+        self._inner, self._clock, self._seconds = world.source, world.clock, seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def pages(self, prefix: str = "", **options: Any) -> Any:
+        for page in self._inner.pages(prefix, **options):
+            for item in page.objects:
+                self._clock.advance(self._seconds)
+                yield replace(page, objects=(item,))
+            if not page.objects:
+                yield page
+
+
+def test_a_sweep_that_takes_long_goes_on_in_the_next_run_where_it_was(world: World) -> None:
+    world.source = Slow(world, 10)  # type: ignore[assignment]  # a store like another
+    world.pace = Pace(every=timedelta(hours=24), budget=timedelta(seconds=35))
+    for number in range(10):
+        world.write(world.key(40 - number, 0), ["user-anna"])
+    done = []
+    for _ in range(6):
+        done.append(world.run().done)
+        world.clock.advance(600)
+    assert sum(done) == 10
+    assert max(done) <= 4
+    assert done[-1] == 0
+    assert world.held() == everything(world)
+
+
+def test_what_a_sweep_found_is_not_forgotten_when_it_can_not_be_delivered(world: World) -> None:
+    world.write(world.key(20, 0), ["user-anna"])
+    world.wire.failures = 10_000
+    report = world.run()
+    assert report.exit_code == 1
+    assert world.ledger.summary().backlog.oldest_hour == _hour_of(world.key(20, 0))
+    world.wire.failures = 0
+
+
+def _hour_of(key: str) -> datetime:
+    from braze_etl.currents.keys import parse_key
+
+    found = parse_key(key)
+    assert found is not None
+    return found.hour
+
+
+def test_a_backfill_gives_way_to_a_run_and_sends_nothing_a_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, sqlite=False)
+    for hours_ago in range(30, 0, -1):
+        world.write(world.key(hours_ago, 0), ["user-anna"] * 400)
+    reports: list[Any] = []
+
+    def wait(_seconds: float, _wake: object = None) -> bool:
+        if not reports:
+            reports.append(world.run())
+        return False
+
+    monkeypatch.setattr(world.clock, "wait", wait)
+    send = world.wire.send
+
+    def send_slowly(body: bytes, *, gzip: bool) -> Any:
+        world.clock.advance(2)
+        return send(body, gzip=gzip)
+
+    monkeypatch.setattr(world.wire, "send", send_slowly)
+    report = world.run(command="backfill")
+    (scheduled,) = reports
+    assert scheduled.done > 0
+    assert report.done > 0
+    assert report.discovered == report.done
+    assert scheduled.done + report.done == 30
+    assert world.held() == everything(world)
+    assert world.clock.now() > NOON
