@@ -47,7 +47,7 @@ def test_version_and_help_name_the_program(do: Do) -> None:
     assert do("--version") == (0, f"braze-etl, version {__version__}\n", "")
     code, out, _ = do("--help")
     assert code == 0
-    for name in ("run", "backfill", "plan", "preview", "status", "quarantine", "config", "sandbox"):
+    for name in ("run", "backfill", "plan", "preview", "status", "quarantine", "state", "config", "sandbox"):
         assert f"  {name} " in out
 
 
