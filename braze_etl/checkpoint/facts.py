@@ -56,6 +56,9 @@ class BacklogLine:
     files: int = 0
     bytes: int = 0
 
+    def __add__(self, other: BacklogLine) -> BacklogLine:
+        return BacklogLine(self.files + other.files, self.bytes + other.bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class Backlog:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
 from typing import TextIO
 
 from rich.console import Console
@@ -18,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from braze_etl.run.estimate import Outlook
 from braze_etl.run.job import Progress as PassProgress
 from braze_etl.run.tasks import Settlement
 from braze_etl.telemetry import get_logger
@@ -46,10 +49,10 @@ def progress_for(stream: TextIO) -> Iterator[PassProgress]:
 
 
 class _Lines:
-    def discovered(self, files: int, size: int, overdue: int) -> None:
-        _log.info("files are due", files=files, bytes=size)
-        if overdue:
-            _log.warning("files are older than window.objective", files=overdue)
+    def discovered(self, outlook: Outlook, warnings: Mapping[str, int]) -> None:
+        _log.info("files are due", **asdict(outlook))
+        if warnings:
+            _log.warning("the listing gives cause to look", **warnings)
 
     def settled(self, settlement: Settlement) -> None:
         events = {event_type: tally.read for event_type, tally in settlement.by_event_type.items()}
@@ -66,10 +69,15 @@ class _Bar:
         self._task: TaskID = bar.add_task("listing", total=None, rate="")
         self._events = 0
 
-    def discovered(self, files: int, size: int, overdue: int) -> None:
-        if overdue:
-            self._bar.console.print(f"{overdue:,} files are older than window.objective", style="bold red")
-        self._bar.update(self._task, description=f"{size / 1e6:.1f} MB due", total=files)
+    def discovered(self, outlook: Outlook, warnings: Mapping[str, int]) -> None:
+        takes = "" if outlook.seconds is None else f", about {timedelta(seconds=round(outlook.seconds))}"
+        self._bar.console.print(
+            f"{outlook.files:,} files, {outlook.bytes / 1e6:,.1f} MB, about {outlook.events:,} events"
+            f" in {outlook.requests:,} requests{takes}"
+        )
+        for name, count in warnings.items():
+            self._bar.console.print(f"{count:,} {name}", style="bold red")
+        self._bar.update(self._task, description="delivering", total=outlook.files)
 
     def settled(self, settlement: Settlement) -> None:
         self._events += sum(tally.read for tally in settlement.by_event_type.values())

@@ -60,6 +60,10 @@ def _print_facts(console: Console, report: RunReport) -> None:
     for title, counts in (("repaired", report.repairs), ("warnings", report.warnings)):
         if counts:
             facts.add_row(title, ", ".join(f"{count:,} {name}" for name, count in counts.most_common()))
+    if report.archived.files:
+        facts.add_row(
+            "archived", f"{report.archived.files:,} files left alone; `plan` tells how to restore them"
+        )
     requests = report.requests
     facts.add_row(
         "requests",

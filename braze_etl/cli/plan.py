@@ -57,6 +57,12 @@ def plan(
 
 def _print(made: Plan) -> None:
     console = stdout_console()
+    if made.archived.files:
+        console.print(
+            f"{made.archived.files:,} files, {made.archived.bytes / 1e6:,.1f} MB, are archived and left."
+            " To restore them:"
+        )
+        console.print(made.restore, markup=False)
     if not made.files:
         console.print("nothing is due")
         return

@@ -51,7 +51,10 @@ class Discovery:
         return self._given < self._spooled
 
     def collect(self, due: Iterable[DueFile], should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Take all due files, in their order, unless it is time to stop."""
+        """Take all due files, in their order, unless it is time to stop.
+
+        *due* may also end by itself when it is.
+        """
         waiting = list[DueFile]()
         try:
             for file in due:
@@ -64,7 +67,7 @@ class Discovery:
                     waiting.append(file)
                 if len(waiting) == _AT_ONCE:
                     self._spool_all(waiting)
-            self.complete = True
+            self.complete = not should_stop()
         except StoreError as error:
             self.error = error
         finally:

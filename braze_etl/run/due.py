@@ -106,7 +106,8 @@ class DueFiles:
     """Iterates over the due files of a listing, lazily and in its order.
 
     `changed` counts done files whose content changed after Amplitude's de-duplication window: they are
-    reported, and not sent again. `archived` are files that would be due, and have to be restored first.
+    reported, and not sent again. `resent_late` counts files that are, because of *resend*. `archived` are
+    files that would be due, and have to be restored first.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class DueFiles:
         self._resend = resend
         self.changed = 0
         self.archived = BacklogLine()
+        self.resent_late = 0
 
     def __iter__(self) -> Iterator[DueFile]:
         for chunk in _chunks(self._listing):
@@ -125,12 +127,15 @@ class DueFiles:
             for ref in chunk:
                 due = self._judge(ref, known.get(ref.key))
                 if due is not None and ref.archived:
-                    self.archived = BacklogLine(self.archived.files + 1, self.archived.bytes + ref.size)
+                    self.archived += BacklogLine(1, ref.size)
                 elif due is not None:
                     yield due
 
     def _judge(self, ref: FileRef, known: KnownFile | None) -> DueFile | None:
-        if known is None or self._resend:
+        if known is None:
+            return DueFile(ref)
+        if self._resend:
+            self.resent_late += self._now - known.settled_at >= DEDUPLICATED_FOR
             return DueFile(ref)
         if known.etag == ref.etag:
             # Open files come from the ledger itself, wherever they lie.

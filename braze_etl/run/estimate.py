@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
-from braze_etl.checkpoint import BacklogLine
+from braze_etl.checkpoint import Backlog, BacklogLine
+from braze_etl.run.forecast import Rate
 
 _BYTES_PER_RECORD = 350
 """Stored bytes a record: the middle of what Currents' types need (currents.md 1.2), headers left aside."""
@@ -38,3 +41,23 @@ class Density:
         if per_record is not None:
             return max(line.files, round(line.bytes / per_record))
         return max(line.files, (line.bytes - line.files * _SCHEMA_BYTES) // _BYTES_PER_RECORD)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a pass is about to do. Files and bytes are exact, and `seconds` None where no run had a rate."""
+
+    files: int
+    bytes: int
+    events: int
+    requests: int
+    seconds: float | None
+
+    @classmethod
+    def of(cls, backlog: Backlog, reports: Sequence[Mapping[str, Any]], max_events: int) -> Self:
+        """Foretell it from what is due and from how runs went, the newest first."""
+        density = Density.of(reports)
+        events = sum(density.events(name, line) for name, line in backlog.by_event_type.items())
+        per_second = Rate.of(reports).bytes_per_second
+        seconds = round(backlog.bytes / per_second, 1) if per_second else None
+        return cls(backlog.files, backlog.bytes, events, math.ceil(events / max_events), seconds)

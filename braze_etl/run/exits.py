@@ -24,7 +24,7 @@ def exit_code(report: RunReport, stop: Stop) -> int:
         return report.error.exit_code
     if stop.signum is not None:
         return 128 + stop.signum
-    if report.remaining or report.events.deferred:
+    if report.remaining or report.events.deferred or report.cut_short:
         return 4
     return 3 if report.newly_set_aside else 0
 

@@ -10,10 +10,11 @@ import itertools
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import takewhile
 from typing import Protocol
 
 from braze_etl.checkpoint import Backlog, LeaseOwner, Ledger, OpenFile, RunRecord
@@ -26,6 +27,7 @@ from braze_etl.quarantine import Quarantine
 from braze_etl.run.discovery import Discovery
 from braze_etl.run.dispatch import Dispatcher
 from braze_etl.run.due import DueFile, DueFiles, by_hour, open_files
+from braze_etl.run.estimate import Outlook
 from braze_etl.run.exits import Stop, exit_code
 from braze_etl.run.forecast import RECENT_RUNS, forecast_of_run
 from braze_etl.run.pool import WorkerPool
@@ -41,8 +43,8 @@ from braze_etl.run.window import Window
 class Progress(Protocol):
     """Who wants to see a pass advance."""
 
-    def discovered(self, files: int, size: int, overdue: int) -> None:
-        """So many files, of *size* bytes, are due; *overdue* of them are older than the objective."""
+    def discovered(self, outlook: Outlook, warnings: Mapping[str, int]) -> None:
+        """So much is due, with what there is to warn of; told again when a sweep has found more."""
         ...
 
     def settled(self, settlement: Settlement) -> None:
@@ -84,6 +86,8 @@ class JobOptions:
     covers: Callable[[OpenFile], bool] = lambda _: True
     """Which of the ledger's open files belong to this pass."""
     resend: bool = False
+    max_events: int = 2000
+    """Events a request, for what is foretold of their number."""
     max_runtime: timedelta | None = None
 
 
@@ -121,23 +125,36 @@ class Job:
         else:
             found.collect(self._parts.replay.due(self._parts.ledger, self._now), self._should_stop)
             self.report.warnings += self._parts.replay.warnings
-        self._tell_discovered(found)
+        self.report.cut_short = not found.complete and found.error is None
+        self._tell_discovered(found, self._overdue(found))
 
-    def _tell_discovered(self, found: Discovery) -> None:
+    def _overdue(self, found: Discovery) -> int:
+        """Files that are due and older than the objective; a backfill's are old on purpose."""
+        return (
+            found.backlog.older_than(self._now - self._options.objective) if self._options.covers_all else 0
+        )
+
+    def _tell_discovered(self, found: Discovery, overdue: int) -> None:
         report = self.report
-        report.error = found.error
+        report.error = report.error or found.error
         report.discovered, report.bytes = found.files, found.bytes
-        overdue = found.backlog.older_than(self._now - self._options.objective)
-        if overdue and self._options.covers_all:
-            report.warnings["overdue_files"] = overdue
-        self._parts.progress.discovered(found.files, found.bytes, overdue)
+        if overdue:
+            report.warnings["overdue_files"] += overdue
+        self._parts.progress.discovered(self._outlook(found), report.warnings)
+
+    def _outlook(self, found: Discovery) -> Outlook:
+        past = [run.report for run in self._parts.ledger.runs(RECENT_RUNS)]
+        return Outlook.of(found.backlog.backlog(), past, self._options.max_events)
 
     def _list(self, found: Discovery) -> None:
         ledger, listing = self._parts.ledger, self._parts.listing
-        due = DueFiles(listing, ledger, now=self._now, resend=self._options.resend)
+        listed = takewhile(lambda _: not self._should_stop(), listing)
+        due = DueFiles(listed, ledger, now=self._now, resend=self._options.resend)
         left_open = open_files(filter(self._options.covers, ledger.open_files()), now=self._now)
         found.collect(by_hour(due, left_open), self._should_stop)
         self.report.changed, self.report.archived = due.changed, due.archived
+        if due.resent_late:
+            self.report.warnings["resent_after_7_days"] = due.resent_late
         self.report.listing = {"requests": listing.requests, "foreign": listing.foreign}
         if backlog := self._backlog(found):
             ledger.record_listing(self._now, backlog, complete=True)
@@ -169,18 +186,18 @@ class Job:
         sweep, before = self._parts.sweep, found.files
         if sweep is None or self._backlog(found) is None or self.report.error or self._should_stop():
             return
-        found.collect(sweep.due(self._parts.listing.since, self._should_stop), self._should_stop)
-        self._tell_late(found, found.files - before)
+        left = self._overdue(found)
+        found.collect(sweep.due(self._parts.listing.since, self._should_stop))
+        self.report.changed += sweep.changed
+        self.report.archived += sweep.archived
+        self.report.error = found.error
+        if late := found.files - before:
+            self.report.warnings["late_files"] = late
+            # From now on the ledger knows of them: the next listing goes back to their hours, come what may.
+            self._parts.ledger.record_listing(self._now, found.backlog.backlog(), complete=True)
+            self._tell_discovered(found, self._overdue(found) - left)
         self._deliver(found)
         sweep.note()
-
-    def _tell_late(self, found: Discovery, files: int) -> None:
-        if not files:
-            return
-        self._tell_discovered(found)
-        self.report.warnings["late_files"] = files
-        # From now on the ledger knows of them: whatever happens, the next listing goes back to their hours.
-        self._parts.ledger.record_listing(self._now, found.backlog.backlog(), complete=True)
 
     def _tasks(self, found: Discovery) -> Iterator[Task]:
         numbers = itertools.count()
@@ -280,6 +297,8 @@ class Job:
     def _tidy_up(self) -> None:
         """Remove what is no longer true of the quarantine; the run is on record whether or not that works."""
         try:
+            if not self._turns.held:
+                return
             if self._parts.replay is not None:
                 self._parts.replay.finish()
             self._parts.quarantine.expire_payloads(self._now)

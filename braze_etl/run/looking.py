@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from braze_etl.checkpoint import Ledger, LedgerMissingError, MemoryLedger, OpenFile
@@ -20,12 +21,21 @@ def ledger_to_read(settings: Settings, clock: Clock) -> Ledger:
         return MemoryLedger(ledger_identity(settings), start_at=settings.source.start_at, clock=clock)
 
 
-def due_now(settings: Settings, ledger: Ledger, scope: Scope | None, now: datetime) -> Iterator[DueFile]:
-    """List what a `run` would find due, or with *scope* a `backfill`; oldest hour first."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The due files, to be iterated over once, oldest hour first; `found` says more when that is done."""
+
+    files: Iterator[DueFile]
+    found: DueFiles
+
+
+def due_now(settings: Settings, ledger: Ledger, scope: Scope | None, now: datetime) -> Look:
+    """List what a `run` would find due, or with *scope* a `backfill`."""
     chosen = scope or live_scope(settings, ledger)
     covers = covering(settings, chosen, covers_all=scope is None)
     left_open = open_files(filter(covers, ledger.open_files()), now=now)
-    return by_hour(DueFiles(listing(settings, chosen, now), ledger, now=now), left_open)
+    found = DueFiles(listing(settings, chosen, now), ledger, now=now)
+    return Look(by_hour(found, left_open), found)
 
 
 def covering(settings: Settings, scope: Scope, *, covers_all: bool) -> Callable[[OpenFile], bool]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from braze_etl.checkpoint import Ledger
-from braze_etl.clock import Clock
+from braze_etl.clock import Clock, iso
 from braze_etl.config import Settings
 from braze_etl.delivery import Finding, HttpTransport, probe
 from braze_etl.errors import ConfigError
@@ -70,6 +70,7 @@ def open_job(
     ledger = open_state(settings, clock)
     try:
         _note_key(settings, ledger)
+        _tell_of_a_new_ledger(settings, ledger)
         scope = request.scope(settings, ledger)
         workers = worker_count(settings, request.workers)
         quarantine = open_quarantine(settings)
@@ -100,6 +101,17 @@ def _note_key(settings: Settings, ledger: Ledger) -> None:
         _log.info("the API key is another than that of the last run", project=settings.amplitude.project)
 
 
+def _tell_of_a_new_ledger(settings: Settings, ledger: Ledger) -> None:
+    """A ledger may be new because the old one was lost: somebody should know at once."""
+    if not ledger.runs(1):
+        _log.warning(
+            "this ledger is new: it knows of no file that was delivered",
+            state=settings.state.uri,
+            start_at=iso(ledger.start_at),
+            remedy="if there was another, stop and restore it; Amplitude knows a repeat for 7 days",
+        )
+
+
 def _options(settings: Settings, request: Request, scope: Scope, workers: int) -> JobOptions:
     return JobOptions(
         command=request.command,
@@ -110,6 +122,7 @@ def _options(settings: Settings, request: Request, scope: Scope, workers: int) -
         covers_all=request.covers_all,
         covers=covering(settings, scope, covers_all=request.covers_all),
         resend=request.resend,
+        max_events=settings.amplitude.max_events,
         max_runtime=request.max_runtime,
     )
 

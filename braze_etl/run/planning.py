@@ -23,6 +23,7 @@ from braze_etl.run.estimate import Density
 from braze_etl.run.forecast import RECENT_RUNS, Rate
 from braze_etl.run.looking import due_now, ledger_to_read
 from braze_etl.run.reading import blocks_of
+from braze_etl.run.restoring import restore_command
 from braze_etl.storage import Store
 from braze_etl.transform import Mapping
 
@@ -61,6 +62,9 @@ class Plan:
     users: Users = field(default_factory=Users)
     oldest: FileRef | None = None
     newest: FileRef | None = None
+    archived: BacklogLine = field(default_factory=BacklogLine)
+    restore: str | None = None
+    """The command that makes archived files readable."""
 
     @property
     def requests(self) -> int:
@@ -102,6 +106,11 @@ class Plan:
             "requests": self.requests,
             "seconds": self.seconds,
             "seconds_at_limit": self.seconds_at_limit,
+            "archived": {
+                "files": self.archived.files,
+                "bytes": self.archived.bytes,
+                "restore": self.restore,
+            },
             "oldest_hour": iso(self.oldest.hour) if self.oldest else None,
             "newest_hour": iso(self.newest.hour) if self.newest else None,
             "by_event_type": {event_type: self._line(event_type) for event_type in sorted(self.files)},
@@ -205,11 +214,15 @@ def make_plan(settings: Settings, scope: Scope | None, *, exact: bool, clock: Cl
     with closing(ledger_to_read(settings, clock)) as ledger:
         reports = _reports(ledger)
         plan = _empty(settings, reports, exact=exact)
-        due = due_now(settings, ledger, scope, clock.now())
-        if not exact:
-            return estimate(due, plan, Density.of(reports), mapping)
-        store, _ = open_source(settings)
-        return ExactPlanner(store, plan, EventReader(mapping, decoder=settings.decoder)).take(due)
+        look = due_now(settings, ledger, scope, clock.now())
+        if exact:
+            store, _ = open_source(settings)
+            ExactPlanner(store, plan, EventReader(mapping, decoder=settings.decoder)).take(look.files)
+        else:
+            estimate(look.files, plan, Density.of(reports), mapping)
+    plan.archived = look.found.archived
+    plan.restore = restore_command(settings.source.uri, plan.archived)
+    return plan
 
 
 def _reports(ledger: Ledger) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from braze_etl.checkpoint import Ledger
+from braze_etl.checkpoint import BacklogLine, Ledger
 from braze_etl.clock import Clock, iso
 from braze_etl.model import FileRef
 from braze_etl.run.due import DueFile, DueFiles
@@ -39,6 +39,8 @@ class Reconcile:
         self._clock = clock
         self._reached: datetime | None = None
         self.complete = False
+        self.archived = BacklogLine()
+        self.changed = 0
 
     def due(self, until: datetime, should_stop: Callable[[], bool]) -> Iterator[DueFile]:
         """Give what is due in the hours from the ledger's start to *until*, as far as the budget allows.
@@ -49,8 +51,9 @@ class Reconcile:
         if since is None or since >= until:
             return
         self._reached = since
-        swept = self._swept(since, until, should_stop)
-        yield from DueFiles(swept, self._ledger, now=self._clock.now())
+        due = DueFiles(self._swept(since, until, should_stop), self._ledger, now=self._clock.now())
+        yield from due
+        self.archived, self.changed = due.archived, due.changed
 
     def note(self) -> None:
         """Remember how far it came; to be called when what it found is on the ledger's books."""
@@ -72,9 +75,15 @@ class Reconcile:
 
     def _swept(self, since: datetime, until: datetime, should_stop: Callable[[], bool]) -> Iterator[FileRef]:
         end = self._clock.monotonic() + self._pace.budget.total_seconds()
+        reached = since
         for ref in self._hours(since, until):
-            if self._clock.monotonic() >= end or should_stop():
+            if should_stop():
                 return
-            self._reached = ref.hour
+            if ref.hour > reached:
+                # Hours come in order, so that all before this one are done; the first always is.
+                self._reached = ref.hour
+                if reached > since and self._clock.monotonic() >= end:
+                    return
+                reached = ref.hour
             yield ref
         self.complete = True

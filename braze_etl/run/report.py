@@ -31,6 +31,8 @@ class RunReport:
     failed: int = 0
     newly_set_aside: int = 0
     changed: int = 0
+    cut_short: bool = False
+    """Whether it was time to stop before all that is due was listed."""
     archived: BacklogLine = field(default_factory=BacklogLine)
     by_event_type: dict[str, Tally] = field(default_factory=dict)
     bytes_read: Counter[str] = field(default_factory=Counter)

@@ -180,7 +180,7 @@ def _list(settings: Settings, ledger: Ledger, now: datetime) -> Backlog:
     from braze_etl.run.looking import due_now
 
     tally = BacklogTally()
-    for file in due_now(settings, ledger, None, now):
+    for file in due_now(settings, ledger, None, now).files:
         tally.discovered(file.ref)
     return tally.backlog()
 

@@ -6,6 +6,7 @@ import itertools
 import queue
 import threading
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Counts
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,7 @@ from braze_etl.delivery import (
 from braze_etl.model import FileRef
 from braze_etl.quarantine import Quarantine
 from braze_etl.run.books import Tag
+from braze_etl.run.estimate import Outlook
 from braze_etl.run.exits import Stop
 from braze_etl.run.job import Job, JobOptions, JobParts
 from braze_etl.run.pool import QUIT, Died, WorkerPool
@@ -160,7 +162,7 @@ class CrashingLedger:
 class Silent:
     """Nobody watches."""
 
-    def discovered(self, files: int, size: int, overdue: int) -> None:
+    def discovered(self, outlook: Outlook, warnings: Counts[str, int]) -> None:
         pass
 
     def settled(self, settlement: Settlement) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from collections.abc import Mapping as Counts
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -31,6 +32,7 @@ from braze_etl.errors import LeaseHeldError, StateError
 from braze_etl.model import FileSettlement, FileState
 from braze_etl.quarantine import Quarantine
 from braze_etl.run import tasks
+from braze_etl.run.estimate import Outlook
 from braze_etl.run.exits import Stop
 from braze_etl.run.job import Job, JobOptions, JobParts
 from braze_etl.run.payloads import Payloads
@@ -104,7 +106,7 @@ class InlinePool:
 class Quiet:
     """Progress that nobody watches."""
 
-    def discovered(self, files: int, size: int, overdue: int) -> None: ...
+    def discovered(self, outlook: Outlook, warnings: Counts[str, int]) -> None: ...
 
     def settled(self, settlement: Settlement) -> None: ...
 
