@@ -50,6 +50,7 @@ class Reason(StrEnum):
 
     THROTTLED = "throttled"
     DAILY_QUOTA = "daily_quota"
+    FAILING = "failing"
 
     @property
     def outcome(self) -> Outcome:
@@ -62,7 +63,7 @@ class Reason(StrEnum):
 _FILTERS = frozenset(
     {Reason.NOT_IN_NATIVE, Reason.NOT_SELECTED, Reason.HELD, Reason.TEST_EVENT, Reason.NO_IDENTITY}
 )
-_DEFERRALS = frozenset({Reason.THROTTLED, Reason.DAILY_QUOTA})
+_DEFERRALS = frozenset({Reason.THROTTLED, Reason.DAILY_QUOTA, Reason.FAILING})
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,13 @@ DEFAULT_START = timedelta(hours=48)
 """How far before its creation a ledger starts when nothing else is configured (CONTRACT.md, What is due)."""
 
 
+def settled_since(known: KnownFile | None, settlement: FileSettlement, now: datetime) -> datetime:
+    """Say since when Amplitude knows ids of this content: a replay of a record does not begin that anew."""
+    if known is None or known.etag != settlement.ref.etag or not known.tally.accepted:
+        return now
+    return known.settled_at
+
+
 def start_hour(start_at: datetime | None, clock: Clock) -> datetime:
     """Give the hour at which a ledger that is created now starts."""
     return hour_of(clock.now() - DEFAULT_START if start_at is None else start_at)

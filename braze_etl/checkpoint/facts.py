@@ -22,7 +22,11 @@ class LedgerIdentity:
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """What the ledger says of one file: how it was settled, when, and by which run."""
+    """What the ledger says of one file: how it was settled, when, and by which run.
+
+    `settled_at` is the time of the first settlement of this content that had records accepted, whatever was
+    settled since: from then on Amplitude knows their ids.
+    """
 
     etag: str
     state: FileState

@@ -15,6 +15,7 @@ from braze_etl.checkpoint._rules import (
     lease_held,
     newly_accepted,
     not_empty,
+    settled_since,
     start_hour,
 )
 from braze_etl.checkpoint._schema import MIGRATIONS
@@ -68,10 +69,11 @@ class MemoryLedger:
     def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog | None) -> None:
         claimed = claims(settlements)
         now = self._clock.now()
-        if newly_accepted(claimed, self.known([each.ref for each in claimed.values()])):
+        known = self.known([each.ref for each in claimed.values()])
+        if newly_accepted(claimed, known):
             self._last_delivery = now
         for key, settlement in claimed.items():
-            self._files[key] = _entry(run_id, now, settlement)
+            self._files[key] = _entry(run_id, settled_since(known.get(key), settlement, now), settlement)
         self._backlog = self._backlog if backlog is None else backlog
 
     def record_listing(

@@ -69,7 +69,10 @@ _SETTLE: Final = """
     ON CONFLICT (key) DO UPDATE SET
         etag = excluded.etag, size = excluded.size, modified = excluded.modified,
         event_type = excluded.event_type, hour = excluded.hour, state = excluded.state,
-        settled_at = excluded.settled_at, run_id = excluded.run_id, not_before = excluded.not_before,
+        settled_at = iif(
+            files.etag = excluded.etag AND files.accepted > 0, files.settled_at, excluded.settled_at
+        ),
+        run_id = excluded.run_id, not_before = excluded.not_before,
         accepted = excluded.accepted, filtered = excluded.filtered,
         quarantined = excluded.quarantined, deferred = excluded.deferred
 """

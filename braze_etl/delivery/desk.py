@@ -72,18 +72,26 @@ class Desk:
 
         `again`: it is not the first request of its batch. Raises `HaltedError`.
         """
-        self._await_turn(len(events))
-        slot = self.limiter.acquire(self.halted)
-        if slot is None:
-            raise HaltedError
+        slot = self._slot(len(events))
         try:
             answer = self._transport.send(body.wire, gzip=body.gzip)
+            decision = decide(answer, events, self._compression_of(body))
+            self.counting.add(_counts(body, answer, decision, len(events), again=again))
+            self._learn(slot, body, len(events), decision)
         finally:
-            self.limiter.release()
-        decision = decide(answer, events, self._compression_of(body))
-        self.counting.add(_counts(body, answer, decision, len(events), again=again))
-        self._learn(slot, body, len(events), decision)
+            self.limiter.release()  # who waits for the slot is bound by what was learned
         return decision
+
+    def _slot(self, events: int) -> Slot:
+        """Wait for the turn of a request and for leave to begin it."""
+        while True:
+            self._await_turn(events)
+            slot = self.limiter.acquire(self.halted)
+            if slot is None:
+                raise HaltedError
+            if not self.limiter.pause_left():
+                return slot
+            self.limiter.release()
 
     def rest(self, seconds: float) -> None:
         """Wait; raises `HaltedError` as soon as the run is stopped, delivery has failed, or for too long.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-_MOST_TRIES = 12
+MOST_TRIES = 12
 
 
 class Health:
@@ -59,8 +59,9 @@ class Tries:
     many as the official SDKs make (amplitude.md, section 3), it is *hopeless* for this run.
     """
 
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: Health, most: int = MOST_TRIES) -> None:
         self._health = health
+        self._most = most
         self._seen = health.progress
         self._overtaken = 0
         self.failed = 0
@@ -73,4 +74,4 @@ class Tries:
 
     @property
     def hopeless(self) -> bool:
-        return self._overtaken >= _MOST_TRIES
+        return self._overtaken >= self._most

@@ -21,7 +21,7 @@ from braze_etl.delivery.decision import (
     Stop,
 )
 from braze_etl.delivery.desk import Desk, HaltedError
-from braze_etl.delivery.health import Tries
+from braze_etl.delivery.health import MOST_TRIES, Tries
 from braze_etl.delivery.hunt import Hunt
 from braze_etl.delivery.outcome import Delivered
 from braze_etl.errors import DeliveryError
@@ -31,6 +31,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _IN_ORDER = 2
+_TRIES_OF_A_PART = 3
+"""Of a part of a batch that failed twelve times: the parts without the culprit pass at once."""
 
 
 class Journey(Generic[T]):
@@ -45,12 +47,12 @@ class Journey(Generic[T]):
         self._desk = desk
         self._all = range(len(batch))
         self._open = set(self._all)
-        self._abandoned: set[int] = set()
         self._delivered: Delivered[T] = Delivered()
         self._body: tuple[Sequence[int], Body] | None = None
         self._sent = 0
         self._taken = 0
         self._stops = 0
+        self._isolations = 0
 
     def run(self) -> None:
         """Deliver the batch, or as much of it as can be before a stop."""
@@ -62,9 +64,8 @@ class Journey(Generic[T]):
 
     def delivered(self) -> Delivered[T]:
         """The outcome of every event; to be called when `run` is over, however it ended."""
-        left = sorted(self._open | self._abandoned)
+        left = sorted(self._open)
         self._open.clear()
-        self._abandoned.clear()
         self._delivered.unsettled += [self._batch.tags[index] for index in left]
         return self._delivered
 
@@ -73,9 +74,9 @@ class Journey(Generic[T]):
         for index, (reason, until) in closed.items():
             self._defer(index, reason, until)
 
-    def _deliver(self, indexes: Sequence[int]) -> None:
-        tries = Tries(self._desk.health)
-        while (refused := self._ask(indexes)) is not None:
+    def _deliver(self, indexes: Sequence[int], most_tries: int = MOST_TRIES) -> None:
+        tries = Tries(self._desk.health, most_tries)
+        while (refused := self._ask(indexes, most_tries)) is not None:
             tries.note_failure()
             if self._hunted_down(indexes, refused, tries.failed):
                 return
@@ -84,16 +85,16 @@ class Journey(Generic[T]):
                 return
             self._desk.back_off(tries.failed)
 
-    def _ask(self, indexes: Sequence[int]) -> Refused | None:
+    def _ask(self, indexes: Sequence[int], most_tries: int = MOST_TRIES) -> Refused | None:
         """Send these events until they are settled (None), or refused and nothing says which is at fault."""
-        tries = Tries(self._desk.health)
+        tries = Tries(self._desk.health, most_tries)
         while indexes := self._still_open(indexes):
             match self._post(indexes):
                 case Accepted():
                     self._accept(indexes)
                 case Sort() as sort:
                     self._sort(indexes, sort)
-                    tries = Tries(self._desk.health)
+                    tries = Tries(self._desk.health, most_tries)
                 case Split(words):
                     return self._halve(indexes, words)
                 case PlainBody():
@@ -187,7 +188,7 @@ class Journey(Generic[T]):
 
     def _leave(self, indexes: Sequence[int], obstacle: RetryAfter) -> None:
         if obstacle.cause is Cause.FAILURE:
-            self._abandon(indexes)
+            self._isolate([index for index in indexes if index in self._open])
             return
         until = self._desk.clock.now() + timedelta(seconds=obstacle.seconds or 0.0)
         for index in indexes:
@@ -201,9 +202,25 @@ class Journey(Generic[T]):
             raise HaltedError
         self._desk.back_off(self._stops)
 
+    def _isolate(self, indexes: Sequence[int]) -> None:
+        """Something in here makes every request with it fail while others pass: find it, spare the rest.
+
+        What fails by itself stays open; and all the rest, when there is more of it than one event.
+        """
+        self._body = None
+        self._isolations += 1
+        if len(indexes) == 1 or self._isolations > 2 * len(self._batch).bit_length():
+            self._abandon(indexes)
+            return
+        middle = len(indexes) // 2
+        for part in (indexes[:middle], indexes[middle:]):
+            self._deliver(part, most_tries=_TRIES_OF_A_PART)
+
     def _abandon(self, indexes: Sequence[int]) -> None:
-        self._abandoned.update(self._open.intersection(indexes))
-        self._open.difference_update(indexes)
+        """Leave them to the next run, and on the books: the rest of their files is not sent again."""
+        now = self._desk.clock.now()
+        for index in self._open.intersection(indexes):
+            self._defer(index, Reason.FAILING, now)
 
     def _set_aside(self, index: int, aside: Aside) -> None:
         self._open.discard(index)

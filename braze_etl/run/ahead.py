@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import BinaryIO, Final, TypeAlias
@@ -64,7 +65,7 @@ class ReadAhead:
 
     def expect(self, files: Iterable[DueFile]) -> None:
         """These will be opened next, after what was announced before."""
-        with self._lock:
+        with self._lock, suppress(RuntimeError):  # a system that has no thread left: nothing is read ahead
             self._expected.extend(due.ref for due in files if due.whole and self._is_small(due.ref))
             self._begin()
 

@@ -140,7 +140,8 @@ class DueFiles:
         if known.etag == ref.etag:
             # Open files come from the ledger itself, wherever they lie.
             return None
-        if known.state is FileState.DONE and self._now - known.settled_at >= DEDUPLICATED_FOR:
+        delivered = known.state is FileState.DONE or known.tally.accepted > 0
+        if delivered and self._now - known.settled_at >= DEDUPLICATED_FOR:
             self.changed += 1
             return None
         return DueFile(ref)

@@ -215,7 +215,7 @@ class Job:
         theirs = {
             key
             for key, file in known.items()
-            if file.settled_at >= self._now and file.run_id != self.report.run_id
+            if file.run_id > self.report.run_id  # a run that began after this one
         }
         for due in task.files:
             if due.ref.key in theirs:

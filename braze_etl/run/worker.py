@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -26,7 +27,6 @@ from braze_etl.errors import (
     AccessDeniedError,
     BrazeEtlError,
     SourceGoneError,
-    StoreError,
     UnreadableFileError,
 )
 from braze_etl.model import Event, Reason, Verdict
@@ -41,8 +41,8 @@ from braze_etl.storage import Store
 
 _NEWS = "news"
 _ONLY_EVENTS = frozenset({dict})
-_MOST_DENIED = 5
-"""Files that may be denied before any is read: a few can have rights of their own."""
+_LONGEST_STREAK = 5
+"""Files that may be denied, or gone, one after the other: with more, it is not the files that changed."""
 _PART = 2_000
 """Outcomes taken from a block at once; of a large block there are never more in memory."""
 
@@ -74,7 +74,8 @@ class Worker:
         self._books: dict[int, TaskBooks] = {}
         self._counted = courier.counts
         self._fatal: BrazeEtlError | None = None
-        self._rights = _Rights()
+        self._streak = 0
+        self._left_due = 0
 
     def serve(self, inbox: Inbox) -> None:
         """Take messages until `QUIT`."""
@@ -102,24 +103,34 @@ class Worker:
 
     def _read_file(self, books: TaskBooks, number: int, due: DueFile) -> None:
         try:
-            complete = self._read_records(books, number, due)
+            if not self._read_records(books, number, due):
+                return
         except UnreadableFileError as error:
-            self._rights.check(error)
+            if isinstance(error, AccessDeniedError) and self._is_out_of_reach():
+                return
             books.failed(number, Verdict(Reason.UNREADABLE_FILE, error.message))
         except SourceGoneError as error:
+            if due.again is None and self._is_out_of_reach():
+                return
             self._take_payloads(books, number, due)
             books.failed(number, Verdict(Reason.SOURCE_GONE, error.message))
-        else:
-            if not complete:
-                return
         books.read_to_end(number)
+
+    def _is_out_of_reach(self) -> bool:
+        """Whether so many files in a row can't be had that they had better stay due, all but the first few.
+
+        Rights that were lost, or a folder that is no longer mounted, would else set the whole backlog aside.
+        """
+        self._streak += 1
+        self._left_due += self._streak > _LONGEST_STREAK
+        return self._streak > _LONGEST_STREAK
 
     def _read_records(self, books: TaskBooks, number: int, due: DueFile) -> bool:
         """Read a file, or what is wanted of it; False when a stop came first."""
         for block, wanted in blocks_of(due, self._store, self._reader):
             if self._halted():
                 return False
-            self._rights.proven = True
+            self._streak = 0
             if isinstance(block, Damage):
                 books.damaged(number, block.offset, Verdict(Reason.DAMAGED_BLOCK, block.detail))
             else:
@@ -197,28 +208,12 @@ class Worker:
         settlement.repairs = self._reader.take_repairs()
         if settlement.requests.short_ingests:
             settlement.warnings["short_ingests"] = settlement.requests.short_ingests
+        if self._left_due:
+            settlement.warnings["out_of_reach_files"] = self._left_due
+            self._left_due = 0
         settlement.fatal = self._fatal
         self._counted = counts
         return settlement
-
-
-class _Rights:
-    """Tells a file that this job may not read from a job that may not read at all."""
-
-    def __init__(self) -> None:
-        self.proven = False
-        self._denied = 0
-
-    def check(self, error: UnreadableFileError) -> None:
-        """Raise `StoreError` when one file after the other was denied and none could be read."""
-        if not isinstance(error, AccessDeniedError) or self.proven:
-            return
-        self._denied += 1
-        if self._denied > _MOST_DENIED:
-            raise StoreError(
-                f"{self._denied} files were denied one after the other; the last: {error.message}",
-                remedy=f"{error.remedy}; what is undelivered stays open",
-            ) from error
 
 
 def _sorted_out(
@@ -308,9 +303,12 @@ def _listen(
         while (message := pipe.recv()) != QUIT:
             if message == STOP:
                 stop.set()
-            elif isinstance(message, Task):
-                expect(message.files)
             inbox.put(_NEWS if message == STOP else message)
+            if isinstance(message, Task):
+                expect(message.files)
     except (EOFError, OSError):
+        os._exit(1)
+    except BaseException:  # noqa: BLE001 - a worker that hears nothing would never end, nor let the run end
+        traceback.print_exc()
         os._exit(1)
     inbox.put(QUIT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -23,12 +24,20 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-@cache
+_ONE_AT_A_TIME = threading.Lock()
+
+
 def make_client(access: StoreAccess, max_pool_connections: int) -> S3Client:
     """Return the process's client for that access, made at the first call, which takes a tenth of a second.
 
     It has a session of its own: clients may be shared by threads, sessions may not.
     """
+    with _ONE_AT_A_TIME:
+        return _client_for(access, max_pool_connections)
+
+
+@cache
+def _client_for(access: StoreAccess, max_pool_connections: int) -> S3Client:
     session = botocore.session.get_session()
     if access.role_arn is not None:
         session = _with_role(session, access)
@@ -58,7 +67,7 @@ def _add(more: dict[str, str], params: dict[str, object], **_event: object) -> N
 
 if hasattr(os, "register_at_fork"):
     # Connections must not be shared with a forked child.
-    os.register_at_fork(after_in_child=make_client.cache_clear)
+    os.register_at_fork(after_in_child=_client_for.cache_clear)
 
 
 def _with_role(session: botocore.session.Session, access: StoreAccess) -> botocore.session.Session:

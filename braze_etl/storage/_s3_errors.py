@@ -15,6 +15,9 @@ from braze_etl.errors import (
     UnreadableFileError,
 )
 
+_BAD_REQUEST = 400
+_SERVER_ERROR = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -55,10 +58,21 @@ def _explain_answer(error: ClientError, request: Request) -> BrazeEtlError:
     for codes, words, remedy in _STORE_TROUBLE:
         if code in codes:
             return StoreError(_fill(words, request), remedy=_fill(remedy, request))
+    if request.reads_object and _is_refusal(error):
+        return UnreadableFileError(
+            f"{request.target} can't be read: {_words(error)}",
+            remedy="look at this object's encryption and class of storage, then replay it",
+        )
     return StoreError(
         f"S3 refused {request.action} on {request.target}: {_words(error)}",
         remedy="look the code up in the documentation of the store; the next run tries again",
     )
+
+
+def _is_refusal(error: ClientError) -> bool:
+    """Whether the server found fault with the request (4xx), and not with itself."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return _BAD_REQUEST <= status < _SERVER_ERROR
 
 
 def _explain_failure(error: Exception, request: Request) -> BrazeEtlError:

@@ -74,6 +74,11 @@ class S3Store:
                 answer = self._client.list_objects_v2(**asked)
             yield _page(answer)
             if not answer.get("NextContinuationToken"):
+                if answer.get("IsTruncated"):
+                    raise StoreError(
+                        f"{self.uri} gave a part of a listing and no way to go on",
+                        remedy="see what stands between this machine and the store: S3 itself sends a token",
+                    )
                 return
             asked["ContinuationToken"] = answer["NextContinuationToken"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -71,6 +71,25 @@ class TestKnown:
         names = ["a'b", 'a"b', "a\\b", "ä", "a\u0308", "\U0001f600", "A", "a"]
         ledger.settle("run-1", [done(ref(name), accepted=1) for name in names], Backlog())
         assert len(ledger.known([ref(name) for name in names])) == len(names)
+
+    def test_what_amplitude_knows_of_a_content_begins_with_its_first_delivery(
+        self, ground: Ground, ledger: Ledger
+    ) -> None:
+        """A replay of one record, weeks later, must not let a changed file be sent whole once more."""
+
+        def settled_at() -> datetime:
+            return ledger.known([ref()])[ref().key].settled_at
+
+        ledger.settle("run-1", [done(ref(), quarantined=9)], Backlog())
+        ground.clock.advance(60)
+        ledger.settle("run-2", [done(ref(), accepted=9)], Backlog())
+        assert settled_at() == NOON + timedelta(seconds=60)
+        ground.clock.advance(60)
+        ledger.settle("run-3", [done(ref(), accepted=10)], Backlog())
+        assert settled_at() == NOON + timedelta(seconds=60)
+        changed = ref(etag="another")
+        ledger.settle("run-4", [done(changed, accepted=11)], Backlog())
+        assert settled_at() == NOON + timedelta(seconds=120)
 
 
 class TestBooks:

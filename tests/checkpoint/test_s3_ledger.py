@@ -316,6 +316,7 @@ class TestCrashes:
         bucket.put(fresh, b"")
         with ledger.lease(OWNER):
             settle_days(ledger, range(60, 60 + MOST_ENTRIES))
+            ledger.begin_run(RunRecord("run-1", "run", NOON))
         assert not [key for key in bucket.objects if any(name in key for name in [*left, "probe"])]
         assert {fresh, "state/README.txt"} <= set(bucket.objects)
         refs = [ref(f"{number:04}-0", hour=-24 * number) for number in range(76)]

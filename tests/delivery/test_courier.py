@@ -26,6 +26,7 @@ from tests.delivery.conftest import (
     deliver,
     html,
     in_turn,
+    numbers,
     ok,
     reply,
     reset,
@@ -72,6 +73,30 @@ class ThreadSafeWire:
         with self._lock:
             self._now -= 1
         return answer
+
+
+def open_tags(cursed: Delivered[int]) -> list[int]:
+    """What is left to a later run, and on the books until then."""
+    assert all(reason is Reason.FAILING for _, reason, _ in cursed.deferred)
+    assert cursed.unsettled == []
+    return sorted(tag for tag, _, _ in cursed.deferred)
+
+
+def test_one_event_that_no_request_survives_is_left_open_and_the_rest_of_its_batch_is_delivered() -> None:
+    def behave(events: Sequence[Event]) -> Answer:
+        return Reply(500) if 1234 in numbers(events) else ok()
+
+    wire = ThreadSafeWire(behave)
+    with Courier[int](wire, settings(concurrency=2), QuickClock(), Random(1), threading.Event()) as courier:
+        courier.submit(batch(2000, event_type="cursed"))
+        seen: list[Delivered[int]] = []
+        while not any(one.deferred for one in seen):
+            courier.submit(batch(1, first=5000))
+            seen.extend(courier.results())
+        seen.extend(courier.drain())
+    (cursed,) = [one for one in seen if one.deferred]
+    assert open_tags(cursed) == [1234]
+    assert len(cursed.accepted) == 1999
 
 
 @pytest.mark.parametrize("answer", [Reply(500), reset(), Reply(429, {"code": 429})])
@@ -194,13 +219,13 @@ def beside_others(answer: Answer) -> list[Delivered[int]]:
 @pytest.mark.parametrize("answer", [Reply(500), reset(), NoReply(Kind.TIMEOUT, "late")])
 def test_a_batch_that_alone_keeps_failing_is_left_open_while_the_others_go_through(answer: Answer) -> None:
     (cursed,) = beside_others(answer)
-    assert cursed.unsettled == [0, 1, 2]
+    assert open_tags(cursed) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("answer", [reply(400, error="odd"), reply(403, error="Forbidden"), html(403)])
 def test_a_batch_whose_way_refuses_everything_is_left_open_though_others_go_through(answer: Answer) -> None:
     (cursed,) = beside_others(answer)
-    assert cursed.unsettled == [0, 1, 2]
+    assert open_tags(cursed) == [0, 1, 2]
     assert cursed.set_aside == []
 
 

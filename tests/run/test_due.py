@@ -21,8 +21,9 @@ def ledger(clock: ManualClock) -> MemoryLedger:
     return MemoryLedger(LedgerIdentity("p", "default", "US"), clock=clock)
 
 
-def settle(ledger: MemoryLedger, ref: FileRef, state: FileState) -> None:
-    ledger.settle("r1", [FileSettlement(ref, state, Tally(accepted=1))], Backlog())
+def settle(ledger: MemoryLedger, ref: FileRef, state: FileState, *, accepted: int = 1) -> None:
+    tally = Tally(accepted=accepted, quarantined=1 - accepted)
+    ledger.settle("r1", [FileSettlement(ref, state, tally)], Backlog())
 
 
 def due_keys(ledger: MemoryLedger, *refs: FileRef, now: datetime, resend: bool = False) -> list[str]:
@@ -57,12 +58,16 @@ def test_a_changed_file_is_read_again_while_amplitude_still_knows_its_ids(
     assert files.changed == 1
 
 
-def test_a_failed_file_is_read_again_whenever_it_changes(
+def test_a_failed_file_is_read_again_whenever_it_changes_unless_parts_of_it_would_count_twice(
     ledger: MemoryLedger, clock: ManualClock, make_ref: Callable[..., FileRef]
 ) -> None:
-    settle(ledger, make_ref("a"), FileState.FAILED)
+    settle(ledger, make_ref("a"), FileState.FAILED, accepted=0)
+    settle(ledger, make_ref("b"), FileState.FAILED, accepted=1)
+    clock.advance(timedelta(days=6).total_seconds())
+    changed = [make_ref(key, etag="e2") for key in "ab"]
+    assert due_keys(ledger, *changed, now=clock.now()) == ["a", "b"]
     clock.advance(timedelta(days=400).total_seconds())
-    assert due_keys(ledger, make_ref("a", etag="e2"), now=clock.now()) == ["a"]
+    assert due_keys(ledger, *changed, now=clock.now()) == ["a"]
 
 
 def test_open_positions_are_due_when_their_time_has_come(

@@ -30,15 +30,15 @@ class Compactor:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def tend(self, now: datetime) -> None:
-        """Merge a full journal; and once a day, under a lease, clear away what crashes have left."""
-        head = self._parts.heads.current()
-        if len(head.journal) < MOST_ENTRIES:
-            return
-        self.compact()
-        if self._parts.heads.generation is not None and (
-            head.swept_at is None or now - head.swept_at >= SWEEP_EVERY
-        ):
+    def tend(self) -> None:
+        """Merge a full journal."""
+        if len(self._parts.heads.current().journal) >= MOST_ENTRIES:
+            self.compact()
+
+    def clear_daily(self, now: datetime) -> None:
+        """Once a day, under a lease, clear away what was replaced and what crashes have left."""
+        swept_at = self._parts.heads.current().swept_at
+        if self._parts.heads.generation is not None and (swept_at is None or now - swept_at >= SWEEP_EVERY):
             self.sweep(now)
 
     def compact(self) -> None:

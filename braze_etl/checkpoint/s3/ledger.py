@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from braze_etl.checkpoint._rules import claims, missing, start_hour
+from braze_etl.checkpoint._rules import claims, missing, settled_since, start_hour
 from braze_etl.checkpoint.facts import (
     Backlog,
     KnownFile,
@@ -119,18 +119,21 @@ class S3Ledger:
         if not claimed:
             self._settle_backlog(backlog)
             return
-        settled = Settled(
-            {key: row_of(each, run_id, now) for key, each in claimed.items()},
-            {key: each.open for key, each in claimed.items() if each.open},
-        )
+        left_open = {key: each.open for key, each in claimed.items() if each.open}
         refs = [each.ref for each in claimed.values()]
 
         def change(head: Head, stamp: str) -> Head:
             before = self._parts.days.lookup(head, refs)
+            known = {key: row.known for key, row in before.items()}
             counted = settled_head(head, claimed, before, self._parts.opens.current(head), now)
-            return with_entry(counted, self._parts.journal.write(stamp, settled), backlog)
+            rows = {
+                key: row_of(each, run_id, settled_since(known.get(key), each, now))
+                for key, each in claimed.items()
+            }
+            entry = self._parts.journal.write(stamp, Settled(rows, left_open))
+            return with_entry(counted, entry, backlog)
 
-        Compactor(self._parts).tend(now)
+        Compactor(self._parts).tend()
         self._heads.commit(change)
 
     def _settle_backlog(self, backlog: Backlog | None) -> None:
@@ -156,6 +159,7 @@ class S3Ledger:
         self._save(run)
 
     def _save(self, run: RunRecord) -> None:
+        Compactor(self._parts).clear_daily(self._clock.now())
         self._heads.commit(lambda head, stamp: replace(head, runs=self._parts.runs.write(head, stamp, run)))
 
     def runs(self, limit: int) -> list[RunRecord]:

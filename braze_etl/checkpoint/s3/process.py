@@ -25,6 +25,8 @@ class ProcessId:
     boot: str
     pid: int
     start: str
+    space: str = ""
+    """Its namespace of process numbers: containers of one host each have their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,14 @@ class Machine:
     def me(self) -> ProcessId:
         """The process that we are."""
         pid = os.getpid()
-        return ProcessId(self.host, self._boot(), pid, self._start(pid) or "")
+        return ProcessId(self.host, self._boot(), pid, self._start(pid) or "", self._space())
 
     def knows_dead(self, process: ProcessId) -> bool:
         """Whether *process* ran here and does no more; False where that can't be known."""
-        if (process.host, process.boot) != (self.host, self._boot()):
+        if (process.host, process.boot, process.space) != (self.host, self._boot(), self._space()):
             return False
-        if process.start:
-            return self._start(process.pid) != process.start
+        if process.start and (start := self._start(process.pid)) is not None:
+            return start != process.start
         return not _exists(process.pid)
 
     def _boot(self) -> str:
@@ -58,15 +60,21 @@ class Machine:
         except OSError:
             return ""
 
+    def _space(self) -> str:
+        try:
+            return str((self.proc / "self/ns/pid").readlink())
+        except OSError:
+            return ""
+
     def _start(self, pid: int) -> str | None:
-        """When the process began; None when it does not run."""
+        """When the process began, empty when it has ended; None when it can't be seen, or is not there."""
         try:
             stat = (self.proc / str(pid) / "stat").read_text()
         except OSError:
             return None
         # The name, in brackets, may itself hold spaces and brackets.
         fields = stat.rpartition(")")[2].split()
-        return None if fields[_AFTER_NAME_STATE] in _ENDED else fields[_AFTER_NAME_START]
+        return "" if fields[_AFTER_NAME_STATE] in _ENDED else fields[_AFTER_NAME_START]
 
 
 def _exists(pid: int) -> bool:
