@@ -17,7 +17,7 @@ from tests.bench.delivery import ROOT, Contender, Export, deliver, make_export
 from tests.bench.figures import Figures, Say, take_turns
 from tests.bench.machine import description, peers_python
 from tests.bench.process import BenchError
-from tests.bench.scenarios import Scale, measure_others
+from tests.bench.scenarios import FULL, Scale, measure_others
 
 SHAPES = {"opens": "email opens of 30 fields", "custom": "custom events"}
 _FILES = 10
@@ -58,7 +58,7 @@ def main() -> int:
     The exit code is 0 whether or not the aims are reached, and 1 when something was not delivered.
     """
     console = Console(width=_WIDTH, highlight=False)
-    scale = Scale(int(os.environ.get("EVENTS", "100000")), int(os.environ.get("ROUNDS", "3")))
+    scale = Scale(int(os.environ.get("EVENTS", FULL)), int(os.environ.get("ROUNDS", "3")))
     try:
         tables, machine, skipped = measure(ROOT / ".bench", scale, console.print)
     except BenchError as error:

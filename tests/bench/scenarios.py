@@ -17,6 +17,8 @@ from tests.bench.delivery import ROOT, Contender, Export, ask, make_export, prov
 from tests.bench.figures import Figures, Say, Series, take_turns
 from tests.bench.process import background, run
 
+FULL = 500_000
+"""Events of a contest: so many that the start of a process, which is measured apart, hides nothing."""
 LATENCY = 0.2
 IN_FLIGHT = 16
 _LINKS = 10_000  # of one file: file systems have a limit
@@ -24,14 +26,14 @@ _LINKS = 10_000  # of one file: file systems have a limit
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large everything is: sizes are given for 100,000 events."""
+    """How large everything is: a contest of *events*, and the other sizes in full from `FULL` events on."""
 
     events: int
     rounds: int
 
     def of(self, size: int) -> int:
-        """That size, in proportion."""
-        return max(1, size * self.events // 100_000)
+        """That size, or with fewer events a part of it."""
+        return max(1, size * min(self.events, FULL) // FULL)
 
 
 @dataclass(frozen=True, slots=True)
