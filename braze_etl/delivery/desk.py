@@ -51,7 +51,7 @@ class Desk:
         self.fatal: BaseException | None = None
         self._transport = transport
         self._stop = stop
-        self._rate = Rate(settings.rate)
+        self._rate = Rate(settings.rate, shared_by=settings.couriers)
         self._gzip = settings.gzip
         self._gzip_proven = False
 

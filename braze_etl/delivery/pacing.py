@@ -21,8 +21,8 @@ _SPAN = 30.0
 _BELOW = 0.9
 _RISE = 1.01
 _MOST_RISES = 1000.0
-_LEAST = 250.0
-"""Events a second of one process: the smallest plans allow 1,000 (performance.md)."""
+_LEAST = 500.0
+"""Events a second over all processes: the smallest plans allow 1,000 (performance.md)."""
 
 
 def back_off(attempt: int, rng: Random, *, base: float = _BASE, cap: float = _CAP) -> float:
@@ -93,8 +93,9 @@ class Rate:
     It rises by 1 % a minute, and faster the longer nothing happens, for others may have filled the limit.
     """
 
-    def __init__(self, most: float | None = None) -> None:
+    def __init__(self, most: float | None = None, *, shared_by: int = 1) -> None:
         self._most = most or inf
+        self._least = _LEAST / shared_by
         self._learned = inf
         self._rises_from = 0.0
         self._free_at = -inf
@@ -126,9 +127,9 @@ class Rate:
             self._forget(now)
             taken = sum(events for _, events in self._accepted)
             if taken:
-                self._learned = max(_LEAST, _BELOW * taken / max(1.0, min(_SPAN, now - since)))
+                self._learned = max(self._least, _BELOW * taken / max(1.0, min(_SPAN, now - since)))
             elif self._learned < inf:
-                self._learned = max(_LEAST, self._learned / 2)
+                self._learned = max(self._least, self._learned / 2)
             self._accepted.clear()
             # Who has booked and not begun books again after the pause.
             self._measured_from = self._rises_from = self._free_at = now + pause

@@ -13,7 +13,7 @@ from braze_etl.delivery import DeliverySettings, endpoint_url, gzip_default
 from braze_etl.quarantine import Quarantine
 from braze_etl.run.ahead import NOTHING_AHEAD, ReadAhead
 from braze_etl.run.cores import usable_cores
-from braze_etl.run.reconcile import Pace, Reconcile
+from braze_etl.run.reconcile import Hours, Pace, Reconcile
 from braze_etl.storage import Store, StoreAccess, open_store
 from braze_etl.transform import Mapping, MappingOptions
 
@@ -127,14 +127,15 @@ def live_scope(settings: Settings, ledger: Ledger) -> Scope:
     return Scope(since=max(ledger.start_at, min(since, summary.backlog.oldest_hour or since)))
 
 
+def hours(settings: Settings, clock: Clock) -> Hours:
+    """Lists the selected files of a range of hours."""
+    return lambda since, until: listing(settings, Scope(since, until), clock.now())
+
+
 def sweep(settings: Settings, ledger: Ledger, clock: Clock) -> Reconcile:
     """The sweep of the hours that `live_scope` leaves out."""
-
-    def hours(since: datetime, until: datetime) -> Listing:
-        return listing(settings, Scope(since, until), clock.now())
-
     pace = Pace(every=settings.source.reconcile_every, budget=settings.source.reconcile_for)
-    return Reconcile(ledger, hours, pace, clock)
+    return Reconcile(ledger, hours(settings, clock), pace, clock)
 
 
 def mapping_options(settings: Settings) -> MappingOptions:
@@ -171,6 +172,7 @@ def delivery_settings(settings: Settings, workers: int = 1) -> DeliverySettings:
         timeout=amplitude.timeout.total_seconds(),
         give_up_after=amplitude.give_up_after.total_seconds(),
         rate=amplitude.rate / workers if amplitude.rate else None,
+        couriers=workers,
     )
 
 

@@ -21,9 +21,10 @@ from braze_etl.checkpoint import Backlog, LeaseOwner, Ledger, OpenFile, RunRecor
 from braze_etl.clock import Clock
 from braze_etl.currents import Listing
 from braze_etl.delivery import Finding, Standing
-from braze_etl.errors import DeliveryError, FatalError
-from braze_etl.model import FileRef, FileSettlement, FileState
+from braze_etl.errors import DeliveryError, FatalError, StoreError
+from braze_etl.model import FileSettlement, FileState
 from braze_etl.quarantine import Quarantine
+from braze_etl.run.before import BeforeStart
 from braze_etl.run.discovery import Discovery
 from braze_etl.run.dispatch import Dispatcher
 from braze_etl.run.due import DueFile, DueFiles, by_hour, open_files
@@ -58,9 +59,8 @@ class JobParts:
 
     ledger: Ledger
     quarantine: Quarantine
-    listing: Listing
-    before_start: Iterable[FileRef]
-    """The files before `start_at`, for their number."""
+    new_listing: Callable[[], Listing]
+    """Makes the listing of what may be due; asked under the lease, for what it covers is in the ledger."""
     probe: Callable[[], Finding]
     new_pool: Callable[[], WorkerPool]
     clock: Clock
@@ -68,6 +68,8 @@ class JobParts:
     progress: Progress
     replay: Replay | None = None
     """Where the due files come from instead of the listing."""
+    before_start: BeforeStart | None = None
+    """Counts the files before `start_at`."""
     sweep: Reconcile | None = None
     """Looks for files in the hours before those of the listing."""
 
@@ -98,6 +100,7 @@ class Job:
         self._parts = parts
         self._options = options
         self._reopening = Reopening(parts.ledger, parts.clock)
+        self._listed_from = parts.ledger.start_at
         self._began = parts.clock.monotonic()
         self._now = parts.clock.now()
         run_id = f"{self._now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -147,7 +150,8 @@ class Job:
         return Outlook.of(found.backlog.backlog(), past, self._options.max_events)
 
     def _list(self, found: Discovery) -> None:
-        ledger, listing = self._parts.ledger, self._parts.listing
+        ledger, listing = self._parts.ledger, self._parts.new_listing()
+        self._listed_from = listing.since
         listed = takewhile(lambda _: not self._should_stop(), listing)
         due = DueFiles(listed, ledger, now=self._now, resend=self._options.resend)
         left_open = open_files(filter(self._options.covers, ledger.open_files()), now=self._now)
@@ -187,7 +191,7 @@ class Job:
         if sweep is None or self._backlog(found) is None or self.report.error or self._should_stop():
             return
         left = self._overdue(found)
-        found.collect(sweep.due(self._parts.listing.since, self._should_stop))
+        found.collect(sweep.due(self._listed_from, self._should_stop))
         self.report.changed += sweep.changed
         self.report.archived += sweep.archived
         self.report.error = found.error
@@ -230,16 +234,17 @@ class Job:
 
     def _count_before_start(self, found: Discovery) -> None:
         """Count the files before `start_at`: once in a ledger's life, and after all that is due."""
-        ledger = self._parts.ledger
+        ledger, count = self._parts.ledger, self._parts.before_start
         backlog = self._backlog(found)
-        if backlog is None or self.report.error or ledger.summary().before_start is not None:
+        if count is None or backlog is None or self.report.error or ledger.summary().before_start is not None:
             return
-        before = 0
-        for _ in self._parts.before_start:
-            before += 1
-            if self._should_stop():
-                return
-        ledger.record_listing(self._now, backlog, before, complete=False)
+        try:
+            before = count.count(self._should_stop)
+        except StoreError:
+            self.report.warnings["before_start_not_counted"] += 1
+            return
+        if before is not None:
+            ledger.record_listing(self._now, backlog, before, complete=False)
 
     def _backlog(self, found: Discovery) -> Backlog | None:
         """What is left, if all that is due was listed: with a part of it, older files would be forgotten."""

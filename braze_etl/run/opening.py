@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from braze_etl.checkpoint import Ledger
 from braze_etl.clock import Clock, iso
@@ -17,6 +17,7 @@ from braze_etl.quarantine import Selection as Entries
 from braze_etl.run.assembly import (
     Scope,
     delivery_settings,
+    hours,
     keeps_payloads,
     listing,
     live_scope,
@@ -26,6 +27,7 @@ from braze_etl.run.assembly import (
     sweep,
     worker_count,
 )
+from braze_etl.run.before import BeforeStart
 from braze_etl.run.exits import Stop
 from braze_etl.run.job import Job, JobOptions, JobParts, Progress
 from braze_etl.run.looking import covering
@@ -35,9 +37,6 @@ from braze_etl.run.worker import Blueprint, serve
 from braze_etl.telemetry import get_logger
 
 _log = get_logger(__name__)
-
-_EVER = datetime(2000, 1, 1, tzinfo=UTC)
-"""Before Braze was founded."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,14 @@ def open_job(
         parts = JobParts(
             ledger=ledger,
             quarantine=quarantine,
-            listing=listing(settings, scope, clock.now()),
-            before_start=listing(settings, Scope(_EVER, ledger.start_at), clock.now()),
+            new_listing=lambda: listing(settings, request.scope(settings, ledger), clock.now()),
             probe=lambda: _probe(settings, clock),
             new_pool=lambda: WorkerPool(workers, serve, blueprint),
             clock=clock,
             stop=stop,
             progress=progress,
             replay=None if request.replay is None else Replay(quarantine, request.replay),
+            before_start=BeforeStart(ledger, hours(settings, clock), clock),
             sweep=sweep(settings, ledger, clock) if request.covers_all else None,
         )
         yield Job(parts, _options(settings, request, scope, workers))

@@ -52,8 +52,10 @@ class Reconcile:
             return
         self._reached = since
         due = DueFiles(self._swept(since, until, should_stop), self._ledger, now=self._clock.now())
-        yield from due
-        self.archived, self.changed = due.archived, due.changed
+        try:
+            yield from due
+        finally:
+            self.archived, self.changed = due.archived, due.changed
 
     def note(self) -> None:
         """Remember how far it came; to be called when what it found is on the ledger's books."""

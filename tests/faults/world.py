@@ -226,8 +226,7 @@ class World:
         parts = JobParts(
             ledger=ledger or self.ledger,
             quarantine=Quarantine(FolderStore(self._folder, must_exist=False), "quarantine/"),
-            listing=self.listing(),
-            before_start=(),
+            new_listing=self.listing,
             probe=lambda: Finding(Standing.FINE),
             new_pool=lambda: cast("WorkerPool", InlinePool(self)),
             clock=self.clock,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,17 @@ def test_a_second_run_sends_nothing(workplace: Any) -> None:
     assert report["exit_code"] == 0
     assert report["files"] == {"discovered": 0, "done": 0, "failed": 0, "remaining": 0, "bytes": 0}
     assert workplace.amplitude.stats()["events_received"] == before
+
+
+def test_a_lost_ledger_is_told_and_what_it_knew_arrives_once_more_and_counts_once(workplace: Any) -> None:
+    workplace.export(events=300, hours=2, duplicates=0)
+    workplace.run()
+    held = workplace.accepted_ids()
+    shutil.rmtree(workplace.folder / "state")
+    result = workplace.do("run", "--output", "json")
+    assert "this ledger is new" in result.err
+    assert result.json["events"]["accepted"] == len(held)
+    assert workplace.accepted_ids() == held
 
 
 def test_the_same_from_s3_with_several_integrations_under_a_prefix(workplace: Any, bucket: Any) -> None:
