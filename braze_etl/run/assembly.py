@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from braze_etl.checkpoint import Ledger, LedgerIdentity, open_ledger
 from braze_etl.clock import Clock, hour_of
@@ -63,13 +63,17 @@ def open_quarantine(settings: Settings) -> Quarantine:
     return Quarantine(store, prefix, payload_ttl=settings.quarantine.payload_ttl)
 
 
-def keeps_payloads(settings: Settings) -> bool:
+def source_lifetime(settings: Settings) -> timedelta | None:
+    """How long the source keeps its files before it deletes them itself, as far as that can be known."""
+    store, prefix = open_source(settings)
+    return store.lifetime(prefix)
+
+
+def keeps_payloads(settings: Settings, lifetime: timedelta | None) -> bool:
     """Whether records that are set aside are kept: the source may be gone before they are replayed."""
     quarantine = settings.quarantine
     if quarantine.payload != "auto":
         return quarantine.payload
-    store, prefix = open_source(settings)
-    lifetime = store.lifetime(prefix)
     return lifetime is not None and lifetime < quarantine.payload_ttl
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from braze_etl.checkpoint import Ledger
 from braze_etl.clock import Clock, iso
-from braze_etl.config import Settings
+from braze_etl.config import Settings, duration_text
 from braze_etl.delivery import Finding, HttpTransport, probe
 from braze_etl.errors import ConfigError
 from braze_etl.quarantine import Selection as Entries
@@ -24,6 +24,7 @@ from braze_etl.run.assembly import (
     load_mapping,
     open_quarantine,
     open_state,
+    source_lifetime,
     sweep,
     worker_count,
 )
@@ -73,7 +74,9 @@ def open_job(
         scope = request.scope(settings, ledger)
         workers = worker_count(settings, request.workers)
         quarantine = open_quarantine(settings)
-        blueprint = Blueprint(settings, workers, keeps_payloads(settings))
+        lifetime = source_lifetime(settings)
+        _tell_of_a_short_life(settings, lifetime)
+        blueprint = Blueprint(settings, workers, keeps_payloads(settings, lifetime))
         parts = JobParts(
             ledger=ledger,
             quarantine=quarantine,
@@ -108,6 +111,16 @@ def _tell_of_a_new_ledger(settings: Settings, ledger: Ledger) -> None:
             state=settings.state.uri,
             start_at=iso(ledger.start_at),
             remedy="if there was another, stop and restore it; Amplitude knows a repeat for 7 days",
+        )
+
+
+def _tell_of_a_short_life(settings: Settings, lifetime: timedelta | None) -> None:
+    if lifetime is not None and lifetime <= settings.window.objective:
+        _log.warning(
+            "the source deletes files by a lifecycle rule before they have to be delivered",
+            after=duration_text(lifetime),
+            objective=duration_text(settings.window.objective),
+            remedy="let the rule wait for weeks: a file that is gone can't be delivered, nor replayed",
         )
 
 

@@ -36,6 +36,16 @@ def test_a_second_run_sends_nothing(workplace: Any) -> None:
     assert workplace.amplitude.stats()["events_received"] == before
 
 
+def test_a_source_that_deletes_files_too_soon_is_told(workplace: Any, bucket: Any) -> None:
+    client: Any = boto3.client("s3", endpoint_url=bucket.endpoint_url)
+    rule = {"Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}}
+    client.put_bucket_lifecycle_configuration(Bucket=bucket.name, LifecycleConfiguration={"Rules": [rule]})
+    workplace.configure(source={"uri": bucket.uri, "endpoint_url": bucket.endpoint_url})
+    result = workplace.do("run", "--output", "json")
+    assert result.code == 0
+    assert "lifecycle rule" in result.err
+
+
 def test_a_lost_ledger_is_told_and_what_it_knew_arrives_once_more_and_counts_once(workplace: Any) -> None:
     workplace.export(events=300, hours=2, duplicates=0)
     workplace.run()

@@ -10,7 +10,7 @@ import pytest
 from braze_etl.checkpoint import Backlog, LedgerIdentity, MemoryLedger
 from braze_etl.clock import ManualClock
 from braze_etl.config import Settings
-from braze_etl.run.assembly import keeps_payloads, live_scope
+from braze_etl.run.assembly import keeps_payloads, live_scope, source_lifetime
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_records_are_kept_where_it_is_asked_for_or_their_source_goes_first(
     settings = Settings.model_validate(
         {"source": source, "amplitude": {"region": "US"}, "quarantine": {"payload": asked}}
     )
-    assert keeps_payloads(settings) is kept
+    assert keeps_payloads(settings, source_lifetime(settings)) is kept
 
 
 def new_ledger(now: datetime, start: datetime) -> MemoryLedger:
