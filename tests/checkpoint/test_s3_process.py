@@ -39,9 +39,14 @@ def test_a_process_that_ended_is_dead_also_while_its_parent_has_not_noticed() ->
     assert here.knows_dead(process)
 
 
-def test_what_ran_elsewhere_or_before_a_reboot_can_not_be_known() -> None:
+def test_what_ran_elsewhere_or_before_a_reboot_or_in_another_container_can_not_be_known() -> None:
     here = Machine.here()
-    for process in (replace(here.me(), host="elsewhere"), replace(here.me(), boot="before")):
+    me = here.me()
+    for process in (
+        replace(me, host="elsewhere"),
+        replace(me, boot="before"),
+        replace(me, space="a container"),
+    ):
         assert not here.knows_dead(replace(process, start="1"))
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from botocore.exceptions import (
     ClientError,
@@ -46,6 +48,23 @@ def test_an_answer_says_whose_trouble_it_is(
     assert type(error) is kind
     assert words in error.message
     assert error.remedy
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("KMS.DisabledException", 400, UnreadableFileError),
+        ("InvalidRequest", 400, UnreadableFileError),
+        ("SomethingNew", 500, StoreError),
+        ("ExpiredToken", 400, StoreError),
+    ],
+)
+def test_the_trouble_of_one_object_is_not_that_of_the_store(
+    code: str, status: int, kind: type[Exception]
+) -> None:
+    """A key of its own that was disabled, say: as the oldest file it would end every run."""
+    words: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    assert type(explain(ClientError(words, "GetObject"), GET)) is kind
 
 
 def test_a_refused_role_is_told_apart_from_a_refused_object() -> None:
