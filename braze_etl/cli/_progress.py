@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from braze_etl.run.estimate import Outlook
-from braze_etl.run.job import Progress as PassProgress
+from braze_etl.run.parts import Progress as PassProgress
 from braze_etl.run.tasks import Settlement
 from braze_etl.telemetry import get_logger
 

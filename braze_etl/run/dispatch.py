@@ -21,8 +21,8 @@ class Dispatcher:
     """Iterates over settlements until every task is settled, or until *should_stop* and all in flight is.
 
     They come in groups: all that arrived while the ones before were stored, at most two of each worker. It
-    also ends when *should_pause* says so and all in flight is settled; then `paused` tells whether tasks are
-    left, and to iterate again goes on with them. *review* sees each task when it is handed out.
+    also ends when *should_pause* says so and all in flight is settled; then `has_more` tells whether tasks
+    are left, and to iterate again goes on with them. *review* sees each task when it is handed out.
     """
 
     def __init__(
@@ -54,8 +54,7 @@ class Dispatcher:
                 return
             yield from self._take(list(self._pool.poll(_POLL)))
 
-    @property
-    def paused(self) -> bool:
+    def has_more(self) -> bool:
         """Whether tasks are left for another time, though nobody has asked for a stop."""
         self._waiting = self._waiting or (None if self._stopping else self._next_task())
         return self._waiting is not None and not self._stopping

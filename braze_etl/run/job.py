@@ -10,87 +10,27 @@ import itertools
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from itertools import takewhile
-from typing import Protocol
 
-from braze_etl.checkpoint import Backlog, LeaseOwner, Ledger, OpenFile, RunRecord
-from braze_etl.clock import Clock
-from braze_etl.currents import Listing
-from braze_etl.delivery import Finding, Standing
+from braze_etl.checkpoint import Backlog, LeaseOwner, RunRecord
+from braze_etl.delivery import Standing
 from braze_etl.errors import DeliveryError, FatalError, StoreError
 from braze_etl.model import FileSettlement, FileState
-from braze_etl.quarantine import Quarantine
-from braze_etl.run.before import BeforeStart
 from braze_etl.run.discovery import Discovery
 from braze_etl.run.dispatch import Dispatcher
 from braze_etl.run.due import DueFile, DueFiles, by_hour, open_files
 from braze_etl.run.estimate import Outlook
-from braze_etl.run.exits import Stop, exit_code
+from braze_etl.run.exits import exit_code
 from braze_etl.run.forecast import RECENT_RUNS, forecast_of_run
-from braze_etl.run.pool import WorkerPool
-from braze_etl.run.reconcile import Reconcile
+from braze_etl.run.parts import JobOptions, JobParts
 from braze_etl.run.reopening import Reopening, deferred_in
-from braze_etl.run.replay import Replay
 from braze_etl.run.report import RunReport
 from braze_etl.run.tasks import Settlement, Task, group, shares
 from braze_etl.run.turns import Turns
 from braze_etl.run.window import Window
-
-
-class Progress(Protocol):
-    """Who wants to see a pass advance."""
-
-    def discovered(self, outlook: Outlook, warnings: Mapping[str, int]) -> None:
-        """So much is due, with what there is to warn of; told again when a sweep has found more."""
-        ...
-
-    def settled(self, settlement: Settlement) -> None:
-        """A task came back."""
-        ...
-
-
-@dataclass(frozen=True)
-class JobParts:
-    """What a pass works with; the caller opens and closes them."""
-
-    ledger: Ledger
-    quarantine: Quarantine
-    new_listing: Callable[[], Listing]
-    """Makes the listing of what may be due; asked under the lease, for what it covers is in the ledger."""
-    probe: Callable[[], Finding]
-    new_pool: Callable[[], WorkerPool]
-    clock: Clock
-    stop: Stop
-    progress: Progress
-    replay: Replay | None = None
-    """Where the due files come from instead of the listing."""
-    before_start: BeforeStart | None = None
-    """Counts the files before `start_at`."""
-    sweep: Reconcile | None = None
-    """Looks for files in the hours before those of the listing."""
-
-
-@dataclass(frozen=True)
-class JobOptions:
-    """How this pass differs from the plainest one."""
-
-    command: str
-    pipeline: str
-    objective: timedelta
-    warn_at: timedelta
-    workers: int = 1
-    covers_all: bool = True
-    """Whether the listing covers all that is due, as that of `run` does and that of `backfill` does not."""
-    covers: Callable[[OpenFile], bool] = lambda _: True
-    """Which of the ledger's open files belong to this pass."""
-    resend: bool = False
-    max_events: int = 2000
-    """Events a request, for what is foretold of their number."""
-    max_runtime: timedelta | None = None
 
 
 class Job:
@@ -181,7 +121,7 @@ class Job:
             while self._turns.held:
                 for settlements in tasks:
                     self._settle(settlements, found)
-                if not tasks.paused:
+                if not tasks.has_more():
                     return
                 self._turns.pass_on()
 

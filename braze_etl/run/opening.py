@@ -30,8 +30,9 @@ from braze_etl.run.assembly import (
 )
 from braze_etl.run.before import BeforeStart
 from braze_etl.run.exits import Stop
-from braze_etl.run.job import Job, JobOptions, JobParts, Progress
+from braze_etl.run.job import Job
 from braze_etl.run.looking import covering
+from braze_etl.run.parts import JobOptions, JobParts, Progress
 from braze_etl.run.pool import WorkerPool
 from braze_etl.run.replay import Replay
 from braze_etl.run.worker import Blueprint, serve

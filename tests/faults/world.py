@@ -38,7 +38,8 @@ from braze_etl.quarantine import Quarantine
 from braze_etl.run.books import Tag
 from braze_etl.run.estimate import Outlook
 from braze_etl.run.exits import Stop
-from braze_etl.run.job import Job, JobOptions, JobParts
+from braze_etl.run.job import Job
+from braze_etl.run.parts import JobOptions, JobParts
 from braze_etl.run.pool import QUIT, Died, WorkerPool
 from braze_etl.run.reconcile import Pace, Reconcile
 from braze_etl.run.report import RunReport

@@ -34,7 +34,8 @@ from braze_etl.quarantine import Quarantine
 from braze_etl.run import tasks
 from braze_etl.run.estimate import Outlook
 from braze_etl.run.exits import Stop
-from braze_etl.run.job import Job, JobOptions, JobParts
+from braze_etl.run.job import Job
+from braze_etl.run.parts import JobOptions, JobParts
 from braze_etl.run.payloads import Payloads
 from braze_etl.run.pool import QUIT
 from braze_etl.run.report import RunReport

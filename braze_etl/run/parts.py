@@ -1,0 +1,73 @@
+"""What a pass is made of: the parts that it works with, how it differs from others, and who watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from braze_etl.checkpoint import Ledger, OpenFile
+from braze_etl.clock import Clock
+from braze_etl.currents import Listing
+from braze_etl.delivery import Finding
+from braze_etl.quarantine import Quarantine
+from braze_etl.run.before import BeforeStart
+from braze_etl.run.estimate import Outlook
+from braze_etl.run.exits import Stop
+from braze_etl.run.pool import WorkerPool
+from braze_etl.run.reconcile import Reconcile
+from braze_etl.run.replay import Replay
+from braze_etl.run.tasks import Settlement
+
+
+class Progress(Protocol):
+    """Who wants to see a pass advance."""
+
+    def discovered(self, outlook: Outlook, warnings: Mapping[str, int]) -> None:
+        """So much is due, with what there is to warn of; told again when a sweep has found more."""
+        ...
+
+    def settled(self, settlement: Settlement) -> None:
+        """A task came back."""
+        ...
+
+
+@dataclass(frozen=True)
+class JobParts:
+    """What a pass works with; the caller opens and closes them."""
+
+    ledger: Ledger
+    quarantine: Quarantine
+    new_listing: Callable[[], Listing]
+    """Makes the listing of what may be due; asked under the lease, for what it covers is in the ledger."""
+    probe: Callable[[], Finding]
+    new_pool: Callable[[], WorkerPool]
+    clock: Clock
+    stop: Stop
+    progress: Progress
+    replay: Replay | None = None
+    """Where the due files come from instead of the listing."""
+    before_start: BeforeStart | None = None
+    """Counts the files before `start_at`."""
+    sweep: Reconcile | None = None
+    """Looks for files in the hours before those of the listing."""
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How this pass differs from the plainest one."""
+
+    command: str
+    pipeline: str
+    objective: timedelta
+    warn_at: timedelta
+    workers: int = 1
+    covers_all: bool = True
+    """Whether the listing covers all that is due, as that of `run` does and that of `backfill` does not."""
+    covers: Callable[[OpenFile], bool] = lambda _: True
+    """Which of the ledger's open files belong to this pass."""
+    resend: bool = False
+    max_events: int = 2000
+    """Events a request, for what is foretold of their number."""
+    max_runtime: timedelta | None = None
