@@ -38,24 +38,13 @@ class BatchBuilder(Generic[T]):
     def __len__(self) -> int:
         return len(self._batch)
 
-    def add(self, event: Event, tag: T, size_hint: int = 0) -> Batch[T] | None:
-        """Add an event; return the batch if that made it full.
-
-        `size_hint` is the size of the record in its source, in bytes. It only has to be near: the exact
-        size is known when the body is made, and a body over the limit is split there.
-        """
-        self._batch.events.append(event)
-        self._batch.tags.append(tag)
-        self._hint += size_hint
-        full = len(self._batch) >= self._max_events or self._hint >= self._max_hint
-        return self.flush() if full else None
-
-    def add_some(
+    def add(
         self, events: Sequence[Event], tags: Sequence[T], size_hint: int = 0
     ) -> tuple[int, Batch[T] | None]:
         """Add events up to the one that makes the batch full, if one does; return how many, and the batch.
 
-        The same as `add` for each of them, at a fraction of the cost; *size_hint* is that of each event.
+        `size_hint` is the size of one of their records in its source, in bytes. It only has to be near: the
+        exact size is known when the body is made, and a body over the limit is split there.
         """
         room = self._max_events - len(self._batch)
         if size_hint:

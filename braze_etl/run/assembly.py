@@ -13,7 +13,8 @@ from braze_etl.delivery import DeliverySettings, endpoint_url, gzip_default
 from braze_etl.quarantine import Quarantine
 from braze_etl.run.ahead import NOTHING_AHEAD, ReadAhead
 from braze_etl.run.cores import usable_cores
-from braze_etl.run.reconcile import Hours, Pace, Reconcile
+from braze_etl.run.reconcile import Pace, Reconcile
+from braze_etl.run.walk import Hours
 from braze_etl.storage import Store, StoreAccess, open_store
 from braze_etl.transform import Mapping, MappingOptions
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from braze_etl.checkpoint import Ledger
 from braze_etl.clock import Clock, iso
-from braze_etl.run.reconcile import Hours
+from braze_etl.run.walk import Hours, Walk
 
 _NOTE = "before_start"
 _EVER = datetime(2000, 1, 1, tzinfo=UTC)
@@ -28,14 +28,14 @@ class BeforeStart:
         """Give the number of files, or None when it is not known yet."""
         fact = self._ledger.recall(_NOTE)
         since = hour = datetime.fromisoformat(fact["next"]) if fact else _EVER
-        before, of_hour = fact.get("files", 0), 0
-        end = self._clock.monotonic() + self._budget.total_seconds()
-        for ref in self._hours(since, self._ledger.start_at):
+        before, of_hour = int(fact.get("files", 0)), 0
+        walk = Walk(self._hours, since, self._ledger.start_at)
+        for ref in walk.files(self._clock, self._budget, should_stop):
             if ref.hour > hour:
                 before, of_hour, hour = before + of_hour, 0, ref.hour
-            over = self._clock.monotonic() >= end and hour > since
-            if should_stop() or over:
-                self._ledger.remember(_NOTE, {"next": iso(hour), "files": before})
-                return None
             of_hour += 1
-        return int(before + of_hour)
+        if walk.next is None:
+            return before + of_hour
+        whole = before + of_hour if walk.next > hour else before
+        self._ledger.remember(_NOTE, {"next": iso(walk.next), "files": whole})
+        return None

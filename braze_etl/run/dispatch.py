@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from braze_etl.errors import FatalError
 from braze_etl.model import Reason, Verdict
 from braze_etl.run.books import TaskBooks
-from braze_etl.run.pool import Died, WorkerPool
+from braze_etl.run.pool import LOOK_ABOVE, Died, WorkerPool
 from braze_etl.run.tasks import Settlement, Task, one_by_one
 
 _POLL = 0.25
@@ -92,9 +92,7 @@ class Dispatcher:
         if event.error is not None or self._deaths > _MAX_DEATHS:
             self._stop()
             words = event.error or f"{self._deaths} worker processes died, the last with {event.cause}"
-            raise FatalError(
-                words, remedy="Look at the log above; give the job more memory or fewer workers."
-            )
+            raise FatalError(words, remedy=LOOK_ABOVE)
         for task in event.tasks:
             yield from self._after_death(task, event.cause)
 

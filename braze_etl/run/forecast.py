@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final, Self
 
-from braze_etl.checkpoint import Backlog
+from braze_etl.checkpoint import Backlog, Ledger
 from braze_etl.clock import iso
 
 RECENT_RUNS: Final = 10
@@ -159,6 +159,11 @@ class Forecast:
             first = late[0]
             what += f" ({iso(first.hour)}: {first.hours_left:.1f} hours left, needs {first.hours_needed:.1f})"
         return f"{what}: raise --max-runtime, run more often, or use more workers"
+
+
+def recent_reports(ledger: Ledger) -> list[dict[str, Any]]:
+    """The reports of the last runs, the newest first."""
+    return [run.report for run in ledger.runs(RECENT_RUNS)]
 
 
 def forecast(backlog: Backlog, rate: Rate, *, objective: timedelta, now: datetime) -> Forecast:

@@ -24,7 +24,7 @@ from braze_etl.run.dispatch import Dispatcher
 from braze_etl.run.due import DueFile, DueFiles, by_hour, open_files
 from braze_etl.run.estimate import Outlook
 from braze_etl.run.exits import exit_code
-from braze_etl.run.forecast import RECENT_RUNS, forecast_of_run
+from braze_etl.run.forecast import forecast_of_run, recent_reports
 from braze_etl.run.parts import JobOptions, JobParts
 from braze_etl.run.reopening import Reopening, deferred_in
 from braze_etl.run.report import RunReport
@@ -86,7 +86,7 @@ class Job:
         self._parts.progress.discovered(self._outlook(found), report.warnings)
 
     def _outlook(self, found: Discovery) -> Outlook:
-        past = [run.report for run in self._parts.ledger.runs(RECENT_RUNS)]
+        past = recent_reports(self._parts.ledger)
         return Outlook.of(found.backlog.backlog(), past, self._options.max_events)
 
     def _list(self, found: Discovery) -> None:
@@ -230,7 +230,7 @@ class Job:
             report.window = Window(
                 self._options.objective, self._options.warn_at, backlog.oldest_hour, summary.last_listing
             )
-            past = [run.report for run in self._parts.ledger.runs(RECENT_RUNS)]
+            past = recent_reports(self._parts.ledger)
             report.forecast = forecast_of_run(report.as_dict(), past, backlog, self._options.objective)
             report.exit_code = exit_code(report, self._parts.stop)
             if self._turns.held:

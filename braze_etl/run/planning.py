@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from braze_etl.checkpoint import BacklogLine, Ledger
+from braze_etl.checkpoint import BacklogLine
 from braze_etl.clock import Clock, iso
 from braze_etl.compile import EventReader
 from braze_etl.config import Settings
@@ -20,7 +20,7 @@ from braze_etl.run.assembly import Scope, load_mapping, open_source
 from braze_etl.run.distinct import STANDARD_ERROR, Distinct
 from braze_etl.run.due import DueFile
 from braze_etl.run.estimate import Density
-from braze_etl.run.forecast import RECENT_RUNS, Rate
+from braze_etl.run.forecast import Rate, recent_reports
 from braze_etl.run.looking import due_now, ledger_to_read
 from braze_etl.run.reading import blocks_of
 from braze_etl.run.restoring import restore_command
@@ -212,7 +212,7 @@ def make_plan(settings: Settings, scope: Scope | None, *, exact: bool, clock: Cl
     """Plan a `run`, or with *scope* a `backfill`; nothing is sent, and nothing is written anywhere."""
     mapping = load_mapping(settings)
     with closing(ledger_to_read(settings, clock)) as ledger:
-        reports = _reports(ledger)
+        reports = recent_reports(ledger)
         plan = _empty(settings, reports, exact=exact)
         look = due_now(settings, ledger, scope, clock.now())
         if exact:
@@ -223,10 +223,6 @@ def make_plan(settings: Settings, scope: Scope | None, *, exact: bool, clock: Cl
     plan.archived = look.found.archived
     plan.restore = restore_command(settings.source.uri, plan.archived)
     return plan
-
-
-def _reports(ledger: Ledger) -> list[dict[str, Any]]:
-    return [run.report for run in ledger.runs(RECENT_RUNS)]
 
 
 def _empty(settings: Settings, reports: list[dict[str, Any]], *, exact: bool) -> Plan:

@@ -26,7 +26,7 @@ _DEPTH = 2
 """Tasks a worker holds: it reads the second while the last requests of the first are on their way."""
 _START_AGAIN_AFTER = (0.05, 0.5)
 """Seconds before the second and third attempt to start a process."""
-_LOOK_ABOVE = "Look at the log above; give the job more memory or fewer workers."
+LOOK_ABOVE = "Look at the log above; give the job more memory or fewer workers."
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _started(new_process: Callable[[], Any]) -> Any:
         except (EOFError, OSError) as error:
             if pause is None:
                 words = f"a worker process could not start ({error or type(error).__name__})"
-                raise FatalError(words, remedy=_LOOK_ABOVE) from error
+                raise FatalError(words, remedy=LOOK_ABOVE) from error
             time.sleep(pause)
         else:
             break

@@ -6,19 +6,16 @@ delivery, within a budget of time, and goes on in the next run where it left off
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from braze_etl.checkpoint import BacklogLine, Ledger
 from braze_etl.clock import Clock, iso
-from braze_etl.model import FileRef
 from braze_etl.run.due import DueFile, DueFiles
+from braze_etl.run.walk import Hours, Walk
 
 _NOTE = "reconcile"
-
-Hours = Callable[[datetime, datetime], Iterable[FileRef]]
-"""Lists the files of the hours from the first (inclusive) to the second (exclusive), oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +27,14 @@ class Pace:
 
 
 class Reconcile:
-    """One run's part of a sweep. `complete` is whether it came to its end."""
+    """One run's part of a sweep, with what it came upon: see `DueFiles` for `archived` and `changed`."""
 
     def __init__(self, ledger: Ledger, hours: Hours, pace: Pace, clock: Clock) -> None:
         self._ledger = ledger
         self._hours = hours
         self._pace = pace
         self._clock = clock
-        self._reached: datetime | None = None
-        self.complete = False
+        self._walk: Walk | None = None
         self.archived = BacklogLine()
         self.changed = 0
 
@@ -50,8 +46,9 @@ class Reconcile:
         since = self._since()
         if since is None or since >= until:
             return
-        self._reached = since
-        due = DueFiles(self._swept(since, until, should_stop), self._ledger, now=self._clock.now())
+        walk = self._walk = Walk(self._hours, since, until)
+        files = walk.files(self._clock, self._pace.budget, should_stop)
+        due = DueFiles(files, self._ledger, now=self._clock.now())
         try:
             yield from due
         finally:
@@ -59,9 +56,10 @@ class Reconcile:
 
     def note(self) -> None:
         """Remember how far it came; to be called when what it found is on the ledger's books."""
-        if self._reached is None:
+        if self._walk is None:
             return
-        fact = {"finished_at": iso(self._clock.now())} if self.complete else {"next": iso(self._reached)}
+        onward = self._walk.next
+        fact = {"finished_at": iso(self._clock.now())} if onward is None else {"next": iso(onward)}
         self._ledger.remember(_NOTE, fact)
 
     def _since(self) -> datetime | None:
@@ -74,18 +72,3 @@ class Reconcile:
         ):
             return None
         return self._ledger.start_at
-
-    def _swept(self, since: datetime, until: datetime, should_stop: Callable[[], bool]) -> Iterator[FileRef]:
-        end = self._clock.monotonic() + self._pace.budget.total_seconds()
-        reached = since
-        for ref in self._hours(since, until):
-            if should_stop():
-                return
-            if ref.hour > reached:
-                # Hours come in order, so that all before this one are done; the first always is.
-                self._reached = ref.hour
-                if reached > since and self._clock.monotonic() >= end:
-                    return
-                reached = ref.hour
-            yield ref
-        self.complete = True

@@ -160,7 +160,7 @@ class Worker:
         self, books: TaskBooks, number: int, events: list[Event], tags: list[Tag], size: int
     ) -> None:
         while events:
-            taken, batch = self._builder.add_some(events, tags, size)
+            taken, batch = self._builder.add(events, tags, size)
             books.joined_batch(number, taken)
             if batch is not None:
                 self._courier.submit(batch)
