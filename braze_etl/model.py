@@ -36,6 +36,10 @@ class Reason(StrEnum):
     HELD = "held"
     TEST_EVENT = "test_event"
     NO_IDENTITY = "no_identity"
+    SUPPRESSED = "suppressed"
+    SHARED_ID = "shared_id"
+    UNKNOWN_USER = "unknown_user"
+    FROM_AMPLITUDE = "from_amplitude"
 
     REDACTED_IDENTITY = "redacted_identity"
     INVALID_USER_ID = "invalid_user_id"
@@ -61,7 +65,17 @@ class Reason(StrEnum):
 
 
 _FILTERS = frozenset(
-    {Reason.NOT_IN_NATIVE, Reason.NOT_SELECTED, Reason.HELD, Reason.TEST_EVENT, Reason.NO_IDENTITY}
+    {
+        Reason.NOT_IN_NATIVE,
+        Reason.NOT_SELECTED,
+        Reason.HELD,
+        Reason.TEST_EVENT,
+        Reason.NO_IDENTITY,
+        Reason.SUPPRESSED,
+        Reason.SHARED_ID,
+        Reason.UNKNOWN_USER,
+        Reason.FROM_AMPLITUDE,
+    }
 )
 _DEFERRALS = frozenset({Reason.THROTTLED, Reason.DAILY_QUOTA, Reason.FAILING})
 
@@ -190,12 +204,18 @@ class FileState(StrEnum):
 
 @dataclass(slots=True)
 class FileSettlement:
-    """How one file came out of a task. `state` None: no claim is made, the file stays due as it was."""
+    """How one file came out of a task. `state` None: no claim is made, the file stays due as it was.
+
+    `mapping` is the fingerprint of the mapping that its records were judged by. `held_from` is the (block,
+    record) from which on the budget held what the mapping would have sent; None where it held nothing.
+    """
 
     ref: FileRef
     state: FileState | None
     tally: Tally = field(default_factory=Tally)
     open: tuple[OpenPositions, ...] = ()
+    mapping: str = ""
+    held_from: tuple[int, int] | None = None
 
 
 ReasonCounts: TypeAlias = Counter[tuple[str, Reason]]

@@ -25,7 +25,7 @@ class KnownFile:
     """What the ledger says of one file: how it was settled, when, and by which run.
 
     `settled_at` is the time of the first settlement of this content that had records accepted, whatever was
-    settled since: from then on Amplitude knows their ids.
+    settled since: from then on Amplitude knows their ids. `mapping` and `held_from` are those of the settlement.
     """
 
     etag: str
@@ -33,6 +33,8 @@ class KnownFile:
     settled_at: datetime
     tally: Tally
     run_id: str
+    mapping: str = ""
+    held_from: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
