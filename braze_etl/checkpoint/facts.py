@@ -25,7 +25,8 @@ class KnownFile:
     """What the ledger says of one file: how it was settled, when, and by which run.
 
     `settled_at` is the time of the first settlement of this content that had records accepted, whatever was
-    settled since: from then on Amplitude knows their ids. `mapping` and `held_from` are those of the settlement.
+    settled since: from then on Amplitude knows their ids. `mapping` and `held_from` are those of
+    `FileSettlement`.
     """
 
     etag: str
