@@ -9,7 +9,8 @@
     ├── FatalError             exit 1   nothing further can be done in this run
     │   ├── StoreError                  an object store: no rights, no bucket, no network
     │   ├── StateError                  the ledger: can't be read or written
-    │   └── DeliveryError               Amplitude refused the key, or failed for too long
+    │   └── DeliveryError               Amplitude refused the request, or failed for too long
+    │       └── KeyRefusedError         Amplitude, or a proxy before it, refused the key
     └── FileError                       one file's trouble; the run goes on
         ├── UnreadableFileError         not Avro, or a header nobody can read
         └── SourceGoneError             deleted or replaced between listing and reading
@@ -73,7 +74,11 @@ class StateError(FatalError):
 
 
 class DeliveryError(FatalError):
-    """Amplitude refused the key, or answered nothing but failures for too long."""
+    """Amplitude refused the key or the request, or answered nothing but failures for too long."""
+
+
+class KeyRefusedError(DeliveryError):
+    """The key is not good: nothing is delivered until somebody changes it."""
 
 
 class FileError(BrazeEtlError):

@@ -208,6 +208,7 @@ class FileSettlement:
 
     `mapping` is the fingerprint of the mapping that its records were judged by. `held_from` is the (block,
     record) from which on the budget held what the mapping would have sent; None where it held nothing.
+    `accepted` counts what was accepted in this task alone; `tally` is of all runs.
     """
 
     ref: FileRef
@@ -216,6 +217,7 @@ class FileSettlement:
     open: tuple[OpenPositions, ...] = ()
     mapping: str = ""
     held_from: tuple[int, int] | None = None
+    accepted: int = 0
 
 
 ReasonCounts: TypeAlias = Counter[tuple[str, Reason]]

@@ -36,6 +36,17 @@ def moment_or_none(value: int | None) -> datetime | None:
     return None if value is None else moment(value)
 
 
+def held_text(held_from: tuple[int, int] | None) -> str | None:
+    return None if held_from is None else "{}/{}".format(*held_from)
+
+
+def held_of(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    block, _, record = text.partition("/")
+    return int(block), int(record)
+
+
 def file_row(settlement: FileSettlement, run_id: str, now: datetime) -> Row:
     """Give the columns of `files` in their order."""
     ref, tally = settlement.ref, settlement.tally
@@ -44,13 +55,14 @@ def file_row(settlement: FileSettlement, run_id: str, now: datetime) -> Row:
         *(ref.key, ref.etag, ref.size, micros(ref.modified), ref.event_type, micros(ref.hour)),
         *(settlement.state, micros(now), run_id, not_before),
         *(tally.accepted, tally.filtered, tally.quarantined, tally.deferred),
+        *(settlement.mapping, held_text(settlement.held_from)),
     )
 
 
 def known_of(row: Row) -> KnownFile:
-    """From etag, state, settled_at, run_id, and the four counts."""
-    etag, state, settled_at, run_id, *counts = row
-    return KnownFile(etag, _STATES[state], moment(settled_at), Tally(*counts), run_id)
+    """From etag, state, settled_at, run_id, the four counts, mapping and held_from."""
+    etag, state, settled_at, run_id, *counts, mapping, held = row
+    return KnownFile(etag, _STATES[state], moment(settled_at), Tally(*counts), run_id, mapping, held_of(held))
 
 
 def ref_of(row: Row) -> FileRef:

@@ -100,7 +100,12 @@ def _third(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE notes (name TEXT PRIMARY KEY, fact TEXT NOT NULL) WITHOUT ROWID")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first, _second, _third)
+def _fourth(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE files ADD COLUMN mapping TEXT NOT NULL DEFAULT ''")
+    connection.execute("ALTER TABLE files ADD COLUMN held_from TEXT")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _second, _third, _fourth)
 """Number n leads from version n to n + 1. A published one is never changed: add another."""
 
 

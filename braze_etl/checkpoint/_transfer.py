@@ -20,13 +20,13 @@ _BIRTH: Final = "SELECT start_at, created_at, key_fingerprint FROM ledger"
 _RUNS: Final = "SELECT run_id, command, started_at, finished_at, exit_code, report FROM runs ORDER BY number"
 _FILES: Final = """
     SELECT key, etag, size, modified, event_type, hour,
-        state, settled_at, run_id, accepted, filtered, quarantined, deferred
+        state, settled_at, run_id, accepted, filtered, quarantined, deferred, mapping, held_from
     FROM files ORDER BY hour, key
 """
 _POSITIONS: Final = """
     SELECT reason, not_before, blocks FROM open_positions WHERE key = ? ORDER BY number
 """
-_TAKE_FILE: Final = "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_TAKE_FILE: Final = "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _TAKE_POSITIONS: Final = "INSERT INTO open_positions VALUES (?, ?, ?, ?, ?, ?)"
 _TAKE_RUN: Final = """
     INSERT INTO runs (run_id, command, started_at, finished_at, exit_code, report) VALUES (?, ?, ?, ?, ?, ?)
@@ -89,8 +89,11 @@ def _files(connection: sqlite3.Connection, path: Path) -> Iterator[SettledFile]:
 def take_over(connection: sqlite3.Connection, contents: LedgerContents) -> None:
     """See `Ledger.take_over`; inside a transaction of the caller, on a ledger that is known to be unused."""
     for file in contents.files:
-        settlement = FileSettlement(file.ref, file.known.state, file.known.tally, file.open)
-        row = _rows.file_row(settlement, file.known.run_id, file.known.settled_at)
+        known = file.known
+        settlement = FileSettlement(
+            file.ref, known.state, known.tally, file.open, known.mapping, known.held_from
+        )
+        row = _rows.file_row(settlement, known.run_id, known.settled_at)
         connection.execute(_TAKE_FILE, row)
         connection.executemany(_TAKE_POSITIONS, _rows.position_rows(settlement))
     notes = ((name, orjson.dumps(fact).decode()) for name, fact in contents.notes.items())

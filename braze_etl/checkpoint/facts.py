@@ -40,11 +40,16 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A file that is settled but for its open positions; `tally` counts those as deferred."""
+    """A file that is settled but for its open positions; `tally` counts those as deferred.
+
+    `mapping` and `held_from` are those of `FileSettlement`.
+    """
 
     ref: FileRef
     tally: Tally
     open: tuple[OpenPositions, ...]
+    mapping: str = ""
+    held_from: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -64,7 +64,8 @@ class MemoryLedger:
             # It may have been settled since.
             found = self._files[first.ref.key]
             if any(ready_by is None or each.not_before <= ready_by for each in found.open):
-                yield OpenFile(found.ref, replace(found.known.tally), found.open)
+                known = found.known
+                yield OpenFile(found.ref, replace(known.tally), found.open, known.mapping, known.held_from)
 
     def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog | None) -> None:
         claimed = claims(settlements)
@@ -75,6 +76,13 @@ class MemoryLedger:
         for key, settlement in claimed.items():
             self._files[key] = _entry(run_id, settled_since(known.get(key), settlement, now), settlement)
         self._backlog = self._backlog if backlog is None else backlog
+
+    def note_mappings(self, judged: Sequence[tuple[FileRef, str]]) -> None:
+        for ref, mapping in judged:
+            found = self._files.get(ref.key)
+            if found is not None and found.known.etag == ref.etag:
+                known = replace(found.known, mapping=mapping, held_from=None)
+                self._files[ref.key] = replace(found, known=known)
 
     def record_listing(
         self, at: datetime, backlog: Backlog, before_start: int | None = None, *, complete: bool
@@ -91,6 +99,11 @@ class MemoryLedger:
 
     def runs(self, limit: int) -> list[RunRecord]:
         return list(reversed(self._runs.values()))[:limit]
+
+    def correct_runs(self, change: Callable[[RunRecord], RunRecord]) -> int:
+        before = self._runs
+        self._runs = {run_id: change(run) for run_id, run in before.items()}
+        return sum(run != before[run_id] for run_id, run in self._runs.items())
 
     def note_key(self, fingerprint: str) -> bool:
         before, self._key_fingerprint = self._key_fingerprint, fingerprint
@@ -170,6 +183,13 @@ def _by_hour(file: SettledFile) -> tuple[datetime, bytes]:
 
 def _entry(run_id: str, now: datetime, settlement: FileSettlement) -> SettledFile:
     assert settlement.state is not None
-    # The caller may go on counting in its tally.
-    known = KnownFile(settlement.ref.etag, settlement.state, now, replace(settlement.tally), run_id)
+    known = KnownFile(
+        settlement.ref.etag,
+        settlement.state,
+        now,
+        replace(settlement.tally),  # the caller may go on counting in its own
+        run_id,
+        settlement.mapping,
+        settlement.held_from,
+    )
     return SettledFile(settlement.ref, known, settlement.open)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -69,6 +69,14 @@ class Ledger(Protocol):
         """
         ...
 
+    def note_mappings(self, judged: Sequence[tuple[FileRef, str]]) -> None:
+        """Store by which mapping each of these files is judged now, and that the budget holds nothing of it.
+
+        All else that is known of them stays, for nothing was sent. A file that is not known, or by another
+        etag, is left out.
+        """
+        ...
+
     def record_listing(
         self, at: datetime, backlog: Backlog, before_start: int | None = None, *, complete: bool
     ) -> None:
@@ -90,12 +98,19 @@ class Ledger(Protocol):
         """Give the last runs, newest first. An adapter keeps at least 1,000 and may drop older ones."""
         ...
 
+    def correct_runs(self, change: Callable[[RunRecord], RunRecord]) -> int:
+        """Store what *change* makes of each run that is kept, and return how many are others; take the lease.
+
+        A run keeps its id and its place.
+        """
+        ...
+
     def note_key(self, fingerprint: str) -> bool:
         """Store the fingerprint of the API key in use, and say whether another one was used before."""
         ...
 
     def remember(self, name: str, fact: Mapping[str, Any]) -> None:
-        """Store a small fact of plain JSON under a name, in place of the one before."""
+        """Store a fact of plain JSON, of some kilobytes at most, under a name, in place of the one before."""
         ...
 
     def recall(self, name: str) -> dict[str, Any]:

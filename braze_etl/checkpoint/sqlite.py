@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -50,11 +50,13 @@ _PAGE: Final = 200
 _FOREVER: Final = 2**62
 
 _KNOWN: Final = """
-    SELECT files.key, etag, state, settled_at, run_id, accepted, filtered, quarantined, deferred
+    SELECT files.key, etag, state, settled_at, run_id, accepted, filtered, quarantined, deferred,
+        mapping, held_from
     FROM json_each(?) AS wanted CROSS JOIN files ON files.key = wanted.value
 """
 _OPEN: Final = """
-    SELECT key, etag, size, modified, event_type, hour, accepted, filtered, quarantined, deferred
+    SELECT key, etag, size, modified, event_type, hour, accepted, filtered, quarantined, deferred,
+        mapping, held_from
     FROM files INDEXED BY open_files
     WHERE not_before IS NOT NULL AND not_before <= ? AND (hour, key) > (?, ?)
     ORDER BY hour, key LIMIT ?
@@ -65,7 +67,7 @@ _POSITIONS: Final = """
     ORDER BY open_positions.key, number
 """
 _SETTLE: Final = """
-    INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET
         etag = excluded.etag, size = excluded.size, modified = excluded.modified,
         event_type = excluded.event_type, hour = excluded.hour, state = excluded.state,
@@ -74,8 +76,10 @@ _SETTLE: Final = """
         ),
         run_id = excluded.run_id, not_before = excluded.not_before,
         accepted = excluded.accepted, filtered = excluded.filtered,
-        quarantined = excluded.quarantined, deferred = excluded.deferred
+        quarantined = excluded.quarantined, deferred = excluded.deferred,
+        mapping = excluded.mapping, held_from = excluded.held_from
 """
+_NOTE_MAPPING: Final = "UPDATE files SET mapping = ?, held_from = NULL WHERE key = ? AND etag = ?"
 _SAVE_RUN: Final = """
     INSERT INTO runs (run_id, command, started_at, finished_at, exit_code, report) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (run_id) DO UPDATE SET
@@ -149,7 +153,10 @@ class SqliteLedger:
             for row in page:
                 ref = _rows.ref_of(row[:6])
                 if ref.key in positions:
-                    yield OpenFile(ref, Tally(*row[6:]), tuple(positions[ref.key]))
+                    *counts, mapping, held = row[6:]
+                    yield OpenFile(
+                        ref, Tally(*counts), tuple(positions[ref.key]), mapping, _rows.held_of(held)
+                    )
             behind = (page[-1][5], page[-1][0])
 
     def _positions(self, keys: list[str]) -> dict[str, list[OpenPositions]]:
@@ -177,6 +184,11 @@ class SqliteLedger:
         positions = (row for each in claimed for row in _rows.position_rows(each))
         write("INSERT INTO open_positions VALUES (?, ?, ?, ?, ?, ?)", positions)
 
+    def note_mappings(self, judged: Sequence[tuple[FileRef, str]]) -> None:
+        rows = [(mapping, ref.key, ref.etag) for ref, mapping in judged]
+        with self._transaction():
+            self._connection.executemany(_NOTE_MAPPING, rows)
+
     def record_listing(
         self, at: datetime, backlog: Backlog, before_start: int | None = None, *, complete: bool
     ) -> None:
@@ -199,6 +211,12 @@ class SqliteLedger:
 
     def runs(self, limit: int) -> list[RunRecord]:
         return [_rows.run_of(row) for row in self._query(_RUNS, limit)]
+
+    def correct_runs(self, change: Callable[[RunRecord], RunRecord]) -> int:
+        corrected = [after for run in self.runs(RUNS_KEPT) if (after := change(run)) != run]
+        with self._transaction():
+            self._connection.executemany(_SAVE_RUN, map(_rows.run_row, corrected))
+        return len(corrected)
 
     def note_key(self, fingerprint: str) -> bool:
         ((before,),) = self._query("SELECT key_fingerprint FROM ledger")

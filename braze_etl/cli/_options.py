@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from braze_etl.cli._logging import log_options
 from braze_etl.config import Config, load_config, parse_duration, parse_hour
 from braze_etl.errors import UsageError
 
@@ -81,7 +82,7 @@ def output_option(command: _F) -> _F:
 
 
 def pass_options(command: _F) -> _F:
-    """`--max-runtime`, `--workers` and `--ok-exit`, which whatever sends events takes."""
+    """`--max-runtime`, `--workers`, `--ok-exit` and those of logs, which whatever sends events takes."""
     for option in (
         click.option(
             "--ok-exit",
@@ -98,7 +99,16 @@ def pass_options(command: _F) -> _F:
         ),
     ):
         command = option(command)
-    return command
+    return log_options(command)
+
+
+def confirm_option(command: _F) -> _F:
+    """`--confirm-first-run`."""
+    return click.option(
+        "--confirm-first-run",
+        is_flag=True,
+        help="Let the first run send more than budget.first_run_events.",
+    )(command)
 
 
 def range_options(command: _F) -> _F:
@@ -111,6 +121,16 @@ def range_options(command: _F) -> _F:
     ):
         command = option(command)
     return command
+
+
+def changed_only_option(command: _F) -> _F:
+    """`--changed-only`: what a change of the mapping lets through, and nothing else."""
+    return click.option(
+        "--changed-only",
+        is_flag=True,
+        help="Only records of settled files that an earlier mapping filtered, or the budget held, and that "
+        "are sent now. What was accepted is left alone, and so are files that were never delivered.",
+    )(command)
 
 
 @dataclass(frozen=True)
@@ -142,4 +162,11 @@ def required_config(path: Path | None) -> Config:
         raise UsageError(
             "no configuration is given", remedy="Name one with -c FILE or set $BRAZE_ETL_CONFIG."
         )
-    return load_config(path)
+    return checked_config(path)
+
+
+def checked_config(path: Path) -> Config:
+    """Load a configuration whose mapping knows all its words."""
+    from braze_etl.run.assembly import mapping_mistakes
+
+    return load_config(path, examine=mapping_mistakes)

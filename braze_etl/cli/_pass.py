@@ -9,23 +9,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from braze_etl.cli._logging import set_up_logging
 from braze_etl.cli._output import print_json
 from braze_etl.cli._progress import progress_for
 from braze_etl.cli._report import print_report
 from braze_etl.clock import SystemClock
 from braze_etl.config import Settings
 from braze_etl.run.exits import Stop, softened
+from braze_etl.run.logbook import Audience, Logbook
 from braze_etl.run.opening import Request, open_job
-from braze_etl.telemetry import configure_logging
+from braze_etl.telemetry import common_facts
 
 
 def perform(settings: Settings, request: Request, *, as_json: bool, ok_exit: frozenset[int]) -> int:
     """Run a pass, print its report, and return the exit code."""
-    configure_logging("text" if sys.stderr.isatty() else "json")
+    set_up_logging()
+    clock = SystemClock()
+    logbook = Logbook(clock)
     with (
+        common_facts(pipeline=settings.pipeline, command=request.command),
         _clean_stop() as stop,
-        progress_for(sys.stderr) as progress,
-        open_job(settings, request, clock=SystemClock(), stop=stop, progress=progress) as job,
+        progress_for(sys.stderr) as bar,
+        open_job(settings, request, clock=clock, stop=stop, progress=Audience(logbook, bar)) as job,
+        common_facts(run_id=job.report.run_id),
+        logbook.entry(job.report),
     ):
         report = job.run()
     if as_json:

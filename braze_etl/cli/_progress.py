@@ -1,87 +1,131 @@
-"""A pass as it advances: a bar on a terminal, plain log lines elsewhere."""
+"""A pass as it advances: a bar on a terminal, and nothing elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import timedelta
-from typing import TextIO
+from typing import Final, TextIO
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
-    TaskID,
+    Task,
     TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.table import Column
+from rich.text import Text
 
 from braze_etl.run.estimate import Outlook
 from braze_etl.run.parts import Progress as PassProgress
 from braze_etl.run.tasks import Settlement
-from braze_etl.telemetry import get_logger
 
-_log = get_logger(__name__)
+_MEMORY: Final = 600.0
+"""Seconds whose speed foretells the time left: a task of a throttled project may take minutes."""
 
 
 @contextmanager
 def progress_for(stream: TextIO) -> Iterator[PassProgress]:
-    """Show progress on *stream* in the way that fits it."""
+    """Show progress on *stream* if it is a terminal; lines of the log then appear above the bar.
+
+    Nothing is written to stdout, which may be a file or a pipe that waits for the report.
+    """
     if not stream.isatty():
-        yield _Lines()
+        yield _Silence()
         return
+    with bar_on(Console(file=stream)) as bar:
+        yield bar
+
+
+@contextmanager
+def bar_on(console: Console) -> Iterator[Bar]:
+    """A bar that vanishes when it is done with."""
     with Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("files  {task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(file=stream),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
+        TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True)),
+        _TimeLeft(table_column=Column(no_wrap=True)),
+        console=console,
         transient=True,
-    ) as bar:
-        yield _Bar(bar)
+        expand=True,
+        redirect_stdout=False,
+        speed_estimate_period=_MEMORY,
+    ) as progress:
+        yield Bar(progress)
 
 
-class _Lines:
+class _Silence:
+    """Elsewhere the log has a line for what matters."""
+
     def discovered(self, outlook: Outlook, warnings: Mapping[str, int]) -> None:
-        _log.info("files are due", **asdict(outlook))
-        if warnings:
-            _log.warning("the listing gives cause to look", **warnings)
+        pass
 
     def settled(self, settlement: Settlement) -> None:
-        events = {event_type: tally.read for event_type, tally in settlement.by_event_type.items()}
-        _log.info(
-            "task settled", task=settlement.task, files=len(settlement.files), events=sum(events.values())
-        )
-        if settlement.warnings:
-            _log.warning("task settled with warnings", task=settlement.task, **settlement.warnings)
+        pass
+
+    def in_flight(self, requests: int) -> None:
+        pass
 
 
-class _Bar:
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._task: TaskID = bar.add_task("listing", total=None, rate="")
-        self._events = 0
+class Bar:
+    """Watches a pass (see `Progress` in `run.parts`). It is as far as its bytes are; people are told of files."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("listing", total=None, start=False, facts="", expected=None)
+        self._files = self._due = self._events = self._requests = 0
 
     def discovered(self, outlook: Outlook, warnings: Mapping[str, int]) -> None:
+        """So much is due: all of it, or all that is still left when this is told again."""
         takes = "" if outlook.seconds is None else f", about {timedelta(seconds=round(outlook.seconds))}"
-        self._bar.console.print(
+        self._progress.console.print(
             f"{outlook.files:,} files, {outlook.bytes / 1e6:,.1f} MB, about {outlook.events:,} events"
-            f" in {outlook.requests:,} requests{takes}"
+            f" in {outlook.requests:,} requests{takes}",
+            highlight=False,
         )
-        for name, count in warnings.items():
-            self._bar.console.print(f"{count:,} {name}", style="bold red")
-        self._bar.update(self._task, description="delivering", total=outlook.files)
+        self._due = self._files + outlook.files
+        done = self._progress.tasks[0].completed
+        self._progress.start_task(self._task)
+        self._progress.update(
+            self._task, description="delivering", total=done + outlook.bytes, expected=outlook.seconds
+        )
+        self._tell()
 
     def settled(self, settlement: Settlement) -> None:
+        """A task came back; a file that was deferred and is taken up again does not count twice."""
+        done = [file.ref.size for file in settlement.files if file.state is not None]
+        self._files = min(self._files + len(done), self._due)
         self._events += sum(tally.read for tally in settlement.by_event_type.values())
-        settled = sum(file.state is not None for file in settlement.files)
-        elapsed = self._bar.tasks[0].elapsed or 0.0
-        rate = f"{self._events / elapsed:,.0f} events/s" if elapsed else ""
-        self._bar.update(self._task, advance=settled, rate=rate, description="delivering")
+        self._progress.update(self._task, advance=sum(done))
+        self._tell()
+
+    def in_flight(self, requests: int) -> None:
+        """So many requests are under way."""
+        self._requests = requests
+        self._tell()
+
+    def _tell(self) -> None:
+        elapsed = self._progress.tasks[0].elapsed
+        facts = [f"{self._files:,}/{self._due:,} files"]
+        if self._events and elapsed:
+            facts.append(f"{self._events / elapsed:,.0f} events/s")
+        facts.append(f"{self._requests} in flight")
+        self._progress.update(self._task, facts="  ".join(facts))
+
+
+class _TimeLeft(ProgressColumn):
+    """As measured, and until something is measured, as past runs foretell it."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        left = task.time_remaining
+        if left is None and task.fields["expected"] is not None:
+            left = max(0.0, task.fields["expected"] - (task.elapsed or 0.0))
+        return Text(
+            "" if left is None else f"{timedelta(seconds=round(left))} left", style="progress.remaining"
+        )

@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from braze_etl.cli._output import plain_table, stdout_console
 from braze_etl.model import Tally
+from braze_etl.run.drift import drift_lines
 from braze_etl.run.report import RunReport
 
 _MEANING = {
@@ -60,6 +61,12 @@ def _print_facts(console: Console, report: RunReport) -> None:
     for title, counts in (("repaired", report.repairs), ("warnings", report.warnings)):
         if counts:
             facts.add_row(title, ", ".join(f"{count:,} {name}" for name, count in counts.most_common()))
+    for title, words in drift_lines(report.drift_facts):
+        facts.add_row(title, escape(words))
+    for name, words in report.account.facts() if report.account else ():
+        facts.add_row(name, words)
+    if report.held:
+        facts.add_row("held", f"{report.held.total():,} events of {', '.join(sorted(report.held))}")
     if report.archived.files:
         facts.add_row(
             "archived", f"{report.archived.files:,} files left alone; `plan` tells how to restore them"

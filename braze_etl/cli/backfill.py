@@ -8,13 +8,16 @@ from pathlib import Path
 import click
 
 from braze_etl.cli._options import (
+    changed_only_option,
     config_option,
+    confirm_option,
     hour_range,
     output_option,
     pass_options,
     range_options,
     required_config,
 )
+from braze_etl.errors import UsageError
 from braze_etl.run.forking import start_fork_server
 
 
@@ -23,6 +26,11 @@ from braze_etl.run.forking import start_fork_server
 @output_option
 @range_options
 @click.option("--resend", is_flag=True, help="Also files that the ledger has as done.")
+@changed_only_option
+@click.option(
+    "--over-budget", is_flag=True, help="Send more than the budget leaves, also types that it would hold."
+)
+@confirm_option
 @pass_options
 def backfill(
     config_path: Path | None,
@@ -32,9 +40,12 @@ def backfill(
     until: datetime | None,
     event_types: tuple[str, ...],
     resend: bool,
+    changed_only: bool,
     max_runtime: timedelta | None,
     workers: int | None,
     ok_exit: frozenset[int],
+    over_budget: bool,
+    confirm_first_run: bool,
 ) -> int:
     """Send a range of date= hours, also from before `source.start_at`; what is done is skipped."""
     start_fork_server()
@@ -42,6 +53,11 @@ def backfill(
     from braze_etl.run.assembly import Scope
     from braze_etl.run.opening import Request
 
+    if resend and changed_only:
+        raise UsageError(
+            "--resend and --changed-only exclude each other",
+            remedy="--resend sends every record of the range again; --changed-only what was never sent.",
+        )
     hours = hour_range(since, to, until)
     scope = Scope(hours.since, hours.until, event_types)
     settings = required_config(config_path).require("")
@@ -53,6 +69,9 @@ def backfill(
             max_runtime=max_runtime,
             workers=workers,
             resend=resend,
+            changed_only=changed_only,
+            over_budget=over_budget,
+            confirm_first_run=confirm_first_run,
         ),
         as_json=output == "json",
         ok_exit=ok_exit,

@@ -9,6 +9,7 @@ import click
 from braze_etl.cli._options import config_option, output_option, required_config
 from braze_etl.cli._output import print_json, stdout_console
 from braze_etl.config import Settings
+from braze_etl.errors import ConfigError
 
 
 @click.group()
@@ -21,16 +22,25 @@ def config() -> None:
 @output_option
 def check(config_path: Path | None, output: str) -> int:
     """Validate a file: every mistake at once, each with its line."""
-    from braze_etl.run.assembly import load_mapping
+    from braze_etl.run.assembly import failed_tests
 
     checked = required_config(config_path)
-    load_mapping(checked.settings)
+    failed = failed_tests(checked)
     unset = sorted(set(checked.unset.values()))
+    tests = len(checked.settings.mapping.tests)
+    if failed:
+        raise ConfigError(
+            f"{checked.path}: {len(failed)} of {tests} tests of the mapping failed:\n" + "\n".join(failed),
+            remedy="Correct the mapping, or what its tests state.",
+        )
     if output == "json":
-        print_json({"exit_code": 0, "config": str(checked.path), "valid": True, "unset_variables": unset})
+        facts = {"exit_code": 0, "config": str(checked.path), "valid": True, "tests": tests}
+        print_json({**facts, "unset_variables": unset})
         return 0
     console = stdout_console()
-    console.print(f"{checked.path} is valid")
+    console.print(
+        f"{checked.path} is valid" + (f", and its {tests} tests of the mapping pass" if tests else "")
+    )
     for name in unset:
         console.print(f"not set here: {name} (needed by the commands that use its value)")
     return 0

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from braze_etl.cli._options import (
+    changed_only_option,
     config_option,
     hour_range,
     output_option,
@@ -21,6 +23,8 @@ from braze_etl.cli._output import plain_table, print_json, stdout_console
 from braze_etl.clock import SystemClock
 
 if TYPE_CHECKING:
+    from braze_etl.config import Settings
+    from braze_etl.run.assembly import Scope
     from braze_etl.run.planning import Plan
 
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 @output_option
 @range_options
 @click.option("--exact", is_flag=True, help="Read every file and map it, instead of estimating from sizes.")
+@changed_only_option
 def plan(
     config_path: Path | None,
     output: str,
@@ -37,6 +42,7 @@ def plan(
     until: datetime | None,
     event_types: tuple[str, ...],
     exact: bool,
+    changed_only: bool,
 ) -> int:
     """Say what `run` would do, or with a range, what `backfill` would do."""
     from braze_etl.run.assembly import Scope
@@ -44,6 +50,9 @@ def plan(
 
     settings = required_config(config_path).require("source", "state", "mapping", "amplitude.region")
     scope = None
+    if changed_only:
+        hours = hour_range(since, to, until)
+        return _plan_changes(settings, Scope(hours.since, hours.until, event_types), output)
     if since or to or until or event_types:
         hours = hour_range(since, to, until)
         scope = Scope(hours.since, hours.until, event_types)
@@ -52,6 +61,18 @@ def plan(
         print_json({"exit_code": 0, **made.as_dict()})
     else:
         _print(made)
+    return 0
+
+
+def _plan_changes(settings: Settings, scope: Scope, output: str) -> int:
+    from braze_etl.cli._changes import print_changes
+    from braze_etl.run.changes import plan_changes
+
+    made = plan_changes(settings, scope, SystemClock())
+    if output == "json":
+        print_json({"exit_code": 0, **made.as_dict()})
+    else:
+        print_changes(made)
     return 0
 
 
@@ -68,6 +89,7 @@ def _print(made: Plan) -> None:
         return
     facts = made.as_dict()
     console.print(_table(facts))
+    _print_spending(console, made)
     how = "exact" if made.exact else "events are estimated; --exact reads the files"
     console.print(
         f"\n{facts['files']:,} files, {facts['bytes'] / 1e6:,.1f} MB, {facts['events']:,} events,"
@@ -78,6 +100,17 @@ def _print(made: Plan) -> None:
         console.print(f"{facts['users']:,} distinct users{error}")
     console.print(f"from {facts['oldest_hour']} to {facts['newest_hour']}")
     console.print(f"takes {_time(facts['seconds'])}; at Amplitude's limit {_time(facts['seconds_at_limit'])}")
+
+
+def _print_spending(console: Console, made: Plan) -> None:
+    if made.spending is None:
+        return
+    table = plain_table("", "")
+    table.show_header = False
+    for name, value in made.spending.facts():
+        table.add_row(name, value)
+    console.print()
+    console.print(table)
 
 
 def _table(facts: dict[str, Any]) -> Table:

@@ -9,9 +9,8 @@ from pathlib import Path
 import click
 import orjson
 
-from braze_etl.cli._options import config_option
+from braze_etl.cli._options import checked_config, config_option
 from braze_etl.cli._output import stdout_console
-from braze_etl.config import Config, load_config
 from braze_etl.model import Verdict
 
 
@@ -26,7 +25,7 @@ def preview(source: str, count: int, config_path: Path | None, output: str) -> i
     """Show the events that SOURCE (a path or an s3 uri) becomes, one JSON object a line."""
     from braze_etl.run.previewing import preview_file
 
-    config: Config | None = load_config(config_path) if config_path else None
+    config = checked_config(config_path) if config_path else None
     settings = config.require("source.endpoint", "source.region", "mapping") if config else None
     outcomes = preview_file(source, settings)
     for outcome in islice(outcomes, count):

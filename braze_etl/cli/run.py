@@ -9,6 +9,7 @@ import click
 
 from braze_etl.cli._options import (
     config_option,
+    confirm_option,
     output_option,
     pass_options,
     required_config,
@@ -20,12 +21,14 @@ from braze_etl.run.forking import start_fork_server
 @config_option
 @output_option
 @pass_options
+@confirm_option
 def run(
     config_path: Path | None,
     output: str,
     max_runtime: timedelta | None,
     workers: int | None,
     ok_exit: frozenset[int],
+    confirm_first_run: bool,
 ) -> int:
     """Send everything that is due, oldest hour first, then exit."""
     start_fork_server()
@@ -36,7 +39,14 @@ def run(
     settings = required_config(config_path).require("")
     return perform(
         settings,
-        Request("run", scope=live_scope, covers_all=True, max_runtime=max_runtime, workers=workers),
+        Request(
+            "run",
+            scope=live_scope,
+            covers_all=True,
+            max_runtime=max_runtime,
+            workers=workers,
+            confirm_first_run=confirm_first_run,
+        ),
         as_json=output == "json",
         ok_exit=ok_exit,
     )

@@ -5,7 +5,19 @@ the generator does not cover and what the function raises on; the outcomes are t
 """
 
 from braze_etl.compile.cache import generated_source
+from braze_etl.compile.drift import CATALOGUE_DATE, FIELD_KINDS, Drift, FieldDrift, UnknownType
 from braze_etl.compile.ranged import read_records
 from braze_etl.compile.reader import Decoder, EventReader, MappedBlock
 
-__all__ = ["Decoder", "EventReader", "MappedBlock", "generated_source", "read_records"]
+__all__ = [
+    "CATALOGUE_DATE",
+    "FIELD_KINDS",
+    "Decoder",
+    "Drift",
+    "EventReader",
+    "FieldDrift",
+    "MappedBlock",
+    "UnknownType",
+    "generated_source",
+    "read_records",
+]

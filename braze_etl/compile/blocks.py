@@ -45,10 +45,12 @@ class BlockMapper:
         memory stays flat.
         """
         if self._convert is not None:
+            before = self._mapper.repairs.copy()
             try:
                 outcomes = self._generated(block, self._convert)
             except Exception:  # noqa: BLE001 - whatever it was, fastavro's result is the one that counts
                 self._ways["given_up"] += 1
+                self._put_back(before)
             else:
                 self._ways["generated"] += 1
                 return outcomes
@@ -60,9 +62,16 @@ class BlockMapper:
         if len(block.payload) <= _LARGE:
             ((converted, unclear),) = self._stretches(block, convert, block.count)
             return self._completed(converted, unclear)
+        before = self._mapper.repairs.copy()
         for _ in self._stretches(block, convert, _STRETCH):
             pass
+        self._put_back(before)
         return self._lazily(block, convert)
+
+    def _put_back(self, repairs: Counter[str]) -> None:
+        """Forget the repairs of what is mapped once more."""
+        self._mapper.repairs.clear()
+        self._mapper.repairs.update(repairs)
 
     def _lazily(self, block: Block, convert: Convert) -> Iterator[Event | Verdict]:
         for converted, unclear in self._stretches(block, convert, _STRETCH):
@@ -102,6 +111,6 @@ class BlockMapper:
 
 def _latest(mapper: Mapper, horizon: float) -> int:
     """The latest time in seconds that is beyond doubt."""
-    rules = mapper.plan.placeholders
-    end = END_OF_TIME - 1
+    bound, rules = mapper.plan.time.max_future, mapper.plan.placeholders
+    end = END_OF_TIME - 1 if bound is None else min(END_OF_TIME - 1, int(horizon + bound.total_seconds()))
     return end if rules is None else min(end, int(horizon + rules.seconds_ahead))

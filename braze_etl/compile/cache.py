@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import TypeAlias
 
 from braze_etl.compile.coverage import NotCoveredError, covered_fields
-from braze_etl.compile.generator import generate
+from braze_etl.compile.generator import Generated, generate
 from braze_etl.compile.runtime import namespace
 from braze_etl.model import Event, Verdict
 from braze_etl.transform import Mapper, TypePlan
@@ -24,10 +24,8 @@ _KEPT = 256
 
 def generated_source(schema_json: bytes, plan: TypePlan) -> str | None:
     """The function for that writer schema and plan as text, for people; None where it is not covered."""
-    try:
-        return generate(plan, covered_fields(schema_json))
-    except NotCoveredError:
-        return None
+    generated = _generated(schema_json, plan, Counter())
+    return None if generated is None else generated.source
 
 
 class FunctionCache:
@@ -52,19 +50,20 @@ class FunctionCache:
         return function
 
 
+def _generated(schema_json: bytes, plan: TypePlan, repairs: Counter[str]) -> Generated | None:
+    try:
+        return generate(plan, covered_fields(schema_json), repairs)
+    except NotCoveredError:
+        return None
+
+
 def _compiled(schema_json: bytes, mapper: Mapper) -> Convert | None:
     plan = mapper.plan
-    source = generated_source(schema_json, plan)
-    if source is None:
+    generated = _generated(schema_json, plan, mapper.repairs)
+    if generated is None:
         return None
-    names = namespace() | {
-        "ADVERTISING": plan.advertising_ids,
-        "REFUSED": plan.identity.refused,
-        "resolve": plan.identity.resolve,
-    }
-    if plan.withheld is not None:
-        names["WITHHELD"] = mapper({}, 0.0)
-    code = compile(source, f"<generated for {plan.event_type}>", "exec")
+    names = namespace() | generated.names
+    code = compile(generated.source, f"<generated for {plan.event_type}>", "exec")
     exec(code, names)  # noqa: S102 - our own text; what comes from a schema is in it as names and literals only
     function: Convert = names["convert"]
     return function

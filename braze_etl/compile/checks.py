@@ -18,9 +18,10 @@ def doubts(plan: TypePlan, fields: Collection[str]) -> Iterator[str]:
     yield "doubtful"
     yield f"not {variable('id')}"
     yield f"{variable('time')} is None"
-    yield f"not 0 <= {variable('time')} <= latest"
-    if plan.name_field is not None:
-        yield f"not {variable(plan.name_field)}"
+    yield f"not {plan.time.earliest} <= {variable('time')} <= latest"
+    for part in plan.naming.fields:
+        if part.default is None:
+            yield f"not {variable(part.field)}"
     if plan.placeholders is not None:
         yield from _markers(plan.placeholders, fields)
 

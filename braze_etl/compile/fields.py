@@ -13,18 +13,20 @@ from braze_etl.compile.source import Source
 class Use:
     """What is done with a field's value, if anything.
 
-    It becomes the property `named`; it is kept in `variable`, None where it is null; and if it is text that
-    says `echo` (a field's name in lower case) in any case, the variable `doubtful` becomes true.
+    It becomes the properties `named`, each the result of a function of that name, if one is given; it is kept
+    in `variable`, None where it is null. If it is text that says `echo` (a field's name in lower case) in any
+    case, or of more than `longest` bytes, the variable `doubtful` becomes true.
     """
 
-    named: str | None = None
+    named: tuple[tuple[str, str | None], ...] = ()
     variable: str | None = None
     echo: str | None = None
+    longest: int | None = None
 
     @property
     def target(self) -> str | None:
         """The variable that the value goes to while it is looked at."""
-        return self.variable or (None if self.named is None else "value")
+        return self.variable or ("value" if self.named else None)
 
 
 def write_field(source: Source, field: Field, use: Use) -> None:
@@ -49,7 +51,7 @@ def _write_null(source: Source, use: Use) -> None:
 
 def _write_value(source: Source, field: Field, use: Use, at: str) -> None:
     if field.is_array:
-        source.add(f"{use.target or '_'}, pos = read_texts(data, {at}, {field.items_null})")
+        _write_texts(source, field, use, at)
     elif field.kind == "string":
         _write_text(source, use, at)
     elif field.kind == "null":
@@ -57,8 +59,19 @@ def _write_value(source: Source, field: Field, use: Use, at: str) -> None:
         return
     else:
         _NUMBERS[field.kind](source, use.target or "_", at)
-    if use.named is not None:
-        source.add(f"properties[{use.named!r}] = {use.target}")
+    for name, function in use.named:
+        if function is None:
+            source.add(f"properties[{name!r}] = {use.target}")
+        else:
+            with source.block(f"if (changed := {function}({use.target})) is not None"):
+                source.add(f"properties[{name!r}] = changed")
+
+
+def _write_texts(source: Source, field: Field, use: Use, at: str) -> None:
+    source.add(f"{use.target or '_'}, pos = read_texts(data, {at}, {field.items_null})")
+    if use.longest is not None:
+        with source.block(f"if has_longer({use.target}, {use.longest})"):
+            source.add("doubtful = True")
 
 
 def _write_text(source: Source, use: Use, at: str) -> None:
@@ -68,13 +81,22 @@ def _write_text(source: Source, use: Use, at: str) -> None:
         source.add(f"start = {_behind(at, 1)}", "pos = start + HALF[size]")
     with source.block(f"elif data[{_behind(at, 1)}] < 128"):
         source.add(f"start = {_behind(at, 2)}", "pos = start + HALVES[size & 127 | data[start - 1] << 7]")
+        _write_doubt_of_length(source, use)
     with source.block("else"):
         source.add(f"start, pos = long_text(data, {at})")
+        _write_doubt_of_length(source, use)
     source.add(f"{value} = text[start:pos]")
     with source.block(f"if not {value}.isascii()"):
         source.add(f"{value} = utf8(data, start, pos)")
     if use.echo is not None:
         with source.block(f"if size == {2 * len(use.echo)} and {value}.lower() == {use.echo!r}"):
+            source.add("doubtful = True")
+
+
+def _write_doubt_of_length(source: Source, use: Use) -> None:
+    # Only where the length takes two bytes or more: nearly all texts are shorter.
+    if use.longest is not None:
+        with source.block(f"if pos - start > {use.longest}"):
             source.add("doubtful = True")
 
 

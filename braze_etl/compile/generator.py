@@ -6,51 +6,93 @@
 *count* records from `data[pos]` on. Where a record can't be judged in few words, `outcomes` holds None, and
 the list beside it says which record it was and where its bytes lie. The function raises for whatever it does
 not expect; and it must be checked that the last position is the end of the data, because slices do not raise.
+
+What a rule does is called by a name that stands for a function of `transform`; the `Mapper` calls the same
+one. A rule that is not there leaves no trace in the source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from braze_etl.compile.checks import bad_id, doubts, variable
 from braze_etl.compile.coverage import Field, NotCoveredError
 from braze_etl.compile.fields import Use, write_field
+from braze_etl.compile.naming import EventName
 from braze_etl.compile.source import Source
-from braze_etl.transform import NUMERIC_KEYS, TypePlan
+from braze_etl.transform import (
+    MAX_PROPERTIES,
+    MAX_TEXT,
+    NUMERIC_KEYS,
+    Choice,
+    TypePlan,
+    chooser,
+    exploder,
+)
 
 _IDENTITY = ("external_user_id", "device_id")
 _WHO = (*_IDENTITY, "user_id")
 _ADVERTISING = ("ad_id", "ad_id_type")
 
 
-def generate(plan: TypePlan, fields: Sequence[Field]) -> str:
-    """Write the function `convert`. Raises `NotCoveredError` where a field that decides has an odd type."""
+@dataclass(frozen=True)
+class Generated:
+    """The text of a function `convert`, and the names that it uses beside those of `runtime`."""
+
+    source: str
+    names: dict[str, Any] = field(default_factory=dict)
+
+
+def generate(plan: TypePlan, fields: Sequence[Field], repairs: Counter[str]) -> Generated:
+    """Write the function `convert`, which counts its repairs in *repairs*.
+
+    Raises `NotCoveredError` where a field that decides has an odd type.
+    """
     source = Source()
     with source.block("def convert(data, text, pos, count, latest)"):
         source.add(repr(f"Turn records of {plan.event_type} into events; generated for one writer schema."))
-        if plan.withheld is None:
-            _Events(source, plan, {field.name: field for field in fields}).write()
-        else:
-            _write_withheld(source, fields)
-    return str(source)
+        if plan.filter is None:
+            events = _Events(source, plan, {field.name: field for field in fields}, repairs)
+            events.write()
+            return Generated(str(source), events.names)
+        if plan.choice is not None:
+            raise NotCoveredError("a choice among records of which none is sent")
+        _write_withheld(source, fields)
+    return Generated(str(source), {"WITHHELD": plan.filter})
 
 
 def _write_withheld(source: Source, fields: Sequence[Field]) -> None:
     with source.block("for _ in range(count)"):
-        for field in fields:
-            write_field(source, field, Use())
+        for each in fields:
+            write_field(source, each, Use())
     source.add("return [WITHHELD] * count, [], 0, pos")
 
 
 class _Events:
     """Writes the body of a function for a type that is sent; *fields* are in the order of the schema."""
 
-    def __init__(self, source: Source, plan: TypePlan, fields: dict[str, Field]) -> None:
+    def __init__(
+        self, source: Source, plan: TypePlan, fields: dict[str, Field], repairs: Counter[str]
+    ) -> None:
         self._source = source
         self._plan = plan
         self._fields = fields
-        self._kept = {name for name in [*self._texts(), *plan.lifted, "time"] if name in fields}
+        self._repairs = repairs
+        self._name = EventName(plan, fields)
+        self._groups = [
+            group for group in plan.lifted_groups if all(self._fits(*pair) for pair in group.items())
+        ]
+        self._kept = {name for name in self._wanted() if name in fields}
         self._check_types()
+        self.names: dict[str, Any] = {
+            "ADVERTISING": plan.advertising_ids,
+            "REFUSED": plan.identity.refused,
+            "resolve": plan.identity.resolve,
+            **self._name.functions,
+        }
 
     def write(self) -> None:
         add, block = self._source.add, self._source.block
@@ -58,65 +100,110 @@ class _Events:
         with block("for index in range(count)"):
             add("begin = pos", "doubtful = False", "properties = {}")
             add(*(f"{variable(name)} = None" for name in _WHO if name not in self._fields))
-            for field in self._fields.values():
-                write_field(self._source, field, self._use(field.name))
+            for each in self._fields.values():
+                write_field(self._source, each, self._use(each.name))
+            self._write_choice(self._plan.choice, "choose")
             self._write_checks()
+            self._write_choice(self._plan.loop_guard, "find_loop")
             self._write_event()
         add("return outcomes, unclear, left_out, pos")
 
-    def _use(self, field: str) -> Use:
+    def _use(self, name: str) -> Use:
+        named = self._named(name)
         return Use(
-            named=self._plan.property_name(field),
-            variable=variable(field) if field in self._kept else None,
-            echo=None if self._plan.placeholders is None else field.lower(),
+            named=named,
+            variable=variable(name) if name in self._kept else None,
+            echo=None if self._plan.placeholders is None else name.lower(),
+            longest=self._name.longest(name) or (MAX_TEXT if named else None),
         )
 
-    def _texts(self) -> Iterator[str]:
-        """The fields that have a say beyond becoming a property, and are text."""
+    def _named(self, name: str) -> tuple[tuple[str, str | None], ...]:
+        named: list[tuple[str, str | None]] = []
+        for number, (target, change) in enumerate(self._plan.targets(name)):
+            function = None if change is None else f"change_{name}_{number}"
+            if function is not None:
+                self.names[function] = change
+            named.append((target, function))
+        return tuple(named)
+
+    def _wanted(self) -> Iterator[str]:
+        """The fields that have a say beyond becoming a property."""
         plan = self._plan
-        yield from ("id", *_WHO, *plan.exploded)
+        yield from (*self._texts(), *plan.lifted, "time", *(part.field for part in plan.naming.fields))
+        yield from (name for group in self._groups for name in group)
+        for choice in (plan.choice, plan.loop_guard):
+            yield from () if choice is None else choice.fields
+
+    def _texts(self) -> Iterator[str]:
+        """Those of them that have to be text."""
+        plan = self._plan
+        yield from ("id", *_WHO, *(each.field for each in plan.explosions), *self._name.required)
         if plan.advertising_ids and all(name in self._fields for name in _ADVERTISING):
             yield from _ADVERTISING
-        if plan.name_field is not None:
-            yield plan.name_field
         if plan.placeholders is not None:
             yield from ("send_id", "dispatch_id", *plan.placeholders.uuid_in)
+
+    def _fits(self, name: str, key: str) -> bool:
+        known = self._fields.get(name)
+        return known is not None and (known.is_number if key in NUMERIC_KEYS else known.is_text)
 
     def _check_types(self) -> None:
         for name in self._texts():
             if name in self._fields and not self._fields[name].is_text:
                 raise NotCoveredError(f"{name}, which is no text")
         for name, key in self._plan.lifted.items():
-            field = self._fields.get(name)
-            if field and not (field.is_number if key in NUMERIC_KEYS else field.is_text):
+            if name in self._fields and not self._fits(name, key):
                 raise NotCoveredError(f"{name}, which Amplitude would refuse as {key}")
         if "time" not in self._fields or not self._fields["time"].is_whole:
             raise NotCoveredError("time, which is no integer")
-        for name in filter(None, ("id", self._plan.name_field)):
+        for name in ("id", *self._name.required):
             if name not in self._fields:
                 raise NotCoveredError(f"{name}, which is missing")
 
+    def _write_choice(self, choice: Choice | None, function: str) -> None:
+        if choice is None:
+            return
+        self.names[function] = chooser(choice)
+        self._source.add(f"verdict = {function}({', '.join(self._values(choice.fields))})")
+        with self._source.block("if verdict is not None"):
+            self._source.add("outcomes.append(verdict)", "continue")
+
+    def _values(self, names: Iterable[str]) -> list[str]:
+        return [variable(name) if name in self._kept else "None" for name in names]
+
     def _write_checks(self) -> None:
+        with self._source.block(f"if {' or '.join([*doubts(self._plan, self._kept), *self._name.doubts])}"):
+            self._write_unclear()
+        if self._plan.identity.is_plain:
+            self._write_plain_identity()
+        else:
+            self._write_identity()
+
+    def _write_plain_identity(self) -> None:
         block, add = self._source.block, self._source.add
         user, device = (variable(name) for name in _IDENTITY)
-        expressions = list(doubts(self._plan, self._kept))
-        with block(f"if {' or '.join(expressions)}"):
-            self._write_unclear()
         with block(f"if {user}"):
             with block(f"if {bad_id(self._plan.identity, user)}"):
                 self._write_unclear()
             with block(f"if {device} and ({bad_id(self._plan.identity, device)})"):
                 add("left_out += 1", f"{device} = None")
         with block(f"elif not {device} or {bad_id(self._plan.identity, device)}"):
-            self._write_stranger()
+            # Common in some types, so it is not left to the mapper: no user, and no good device.
+            self._write_resolve()
+            add(f"{device} = identity['device_id']")
 
-    def _write_stranger(self) -> None:
-        # Common in some types, so it is not left to the mapper: no user, and no good device.
-        add, block = self._source.add, self._source.block
-        add(f"identity = resolve({', '.join(map(variable, _WHO))})")
-        with block("if identity.__class__ is not dict"):
-            add("outcomes.append(identity)", "continue")
-        add(f"{variable('device_id')} = identity['device_id']")
+    def _write_identity(self) -> None:
+        user, device = (variable(name) for name in _IDENTITY)
+        self._write_resolve()
+        self._source.add(f"{user} = identity.get('user_id')")
+        with self._source.block(f"if {device} and 'device_id' not in identity"):
+            self._source.add("left_out += 1")
+        self._source.add(f"{device} = identity.get('device_id')")
+
+    def _write_resolve(self) -> None:
+        self._source.add(f"identity = resolve({', '.join(map(variable, _WHO))})")
+        with self._source.block("if identity.__class__ is not dict"):
+            self._source.add("outcomes.append(identity)", "continue")
 
     def _write_unclear(self) -> None:
         self._source.add("unclear.append((index, begin, pos))", "outcomes.append(None)", "continue")
@@ -128,35 +215,42 @@ class _Events:
         for key, name in (("user_id", user), ("device_id", device)):
             with block(f"if not {name}"):
                 add(f"del event[{key!r}]")
-        self._write_extras()
+        self._write_top()
+        self._write_explosions()
+        add(*(f"properties[{name!r}] = {value!r}" for name, value in self._plan.fixed.items()))
         add("event['event_properties'] = properties", "outcomes.append(event)")
 
     def _base(self) -> dict[str, str]:
         """The keys that an event begins with, and expressions for them; both ids are in at first."""
-        plan = self._plan
         user, device = (variable(name) for name in _IDENTITY)
-        own = "" if plan.name_field is None else f" + {variable(plan.name_field)}"
         return {
             "user_id": user,
             "device_id": device,
-            "event_type": f"{plan.title!r}{own}",
+            "event_type": self._name.expression,
             "time": f"{variable('time')} * 1000",
             "insert_id": variable("id"),
-            **{key: repr(value) for key, value in plan.constants.items()},
+            **{key: repr(value) for key, value in self._plan.constants.items()},
         }
 
-    def _write_extras(self) -> None:
+    def _write_top(self) -> None:
         add, block = self._source.add, self._source.block
         plan = self._plan
-        for field, key in plan.lifted.items():
-            if field in self._fields:
-                with block(f"if {variable(field)} is not None"):
-                    add(f"event[{key!r}] = {variable(field)}")
+        lone = [{name: key} for name, key in plan.lifted.items() if name in self._fields]
+        for group in (*lone, *self._groups):
+            with block(f"if {' and '.join(f'{variable(name)} is not None' for name in group)}"):
+                add(*(f"event[{key!r}] = {variable(name)}" for name, key in group.items()))
         if "ad_id_type" in self._kept:
             ad_id, kind = (variable(name) for name in _ADVERTISING)
             with block(f"if {ad_id} and {kind} in ADVERTISING"):
                 add(f"event[ADVERTISING[{kind}]] = {ad_id}")
-        for field, prefix in plan.exploded.items():
-            if field in self._fields:
-                with block(f"if {variable(field)} is not None"):
-                    add(f"properties.update(explode({variable(field)}, {prefix!r}, {field!r}))")
+
+    def _write_explosions(self) -> None:
+        for explosion in self._plan.explosions:
+            if explosion.field not in self._fields:
+                continue
+            function, value = f"explode_{explosion.field}", variable(explosion.field)
+            self.names[function] = exploder(explosion, self._repairs)
+            with self._source.block(f"if {value} is not None"):
+                self._source.add(f"properties.update({function}({value}))")
+                with self._source.block(f"if len(properties) > {MAX_PROPERTIES - len(self._plan.fixed)}"):
+                    self._write_unclear()

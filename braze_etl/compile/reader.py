@@ -9,6 +9,7 @@ from typing import BinaryIO, Literal, TypeAlias
 
 from braze_etl.compile.blocks import BlockMapper
 from braze_etl.compile.cache import FunctionCache
+from braze_etl.compile.drift import Drift, DriftWatch
 from braze_etl.compile.ranged import RangedFile
 from braze_etl.currents import AvroFile, Block, Damage, DamagedBlock, RecordReader
 from braze_etl.model import Event, FileRef, Record, Verdict
@@ -43,6 +44,7 @@ class EventReader:
         self.ways: Counter[str] = Counter()
         self._mapping = mapping
         self._mappers: dict[str, Mapper] = {}
+        self._drift = DriftWatch(mapping.options.fields)
         self._functions = FunctionCache() if decoder == "auto" else None
 
     def read(self, ref: FileRef, stream: BinaryIO) -> Iterator[MappedBlock | Damage]:
@@ -83,9 +85,14 @@ class EventReader:
             mapper.repairs.clear()
         return total
 
+    def take_drift(self) -> Drift:
+        """Where the schemas met since the last call differ from the catalogue."""
+        return self._drift.take()
+
     def _block_mapper(self, schema_json: bytes, ref: FileRef) -> BlockMapper:
         records = RecordReader(schema_json)
         mapper = self._mapper(ref.event_type or records.event_type or "")
+        self._drift.look(schema_json, mapper.plan, ref.hour)
         convert = None if self._functions is None else self._functions.get(schema_json, mapper)
         return BlockMapper(records, mapper, convert, ref.hour.timestamp(), self.ways)
 

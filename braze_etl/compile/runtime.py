@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Any
 
 from braze_etl.currents import shortest_float32
-from braze_etl.transform import explode
+from braze_etl.transform import MAX_INTEGER, RESERVED
 
 _FLOAT = Struct("<f")
 _DOUBLE = Struct("<d")
@@ -95,6 +95,11 @@ def _item(data: bytes, pos: int, null: int | None) -> tuple[str | None, int]:
     return data[start : start + size].decode(), start + size
 
 
+def has_longer(texts: list[str | None], longest: int) -> bool:
+    """Whether one of the texts has more characters than that."""
+    return any(text is not None and len(text) > longest for text in texts)
+
+
 def read_double(data: bytes, pos: int) -> float:
     """Read the double at *pos*."""
     (value,) = _DOUBLE.unpack_from(data, pos)
@@ -128,6 +133,8 @@ class Numbers(dict[bytes, int]):
             if len(self) >= _REMEMBERED:
                 self.clear()
             self[data[pos:end]] = number
+        elif not -MAX_INTEGER <= number <= MAX_INTEGER:
+            raise UnusualError("a number that JSON does not keep exactly")
         return number, end
 
 
@@ -143,9 +150,10 @@ def namespace() -> dict[str, Any]:
         "HALF": HALF,
         "HALVES": HALVES,
         "NUMBERS": NUMBERS,
+        "RESERVED": RESERVED,
         "UnusualError": UnusualError,
         "WHOLE": WHOLE,
-        "explode": explode,
+        "has_longer": has_longer,
         "long_text": long_text,
         "read_double": read_double,
         "read_texts": read_texts,

@@ -1,13 +1,35 @@
 """Typed settings from a YAML file and the environment."""
 
 from braze_etl.config.loading import Config, load_config
+from braze_etl.config.mapping import (
+    Choose,
+    Example,
+    LoopGuard,
+    MappingSection,
+    Privacy,
+    Rule,
+    Scalar,
+    Selector,
+    Time,
+)
 from braze_etl.config.model import Settings, StoreSection, WrittenStoreSection
+from braze_etl.config.monitoring import Topic
 from braze_etl.config.values import duration_text, parse_duration, parse_hour, parse_size
 
 __all__ = [
+    "Choose",
     "Config",
+    "Example",
+    "LoopGuard",
+    "MappingSection",
+    "Privacy",
+    "Rule",
+    "Scalar",
+    "Selector",
     "Settings",
     "StoreSection",
+    "Time",
+    "Topic",
     "WrittenStoreSection",
     "duration_text",
     "load_config",

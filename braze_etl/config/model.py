@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from braze_etl.config.budget import BudgetSection, CostSection
+from braze_etl.config.mapping import MappingSection
+from braze_etl.config.monitoring import MetricsSection, NotifySection
 from braze_etl.config.values import Duration, Hour, Size
 
 _PATTERNS = Field(default=("*",), description="Globs; `!glob` excludes, and excludes win.")
@@ -129,26 +132,6 @@ class Quarantine(WrittenStoreSection):
         return value
 
 
-class Identity(_Section):
-    """Who an event belongs to."""
-
-    anonymous: Literal["device", "braze_id"] = Field(
-        default="device",
-        description="braze_id: a record with neither external id nor device goes under `braze:<user_id>`.",
-    )
-
-
-class Mapping(_Section):
-    """What a record becomes."""
-
-    preset: Literal["native"] = "native"
-    unknown_types: Literal["send", "hold"] = "send"
-    unknown_fields: Literal["send", "drop"] = "send"
-    send: tuple[str, ...] = Field(default=(), description="Event types (globs) that the preset leaves out.")
-    test_events: Literal["filter", "send"] = "filter"
-    identity: Identity = Identity()
-
-
 class Settings(_Section):
     """One pipeline: a source, an Amplitude project, and the ledger between them."""
 
@@ -158,7 +141,11 @@ class Settings(_Section):
     amplitude: Amplitude
     state: State = State()
     quarantine: Quarantine = Quarantine()
-    mapping: Mapping = Mapping()
+    mapping: MappingSection = MappingSection()
+    budget: BudgetSection = BudgetSection()
+    cost: CostSection = CostSection()
+    metrics: MetricsSection = MetricsSection()
+    notify: NotifySection = NotifySection()
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
         default="auto", description="Processes."
     )

@@ -1,9 +1,10 @@
-"""The notations of the configuration and the command line: durations, sizes, hours (CONTRACT.md)."""
+"""The notations of configuration and command line: durations, sizes, counts, shares, hours (CONTRACT.md)."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -14,6 +15,9 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB)", re.IGNORECASE)
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)")
+_TIMES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _HOUR = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}")
 
@@ -39,6 +43,29 @@ def parse_size(value: Any) -> int:
     if not match:
         raise ValueError(f"{value!r} is no size; write a number and KB, MB or GB, such as 18MB")
     return int(float(match[1]) * _BYTES[match[2].upper()])
+
+
+def parse_count(value: Any) -> int:
+    """Read a number of things: `10M`, `500k`, `2.5M` (powers of ten), `1_000_000`, or a plain one."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = _COUNT.fullmatch(str(value).strip().replace("_", ""))
+    count = Decimal(match[1]) * _TIMES[match[2]] if match else None
+    if count is None or count != int(count):
+        raise ValueError(f"{value!r} is no count; write a whole number, or one with k, M or G, such as 10M")
+    return int(count)
+
+
+def parse_share(value: Any) -> float:
+    """Read `80%`; a number alone is a share already (0.8), and has to lie above 0 and not above 1."""
+    match = _SHARE.fullmatch(str(value).strip())
+    try:
+        share = float(match[1]) / 100 if match else float(value)
+    except (TypeError, ValueError):
+        share = 0.0
+    if isinstance(value, bool) or not 0 < share <= 1:
+        raise ValueError(f"{value!r} is no share; write a percentage above 0% and up to 100%, such as 80%")
+    return share
 
 
 def parse_hour(value: Any, *, last: bool = False) -> datetime:
@@ -96,6 +123,31 @@ Size = Annotated[
             "anyOf": [
                 {"type": "string", "pattern": r"^\d+(\.\d+)?\s*([KMGkmg]?[Bb])?$", "examples": ["18MB"]},
                 {"type": "integer", "minimum": 0},
+            ]
+        }
+    ),
+]
+Count = Annotated[
+    int,
+    BeforeValidator(parse_count),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\d[\d_]*(\.\d+)?\s*[kMG]?$", "examples": ["10M"]},
+                {"type": "integer", "minimum": 0},
+            ]
+        }
+    ),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(parse_share),
+    PlainSerializer(lambda share: f"{share * 100:g}%", return_type=str),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$", "examples": ["80%"]},
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
             ]
         }
     ),

@@ -76,7 +76,7 @@ class Desk:
         try:
             answer = self._transport.send(body.wire, gzip=body.gzip)
             decision = decide(answer, events, self._compression_of(body))
-            self.counting.add(_counts(body, answer, decision, len(events), again=again))
+            self.counting.add(_counts(body, answer, decision, events, again=again))
             self._learn(slot, body, len(events), decision)
         finally:
             self.limiter.release()  # who waits for the slot is bound by what was learned
@@ -156,9 +156,12 @@ class Desk:
 
 
 def _counts(
-    body: Body, answer: Reply | NoReply, decision: Decision, events: int, *, again: bool
+    body: Body, answer: Reply | NoReply, decision: Decision, events: Sequence[Event], *, again: bool
 ) -> RequestCounts:
-    short = isinstance(decision, Accepted) and decision.ingested is not None and decision.ingested < events
+    accepted = isinstance(decision, Accepted)
+    short = (
+        isinstance(decision, Accepted) and decision.ingested is not None and decision.ingested < len(events)
+    )
     status = answer.kind.value if isinstance(answer, NoReply) else str(answer.status)
     return RequestCounts(
         sent=1,
@@ -167,5 +170,6 @@ def _counts(
         bytes_raw=body.raw_size,
         bytes_wire=len(body.wire),
         short_ingests=int(short),
+        repeated_ids=len(events) - len({event.get("insert_id") for event in events}) if accepted else 0,
         by_status=Counter({status: 1}),
     )

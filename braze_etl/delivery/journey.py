@@ -19,12 +19,13 @@ from braze_etl.delivery.decision import (
     Sort,
     Split,
     Stop,
+    StopKind,
 )
 from braze_etl.delivery.desk import Desk, HaltedError
 from braze_etl.delivery.health import MOST_TRIES, Tries
 from braze_etl.delivery.hunt import Hunt
 from braze_etl.delivery.outcome import Delivered
-from braze_etl.errors import DeliveryError
+from braze_etl.errors import DeliveryError, KeyRefusedError
 from braze_etl.model import Event, Reason
 
 S = TypeVar("S")
@@ -198,7 +199,8 @@ class Journey(Generic[T]):
         self._desk.note_failure(stop.words)
         self._stops += 1
         if self._stops > stop.patience:
-            self._desk.fail(DeliveryError(stop.words, remedy=stop.remedy))
+            kind = KeyRefusedError if stop.kind is StopKind.KEY else DeliveryError
+            self._desk.fail(kind(stop.words, remedy=stop.remedy))
             raise HaltedError
         self._desk.back_off(self._stops)
 

@@ -42,7 +42,9 @@ class RequestCounts:
     `retried` are those beyond the first of each batch; `throttled` were answered 429, in the status or in
     the body. `bytes_raw` is JSON, `bytes_wire` what was posted. `short_ingests` were accepted with an
     `events_ingested` below the batch: worth a warning, never a reason to send again (CONTRACT.md).
-    `by_status` counts HTTP statuses, and requests without a reply by their kind (`timeout`, `reset`, ...).
+    `repeated_ids` are accepted events whose insert_id an earlier one in the same request has: Amplitude keeps
+    one of them. `by_status` counts HTTP statuses, and requests without a reply by their kind (`timeout`,
+    `reset`, ...).
     """
 
     sent: int = 0
@@ -51,6 +53,7 @@ class RequestCounts:
     bytes_raw: int = 0
     bytes_wire: int = 0
     short_ingests: int = 0
+    repeated_ids: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: RequestCounts) -> None:
@@ -61,6 +64,7 @@ class RequestCounts:
         self.bytes_raw += other.bytes_raw
         self.bytes_wire += other.bytes_wire
         self.short_ingests += other.short_ingests
+        self.repeated_ids += other.repeated_ids
         self.by_status.update(other.by_status)
 
     def since(self, earlier: RequestCounts) -> RequestCounts:
@@ -72,6 +76,7 @@ class RequestCounts:
             self.bytes_raw - earlier.bytes_raw,
             self.bytes_wire - earlier.bytes_wire,
             self.short_ingests - earlier.short_ingests,
+            self.repeated_ids - earlier.repeated_ids,
             self.by_status - earlier.by_status,
         )
 

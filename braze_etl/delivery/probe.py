@@ -28,6 +28,7 @@ class Finding:
     standing: Standing
     words: str = ""
     remedy: str = ""
+    key_refused: bool = False
 
 
 def probe(transport: Transport, settings: DeliverySettings) -> Finding:
@@ -44,6 +45,6 @@ def probe(transport: Transport, settings: DeliverySettings) -> Finding:
             return Finding(Standing.FINE)
         case Stop(kind=StopKind.REQUEST) | Refused(own_words=True, status=400):
             return Finding(Standing.FINE)
-        case Stop(words=words, remedy=remedy):
-            return Finding(Standing.REFUSED, words, remedy)
+        case Stop(kind=kind, words=words, remedy=remedy):
+            return Finding(Standing.REFUSED, words, remedy, key_refused=kind is StopKind.KEY)
     return Finding(Standing.UNCLEAR, getattr(decision, "words", ""))

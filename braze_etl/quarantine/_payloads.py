@@ -7,7 +7,7 @@ day is that of the entries; it tells what has expired without a look inside.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import blake2b
@@ -18,6 +18,7 @@ import orjson
 
 from braze_etl.model import Record
 from braze_etl.quarantine._segments import content
+from braze_etl.quarantine.erasure import Found
 from braze_etl.storage import Store
 
 FOLDER: Final = "payloads/"
@@ -58,12 +59,18 @@ class Payloads:
         """Remove records; what breaks off in the middle is finished by the same call made again."""
         for each in list(self._objects(days)):
             lines = self._lines(each)
-            stay = [line for line in lines if _id(line) not in ids]
-            if len(stay) == len(lines):
-                continue
-            if stay:
-                self._put(each.day, stay)
-            self._store.delete([each.key])
+            self._keep(each, lines, [line for line in lines if _id(line) not in ids])
+
+    def erase(self, is_theirs: Callable[[Record], bool], *, dry_run: bool) -> Found:
+        """Remove the records for which *is_theirs* holds, of whatever day; broken off, as for `remove`."""
+        looked_at = found = 0
+        for each in list(self._objects()):
+            lines = self._lines(each)
+            stay = [line for line in lines if not is_theirs(orjson.loads(line)["record"])]
+            looked_at, found = looked_at + len(lines), found + len(lines) - len(stay)
+            if not dry_run:
+                self._keep(each, lines, stay)
+        return Found(looked_at, found)
 
     def expire(self, before: date) -> int:
         """Delete the payloads of all days before that one, and return how many objects that were."""
@@ -71,6 +78,14 @@ class Payloads:
         if keys:
             self._store.delete(keys)
         return len(keys)
+
+    def _keep(self, each: _Object, lines: Sequence[bytes], stay: Sequence[bytes]) -> None:
+        """Leave these of its lines in an object."""
+        if len(stay) == len(lines):
+            return
+        if stay:
+            self._put(each.day, stay)
+        self._store.delete([each.key])
 
     def _objects(self, days: Collection[date] | None = None) -> Iterator[_Object]:
         for page in self._store.pages(self._prefix):

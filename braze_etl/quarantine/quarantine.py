@@ -15,6 +15,7 @@ from braze_etl.quarantine._merge import merge_small
 from braze_etl.quarantine._payloads import Payloads
 from braze_etl.quarantine._segments import Segment, SegmentGoneError
 from braze_etl.quarantine.entry import Entry, entry_id
+from braze_etl.quarantine.erasure import Found, Traces, erase_words
 from braze_etl.quarantine.selection import EVERYTHING, Selection
 from braze_etl.storage import Store
 
@@ -122,6 +123,16 @@ class Quarantine:
         if self._filed is not None:
             self._filed -= removed
         return len(removed)
+
+    def erase(self, traces: Traces, *, dry_run: bool = False) -> tuple[Found, Found]:
+        """Remove a person's records, and blot them out of the details of entries; what was found of each.
+
+        Every entry stays, with its position: the books of its file hold, and it may be replayed as long as
+        its source is there. What breaks off in the middle is finished by the same call made again.
+        """
+        records = self._payloads.erase(traces.are_in, dry_run=dry_run)
+        listed = list(self._segments_of(EVERYTHING))
+        return records, erase_words(self._store, self._prefix, listed, traces, dry_run=dry_run)
 
     def _rewrite(self, segment: Segment, without: Selection) -> list[str]:
         """Store what stays of a segment before the old one is deleted; both at once are read as one."""

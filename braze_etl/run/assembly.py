@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from braze_etl.checkpoint import Ledger, LedgerIdentity, open_ledger
 from braze_etl.clock import Clock, hour_of
-from braze_etl.config import Settings, StoreSection, WrittenStoreSection
+from braze_etl.config import Config, Settings, StoreSection, WrittenStoreSection
 from braze_etl.currents import Listing, Selection
 from braze_etl.delivery import DeliverySettings, endpoint_url, gzip_default
 from braze_etl.quarantine import Quarantine
@@ -16,7 +17,7 @@ from braze_etl.run.cores import usable_cores
 from braze_etl.run.reconcile import Pace, Reconcile
 from braze_etl.run.walk import Hours
 from braze_etl.storage import Store, StoreAccess, open_store
-from braze_etl.transform import Mapping, MappingOptions
+from braze_etl.transform import Mapping, MappingOptions, differences, mistakes
 
 _MOST_IN_FLIGHT = 16
 """With `concurrency: auto`: 50,000 events/s at 200 ms a request take about 6 (performance.md)."""
@@ -145,16 +146,23 @@ def sweep(settings: Settings, ledger: Ledger, clock: Clock) -> Reconcile:
 
 def mapping_options(settings: Settings) -> MappingOptions:
     """The mapping's options, with Amplitude's rule on ids."""
-    mapping = settings.mapping
-    return MappingOptions(
-        preset=mapping.preset,
-        unknown_types=mapping.unknown_types,
-        unknown_fields=mapping.unknown_fields,
-        send=mapping.send,
-        test_events=mapping.test_events,
-        anonymous=mapping.identity.anonymous,
-        min_id_length=settings.amplitude.min_id_length,
-    )
+    return MappingOptions.of(settings.mapping, min_id_length=settings.amplitude.min_id_length)
+
+
+def mapping_mistakes(settings: Settings) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The words of the mapping that stand for nothing, each with its path in the configuration."""
+    return ((("mapping", *path), words) for path, words in mistakes(settings.mapping))
+
+
+def failed_tests(config: Config) -> list[str]:
+    """Run the tests that stand in the mapping; a line for each that fails."""
+    mapping, section = Mapping.load(mapping_options(config.settings)), config.settings.mapping
+    failed = []
+    for number, example in enumerate(section.tests):
+        if found := differences(example, mapping):
+            name = example.test or example.event_type
+            failed.append(f"  {config.places['mapping', 'tests', number]}: {name}: {'; '.join(found)}")
+    return failed
 
 
 def load_mapping(settings: Settings) -> Mapping:

@@ -55,23 +55,41 @@ class _FileBook:
     read_to_end: bool = False
     unsettled: bool = False
     failed: bool = False
+    held: bool = False
+    held_from: tuple[int, int] | None = None
     open: dict[tuple[Reason, datetime], dict[int, list[int]]] = field(default_factory=dict)
     awaited: Awaited = field(init=False)
 
     def __post_init__(self) -> None:
         self.awaited = Awaited(self.due)
-        self.failed = self.due.again is not None and self.due.again.still_failed
+        part = self.due.again or self.due.changed
+        self.failed = part is not None and part.still_failed
 
     def leave_open(self, reason: Reason, not_before: datetime, block: int, record: int) -> None:
         self.open.setdefault((reason, not_before), {}).setdefault(block, []).append(record)
 
-    def settlement(self) -> FileSettlement:
+    def settlement(self, mapping: str) -> FileSettlement:
         books = Tally()
         books.add(self.due.carried)
         books.add(self.tally)
         later = sum(part.count for part in self.due.later)
         books.count(Outcome.DEFERRED, later)
-        return FileSettlement(self.due.ref, self._state(bool(later)), books, self._open_positions())
+        return FileSettlement(
+            self.due.ref,
+            self._state(bool(later)),
+            books,
+            self._open_positions(),
+            *self._judged_by(mapping),
+            accepted=self.tally.accepted,
+        )
+
+    def _judged_by(self, mapping: str) -> tuple[str, tuple[int, int] | None]:
+        """By what the records that are not sent were last judged, all of them: see `FileSettlement`."""
+        due = self.due
+        if due.changed is not None:
+            judged = due.changed.mapping if self.held_from is None else due.changed.mapping_if_held
+            return judged, self.held_from
+        return (mapping, self.held_from) if due.whole else (due.mapping, due.held_from)
 
     def _state(self, later: bool) -> FileState | None:
         if not self.read_to_end or self.unsettled or self.in_flight:
@@ -91,10 +109,14 @@ class _FileBook:
 
 
 class TaskBooks:
-    """Counts what happens to the records of one task, and closes with its `Settlement`."""
+    """Counts what happens to the records of one task, and closes with its `Settlement`.
 
-    def __init__(self, task: Task) -> None:
+    *mapping* is the version of the mapping in force, by which files are judged that are read whole.
+    """
+
+    def __init__(self, task: Task, mapping: str = "") -> None:
         self.task = task
+        self._mapping = mapping
         self.reading = True
         self._files = [_FileBook(due) for due in task.files]
         self._result = Settlement(task.number)
@@ -148,7 +170,9 @@ class TaskBooks:
         book = self._files[file]
         book.read_to_end = True
         for block, record in book.awaited.take():
-            if book.due.again is None:
+            if book.due.changed is not None:
+                book.unsettled = True
+            elif book.due.again is None:
                 self._stays_open(book, file, block, record)
             elif record is not None or not book.due.whole:
                 self._stays_aside(book, file, block, record)
@@ -179,19 +203,54 @@ class TaskBooks:
             # For good: reading may reach the end of the file after this.
             book.unsettled = True
 
+    def held(self, file: int) -> bool:
+        """Whether the budget has ended that file."""
+        return self._files[file].held
+
+    def hold(self, file: int, tags: list[Tag], words: str, until: datetime) -> None:
+        """The budget does not reach these, nor the rest of the file; *words* say which bound, that ends then.
+
+        Of a file that is read for the first time they are filtered. What comes back to be sent stays as it
+        was: a record that lies behind it may have been sent long ago.
+        """
+        book = self._files[file]
+        book.held = True
+        if (book.due.whole and book.due.again is None) or book.due.changed is not None:
+            book.held_from = book.held_from or (tags[0].block, tags[0].record)
+            self._result.held[book.due.ref.event_type] += len(tags)
+            for tag in tags:
+                self.fixed(file, tag.block, tag.record, Verdict(Reason.HELD, words))
+            return
+        for tag in tags:
+            self._stays(book, file, tag, until)
+
+    def never_sent(self, file: int) -> None:
+        """Records of that file have no outcome, because the run stops: it stays due."""
+        self._files[file].unsettled = True
+
     def settlement(self) -> Settlement:
         """Close the books; call once, when `settled`."""
-        self._result.files = [book.settlement() for book in self._files]
+        self._result.files = [book.settlement(self._mapping) for book in self._files]
         return self._result
 
     def _unreadable(self, file: int, places: list[Place], verdict: Verdict) -> None:
         book = self._files[file]
         for block, record in places:
-            if book.due.again is None:
+            if book.due.changed is not None:
+                book.unsettled = True  # it was filtered, and stays so
+            elif book.due.again is None:
                 book.failed = True
                 self.fixed(file, block, record, verdict)
             else:
                 self._stays_aside(book, file, block, record)
+
+    def _stays(self, book: _FileBook, file: int, tag: Tag, until: datetime) -> None:
+        if book.due.again is None:
+            self._stays_open(book, file, tag.block, tag.record, until)
+        elif (tag.block, tag.record) in book.due.again.reasons:
+            self._stays_aside(book, file, tag.block, tag.record)
+        else:
+            book.unsettled = True  # one of a stretch that is replayed: its entry stays
 
     def _stays_aside(self, book: _FileBook, file: int, block: int, record: int | None) -> None:
         # Its entries tell why already, and those words stay true.
@@ -201,11 +260,14 @@ class TaskBooks:
         self._count(file, Outcome.QUARANTINED, reason)
         self._result.kept.append(Position(book.due.ref.key, book.due.ref.etag, block, record))
 
-    def _stays_open(self, book: _FileBook, file: int, block: int, record: int | None) -> None:
+    def _stays_open(
+        self, book: _FileBook, file: int, block: int, record: int | None, until: datetime | None = None
+    ) -> None:
         assert record is not None
         part = next(part for part in book.due.open if record in part.blocks.get(block, ()))
         self._count(file, Outcome.DEFERRED, part.reason)
-        book.leave_open(part.reason, part.not_before, block, record)
+        not_before = max(part.not_before, until) if until else part.not_before
+        book.leave_open(part.reason, not_before, block, record)
 
     def _count(self, file: int, outcome: Outcome, reason: Reason | None, records: int = 1) -> None:
         book = self._files[file]

@@ -41,11 +41,31 @@ class FromQuarantine:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """Records of a settled file that were filtered, and that another mapping sends: indexes by block offset.
+
+    `mapping` is by what the file is judged (see `judged`) when they are settled, and `mapping_if_held` by
+    what when the budget has held some of them. `still_failed`: a part of the file could not be read.
+    """
+
+    blocks: dict[int, tuple[int, ...]]
+    mapping: str
+    mapping_if_held: str
+    still_failed: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many records these are."""
+        return sum(map(len, self.blocks.values()))
+
+
+@dataclass(frozen=True, slots=True)
 class DueFile:
     """A file to be worked on: whole, or only at the positions that earlier runs left `open`.
 
-    In a replay, `again` says what of it is taken up. `later` are open positions whose time has not come, or
-    that a replay leaves alone; `carried` are the books of all that is settled.
+    In a replay, `again` says what of it is taken up, and `changed` after a change of the mapping. `later` are
+    open positions whose time has not come, or that one of these leaves alone; `carried` are the books of all
+    that is settled, `mapping` and `held_from` by what it was judged so far (see `FileSettlement`).
     """
 
     ref: FileRef
@@ -53,9 +73,15 @@ class DueFile:
     later: tuple[OpenPositions, ...] = ()
     carried: Tally = field(default_factory=Tally)
     again: FromQuarantine | None = None
+    mapping: str = ""
+    held_from: tuple[int, int] | None = None
+    changed: Changed | None = None
 
     def __reduce__(self) -> tuple[type[DueFile], tuple[object, ...]]:
-        parts = (self.open, self.later, self.carried, self.again)
+        parts = (
+            *(self.open, self.later, self.carried, self.again),
+            *(self.mapping, self.held_from, self.changed),
+        )
         return DueFile, (self.ref,) if parts == _NOTHING_BEFORE else (self.ref, *parts)
 
     @property
@@ -63,19 +89,21 @@ class DueFile:
         """Whether every record is to be read."""
         if self.again is not None:
             return WHOLE_FILE in self.again.reasons
-        return not self.open and not self.later
+        return not self.open and not self.later and self.changed is None
 
     @property
     def ready(self) -> bool:
         """Whether anything can be done about it now."""
-        return self.whole or bool(self.open) or self.again is not None
+        return self.whole or bool(self.open) or self.again is not None or self.changed is not None
 
     @property
     def weight(self) -> int:
         """About how many bytes are read for it."""
         if self.whole:
             return self.ref.size or _UNKNOWN_SIZE
-        return sum(1 for _ in self.places()) * _BYTES_A_PLACE
+        places = sum(1 for _ in self.places()) * _BYTES_A_PLACE
+        # Of a file whose mapping has changed it may be all records, and then it is read as one stream.
+        return min(places, self.ref.size or places) if self.changed else places
 
     def places(self) -> Iterator[Place]:
         """All that is asked for by its place; nothing of a file that is read for the first time."""
@@ -83,6 +111,9 @@ class DueFile:
             yield from self.again.reasons
         for part in self.open:
             for block, records in part.blocks.items():
+                yield from ((block, record) for record in records)
+        if self.changed is not None:
+            for block, records in self.changed.blocks.items():
                 yield from ((block, record) for record in records)
 
     def wanted(self) -> dict[int, frozenset[int] | None] | None:
@@ -98,7 +129,7 @@ class DueFile:
         }
 
 
-_NOTHING_BEFORE = ((), (), Tally(), None)
+_NOTHING_BEFORE = ((), (), Tally(), None, "", None, None)
 """What a file that is read for the first time has besides its reference."""
 
 
@@ -153,7 +184,7 @@ def open_files(files: Iterable[OpenFile], *, now: datetime) -> Iterator[DueFile]
         ready = tuple(part for part in file.open if part.not_before <= now)
         later = tuple(part for part in file.open if part.not_before > now)
         settled = Tally(file.tally.accepted, file.tally.filtered, file.tally.quarantined)
-        yield DueFile(file.ref, ready, later, settled)
+        yield DueFile(file.ref, ready, later, settled, mapping=file.mapping, held_from=file.held_from)
 
 
 def by_hour(*streams: Iterable[DueFile]) -> Iterator[DueFile]:

@@ -54,10 +54,17 @@ class Outlook:
     seconds: float | None
 
     @classmethod
-    def of(cls, backlog: Backlog, reports: Sequence[Mapping[str, Any]], max_events: int) -> Self:
-        """Foretell it from what is due and from how runs went, the newest first."""
+    def of(
+        cls,
+        backlog: Backlog,
+        reports: Sequence[Mapping[str, Any]],
+        max_events: int,
+        events: int | None = None,
+    ) -> Self:
+        """Foretell it from what is due and from how runs went, the newest first; *events* if it is known."""
         density = Density.of(reports)
-        events = sum(density.events(name, line) for name, line in backlog.by_event_type.items())
+        if events is None:
+            events = sum(density.events(name, line) for name, line in backlog.by_event_type.items())
         per_second = Rate.of(reports).bytes_per_second
         seconds = round(backlog.bytes / per_second, 1) if per_second else None
         return cls(backlog.files, backlog.bytes, events, math.ceil(events / max_events), seconds)

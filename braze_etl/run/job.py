@@ -17,10 +17,12 @@ from itertools import takewhile
 
 from braze_etl.checkpoint import Backlog, LeaseOwner, RunRecord
 from braze_etl.delivery import Standing
-from braze_etl.errors import DeliveryError, FatalError, StoreError
+from braze_etl.errors import DeliveryError, FatalError, KeyRefusedError, StoreError
 from braze_etl.model import FileSettlement, FileState
+from braze_etl.run.changes import NOT_COMPARABLE, Changes
 from braze_etl.run.discovery import Discovery
 from braze_etl.run.dispatch import Dispatcher
+from braze_etl.run.drift import tell_of_drift
 from braze_etl.run.due import DueFile, DueFiles, by_hour, open_files
 from braze_etl.run.estimate import Outlook
 from braze_etl.run.exits import exit_code
@@ -53,6 +55,8 @@ class Job:
         with self._turns, Discovery() as found:
             try:
                 self._parts.ledger.begin_run(self._record())
+                if self._parts.budget:
+                    self._parts.budget.open()
                 self._discover(found)
                 self._deliver(found)
                 self._sweep(found)
@@ -60,10 +64,14 @@ class Job:
             except FatalError as error:
                 self.report.error = self.report.error or error
             self._finish(found)
+            if self._turns.held:
+                self._parts.aftermath(self.report)
         return self.report
 
     def _discover(self, found: Discovery) -> None:
-        if self._parts.replay is None:
+        if self._parts.changes is not None:
+            self._find_changes(found, self._parts.changes)
+        elif self._parts.replay is None:
             self._list(found)
         else:
             found.collect(self._parts.replay.due(self._parts.ledger, self._now), self._should_stop)
@@ -86,8 +94,10 @@ class Job:
         self._parts.progress.discovered(self._outlook(found), report.warnings)
 
     def _outlook(self, found: Discovery) -> Outlook:
-        past = recent_reports(self._parts.ledger)
-        return Outlook.of(found.backlog.backlog(), past, self._options.max_events)
+        past, most = recent_reports(self._parts.ledger), self._options.max_events
+        changes = self._parts.changes
+        records = None if changes is None else changes.found.to_send.total()
+        return Outlook.of(found.backlog.backlog(), past, most, events=records)
 
     def _list(self, found: Discovery) -> None:
         ledger, listing = self._parts.ledger, self._parts.new_listing()
@@ -103,6 +113,22 @@ class Job:
         if backlog := self._backlog(found):
             ledger.record_listing(self._now, backlog, complete=True)
 
+    def _find_changes(self, found: Discovery, changes: Changes) -> None:
+        """Find what a change of the mapping lets through, and say it before it is sent."""
+        listing = self._parts.new_listing()
+        found.collect(changes.due(listing, self._goes_on), self._should_stop)
+        self.report.archived = changes.found.archived
+        if files := changes.found.not_comparable.total():
+            self.report.warnings[NOT_COMPARABLE] = files
+        self.report.listing = {"requests": listing.requests, "foreign": listing.foreign}
+        changes.found.tell()
+
+    def _goes_on(self) -> bool:
+        """Give way to another pass if it is time to; False when it is time to stop."""
+        if self._turns.is_over():
+            self._pass_on()
+        return self._turns.held and not self._should_stop()
+
     def _deliver(self, found: Discovery) -> None:
         """Send what is pending; a backfill gives way to a scheduled run between its tasks."""
         if not found.pending:
@@ -110,7 +136,8 @@ class Job:
         with closing(self._parts.new_pool()) as pool:
             finding = self._parts.probe()
             if finding.standing is Standing.REFUSED:
-                raise DeliveryError(finding.words, remedy=finding.remedy)
+                kind = KeyRefusedError if finding.key_refused else DeliveryError
+                raise kind(finding.words, remedy=finding.remedy)
             tasks = Dispatcher(
                 pool,
                 self._tasks(found),
@@ -123,7 +150,16 @@ class Job:
                     self._settle(settlements, found)
                 if not tasks.has_more():
                     return
-                self._turns.pass_on()
+                self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Let another pass have the lease, with all that is in the ledger up to date."""
+        budget = self._parts.budget
+        if budget:
+            budget.close()
+        self._turns.pass_on()
+        if budget and self._turns.held:
+            budget.open()
 
     def _sweep(self, found: Discovery) -> None:
         """Look for what came later than the listing goes back, and deliver it."""
@@ -203,10 +239,16 @@ class Job:
         for file in _files(settlements):
             if file.state in (FileState.DONE, FileState.FAILED):
                 found.backlog.delivered(file.ref)
+        if self._parts.budget:
+            self._parts.budget.settled(settlements)
+        if self._parts.busy:
+            self._parts.busy.settled(settlement.busy for settlement in settlements)
         self._settle_ledger(settlements, found)
         for settlement in settlements:
             self._reopening.note(settlement)
             report.add(settlement)
+            if self._options.covers_all:  # a backfill's files are old on purpose
+                report.latency.note(settlement.files, self._parts.clock.now())
             report.error = report.error or settlement.fatal
             self._parts.progress.settled(settlement)
 
@@ -223,8 +265,10 @@ class Job:
         report = self.report
         report.finished_at = self._parts.clock.now()
         report.seconds = self._elapsed()
+        tell_of_drift(report.drift_facts)
         self._tidy_up()
         try:
+            self._tell_budget()
             summary = self._parts.ledger.summary()
             backlog = self._backlog(found) or summary.backlog
             report.window = Window(
@@ -239,14 +283,24 @@ class Job:
             report.error = report.error or error
             report.exit_code = exit_code(report, self._parts.stop)
 
+    def _tell_budget(self) -> None:
+        budget = self._parts.budget
+        if budget is None or not self._turns.held:
+            return
+        budget.close()
+        if budget.terms.configured:
+            self.report.account = budget.account
+
     def _tidy_up(self) -> None:
-        """Remove what is no longer true of the quarantine; the run is on record whether or not that works."""
+        """Bring quarantine and notes up to date; the run is on record whether or not that works."""
         try:
             if not self._turns.held:
                 return
             if self._parts.replay is not None:
                 self._parts.replay.finish()
             self._parts.quarantine.expire_payloads(self._now)
+            if self._parts.busy and (above := self._parts.busy.remember()):
+                self.report.warnings["busy_ids"] = above
         except FatalError as error:
             self.report.error = self.report.error or error
 

@@ -29,12 +29,14 @@ class Look:
     found: DueFiles
 
 
-def due_now(settings: Settings, ledger: Ledger, scope: Scope | None, now: datetime) -> Look:
-    """List what a `run` would find due, or with *scope* a `backfill`."""
+def due_now(
+    settings: Settings, ledger: Ledger, scope: Scope | None, now: datetime, *, resend: bool = False
+) -> Look:
+    """List what a `run` would find due, or with *scope* a `backfill`, which may *resend*."""
     chosen = scope or live_scope(settings, ledger)
     covers = covering(settings, chosen, covers_all=scope is None)
     left_open = open_files(filter(covers, ledger.open_files()), now=now)
-    found = DueFiles(listing(settings, chosen, now), ledger, now=now)
+    found = DueFiles(listing(settings, chosen, now), ledger, now=now, resend=resend)
     return Look(by_hour(found, left_open), found)
 
 

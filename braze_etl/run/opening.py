@@ -14,6 +14,8 @@ from braze_etl.config import Settings, duration_text
 from braze_etl.delivery import Finding, HttpTransport, probe
 from braze_etl.errors import ConfigError
 from braze_etl.quarantine import Selection as Entries
+from braze_etl.run.admission import Intent, admit
+from braze_etl.run.aftermath import Aftermath
 from braze_etl.run.assembly import (
     Scope,
     delivery_settings,
@@ -29,9 +31,13 @@ from braze_etl.run.assembly import (
     worker_count,
 )
 from braze_etl.run.before import BeforeStart
+from braze_etl.run.budget import Meter, Terms
+from braze_etl.run.busy import BusyDays
+from braze_etl.run.changes import changes_of
 from braze_etl.run.exits import Stop
 from braze_etl.run.job import Job
 from braze_etl.run.looking import covering
+from braze_etl.run.mappings import Mappings
 from braze_etl.run.parts import JobOptions, JobParts, Progress
 from braze_etl.run.pool import WorkerPool
 from braze_etl.run.replay import Replay
@@ -55,6 +61,11 @@ class Request:
     max_runtime: timedelta | None = None
     resend: bool = False
     replay: Entries | None = None
+    over_budget: bool = False
+    """Whether events may be sent beyond the bounds of the budget; they are counted all the same."""
+    confirm_first_run: bool = False
+    changed_only: bool = False
+    """Whether nothing is due but what a change of the mapping lets through."""
 
 
 @contextmanager
@@ -67,33 +78,56 @@ def open_job(
             "amplitude.api_key is not set",
             remedy="Set it to ${AMPLITUDE_API_KEY}, and that in the environment.",
         )
-    load_mapping(settings)
+    mapping = load_mapping(settings)
+    admit(settings, _intent(request), clock)
     ledger = open_state(settings, clock)
     try:
         _note_key(settings, ledger)
         _tell_of_a_new_ledger(settings, ledger)
+        mappings = Mappings(ledger, mapping)
+        mappings.keep()
         scope = request.scope(settings, ledger)
         workers = worker_count(settings, request.workers)
         quarantine = open_quarantine(settings)
         lifetime = source_lifetime(settings)
         _tell_of_a_short_life(settings, lifetime)
-        blueprint = Blueprint(settings, workers, keeps_payloads(settings, lifetime))
+        budget = Meter(ledger, Terms.of(settings), clock, workers=workers)
+        rationed = budget.terms.enforced and not request.over_budget
+        blueprint = Blueprint(settings, workers, keeps_payloads(settings, lifetime), rationed)
         parts = JobParts(
             ledger=ledger,
             quarantine=quarantine,
             new_listing=lambda: listing(settings, request.scope(settings, ledger), clock.now()),
             probe=lambda: _probe(settings, clock),
-            new_pool=lambda: WorkerPool(workers, serve, blueprint),
+            new_pool=lambda: WorkerPool(
+                workers, serve, blueprint, answer=budget.answer, watch=progress.in_flight
+            ),
             clock=clock,
             stop=stop,
             progress=progress,
+            aftermath=Aftermath(settings, ledger, quarantine, clock),
             replay=None if request.replay is None else Replay(quarantine, request.replay),
+            changes=changes_of(settings, ledger, mappings, note=True) if request.changed_only else None,
             before_start=BeforeStart(ledger, hours(settings, clock), clock),
             sweep=sweep(settings, ledger, clock) if request.covers_all else None,
+            budget=budget,
+            busy=BusyDays(ledger, clock, settings.mapping.identity.flag_above),
         )
         yield Job(parts, _options(settings, request, scope, workers))
     finally:
         ledger.close()
+
+
+def _intent(request: Request) -> Intent:
+    """What has to be confirmed: a backfill over the budget, and a first run that is large."""
+    sends = request.replay is None
+    return Intent(
+        scope=None if request.covers_all else request.scope,
+        resend=request.resend,
+        changed_only=request.changed_only,
+        asks_budget=sends and request.command == "backfill" and not request.over_budget,
+        asks_first_run=sends and not request.confirm_first_run,
+    )
 
 
 def _note_key(settings: Settings, ledger: Ledger) -> None:

@@ -13,11 +13,15 @@ from braze_etl.currents import Listing
 from braze_etl.delivery import Finding
 from braze_etl.quarantine import Quarantine
 from braze_etl.run.before import BeforeStart
+from braze_etl.run.budget import Meter
+from braze_etl.run.busy import BusyDays
+from braze_etl.run.changes import Changes
 from braze_etl.run.estimate import Outlook
 from braze_etl.run.exits import Stop
 from braze_etl.run.pool import WorkerPool
 from braze_etl.run.reconcile import Reconcile
 from braze_etl.run.replay import Replay
+from braze_etl.run.report import RunReport
 from braze_etl.run.tasks import Settlement
 
 
@@ -30,6 +34,10 @@ class Progress(Protocol):
 
     def settled(self, settlement: Settlement) -> None:
         """A task came back."""
+        ...
+
+    def in_flight(self, requests: int) -> None:
+        """So many requests are under way, over all workers; told a few times a second."""
         ...
 
 
@@ -48,10 +56,18 @@ class JobParts:
     progress: Progress
     replay: Replay | None = None
     """Where the due files come from instead of the listing."""
+    changes: Changes | None = None
+    """Finds what of the listing a change of the mapping lets through: nothing else is due then."""
     before_start: BeforeStart | None = None
     """Counts the files before `start_at`."""
+    aftermath: Callable[[RunReport], None] = lambda _: None
+    """Called when all is told and stored, under the lease: metrics, and who else wants to know."""
     sweep: Reconcile | None = None
     """Looks for files in the hours before those of the listing."""
+    budget: Meter | None = None
+    """Counts what is spent, and grants what is left."""
+    busy: BusyDays | None = None
+    """Counts what is sent by id."""
 
 
 @dataclass(frozen=True)

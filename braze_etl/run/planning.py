@@ -17,6 +17,7 @@ from braze_etl.currents import Damage
 from braze_etl.errors import SourceGoneError, UnreadableFileError
 from braze_etl.model import Event, FileRef, Outcome, Reason, ReasonCounts, Verdict
 from braze_etl.run.assembly import Scope, load_mapping, open_source
+from braze_etl.run.budget import Account, Spending, Terms
 from braze_etl.run.distinct import STANDARD_ERROR, Distinct
 from braze_etl.run.due import DueFile
 from braze_etl.run.estimate import Density
@@ -65,6 +66,8 @@ class Plan:
     archived: BacklogLine = field(default_factory=BacklogLine)
     restore: str | None = None
     """The command that makes archived files readable."""
+    account: Account | None = None
+    """How the budget stands; None where neither bounds nor a price are configured."""
 
     @property
     def requests(self) -> int:
@@ -81,6 +84,11 @@ class Plan:
     def seconds_at_limit(self) -> float:
         """How long it takes at least: at Amplitude's default limit, or at `amplitude.rate`."""
         return round(self.to_send.total() / self.limit, 1)
+
+    @property
+    def spending(self) -> Spending | None:
+        """What this would spend, against what is left."""
+        return Spending.of(self.account, self.to_send) if self.account else None
 
     def not_sent(self, outcome: Outcome, event_type: str | None = None) -> int:
         """How many records end so without being sent, of one type or of all."""
@@ -114,6 +122,7 @@ class Plan:
             "oldest_hour": iso(self.oldest.hour) if self.oldest else None,
             "newest_hour": iso(self.newest.hour) if self.newest else None,
             "by_event_type": {event_type: self._line(event_type) for event_type in sorted(self.files)},
+            **({"budget": spending.as_dict()} if (spending := self.spending) else {}),
         }
 
     def _line(self, event_type: str) -> dict[str, Any]:
@@ -208,13 +217,16 @@ class ExactPlanner:
         self._plan.users.add(event_type, outcome)
 
 
-def make_plan(settings: Settings, scope: Scope | None, *, exact: bool, clock: Clock) -> Plan:
+def make_plan(
+    settings: Settings, scope: Scope | None, *, exact: bool, clock: Clock, resend: bool = False
+) -> Plan:
     """Plan a `run`, or with *scope* a `backfill`; nothing is sent, and nothing is written anywhere."""
-    mapping = load_mapping(settings)
+    mapping, terms = load_mapping(settings), Terms.of(settings)
     with closing(ledger_to_read(settings, clock)) as ledger:
         reports = recent_reports(ledger)
         plan = _empty(settings, reports, exact=exact)
-        look = due_now(settings, ledger, scope, clock.now())
+        plan.account = Account.read(ledger, terms, clock.now()) if terms.configured else None
+        look = due_now(settings, ledger, scope, clock.now(), resend=resend)
         if exact:
             store, _ = open_source(settings)
             ExactPlanner(store, plan, EventReader(mapping, decoder=settings.decoder)).take(look.files)

@@ -10,7 +10,9 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from braze_etl.errors import FatalError
+from braze_etl.run.budget import Ask, Grant
 from braze_etl.run.forking import start_fork_server, worker_context
+from braze_etl.run.pulse import Pulse
 from braze_etl.run.tasks import Settlement, Task
 
 Serve = Callable[[Connection, Any], None]
@@ -50,6 +52,7 @@ class _Worker:
         theirs.close()
         self.ready = False
         self.tasks: dict[int, Task] = {}
+        self.in_flight = 0
 
     def room_for(self, task: Task) -> bool:
         # A task that is tried again runs alone, so that a second death is surely its own doing.
@@ -65,14 +68,28 @@ class _Worker:
 
 
 class WorkerPool:
-    """Up to *size* processes, started as tasks come; one owner, one thread."""
+    """Up to *size* processes, started as tasks come; one owner, one thread.
 
-    def __init__(self, size: int, serve: Serve, blueprint: object) -> None:
+    While it is polled, *answer* is called for a worker that asks what it may send, and *watch* is told how
+    many requests all workers have under way.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        serve: Serve,
+        blueprint: object,
+        *,
+        answer: Callable[[Ask], Grant] = lambda ask: Grant(ask.events),
+        watch: Callable[[int], None] = lambda _: None,
+    ) -> None:
         start_fork_server()
         self._context: Any = worker_context()
         self._size = size
         self._serve = serve
         self._blueprint = blueprint
+        self._answer = answer
+        self._watch = watch
         self._workers: list[_Worker] = []
 
     @property
@@ -132,18 +149,27 @@ class WorkerPool:
     def _receive(self, worker: _Worker) -> Iterator[Settlement | Died]:
         try:
             while worker.pipe.poll():
-                message: Settlement | str = worker.pipe.recv()
-                if isinstance(message, str):
-                    worker.ready = message == READY
-                else:
+                message: Settlement | Ask | Pulse | str = worker.pipe.recv()
+                if isinstance(message, Settlement):
                     del worker.tasks[message.task]
                     yield message
+                else:
+                    self._hear(worker, message)
         except (EOFError, OSError):  # OSError: it was killed in the middle of a message
             worker.process.join()
         if not worker.process.is_alive():
             self._workers.remove(worker)
             worker.pipe.close()
             yield _death(worker)
+
+    def _hear(self, worker: _Worker, message: Ask | Pulse | str) -> None:
+        if isinstance(message, Ask):
+            worker.send(self._answer(message))
+        elif isinstance(message, Pulse):
+            worker.in_flight = message.in_flight
+            self._watch(sum(each.in_flight for each in self._workers))
+        else:
+            worker.ready = message == READY
 
 
 def _started(new_process: Callable[[], Any]) -> Any:

@@ -10,6 +10,9 @@ from braze_etl.currents import Damage
 from braze_etl.run.due import DueFile
 from braze_etl.storage import Store
 
+_RANGE = 1 << 17
+"""Bytes that reading one block by itself costs (see `compile.ranged`)."""
+
 Wanted: TypeAlias = frozenset[int] | None
 """The records of a block that count; None for all of them."""
 
@@ -19,10 +22,11 @@ def blocks_of(
 ) -> Iterator[tuple[MappedBlock | Damage, Wanted]]:
     """Give the blocks of *due* in their order; raises `SourceGoneError` and `UnreadableFileError`."""
     wanted = due.wanted()
-    if wanted is not None:
+    if wanted is not None and not (due.changed and len(wanted) * _RANGE >= due.ref.size):
         for block in reader.read_blocks(due.ref, store, wanted):
             yield block, wanted[block.offset]
         return
     with store.open(due.ref.key, etag=due.ref.etag) as stream:
         for block in reader.read(due.ref, stream):
-            yield block, None
+            if wanted is None or block.offset in wanted:
+                yield block, None if wanted is None else wanted[block.offset]

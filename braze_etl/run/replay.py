@@ -108,7 +108,14 @@ class Replay:
             return DueFile(ref, again=again)
         later = left_open.open if left_open is not None and left_open.ref.etag == ref.etag else ()
         carried = without(known.tally, taken=len(again.reasons), left=len(chosen.left))
-        return DueFile(ref, later=later, carried=carried, again=again)
+        return DueFile(
+            ref,
+            later=later,
+            carried=carried,
+            again=again,
+            mapping=known.mapping,
+            held_from=known.held_from,
+        )
 
     def _warn_of_old(self, chosen: Mapping[FileId, ChosenFile], now: datetime) -> None:
         old = sum(file.older_than(now - DEDUPLICATED_FOR) for file in chosen.values())

@@ -9,10 +9,13 @@ from typing import Any
 
 from braze_etl.checkpoint import BacklogLine
 from braze_etl.clock import iso
+from braze_etl.compile import Drift
 from braze_etl.delivery import RequestCounts
 from braze_etl.errors import BrazeEtlError
-from braze_etl.model import FileState, Reason, Tally
+from braze_etl.model import FileState, Reason, ReasonCounts, Tally
+from braze_etl.run.budget import Account
 from braze_etl.run.forecast import Forecast
+from braze_etl.run.latency import Latency
 from braze_etl.run.tasks import Settlement
 from braze_etl.run.window import Window
 
@@ -38,13 +41,23 @@ class RunReport:
     bytes_read: Counter[str] = field(default_factory=Counter)
     """By event type, the stored bytes behind the records that were read: what rates are measured by."""
     reasons: Counter[Reason] = field(default_factory=Counter)
+    type_reasons: ReasonCounts = field(default_factory=Counter)
+    """The same by event type too; too many for the report."""
+    latency: Latency = field(default_factory=Latency)
+    in_flight_limits: dict[int, int] = field(default_factory=dict)
+    """What each worker process allowed itself at last."""
     repairs: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
     requests: RequestCounts = field(default_factory=RequestCounts)
     listing: dict[str, int] = field(default_factory=dict)
+    drift: Drift = field(default_factory=Drift)
     error: BrazeEtlError | None = None
     window: Window | None = None
     forecast: Forecast | None = None
+    held: Counter[str] = field(default_factory=Counter)
+    """Records by event type that the budget kept from being sent."""
+    account: Account | None = None
+    """How the budget stands at the end; None where none is configured."""
     finished_at: datetime | None = None
     seconds: float = 0.0
     exit_code: int | None = None
@@ -71,14 +84,24 @@ class RunReport:
         self.bytes_read += _bytes_read(settlement)
         for (_, reason), records in settlement.reasons.items():
             self.reasons[reason] += records
+        self.type_reasons += settlement.reasons
+        self.in_flight_limits[settlement.worker] = settlement.in_flight_limit
         self.repairs += settlement.repairs
+        self.held += settlement.held
         self.warnings += settlement.warnings
         self.requests.add(settlement.requests)
+        self.drift.merge(settlement.drift)
+
+    @property
+    def drift_facts(self) -> dict[str, Any]:
+        """Where files differ from the catalogue, as JSON values."""
+        return self.drift.as_dict({name: tally.read for name, tally in self.by_event_type.items()})
 
     def take_back(self, event_type: str, deferred: Counter[Reason]) -> None:
         """Records that this run had deferred are taken up again: their outcome is open once more."""
         self.by_event_type[event_type].deferred -= deferred.total()
         self.reasons = self.reasons - deferred
+        self.type_reasons -= Counter({(event_type, reason): count for reason, count in deferred.items()})
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values, in the order of CONTRACT.md."""
@@ -105,13 +128,18 @@ class RunReport:
             "reasons": {reason.value: records for reason, records in self.reasons.most_common()},
             "repairs": dict(self.repairs),
             "warnings": dict(self.warnings),
+            "drift": self.drift_facts,
             "listing": {**self.listing, "changed": self.changed, "archived": self.archived.files},
-            "requests": self.requests.as_dict(),
+            "requests": {**self.requests.as_dict(), "in_flight_limit": sum(self.in_flight_limits.values())},
+            "latency": self.latency.as_facts(),
             "window": self.window.as_dict(self.finished_at or self.started_at) if self.window else None,
             "forecast": self.forecast.as_dict() if self.forecast else None,
             "seconds": round(self.seconds, 3),
             "events_per_second": round(events.read / self.seconds, 1) if self.seconds else 0.0,
         }
+        if self.account is not None:
+            account = self.account.as_dict(run=events.accepted)
+            report["budget"] = {**account, "stopped": sorted(self.held), "held": self.held.total()}
         if self.error:
             report["error"] = self.error.as_dict()
         return report

@@ -23,6 +23,9 @@ from braze_etl.config import Settings
 from braze_etl.model import Reason
 from braze_etl.run.assembly import load_mapping, open_quarantine, open_state
 from braze_etl.run.backlog import BacklogTally, by_age
+from braze_etl.run.budget import Account, Spent, Terms
+from braze_etl.run.busy import BusyStanding
+from braze_etl.run.drift import field_words, past_drift
 from braze_etl.run.estimate import Density
 from braze_etl.run.forecast import RECENT_RUNS, Forecast, Rate, forecast
 from braze_etl.run.window import Window
@@ -67,7 +70,13 @@ class Standing:
     holder: LeaseHolder | None = None
     runs: list[RunRecord] = field(default_factory=list)
     unknown_types: dict[str, int] = field(default_factory=dict)
-    """Event types that the mapping does not list, with the records of them that the last runs read."""
+    """Event types that nobody knows yet, with the records of them that the last runs read."""
+    drift: dict[str, dict[str, Any]] = field(default_factory=lambda: past_drift(()))
+    """What the last runs found in known event types, by kind."""
+    account: Account | None = None
+    """How the budget stands; None where neither bounds nor a price are configured."""
+    busy: BusyStanding | None = None
+    """Ids with very many events; None where they are not counted."""
 
     @property
     def at_risk(self) -> bool:
@@ -84,6 +93,11 @@ class Standing:
         """Whether the backlog is cleared in time, at the rate of the last runs."""
         rate = Rate.of([run.report for run in self.runs])
         return forecast(self.backlog, rate, objective=self.window.objective, now=self.now)
+
+    @property
+    def drift_words(self) -> str:
+        """What changed in known event types, in a few words; empty if nothing did."""
+        return field_words(self.drift)
 
     def estimated_events(self) -> dict[str, int]:
         """About how many events the backlog of each type holds."""
@@ -115,10 +129,18 @@ class Standing:
             },
             "quarantined": self.set_aside.entries,
             "quarantined_by_reason": _by_reason(self.set_aside),
-            "drift": {"unknown_event_types": self.unknown_types},
+            "drift": {**self.drift, "unknown_event_types": self.unknown_types},
+            **({"budget": self._budget(self.account)} if self.account else {}),
+            **({"busy_ids": self.busy.as_dict()} if self.busy else {}),
             "lease": str(self.holder) if self.holder else None,
             "runs": [_run(run) for run in self.runs],
         }
+
+    def _budget(self, account: Account) -> dict[str, Any]:
+        """The account, with the types of the backlog that are held as long as a bound is used up."""
+        used_up, types = account.used_up is not None, sorted(self.backlog.by_event_type)
+        stopped = [name for name in types if used_up and account.terms.stops(name)]
+        return {**account.as_dict(), "stopped": stopped}
 
     def _backlog(self) -> dict[str, Any]:
         backlog, events = self.backlog, self.estimated_events()
@@ -144,11 +166,13 @@ def standing(settings: Settings, clock: Clock, *, refresh: bool = False) -> Stan
         ledger = _ledger(settings, clock, even_new=refresh)
     except LedgerMissingError:
         window = Window(settings.window.objective, settings.window.warn_at, None, None)
-        return Standing(settings.pipeline, clock.now(), window, set_aside)
+        account = _account(settings, None, clock.now())
+        return Standing(settings.pipeline, clock.now(), window, set_aside, account=account)
     with closing(ledger):
         summary, now = ledger.summary(), clock.now()
         backlog = _list(settings, ledger, now) if refresh else summary.backlog
         runs = ledger.runs(RECENT_RUNS)
+        told = past_drift(run.report for run in runs)
         return Standing(
             pipeline=settings.pipeline,
             now=now,
@@ -163,8 +187,23 @@ def standing(settings: Settings, clock: Clock, *, refresh: bool = False) -> Stan
             deferred=_deferred(ledger, summary),
             holder=ledger.holder(),
             runs=runs,
-            unknown_types=_unknown_types(settings, backlog, runs),
+            unknown_types=_unknown_types(settings, backlog, runs, told),
+            drift=told,
+            account=_account(settings, ledger, now),
+            busy=_busy(settings, ledger, now),
         )
+
+
+def _account(settings: Settings, ledger: Ledger | None, now: datetime) -> Account | None:
+    terms = Terms.of(settings)
+    if not terms.configured:
+        return None
+    return Account.read(ledger, terms, now) if ledger else Account(terms, Spent.nothing(now))
+
+
+def _busy(settings: Settings, ledger: Ledger, now: datetime) -> BusyStanding | None:
+    bound = settings.mapping.identity.flag_above
+    return None if bound is None else BusyStanding.read(ledger, now, bound)
 
 
 def _ledger(settings: Settings, clock: Clock, *, even_new: bool) -> Ledger:
@@ -213,7 +252,10 @@ def _deferred(ledger: Ledger, summary: LedgerSummary) -> dict[Reason, Deferred]:
     }
 
 
-def _unknown_types(settings: Settings, backlog: Backlog, runs: list[RunRecord]) -> dict[str, int]:
+def _unknown_types(
+    settings: Settings, backlog: Backlog, runs: list[RunRecord], told: dict[str, dict[str, Any]]
+) -> dict[str, int]:
+    """Types that the mapping does not list, even those of the backlog; and those that the runs told of."""
     read = Counter(dict.fromkeys(backlog.by_event_type, 0))
     for run in runs:
         for event_type, books in run.report.get("by_event_type", {}).items():
@@ -223,7 +265,8 @@ def _unknown_types(settings: Settings, backlog: Backlog, runs: list[RunRecord]) 
     return {
         plan.event_type: read[plan.event_type]
         for plan in plans
-        if not plan.listed and plan.withheld is not Reason.NOT_IN_NATIVE
+        if (not plan.listed or plan.event_type in told["unknown_event_types"])
+        and plan.withheld is not Reason.NOT_IN_NATIVE
     }
 
 

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from braze_etl.compile import Drift
 from braze_etl.delivery import RequestCounts
 from braze_etl.errors import BrazeEtlError
 from braze_etl.model import FileSettlement, Position, ReasonCounts, SetAside, Tally
+from braze_etl.run.busy import BusyIds
 from braze_etl.run.due import DueFile
 
 TASK_BYTES = 8_000_000
@@ -34,7 +36,8 @@ class Settlement:
 
     `by_event_type` and `reasons` count the records whose outcome this task fixed; `files` carry the books of
     each file over all runs. `kept` are positions that a replay could not read: their entries in the
-    quarantine stay. `fatal` says why the worker can't go on at all.
+    quarantine stay. `in_flight_limit` is the most requests that this worker (a process id) allows itself now.
+    `fatal` says why the worker can't go on at all.
     """
 
     task: int
@@ -44,8 +47,15 @@ class Settlement:
     by_event_type: dict[str, Tally] = field(default_factory=dict)
     reasons: ReasonCounts = field(default_factory=Counter)
     repairs: Counter[str] = field(default_factory=Counter)
+    held: Counter[str] = field(default_factory=Counter)
+    """Records by event type that the budget kept from being sent."""
     warnings: Counter[str] = field(default_factory=Counter)
     requests: RequestCounts = field(default_factory=RequestCounts)
+    drift: Drift = field(default_factory=Drift)
+    busy: BusyIds = field(default_factory=BusyIds)
+    """What was sent by id, where that is asked for; that of several tasks may come with one of them."""
+    worker: int = 0
+    in_flight_limit: int = 0
     fatal: BrazeEtlError | None = None
 
 

@@ -32,9 +32,12 @@ from braze_etl.errors import (
 from braze_etl.model import Event, Reason, Verdict
 from braze_etl.run.assembly import delivery_settings, load_mapping, open_quarantine, open_source_ahead
 from braze_etl.run.books import Tag, TaskBooks, tags_of
+from braze_etl.run.budget import Allowance, Ask, Asking, Grant, Terms
+from braze_etl.run.busy import BusyIds
 from braze_etl.run.due import DueFile
 from braze_etl.run.payloads import Payloads
 from braze_etl.run.pool import QUIT, READY, STOP
+from braze_etl.run.pulse import Heart, Pulse
 from braze_etl.run.reading import Wanted, blocks_of
 from braze_etl.run.tasks import Settlement, Task
 from braze_etl.storage import Store
@@ -63,10 +66,18 @@ class Worker:
         send: Callable[[Settlement], None],
         stop: threading.Event,
         payloads: Payloads | None = None,
+        allowance: Allowance | None = None,
+        mapping: str = "",
+        busy: BusyIds | None = None,
+        beat: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._reader = reader
         self._payloads = payloads
+        self._allowance = allowance
+        self._mapping = mapping
+        self._busy = busy
+        self._beat = beat
         self._courier = courier
         self._builder = builder
         self._send = send
@@ -85,7 +96,7 @@ class Worker:
             self._account()
 
     def _work_on(self, task: Task) -> None:
-        books = self._books[task.number] = TaskBooks(task)
+        books = self._books[task.number] = TaskBooks(task, self._mapping)
         try:
             for number, due in enumerate(task.files):
                 if self._halted():
@@ -153,6 +164,10 @@ class Worker:
         outcomes = iter(block.outcomes)
         while part := list(islice(outcomes, _PART)):
             events, tags = _sorted_out(books, number, block.offset, part, wanted, first=first)
+            if self._allowance:
+                events, tags = self._allowance.admit(books, number, events, tags)
+            if self._busy is not None:
+                self._busy.take(events)
             self._fill_batches(books, number, events, tags, size)
             first += len(part)
 
@@ -186,6 +201,7 @@ class Worker:
             for tag, reason, not_before in delivered.deferred:
                 books.deferred(tag, reason, not_before)
             books.unsettled(delivered.unsettled)
+        self._beat(self._courier.in_flight)
         self._note_failure()
         for books in [books for books in self._books.values() if books.settled]:
             del self._books[books.task.number]
@@ -206,11 +222,15 @@ class Worker:
         counts = self._courier.counts
         settlement.requests = counts.since(self._counted)
         settlement.repairs = self._reader.take_repairs()
+        settlement.drift = self._reader.take_drift()
+        if self._busy is not None:
+            settlement.busy = self._busy.hand_over()
         if settlement.requests.short_ingests:
             settlement.warnings["short_ingests"] = settlement.requests.short_ingests
         if self._left_due:
             settlement.warnings["out_of_reach_files"] = self._left_due
             self._left_due = 0
+        settlement.worker, settlement.in_flight_limit = os.getpid(), self._courier.limit
         settlement.fatal = self._fatal
         self._counted = counts
         return settlement
@@ -250,12 +270,14 @@ def _are_events(outcomes: list[Event | Verdict]) -> TypeGuard[list[Event]]:
 class Blueprint:
     """What a worker process is built from.
 
-    The settings, how many processes share them, and whether what is set aside gets its payload.
+    The settings, how many processes share them, whether what is set aside gets its payload, and whether
+    nothing may be sent before the parent has granted it.
     """
 
     settings: Settings
     workers: int
     keep_payloads: bool
+    rationed: bool = False
 
 
 def serve(pipe: Connection, blueprint: Blueprint) -> None:
@@ -266,11 +288,14 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
     delivery = delivery_settings(settings, blueprint.workers)
     clock = SystemClock()
     store = open_source_ahead(settings)
-    reader = EventReader(load_mapping(settings), decoder=settings.decoder)
+    mapping = load_mapping(settings)
+    reader = EventReader(mapping, decoder=settings.decoder)
     transport = HttpTransport(delivery, clock)
     jitter = Random()  # noqa: S311 - spreads back-offs, keeps no secret
     courier: Courier[Tag] = Courier(transport, delivery, clock, jitter, stop, notify=lambda: inbox.put(_NEWS))
-    threading.Thread(target=_listen, args=(pipe, inbox, stop, store.expect), daemon=True).start()
+    asking = Asking(lambda ask: _tell(pipe, ask), stop)
+    listening = (pipe, inbox, stop, store.expect, asking.hear)
+    threading.Thread(target=_listen, args=listening, daemon=True).start()
     _tell(pipe, READY)
     with courier:
         worker = Worker(
@@ -281,13 +306,17 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
             builder=BatchBuilder(delivery),
             send=lambda settlement: _tell(pipe, settlement),
             stop=stop,
+            allowance=Allowance(Terms.of(settings).stops, asking) if blueprint.rationed else None,
+            mapping=mapping.version,
+            busy=None if settings.mapping.identity.flag_above is None else BusyIds(),
+            beat=Heart(lambda pulse: _tell(pipe, pulse), clock).beat,
         )
         worker.serve(inbox)
     store.close()
     transport.close()
 
 
-def _tell(pipe: Connection, message: Settlement | str) -> None:
+def _tell(pipe: Connection, message: Settlement | Ask | Pulse | str) -> None:
     """Send to the parent; when it is gone, leave as quietly as `_listen` does."""
     try:
         pipe.send(message)
@@ -296,13 +325,21 @@ def _tell(pipe: Connection, message: Settlement | str) -> None:
 
 
 def _listen(
-    pipe: Connection, inbox: Inbox, stop: threading.Event, expect: Callable[[Sequence[DueFile]], None]
+    pipe: Connection,
+    inbox: Inbox,
+    stop: threading.Event,
+    expect: Callable[[Sequence[DueFile]], None],
+    hear: Callable[[Grant | None], None],
 ) -> None:
     """Pass on what the parent says. When the parent is gone, post nothing more: nobody would know of it."""
     try:
         while (message := pipe.recv()) != QUIT:
+            if isinstance(message, Grant):
+                hear(message)
+                continue
             if message == STOP:
                 stop.set()
+                hear(None)
             inbox.put(_NEWS if message == STOP else message)
             if isinstance(message, Task):
                 expect(message.files)

@@ -1,5 +1,30 @@
-"""Logs for people and machines."""
+"""Logs, metrics and calls to the services that watch: for people and machines; knows nothing of the job."""
 
-from braze_etl.telemetry.logs import LogFormat, Logger, configure_logging, get_logger
+from braze_etl.telemetry.calls import ping, post_json, push
+from braze_etl.telemetry.logs import (
+    LogFormat,
+    Logger,
+    LogLevel,
+    common_facts,
+    configure_logging,
+    get_logger,
+)
+from braze_etl.telemetry.metrics import Exposed, Histogram, Metric, Samples, exposition, write_textfile
 
-__all__ = ["LogFormat", "Logger", "configure_logging", "get_logger"]
+__all__ = [
+    "Exposed",
+    "Histogram",
+    "LogFormat",
+    "LogLevel",
+    "Logger",
+    "Metric",
+    "Samples",
+    "common_facts",
+    "configure_logging",
+    "exposition",
+    "get_logger",
+    "ping",
+    "post_json",
+    "push",
+    "write_textfile",
+]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
@@ -14,6 +17,9 @@ from braze_etl.clock import iso
 _ROOT = "braze_etl"
 
 LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_common: ContextVar[Mapping[str, Any] | None] = ContextVar("common", default=None)
 
 
 def get_logger(name: str) -> Logger:
@@ -22,10 +28,22 @@ def get_logger(name: str) -> Logger:
 
 
 class Logger:
-    """Says what happened, with facts as keywords: `log.info("task settled", files=3)`."""
+    """Says what happened, with facts as keywords: `log.info("task settled", files=3)`.
+
+    A fact is a count, a name, a file's key, an event type; never a record, the id of a person, or a secret.
+    """
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
+
+    @property
+    def tells_details(self) -> bool:
+        """Whether anybody reads what `debug` says: a line for each file is not even made otherwise."""
+        return self._logger.isEnabledFor(logging.DEBUG)
+
+    def debug(self, message: str, **facts: Any) -> None:
+        """A detail, such as one file of many."""
+        self._logger.debug(message, extra={"facts": facts})
 
     def info(self, message: str, **facts: Any) -> None:
         """Something that matters to whoever follows the run."""
@@ -40,27 +58,64 @@ class Logger:
         self._logger.error(message, extra={"facts": facts})
 
 
-def configure_logging(form: LogFormat, stream: TextIO = sys.stderr, level: int = logging.INFO) -> None:
-    """Send this package's lines to *stream*; other libraries' stay silent below WARNING."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(_JsonLines() if form == "json" else _TextLines())
-    logger = logging.getLogger(_ROOT)
-    logger.handlers = [handler]
-    logger.setLevel(level)
-    logger.propagate = False
+@contextmanager
+def common_facts(**facts: Any) -> Iterator[None]:
+    """Put *facts* on every JSON line inside of the block; text for people leaves them out."""
+    token = _common.set({**(_common.get() or {}), **facts})
+    try:
+        yield
+    finally:
+        _common.reset(token)
+
+
+def configure_logging(form: LogFormat, stream: TextIO | None = None, level: LogLevel = "info") -> None:
+    """Send this package's lines from *level* on, and other libraries' warnings, to *stream*.
+
+    None: to what `sys.stderr` is at the moment of each line, so that a progress bar can make way for it.
+    """
+    lines = _Lines(stream)
+    lines.setFormatter(_JsonLines() if form == "json" else _TextLines())
+    ours, others = logging.getLogger(_ROOT), logging.getLogger()
+    ours.handlers = [lines]
+    ours.setLevel(level.upper())
+    ours.propagate = False
+    others.handlers = [each for each in others.handlers if not isinstance(each, _Lines)] + [lines]
+
+
+class _Lines(logging.Handler):
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.split(".")[0] != _ROOT and record.levelno < logging.WARNING:
+            return
+        try:
+            stream = self._stream or sys.stderr
+            stream.write(self.format(record) + "\n")
+            stream.flush()
+        except Exception:  # noqa: BLE001 - as every handler: a line that can't be written ends no run
+            self.handleError(record)
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:
-    facts: dict[str, Any] = getattr(record, "facts", {})
+    others: dict[str, Any] = {"logger": record.name}
+    facts: dict[str, Any] = getattr(record, "facts", others)
     return facts
 
 
 class _TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
+        time = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d %H:%M:%S")
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        facts = "".join(f"  {name}={value}" for name, value in _facts(record).items())
+        facts = "".join(f"  {name}={_word(value)}" for name, value in _facts(record).items())
         return f"{time} {level}{record.getMessage()}{facts}"
+
+
+def _word(value: Any) -> str:
+    """A value that can't be taken for a line, or a fact, of its own."""
+    text = str(value) if isinstance(value, str | int | float) else _json(value)
+    return text if text.isprintable() else _json(text)
 
 
 class _JsonLines(logging.Formatter):
@@ -69,6 +124,11 @@ class _JsonLines(logging.Formatter):
             "time": iso(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
+            **(_common.get() or {}),
             **_facts(record),
         }
-        return orjson.dumps(line, default=str).decode()
+        return _json(line)
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value, default=str).decode()

@@ -5,25 +5,57 @@ each Currents event type, plain data, and a plan is carried out by a `Mapper`, o
 A record becomes an event, or a `Verdict` with its reason; no record raises.
 """
 
-from braze_etl.transform.identity import IdentityRules, is_left_out
+from braze_etl.transform._lookup_layout import LookupColumns
+from braze_etl.transform.choice import Choice, chooser, text_of
+from braze_etl.transform.examples import differences, outcome_of
+from braze_etl.transform.exploding import Explosion, exploder
+from braze_etl.transform.groups import expand_types
+from braze_etl.transform.identity import IdentityRules, People, is_left_out
+from braze_etl.transform.limits import MAX_INTEGER, MAX_PROPERTIES, MAX_TEXT, mend_event
+from braze_etl.transform.lookup import LookupTable, is_sqlite
+from braze_etl.transform.lookup_csv import build_table
 from braze_etl.transform.mapper import Mapper, mapper_for
 from braze_etl.transform.mapping import Mapping
+from braze_etl.transform.naming import RESERVED, FieldText, Naming
 from braze_etl.transform.options import MappingOptions
 from braze_etl.transform.placeholders import PlaceholderRules
 from braze_etl.transform.plan import TypePlan
-from braze_etl.transform.values import END_OF_TIME, NUMERIC_KEYS, explode, milliseconds
+from braze_etl.transform.suppression import Suppression
+from braze_etl.transform.values import END_OF_TIME, NUMERIC_KEYS, milliseconds
+from braze_etl.transform.vocabulary import mistakes
 
 __all__ = [
     "END_OF_TIME",
+    "MAX_INTEGER",
+    "MAX_PROPERTIES",
+    "MAX_TEXT",
     "NUMERIC_KEYS",
+    "RESERVED",
+    "Choice",
+    "Explosion",
+    "FieldText",
     "IdentityRules",
+    "LookupColumns",
+    "LookupTable",
     "Mapper",
     "Mapping",
     "MappingOptions",
+    "Naming",
+    "People",
     "PlaceholderRules",
+    "Suppression",
     "TypePlan",
-    "explode",
+    "build_table",
+    "chooser",
+    "differences",
+    "expand_types",
+    "exploder",
     "is_left_out",
+    "is_sqlite",
     "mapper_for",
+    "mend_event",
     "milliseconds",
+    "mistakes",
+    "outcome_of",
+    "text_of",
 ]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
 from braze_etl.model import Event, Reason, Record, Verdict
+from braze_etl.transform.choice import Choice, chooser, text_of
+from braze_etl.transform.exploding import exploder
 from braze_etl.transform.identity import is_left_out
+from braze_etl.transform.limits import MAX_INTEGER, MAX_PROPERTIES, MAX_TEXT, cut, mend
+from braze_etl.transform.naming import RESERVED
 from braze_etl.transform.plan import TypePlan
-from braze_etl.transform.values import explode, fits, milliseconds
-
-_WITHHELD = {
-    Reason.NOT_IN_NATIVE: "no customer event; name its type in mapping.send to have it sent",
-    Reason.HELD: "the preset does not list this type, and mapping.unknown_types is hold",
-}
+from braze_etl.transform.properties import Target
+from braze_etl.transform.values import fits, milliseconds
 
 
 def mapper_for(plan: TypePlan) -> Mapper:
@@ -25,35 +26,46 @@ def mapper_for(plan: TypePlan) -> Mapper:
 class Mapper:
     """Turns records of one event type into events, or verdicts; it never raises for what a record holds.
 
-    `repairs` counts what was mended on the way: `device_id_left_out`, a device id that Amplitude would refuse
-    beside a good user id.
+    `repairs` counts what was mended on the way: those of `limits`, and `device_id_left_out`, a device id that
+    Amplitude would refuse beside a good user id.
     """
 
     def __init__(self, plan: TypePlan) -> None:
         self.plan = plan
         self.repairs: Counter[str] = Counter()
         self._fields = _Fields(plan)
-        self._withheld = None if plan.withheld is None else Verdict(plan.withheld, _WITHHELD[plan.withheld])
+        self._choose = _chooser(plan.choice)
+        self._find_loop = _chooser(plan.loop_guard)
+        self._explode = [(each.field, exploder(each, self.repairs)) for each in plan.explosions]
 
     def __call__(self, record: Record, horizon: float) -> Event | Verdict:
         """Map one record; *horizon* is the `date=` hour of its file, in epoch seconds."""
-        if self._withheld is not None:
-            return self._withheld
+        if verdict := self._filtered(record):
+            return verdict
+        plan = self.plan
         properties, echoes, unfit = self._read(record)
-        rules = self.plan.placeholders
+        rules = plan.placeholders
         if rules is not None:
             markers = rules.found(record, echoes, horizon)
             if len(markers) >= rules.needed:
                 return Verdict(Reason.TEST_EVENT, f"placeholder values: {', '.join(markers)}")
         device = record.get("device_id")
-        event = self.plan.identity.resolve(record.get("external_user_id"), device, record.get("user_id"))
+        event = plan.identity.resolve(record.get("external_user_id"), device, record.get("user_id"))
         if isinstance(event, Verdict):
             return event
-        if fault := unfit or self._complete(event, record, properties):
+        if verdict := self._find_loop(record):
+            return verdict
+        if fault := unfit or self._complete(event, record, properties, horizon):
             return Verdict(Reason.INVALID_EVENT, fault)
         if is_left_out(device, event):
             self.repairs["device_id_left_out"] += 1
         return event
+
+    def _filtered(self, record: Record) -> Verdict | None:
+        whole = self.plan.filter
+        if whole is not None and whole.reason is not Reason.HELD:
+            return whole
+        return self._choose(record) or whole
 
     def _read(self, record: Record) -> tuple[dict[str, Any], list[str], str]:
         # One pass over the fields, because here the time goes: the properties, the fields that hold their own
@@ -65,40 +77,84 @@ class Mapper:
         for field, value in record.items():
             if value is None:
                 continue
-            name, length = fields[field]
-            if value.__class__ is str:
+            targets, length = fields[field]
+            kind = value.__class__
+            if kind is str:
                 if len(value) == length and value.lower() == field.lower():
                     echoes.append(field)
-            elif value.__class__ is float and not isfinite(value):
+            elif kind is float and not isfinite(value):
                 unfit = f"{field} is {value}, which JSON has no number for"
-            if name is not None:
-                properties[name] = value
+            for name, change in targets:
+                sent = self._fit(value if change is None else change(value))
+                if sent is not None:
+                    properties[name] = sent
         return properties, echoes, unfit
 
-    def _complete(self, event: Event, record: Record, properties: dict[str, Any]) -> str:
+    def _fit(self, value: Any) -> Any:
+        kind = value.__class__
+        if kind is str:
+            return value if len(value) <= MAX_TEXT else cut(value, self.repairs)
+        if kind is int:
+            return value if -MAX_INTEGER <= value <= MAX_INTEGER else mend(value, self.repairs)
+        return mend(value, self.repairs) if kind is list else value
+
+    def _complete(self, event: Event, record: Record, properties: dict[str, Any], horizon: float) -> str:
         # Adds all that follows the identity; says what is wrong with the record instead, if anything is.
-        plan = self.plan
-        insert_id, time, name = record.get("id"), milliseconds(record.get("time")), plan.title
+        time = milliseconds(record.get("time"))
+        fault = self._unusable(record, time, horizon) or self._name(event, record)
+        if fault:
+            return fault
+        event["time"] = time
+        event["insert_id"] = record["id"]
+        event.update(self.plan.constants)
+        if fault := self._lift(event, record):
+            return fault
+        for field, explode in self._explode:
+            properties.update(explode(record.get(field)))
+        properties.update(self.plan.fixed)
+        if len(properties) > MAX_PROPERTIES:
+            return f"has {len(properties)} properties; Amplitude takes {MAX_PROPERTIES}"
+        event["event_properties"] = properties
+        return ""
+
+    def _unusable(self, record: Record, time: int | None, horizon: float) -> str:
+        insert_id = record.get("id")
         if not isinstance(insert_id, str) or not insert_id:
             return "id is missing: without it, a repeat of this record would count twice"
         if time is None:
             return "time is no number of seconds from 1970 through 9999"
-        if plan.name_field is not None:
-            own = record.get(plan.name_field)
-            if not isinstance(own, str) or not own:
-                return f"{plan.name_field} is missing: without it, the event has no name"
-            name += own
-        event["event_type"] = name
-        event["time"] = time
-        event["insert_id"] = insert_id
-        event.update(plan.constants)
-        fault = self._lift(event, record)
-        if fault:
-            return fault
-        for field, prefix in plan.exploded.items():
-            properties.update(explode(record.get(field), prefix, field))
-        event["event_properties"] = properties
+        return self._time_fault(time / 1000, horizon)
+
+    def _time_fault(self, time: float, horizon: float) -> str:
+        bounds = self.plan.time
+        if time < bounds.earliest:
+            return "time lies before time.min"
+        if bounds.max_future is not None and time > horizon + bounds.max_future.total_seconds():
+            return "time lies behind its file's hour by more than time.max_future"
         return ""
+
+    def _name(self, event: Event, record: Record) -> str:
+        parts: list[str] = []
+        for part in self.plan.naming.parts:
+            if isinstance(part, str):
+                parts.append(part)
+                continue
+            value = self._public(record, part.field)
+            if value is None or value == "":
+                value = part.default
+            if part.default is None and not (isinstance(value, str) and value):
+                return f"{part.field} is missing: without it, the event has no name"
+            parts.append(text_of(value))
+        name = cut("".join(parts), self.repairs)
+        if name in RESERVED or not name:
+            return f"the name {name!r} is one that Amplitude refuses or keeps for itself"
+        event["event_type"] = name
+        return ""
+
+    def _public(self, record: Record, field: str) -> Any:
+        """The value of a field as it may travel."""
+        value, change = record.get(field), self.plan.change(field)
+        return value if value is None or change is None else change(value)
 
     def _lift(self, event: Event, record: Record) -> str:
         # Amplitude refuses the whole event when one of these keys has another type (amplitude.md, 1.4).
@@ -109,19 +165,30 @@ class Mapper:
             if not fits(key, value):
                 return f"{field} is {type(value).__name__}, which Amplitude refuses as {key}"
             event[key] = value
+        for group in self.plan.lifted_groups:
+            values = {key: record.get(field) for field, key in group.items()}
+            if all(fits(key, value) for key, value in values.items()):
+                event.update(values)
         ad_id, kind = record.get("ad_id"), record.get("ad_id_type")
         if ad_id and isinstance(ad_id, str) and isinstance(kind, str) and kind in self.plan.advertising_ids:
             event[self.plan.advertising_ids[kind]] = ad_id
         return ""
 
 
-class _Fields(dict[str, tuple[str | None, int]]):
-    """Field -> the property it becomes, and the length of its own name; asked of the plan once for each."""
+def _chooser(choice: Choice | None) -> Callable[[Record], Verdict | None]:
+    if choice is None:
+        return lambda _: None
+    choose, fields = chooser(choice), choice.fields
+    return lambda record: choose(*(record.get(field) for field in fields))
+
+
+class _Fields(dict[str, tuple[tuple[Target, ...], int]]):
+    """Field -> the properties it becomes, and the length of its own name; asked of the plan once for each."""
 
     def __init__(self, plan: TypePlan) -> None:
         super().__init__()
         self._plan = plan
 
-    def __missing__(self, field: str) -> tuple[str | None, int]:
-        facts = self[field] = (self._plan.property_name(field), len(field))
+    def __missing__(self, field: str) -> tuple[tuple[Target, ...], int]:
+        facts = self[field] = (self._plan.targets(field), len(field))
         return facts

@@ -3,42 +3,66 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, replace
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 
-from braze_etl.model import Reason
+from braze_etl.config import Privacy, Time
+from braze_etl.model import Reason, Verdict
+from braze_etl.transform.choice import Choice
+from braze_etl.transform.exploding import Explosion
+from braze_etl.transform.groups import PII, load_groups, matches
+from braze_etl.transform.identity import IdentityRules, People
+from braze_etl.transform.naming import Naming
 from braze_etl.transform.options import MappingOptions
-from braze_etl.transform.plan import TypePlan
+from braze_etl.transform.plan import TimeBounds, TypePlan
 from braze_etl.transform.preset import Preset, TypeEntry, load_preset
+from braze_etl.transform.privacy import Change, Hashed, WithoutQuery
+from braze_etl.transform.properties import PrivateFields, PropertyRules
+from braze_etl.transform.resources import read_yaml
+from braze_etl.transform.rules import TypeRules
+from braze_etl.transform.selecting import choose, guard
+
+_NOT_IN_NATIVE = Verdict(
+    Reason.NOT_IN_NATIVE, "no customer event; name its type in mapping.send to have it sent"
+)
+_HELD = Verdict(Reason.HELD, "the preset does not list this type, and mapping.unknown_types is hold")
+_REVENUE = frozenset({"price", "productId"})
 
 
 class Mapping:
     """Plans by event type. Picklable, so that worker processes get the same mapping."""
 
-    def __init__(self, preset: Preset, options: MappingOptions, fingerprint: str) -> None:
+    def __init__(self, preset: Preset, options: MappingOptions, people: People, fingerprint: str) -> None:
         self.options = options
         self.fingerprint = fingerprint
         """SHA-256 over the preset's data and the options, as hex digits: equal for equal outcomes."""
         self._preset = preset
-        self._identity = replace(
-            preset.identity, min_length=options.min_id_length, anonymous=options.anonymous
-        )
+        self._private = _private_fields(options.privacy)
+        self._identity = _identity(preset, options, self._private, people)
         self._placeholders = preset.test_events if options.test_events == "filter" else None
         self._plans: dict[str, TypePlan] = {}
 
     @classmethod
-    def load(cls, options: MappingOptions) -> Mapping:
-        """Load the preset that *options* name; `ConfigError` when there is none of that name."""
+    def load(cls, options: MappingOptions, people: People | None = None) -> Mapping:
+        """Load the preset that *options* name.
+
+        *people* are the lists and tables that the options name, read by whoever may read files.
+        """
         preset, data = load_preset(options.preset)
-        return cls(preset, options, _fingerprint(data, options))
+        return cls(preset, options, people or People(), _fingerprint(data, options))
+
+    @property
+    def version(self) -> str:
+        """The beginning of the fingerprint: the name of this mapping in the ledger."""
+        return self.fingerprint[:16]
 
     @property
     def event_types(self) -> tuple[str, ...]:
         """The types that the preset lists, sorted."""
-        return tuple(sorted({**self._preset.documented, **self._preset.undocumented}))
+        return self._preset.event_types
 
     def plan(self, event_type: str) -> TypePlan:
         """Give the plan for a Currents event type, listed or never seen before; made once."""
@@ -50,51 +74,117 @@ class Mapping:
     def _make(self, event_type: str) -> TypePlan:
         preset, listed = self._preset, self._preset.entry(event_type)
         entry = listed or TypeEntry()
-        title, name_field = self._title(event_type, entry)
-        dropped = self._dropped(entry).union([name_field] if name_field else [])
+        title = self._title(event_type, entry)
+        rules = TypeRules(self.options.rules, event_type, self._private)
+        properties = self._properties(entry, title, rules)
+        chosen = choose(self.options.choose, event_type)
         return TypePlan(
             event_type=event_type,
             listed=listed is not None,
             documented=event_type in preset.documented,
-            title=title,
-            name_field=name_field,
-            withheld=self._withheld(event_type, listed),
+            naming=rules.naming(title, Naming.of(preset.prefix, *title.parts)),
+            filter=self._filter(event_type, listed, chosen),
+            choice=chosen if isinstance(chosen, Choice) else None,
+            loop_guard=guard(self.options.loop_guard, event_type),
             constants=preset.constants,
-            lifted=entry.lift,
-            advertising_ids=preset.advertising_ids,
-            exploded=entry.explode,
-            renamed=preset.rename,
-            dropped=dropped,
-            fields=preset.known_fields(entry) - dropped,
-            unknown_fields=self.options.unknown_fields,
+            lifted=self._lifted(entry),
+            lifted_groups=rules.lifted_groups,
+            advertising_ids={} if "ad_id" in self._private else preset.advertising_ids,
+            explosions=tuple(self._explosions(entry, rules, properties)),
+            fixed=rules.fixed,
+            fields=frozenset(filter(properties.targets, properties.known)),
+            rules=properties,
             identity=self._identity,
             placeholders=self._placeholders,
+            time=_time_bounds(self.options.time),
         )
 
-    def _dropped(self, entry: TypeEntry) -> frozenset[str]:
+    def _properties(self, entry: TypeEntry, title: Naming, rules: TypeRules) -> PropertyRules:
         preset = self._preset
         common = preset.drop - preset.named_fields(entry)
-        return preset.never_properties.union(common, entry.drop, entry.lift, entry.explode)
+        own_name = (part.field for part in title.fields)
+        return PropertyRules(
+            never=preset.never_properties,
+            dropped=preset.never_properties.union(
+                common, entry.drop, self._lifted(entry), entry.explode, rules.parsed, own_name
+            ),
+            renamed=preset.rename,
+            known=preset.known_fields(entry).union(self.options.fields),
+            unknown_fields=self.options.unknown_fields,
+            edits=rules.edits,
+            private=self._private,
+        )
 
-    def _title(self, event_type: str, entry: TypeEntry) -> tuple[str, str | None]:
-        title = self._preset.prefix + (entry.title or self._preset.titles.title(event_type))
-        fixed, brace, field = title.partition("{")
+    def _title(self, event_type: str, entry: TypeEntry) -> Naming:
+        title = self._preset.title(event_type, entry)
         # Only the preset's own titles have a place for a field; a type's name may hold any character.
-        return (fixed, field.rstrip("}")) if brace and entry.title else (title, None)
+        return Naming.parse(title) if entry.title else Naming.of(title)
 
-    def _withheld(self, event_type: str, listed: TypeEntry | None) -> Reason | None:
-        if _matches(event_type, self.options.send):
-            return None
-        if _matches(event_type, self._preset.withheld):
-            return Reason.NOT_IN_NATIVE
-        held = listed is None and self.options.unknown_types == "hold"
-        return Reason.HELD if held else None
+    def _lifted(self, entry: TypeEntry) -> dict[str, str]:
+        counts = self.options.purchase.revenue or self._preset.revenue
+        return {
+            field: key
+            for field, key in entry.lift.items()
+            if field not in self._private and (counts == "count" or key not in _REVENUE)
+        }
+
+    def _explosions(
+        self, entry: TypeEntry, rules: TypeRules, properties: PropertyRules
+    ) -> Iterator[Explosion]:
+        for field, prefix in {**entry.explode, **rules.parsed}.items():
+            if field not in self._private:
+                yield Explosion(field, prefix, properties if properties.reaches_into(field) else None)
+
+    def _filter(
+        self, event_type: str, listed: TypeEntry | None, chosen: Verdict | Choice | None
+    ) -> Verdict | None:
+        is_wanted = matches(event_type, self.options.send)
+        if not is_wanted and matches(event_type, self._preset.withheld):
+            return _NOT_IN_NATIVE
+        if isinstance(chosen, Verdict):
+            return chosen
+        held = listed is None and not is_wanted and self.options.unknown_types == "hold"
+        return _HELD if held else None
 
 
-def _matches(event_type: str, globs: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(event_type, glob) for glob in globs)
+def _private_fields(privacy: Privacy) -> PrivateFields:
+    """What is dropped comes first: a field that is named twice is not sent at all."""
+    hashed = Hashed(privacy.salt.get_secret_value())
+    return PrivateFields((*_expanded(privacy.drop, None), *_expanded(privacy.hash, hashed)))
+
+
+def _expanded(globs: tuple[str, ...], change: Change | None) -> Iterator[tuple[str, Change | None]]:
+    groups = load_groups()
+    for glob in globs:
+        if glob == PII:
+            yield from ((each, change) for each in groups.pii)
+            yield from ((each, WithoutQuery()) for each in groups.urls)
+        else:
+            yield glob, change
+
+
+def _identity(
+    preset: Preset, options: MappingOptions, private: PrivateFields, people: People
+) -> IdentityRules:
+    section = options.identity
+    return IdentityRules(
+        **asdict(preset.identity),
+        min_length=options.min_id_length,
+        anonymous=section.anonymous,
+        user_prefix=section.user_prefix,
+        device_prefix=section.device_prefix,
+        lower_case=section.lower_case,
+        shared=frozenset(section.shared),
+        hash_user=private.find("external_user_id")[1],
+        hash_device=private.find("device_id")[1],
+        people=people,
+    )
+
+
+def _time_bounds(time: Time) -> TimeBounds:
+    return TimeBounds(int(time.min.timestamp()) if time.min else 0, time.max_future)
 
 
 def _fingerprint(data: Any, options: MappingOptions) -> str:
-    text = orjson.dumps([data, asdict(options)], option=orjson.OPT_SORT_KEYS)
+    text = orjson.dumps([data, read_yaml("groups"), options.as_dict()], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from functools import cached_property
-from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from braze_etl.errors import ConfigError
-from braze_etl.transform.identity import IdentityRules
+from braze_etl.transform.identity import IdWords
 from braze_etl.transform.placeholders import PlaceholderRules
+from braze_etl.transform.resources import read_yaml
 from braze_etl.transform.titles import TitleRules
 
-PRESETS = ("native",)
+PRESETS = ("native", "raw")
 
 
 class _Data(BaseModel):
@@ -33,18 +31,21 @@ class TypeEntry(_Data):
 
 
 class Preset(_Data):
-    """A preset file as it stands."""
+    """A preset file as it stands, on top of the one that it is based on."""
 
     preset: str
+    based_on: str | None = None
+    as_currents: bool = False
     prefix: str
     constants: dict[str, str]
     never_properties: frozenset[str]
     drop: frozenset[str]
     rename: dict[str, str]
+    revenue: Literal["count", "ignore"]
     advertising_ids: dict[str, str]
     withheld: tuple[str, ...]
     titles: TitleRules
-    identity: IdentityRules
+    identity: IdWords
     test_events: PlaceholderRules
     field_groups: dict[str, frozenset[str]]
     documented: dict[str, TypeEntry]
@@ -52,7 +53,17 @@ class Preset(_Data):
 
     def entry(self, event_type: str) -> TypeEntry | None:
         """Look a type up; None when the preset does not list it."""
-        return self.documented.get(event_type) or self.undocumented.get(event_type)
+        entry = self.documented.get(event_type) or self.undocumented.get(event_type)
+        if entry is None or not self.as_currents:
+            return entry
+        fields = self.named_fields(entry).union(entry.drop, entry.lift, entry.explode)
+        return TypeEntry(lift=entry.lift, fields=fields)
+
+    def title(self, event_type: str, entry: TypeEntry) -> str:
+        """What an event is called behind the prefix; `{field}` in an entry's title is a field's text."""
+        if entry.title is not None:
+            return entry.title
+        return event_type if self.as_currents else self.titles.title(event_type)
 
     def named_fields(self, entry: TypeEntry) -> frozenset[str]:
         """The fields that *entry* names, by itself or by a group."""
@@ -63,22 +74,27 @@ class Preset(_Data):
         return self.named_fields(entry) or self.all_fields
 
     @cached_property
+    def event_types(self) -> tuple[str, ...]:
+        """The types that it lists, sorted."""
+        return tuple(sorted({**self.documented, **self.undocumented}))
+
+    @cached_property
     def all_fields(self) -> frozenset[str]:
         """Every field that some listed type names."""
-        entries = [*self.documented.values(), *self.undocumented.values()]
+        entries = filter(None, map(self.entry, self.event_types))
         return frozenset[str]().union(*map(self.named_fields, entries))
+
+    @cached_property
+    def all_words(self) -> frozenset[str]:
+        """Every field that it knows of, also those that never become a property."""
+        entries = [*self.documented.values(), *self.undocumented.values()]
+        named = (field for entry in entries for field in (*entry.drop, *entry.lift, *entry.explode))
+        return self.all_fields.union(self.never_properties, self.drop, named)
 
 
 def load_preset(name: str) -> tuple[Preset, Any]:
-    """Read a preset by name, with its plain data beside it.
-
-    Raises `ConfigError` for a name that is none of `PRESETS`.
-    """
-    if name not in PRESETS:
-        raise ConfigError(
-            f"mapping.preset is {name!r}, and there is no such preset",
-            remedy=f"Use one of: {', '.join(PRESETS)}.",
-        )
-    text = resources.files("braze_etl.transform").joinpath("presets", f"{name}.yaml").read_bytes()
-    data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- both are safe
+    """Read a preset by name, with its plain data beside it."""
+    data = read_yaml(name)
+    if base := data.get("based_on"):
+        data = {**read_yaml(base), **data}
     return Preset.model_validate(data), data

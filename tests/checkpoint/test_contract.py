@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -90,6 +91,52 @@ class TestKnown:
         changed = ref(etag="another")
         ledger.settle("run-4", [done(changed, accepted=11)], Backlog())
         assert settled_at() == NOON + timedelta(seconds=120)
+
+
+class TestMappings:
+    def test_by_which_mapping_a_file_was_judged_and_where_the_budget_ended_is_kept(
+        self, ground: Ground
+    ) -> None:
+        judged = FileSettlement(ref("a"), FileState.DONE, Tally(filtered=2), (), "ab", (4096, 7))
+        left = FileSettlement(
+            ref("b"), FileState.OPEN, Tally(deferred=2), (positions(1),), "cd,ef@1/0", (0, 0)
+        )
+        ground.open().settle("run-1", [judged, left, done(ref("c"), accepted=1)], Backlog())
+        ledger = ground.open()
+        known = ledger.known([ref("a"), ref("b"), ref("c")])
+        facts = {key: (each.mapping, each.held_from) for key, each in known.items()}
+        assert facts == {
+            ref("a").key: ("ab", (4096, 7)),
+            ref("b").key: ("cd,ef@1/0", (0, 0)),
+            ref("c").key: ("", None),
+        }
+        (still,) = ledger.open_files()
+        assert (still.mapping, still.held_from) == ("cd,ef@1/0", (0, 0))
+
+    def test_a_later_settlement_tells_anew(self, ledger: Ledger) -> None:
+        ledger.settle("run-1", [FileSettlement(ref(), FileState.DONE, Tally(), (), "ab", (1, 2))], None)
+        ledger.settle("run-2", [FileSettlement(ref(), FileState.DONE, Tally(), (), "cd")], None)
+        known = ledger.known([ref()])[ref().key]
+        assert (known.mapping, known.held_from) == ("cd", None)
+
+    def test_to_note_a_mapping_changes_nothing_else_of_a_file(self, ground: Ground, ledger: Ledger) -> None:
+        judged = FileSettlement(ref("a"), FileState.DONE, Tally(accepted=3, filtered=2), (), "ab", (4096, 7))
+        left = replace(still_open(ref("b"), positions(1, 2), accepted=1), mapping="ab")
+        ledger.settle("run-1", [judged, left, done(ref("c"), accepted=1)], backlog())
+        before, summary = ledger.known([ref("a"), ref("b"), ref("c")]), ledger.summary()
+        ground.clock.advance(60)
+        ledger.note_mappings(
+            [(ref("a"), "cd"), (ref("b"), "cd"), (ref("c", etag="e2"), "cd"), (ref("d"), "x")]
+        )
+        after = ground.open()
+        assert after.known([ref("a"), ref("b"), ref("c"), ref("d")]) == {
+            ref("a").key: replace(before[ref("a").key], mapping="cd", held_from=None),
+            ref("b").key: replace(before[ref("b").key], mapping="cd"),
+            ref("c").key: before[ref("c").key],
+        }
+        assert after.summary() == summary
+        assert [each.open for each in after.open_files()] == [(positions(1, 2),)]
+        ledger.note_mappings([])
 
 
 class TestBooks:
@@ -259,6 +306,20 @@ class TestRuns:
         ledger.finish_run(RunRecord("run-2", "run", NOON, NOON, 0))
         assert ground.open().runs(10)[1] == killed
 
+    def test_runs_are_corrected_in_their_places(self, ground: Ground) -> None:
+        ledger = ground.open()
+        told = [RunRecord(f"run-{number}", "run", NOON, NOON, 1, {"of": number % 7}) for number in range(70)]
+        for run in told:
+            ledger.finish_run(run)
+        with ledger.lease(OWNER):
+            changed = ledger.correct_runs(lambda run: replace(run, report={"of": run.report["of"] or None}))
+            assert changed == 10
+            assert ledger.correct_runs(lambda run: run) == 0
+        expected = [replace(run, report={"of": run.report["of"] or None}) for run in reversed(told)]
+        assert ground.open().runs(100) == expected
+        ledger.finish_run(RunRecord("run-70", "run", NOON))
+        assert ground.open().runs(2)[1] == expected[0]
+
 
 class TestLease:
     def test_nobody_holds_a_new_lease(self, ledger: Ledger) -> None:
@@ -312,6 +373,18 @@ def test_a_fact_is_kept_under_its_name_until_another_takes_its_place(ground: Gro
     first.remember("sweep", {"next": None})
     assert ground.open().recall("sweep") == {"next": None}
     assert ground.open().recall("other") == {"x": None}
+
+
+def test_a_fact_of_some_kilobytes_is_kept_as_well(ground: Ground) -> None:
+    large = {"rules": [{"rename": {f"field_{number}": "x" * 50}} for number in range(100)]}
+    first = ground.open()
+    first.remember("mapping:ab", large)
+    first.remember("small", {"a": 1})
+    assert [ground.open().recall(name) for name in ("mapping:ab", "small")] == [large, {"a": 1}]
+    first.remember("mapping:ab", {"now": "small"})
+    assert ground.open().recall("mapping:ab") == {"now": "small"}
+    first.remember("mapping:ab", large)
+    assert ground.open().recall("mapping:ab") == large
 
 
 def test_another_key_is_noticed_once(ground: Ground) -> None:

@@ -41,6 +41,7 @@ from tests.checkpoint.conftest import (
 Kind: TypeAlias = Callable[[], Ledger]
 COPIER = LeaseOwner("copy-1", "host-a", 1, "state copy")
 LATER = NOON + timedelta(days=100)
+LARGE = {"rules": ["a rule of some length"] * 100}
 
 
 def kind_of(name: str, folder: Path, clock: ManualClock) -> Kind:
@@ -58,13 +59,16 @@ def lived(ledger: Ledger) -> Ledger:
     """A ledger with all that one can hold, over forty days."""
     ledger.note_key("aa")
     ledger.remember("sweep", {"next": "2026-10-01T00:00:00Z"})
+    ledger.remember("mapping:ab", LARGE)
+    ledger.remember("mapping:cd", LARGE | {"c": "d"})
     for number in range(45):
         ledger.begin_run(RunRecord(f"run-{number}", "run", NOON, NOON, 0, {"number": number}))
         refs = [ref(f"{number}-{file}", hour=-23 * number) for file in range(3)]
         ledger.settle(f"run-{number}", [done(each, accepted=number, filtered=1) for each in refs], Backlog())
     quota = positions(7, reason=Reason.DAILY_QUOTA)
     ledger.settle("run-9", [still_open(ref("open"), positions(1, 2), quota, accepted=5)], None)
-    ledger.settle("run-9", [still_open(ref("old", hour=-700), quota)], None)
+    old = replace(still_open(ref("old", hour=-700), quota), mapping="ab@1/2,cd", held_from=(4096, 3))
+    ledger.settle("run-9", [old], None)
     ledger.record_listing(NOON, backlog(), 17, complete=True)
     ledger.begin_run(RunRecord("killed", "backfill", NOON))
     return ledger
@@ -74,7 +78,8 @@ def content(ledger: Ledger) -> object:
     """All that a ledger tells."""
     refs = [ref(f"{number}-{file}", hour=-23 * number) for number in range(45) for file in range(3)]
     known = ledger.known([*refs, ref("open"), ref("old", hour=-700)])
-    facts = (ledger.start_at, ledger.created_at, ledger.identity, ledger.recall("sweep"))
+    notes = [ledger.recall(name) for name in ("sweep", "mapping:ab", "mapping:cd")]
+    facts = (ledger.start_at, ledger.created_at, ledger.identity, notes)
     summary = replace(ledger.summary(), schema_version=0)
     return known, list(ledger.open_files()), ledger.runs(1000), summary, facts, ledger.note_key("aa")
 

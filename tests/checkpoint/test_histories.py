@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from braze_etl.checkpoint import Backlog, Ledger, MemoryLedger, S3Ledger, SqliteLedger
+from braze_etl.checkpoint import Backlog, KnownFile, Ledger, MemoryLedger, S3Ledger, SqliteLedger
 from braze_etl.checkpoint.s3.compaction import Compactor
 from braze_etl.clock import ManualClock
-from braze_etl.model import FileSettlement, FileState, OpenPositions, Reason, Tally
+from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
 from tests.checkpoint.bucket import MemoryBucket
 from tests.checkpoint.conftest import IDENTITY, NOON, by_hand, ref
 
@@ -35,7 +35,13 @@ def settlements(draw: st.DrawFn) -> FileSettlement:
     state = draw(st.sampled_from([*FileState, None]))
     still_open = tuple(draw(st.lists(open_positions, min_size=1, max_size=2))) if state == "open" else ()
     tally = Tally(accepted=draw(st.integers(0, 3)), deferred=sum(each.count for each in still_open))
-    return FileSettlement(draw(st.sampled_from(REFS)), state, tally, still_open)
+    mapping = draw(st.sampled_from(["", "ab", "ab,cd"]))
+    held_from = draw(st.none() | st.tuples(st.integers(0, 9), st.integers(0, 9)))
+    return FileSettlement(draw(st.sampled_from(REFS)), state, tally, still_open, mapping, held_from)
+
+
+def _told(file: KnownFile | FileSettlement) -> tuple[object, ...]:
+    return file.state, file.tally, file.mapping, file.held_from
 
 
 class Histories(RuleBasedStateMachine):
@@ -64,6 +70,13 @@ class Histories(RuleBasedStateMachine):
             ledger.settle("run", batch, Backlog(files=left))
         self.last |= {each.ref.key: each for each in batch if each.state is not None}
 
+    @rule(chosen=st.sets(st.sampled_from(REFS)), mapping=st.sampled_from(["ef", "ab,ef"]))
+    def note_mappings(self, chosen: set[FileRef], mapping: str) -> None:
+        for ledger in self.all:
+            ledger.note_mappings([(each, mapping) for each in chosen])
+        for key in {each.key for each in chosen} & self.last.keys():
+            self.last[key] = replace(self.last[key], mapping=mapping, held_from=None)
+
     @rule()
     def open_again(self) -> None:
         self.sqlite.close()
@@ -84,8 +97,8 @@ class Histories(RuleBasedStateMachine):
     def the_last_settlement_of_a_file_stands(self) -> None:
         for ledger in self.all:
             known = ledger.known(REFS)
-            assert {key: (each.state, each.tally) for key, each in known.items()} == {
-                key: (each.state, each.tally) for key, each in self.last.items()
+            assert {key: _told(each) for key, each in known.items()} == {
+                key: _told(each) for key, each in self.last.items()
             }
             still_open = {each.ref.key: each.open for each in ledger.open_files()}
             assert still_open == {key: each.open for key, each in self.last.items() if each.open}

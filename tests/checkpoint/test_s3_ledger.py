@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ import orjson
 import pytest
 
 from braze_etl.checkpoint import Backlog, BacklogLine, LedgerIdentity, LedgerMissingError, RunRecord, S3Ledger
-from braze_etl.checkpoint.s3 import compaction, days, head, runs
+from braze_etl.checkpoint.s3 import compaction, days, head, notes, runs
 from braze_etl.checkpoint.s3.compaction import MOST_ENTRIES, Compactor
 from braze_etl.clock import ManualClock
 from braze_etl.errors import ConfigError, StateError
@@ -68,6 +69,14 @@ def edited(bucket: MemoryBucket, **values: object) -> None:
 
 def kinds(bucket: MemoryBucket) -> set[str]:
     return {key.split("/")[1] for key in bucket.objects}
+
+
+def _without_mappings(data: bytes) -> bytes:
+    value = orjson.loads(gzip.decompress(data))
+    for columns in (value, value.get("files", {})):
+        for name in ("mapping", "held_from"):
+            columns.pop(name, None)
+    return gzip.compress(orjson.dumps(value))
 
 
 class TestOpening:
@@ -141,13 +150,29 @@ class TestVersions:
         self, bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settle_days(opened(bucket), range(1))
-        monkeypatch.setattr(head, "MIGRATIONS", (lambda value: value | {"before_start": 7},))
-        with pytest.raises(StateError, match=r"older .*schema 1, this one reads 2"):
+        old = head.latest_schema()
+        monkeypatch.setattr(head, "MIGRATIONS", (*head.MIGRATIONS, lambda value: value | {"before_start": 7}))
+        with pytest.raises(StateError, match=rf"older .*schema {old}, this one reads {old + 1}"):
             opened(bucket, read_only=True)
         opened(bucket).note_key("aa")
         summary = opened(bucket, read_only=True).summary()
-        assert (summary.schema_version, summary.before_start) == (2, 7)
+        assert (summary.schema_version, summary.before_start) == (old + 1, 7)
         assert opened(bucket).known([ref("0000-0")])
+
+    def test_files_of_one_without_mappings_are_judged_by_an_unknown_one(self, bucket: MemoryBucket) -> None:
+        """Objects that were written before files had a mapping stay as they are for years."""
+        settle_days(opened(bucket), range(MOST_ENTRIES + 2))
+        for key, (data, modified) in bucket.objects.items():
+            if key.endswith(".gz") and ("/days/" in key or "/journal/" in key):
+                bucket.objects[key] = _without_mappings(data), modified
+        edited(bucket, schema_version=1)
+        data, modified = bucket.objects["state/head.json"]
+        older = orjson.dumps({k: v for k, v in orjson.loads(data).items() if k != "large_notes"})
+        bucket.objects["state/head.json"] = older, modified
+        ledger = opened(bucket)
+        ledger.note_key("aa")
+        found = ledger.known([ref("0000-0"), ref(f"{MOST_ENTRIES:04}-0", hour=-24 * MOST_ENTRIES)])
+        assert [(each.mapping, each.held_from) for each in found.values()] == [("", None)] * 2
 
     @pytest.mark.parametrize("content", [b"[]", b'{"kind": "bookmarks"}'])
     def test_the_object_of_another_program_is_refused(self, bucket: MemoryBucket, content: bytes) -> None:
@@ -306,7 +331,14 @@ class TestCrashes:
         clock = ManualClock(NOON)
         ledger = opened(bucket, clock=clock)
         settle_days(ledger, range(60))
-        left = ["journal/5-aa", "days/2026-10-05/6-bb", "open/7-cc", "runs/8-dd", "catalogue/9-ee"]
+        left = [
+            "journal/5-aa",
+            "days/2026-10-05/6-bb",
+            "open/7-cc",
+            "runs/8-dd",
+            "catalogue/9-ee",
+            "notes/a-ff",
+        ]
         for name in left:
             bucket.put(f"state/{name}.json.gz", b"")
         bucket.put("state/probe/ff", b"")
@@ -349,6 +381,23 @@ class TestCompaction:
         assert caught.value.remedy
         with pytest.raises(StateError, match="is gone"):
             ledger.settle("run", [done(ref("0000-1"), accepted=1)], Backlog())
+
+    def test_a_large_note_is_an_object_of_its_own_and_the_one_before_is_cleared_away(
+        self, bucket: MemoryBucket
+    ) -> None:
+        clock = ManualClock(NOON)
+        ledger = opened(bucket, clock=clock)
+        before = len(bucket.objects["state/head.json"][0])
+        for number in range(20):
+            ledger.remember(f"mapping:{number}", {"rules": "x" * 5000})
+            ledger.remember("mapping:0", {"rules": "y" * 5000})
+        assert len(bucket.objects["state/head.json"][0]) < before + 20 * 40 + notes.MOST_BYTES
+        assert len([key for key in bucket.objects if "/notes/" in key]) == 40
+        bucket.advance(7200)
+        with ledger.lease(OWNER):
+            ledger.begin_run(RunRecord("run-1", "run", NOON))
+        assert len([key for key in bucket.objects if "/notes/" in key]) == 20
+        assert opened(bucket).recall("mapping:0") == {"rules": "y" * 5000}
 
     def test_years_are_found_again(self, bucket: MemoryBucket) -> None:
         settle_days(opened(bucket), range(800), files=2)

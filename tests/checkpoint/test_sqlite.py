@@ -135,6 +135,22 @@ class TestVersions:
         assert ledger.summary().schema_version == len(_schema.MIGRATIONS)
         assert not ledger.note_key("aa")
 
+    def test_files_of_a_ledger_without_mappings_are_judged_by_an_unknown_one(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(_schema, "MIGRATIONS", _schema.MIGRATIONS[:3])
+            opened(path).close()
+        columns = "key, etag, size, modified, event_type, hour, state, settled_at, run_id"
+        counts = "accepted, filtered, quarantined, deferred"
+        one_transaction(
+            path,
+            f"INSERT INTO files ({columns}, {counts})"
+            f" VALUES ('{ref().key}', 'e1', 9, 0, 'x', 0, 'done', 0, 'run-1', 5, 2, 0, 0)",
+        )
+        known = opened(path).known([ref()])[ref().key]
+        assert (known.tally.accepted, known.mapping, known.held_from) == (5, "", None)
+
     def test_a_migration_that_fails_leaves_the_ledger_as_it_was(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

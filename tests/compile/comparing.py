@@ -25,7 +25,7 @@ OPEN = "users.messages.email.Open"
 MAPPINGS = [
     Mapping.load(MappingOptions()),
     Mapping.load(MappingOptions(send=("*",), test_events="send", unknown_fields="drop", min_id_length=1)),
-    Mapping.load(MappingOptions(anonymous="braze_id")),
+    Mapping.load(MappingOptions(identity={"anonymous": "braze_id"})),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,7 @@ RECORD: Record = {"id": "an-id", "time": 1_790_000_123, "external_user_id": "cus
         ("string", ""),
         ("string", "x" * 63),
         ("string", "x" * 64),
-        ("string", "x" * 8191),
-        ("string", "x" * 8192),
+        ("string", "x" * 1024),
         ("string", "ö" * 100),
         ({"type": "array", "items": ["null", "string"]}, [None, "a"]),
     ],
@@ -91,6 +91,15 @@ def test_a_field_of_any_covered_type_becomes_a_property(kind: Any, value: Any) -
         if isinstance(union, list):
             (event,), *_ = run(schema, PLAN, encoded(schema, RECORD | {"thing": None, "behind": 7}))
             assert event["event_properties"] == {"behind": 7}
+
+
+@pytest.mark.parametrize("length", [1025, 8191, 8192])
+def test_a_text_that_has_to_be_cut_is_left_to_the_mapper(length: int) -> None:
+    schema = small_schema(thing="string")
+    data = encoded(schema, RECORD | {"thing": "x" * length})
+    outcomes, unclear, _, end = run(schema, PLAN, data)
+    assert outcomes == [None]
+    assert unclear == [(0, 0, end)]
 
 
 @pytest.mark.parametrize(
@@ -140,14 +149,14 @@ def test_a_text_that_runs_over_the_end_shows_in_the_last_position() -> None:
 def test_a_field_that_decides_and_has_an_odd_type_is_not_covered(types: dict[str, Any]) -> None:
     fields = covered_fields(json.dumps(small_schema(**types)).encode())
     with pytest.raises(NotCoveredError):
-        generate(PLAN, fields)
+        generate(PLAN, fields, Counter())
 
 
 @pytest.mark.parametrize("missing", ["id", "time"])
 def test_a_schema_without_what_every_event_needs_is_not_covered(missing: str) -> None:
     fields = [Field("id", "string"), Field("time", "int"), Field("external_user_id", "string")]
     with pytest.raises(NotCoveredError):
-        generate(PLAN, [field for field in fields if field.name != missing])
+        generate(PLAN, [field for field in fields if field.name != missing], Counter())
 
 
 def test_a_withheld_type_needs_no_field_and_reads_every_byte() -> None:
@@ -183,7 +192,7 @@ def test_a_record_in_doubt_is_handed_back_with_its_bytes(
 
 def test_who_has_no_user_id_gets_the_identity_that_the_mapping_gives_and_passes_it_to_nobody() -> None:
     schema = small_schema(user_id="string")
-    plan = Mapping.load(MappingOptions(anonymous="braze_id")).plan("users.Thing")
+    plan = Mapping.load(MappingOptions(identity={"anonymous": "braze_id"})).plan("users.Thing")
     anonymous = RECORD | {"external_user_id": None, "user_id": "64d2f0c1a2b3"}
     data = encoded(schema, anonymous) + encoded(schema, anonymous | RECORD)
     (first, second), unclear, left_out, _ = run(schema, plan, data, 2)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from braze_etl.config import duration_text, parse_duration, parse_hour, parse_size
+from braze_etl.config.values import parse_count, parse_share
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,37 @@ def test_a_day_as_an_end_is_its_last_hour() -> None:
 def test_what_is_no_hour_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match="no UTC hour"):
         parse_hour(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("10M", 10_000_000),
+        ("500k", 500_000),
+        ("2.5M", 2_500_000),
+        ("1 G", 10**9),
+        ("1_000_000", 10**6),
+        ("25", 25),
+        (25, 25),
+        ("1.1k", 1100),
+    ],
+)
+def test_counts_are_powers_of_ten(text: object, count: int) -> None:
+    assert parse_count(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "M", "10m", "10K", "1.5", "-3", 1.5, None, True])
+def test_what_is_no_count_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="no count"):
+        parse_count(text)
+
+
+@pytest.mark.parametrize(("text", "share"), [("80%", 0.8), ("100 %", 1.0), ("12.5%", 0.125), (0.5, 0.5)])
+def test_shares_are_percentages(text: object, share: float) -> None:
+    assert parse_share(text) == share
+
+
+@pytest.mark.parametrize("text", ["", "0%", "101%", 80, "high", None, True])
+def test_what_is_no_share_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="no share"):
+        parse_share(text)

@@ -169,6 +169,9 @@ class Silent:
     def settled(self, settlement: Settlement) -> None:
         pass
 
+    def in_flight(self, requests: int) -> None:
+        pass
+
 
 class World:
     """Files, a ledger and Amplitude; `expected` holds the insert_ids of each file as it is now."""

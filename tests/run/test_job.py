@@ -111,6 +111,8 @@ class Quiet:
 
     def settled(self, settlement: Settlement) -> None: ...
 
+    def in_flight(self, requests: int) -> None: ...
+
 
 class Setting:
     """Everything of a pass that outlives it."""

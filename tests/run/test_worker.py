@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from braze_etl.clock import ManualClock
-from braze_etl.compile import EventReader, MappedBlock
+from braze_etl.compile import Drift, EventReader, MappedBlock
 from braze_etl.delivery import BatchBuilder, Courier, DeliverySettings, InlineExecutor, Reply
 from braze_etl.model import Event, FileRef, OpenPositions, Reason, Verdict
 from braze_etl.run.books import Tag
@@ -42,6 +42,9 @@ class Blocks:
 
     def take_repairs(self) -> Counter[str]:
         return Counter()
+
+    def take_drift(self) -> Drift:
+        return Drift()
 
 
 class Files:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -18,12 +19,11 @@ SHORT_REFUSED = ["nil", "none", "null", "n/a", "na", "{}", "0", "-1", "None", "N
 
 @pytest.fixture(scope="module")
 def rules() -> IdentityRules:
-    return load_preset("native")[0].identity
+    return IdentityRules(**asdict(load_preset("native")[0].identity))
 
 
 def rules_with(rules: IdentityRules, **changes: Any) -> IdentityRules:
-    names = ("masked", "refused", "max_length", "braze_id_prefix", "min_length", "anonymous")
-    return IdentityRules(**({name: getattr(rules, name) for name in names} | changes))
+    return replace(rules, **changes)
 
 
 def reason(outcome: Any) -> Reason:

@@ -185,7 +185,7 @@ def test_a_shorter_minimum_lets_shorter_ids_through(transform: Any, record: Reco
 def test_brazes_own_id_serves_as_device_on_request(transform: Any, record: Record) -> None:
     anonymous = record | {"external_user_id": None, "device_id": ""}
     assert transform(OPEN, anonymous).reason is Reason.NO_IDENTITY
-    event = transform(OPEN, anonymous, anonymous="braze_id")
+    event = transform(OPEN, anonymous, identity={"anonymous": "braze_id"})
     assert event["device_id"] == "braze:64d2f0c1a2b3c4d5e6f70819"
     assert "user_id" not in event
 
@@ -227,7 +227,7 @@ PLANS = [
     Mapping.load(options).plan(event_type)
     for options in (
         MappingOptions(),
-        MappingOptions(anonymous="braze_id", unknown_fields="drop", send=("*",)),
+        MappingOptions(identity={"anonymous": "braze_id"}, unknown_fields="drop", send=("*",)),
     )
     for event_type in (
         OPEN,

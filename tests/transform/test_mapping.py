@@ -4,7 +4,6 @@ import pickle
 
 import pytest
 
-from braze_etl.errors import ConfigError
 from braze_etl.model import Reason
 from braze_etl.transform import Mapping, MappingOptions
 
@@ -18,11 +17,6 @@ WITHHELD = [
     "users.UserOrphan",
     "users.RandomBucketNumberUpdate",
 ]
-
-
-def test_a_preset_of_another_name_is_a_mistake_in_the_configuration() -> None:
-    with pytest.raises(ConfigError):
-        Mapping.load(MappingOptions(preset="mixpanel"))
 
 
 @pytest.mark.parametrize("event_type", WITHHELD)
@@ -72,7 +66,7 @@ def test_the_fingerprint_changes_with_every_option() -> None:
         MappingOptions(unknown_fields="drop"),
         MappingOptions(send=("users.UserOrphan",)),
         MappingOptions(test_events="send"),
-        MappingOptions(anonymous="braze_id"),
+        MappingOptions(identity={"anonymous": "braze_id"}),
         MappingOptions(min_id_length=1),
     ]
     prints = {Mapping.load(option).fingerprint for option in options}
@@ -82,4 +76,5 @@ def test_the_fingerprint_changes_with_every_option() -> None:
 
 def test_a_new_type_with_braces_in_its_name_is_no_template(mapping: Mapping) -> None:
     plan = mapping.plan("users.messages.{odd}")
-    assert plan.name_field is None
+    assert plan.naming.fields == ()
+    assert plan.name == "[Appboy] Odd"

@@ -2,14 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from braze_etl.errors import ConfigError
 from braze_etl.transform.preset import PRESETS, load_preset
-
-
-def test_an_unknown_preset_names_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"mapping\.preset is 'segment'") as caught:
-        load_preset("segment")
-    assert "native" in caught.value.remedy
 
 
 @pytest.mark.parametrize("name", PRESETS)

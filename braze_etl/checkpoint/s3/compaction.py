@@ -20,7 +20,7 @@ GRACE: Final = timedelta(hours=1)
 """Objects that no head names may belong to a settlement in the making, but not for that long."""
 
 _OURS: Final = re.compile(
-    r"(?:journal|days/\d{4}-\d\d-\d\d|open|runs|catalogue)/[0-9a-f]+-[0-9a-z]+\.json\.gz|probe/.*"
+    r"(?:journal|days/\d{4}-\d\d-\d\d|open|runs|notes|catalogue)/[0-9a-f]+-[0-9a-z]+\.json\.gz|probe/.*"
 )
 
 
@@ -86,6 +86,7 @@ class Compactor:
         yield from (f"journal/{each.stamp}" for each in head.journal)
         yield from (f"days/{day}/{stamp}" for day, stamp in self._parts.catalogue.all_days(head).items())
         yield from (f"runs/{stamp}" for stamp in (head.runs, *self._parts.runs.older(head)))
+        yield from (f"notes/{stamp}" for stamp in head.large_notes.values())
         yield f"open/{head.open}"
         if head.catalogue is not None:
             yield f"catalogue/{head.catalogue.stamp}"

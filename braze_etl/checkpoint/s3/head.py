@@ -30,7 +30,13 @@ Migration: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 KIND: Final = "braze_etl ledger"
 """Tells our heads from other programs' objects of that name."""
 
-MIGRATIONS: tuple[Migration, ...] = ()
+
+def _second(value: dict[str, Any]) -> dict[str, Any]:
+    # Rows have had a mapping since; a program that does not know of it would drop it.
+    return value | {"large_notes": {}}
+
+
+MIGRATIONS: tuple[Migration, ...] = (_second,)
 """Number n leads from schema n + 1 to n + 2. A published one is never changed: add another."""
 
 
@@ -61,7 +67,8 @@ class Head:
     """What the head says; `schema_version` is the one it was read in.
 
     `sequence` counts the heads ever written, `stamp` names the write of this one, `generation` is that of the
-    newest lease. `checked` names the store in which conditional writes were tried and held.
+    newest lease. `checked` names the store in which conditional writes were tried and held. `large_notes` has
+    the stamps of notes that are objects of their own.
     """
 
     identity: LedgerIdentity
@@ -78,6 +85,7 @@ class Head:
     backlog: Backlog = field(default_factory=Backlog)
     key_fingerprint: str | None = None
     notes: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    large_notes: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[FileState, int] = field(default_factory=dict)
     deferred: Mapping[Reason, int] = field(default_factory=dict)
     journal: tuple[JournalEntry, ...] = ()
@@ -153,5 +161,5 @@ def from_json(value: dict[str, Any]) -> Head:
 _TIMES: Final = ("start_at", "created_at", "last_delivery", "last_listing", "swept_at")
 _PLAIN: Final = (
     *("checked", "schema_version", "sequence", "stamp", "generation", "before_start"),
-    *("key_fingerprint", "notes", "files", "deferred", "days", "open", "runs"),
+    *("key_fingerprint", "notes", "large_notes", "files", "deferred", "days", "open", "runs"),
 )

@@ -40,6 +40,7 @@ from braze_etl.model import FileRef, FileSettlement
 from braze_etl.storage import ConditionalStore
 
 _token: Final = partial(secrets.token_hex, 4)
+_ALL: Final = 1_000_000
 
 
 class S3Ledger:
@@ -136,6 +137,25 @@ class S3Ledger:
         Compactor(self._parts).tend()
         self._heads.commit(change)
 
+    def note_mappings(self, judged: Sequence[tuple[FileRef, str]]) -> None:
+        mappings = {(ref.key, ref.etag): mapping for ref, mapping in judged}
+        refs = [ref for ref, _ in judged]
+
+        def change(head: Head, stamp: str) -> Head:
+            known = self._parts.days.lookup(head, refs).values()
+            rows = {
+                row.key: row._replace(mapping=mappings[row.key, row.etag], held_from=None)
+                for row in known
+                if (row.key, row.etag) in mappings
+            }
+            still_open = self._parts.opens.current(head)
+            left_open = {key: still_open[key][1] for key in rows if key in still_open}
+            return with_entry(head, self._parts.journal.write(stamp, Settled(rows, left_open)), None)
+
+        if judged:
+            Compactor(self._parts).tend()
+            self._heads.commit(change)
+
     def _settle_backlog(self, backlog: Backlog | None) -> None:
         if backlog is not None:
             self._heads.commit(lambda head, _: replace(head, backlog=backlog))
@@ -166,6 +186,19 @@ class S3Ledger:
         self._heads.fresh()
         return self._heads.reading(lambda head: self._parts.runs.last(head, limit))
 
+    def correct_runs(self, change: Callable[[RunRecord], RunRecord]) -> int:
+        before = self.runs(_ALL)
+        after = [change(run) for run in reversed(before)]
+        changed = sum(run != other for run, other in zip(after, reversed(before), strict=True))
+        if changed:
+            head = self._heads.current()
+            replaced = [f"runs/{stamp}" for stamp in (head.runs, *self._parts.runs.older(head))]
+            self._heads.commit(
+                lambda head, stamp: replace(head, runs=self._parts.runs.write_all(stamp, after))
+            )
+            self._parts.objects.delete(replaced)
+        return changed
+
     def note_key(self, fingerprint: str) -> bool:
         before = self._heads.current().key_fingerprint
         if before != fingerprint:
@@ -173,10 +206,11 @@ class S3Ledger:
         return before not in {None, fingerprint}
 
     def remember(self, name: str, fact: Mapping[str, Any]) -> None:
-        self._heads.commit(lambda head, _: replace(head, notes={**head.notes, name: dict(fact)}))
+        self._heads.commit(lambda head, stamp: self._parts.notes.written(head, stamp, {name: fact}))
 
     def recall(self, name: str) -> dict[str, Any]:
-        return dict(self._heads.fresh().notes.get(name, {}))
+        self._heads.fresh()
+        return self._heads.reading(lambda head: self._parts.notes.read(head, name))
 
     def summary(self) -> LedgerSummary:
         return self._heads.fresh().summary

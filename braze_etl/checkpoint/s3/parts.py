@@ -8,6 +8,7 @@ from braze_etl.checkpoint.s3.catalogue import Catalogue
 from braze_etl.checkpoint.s3.days import Days
 from braze_etl.checkpoint.s3.heads import Heads
 from braze_etl.checkpoint.s3.journal import Journal
+from braze_etl.checkpoint.s3.notes import Notes
 from braze_etl.checkpoint.s3.objects import Objects
 from braze_etl.checkpoint.s3.opens import Opens
 from braze_etl.checkpoint.s3.runs import Runs
@@ -24,10 +25,11 @@ class Parts:
     days: Days
     opens: Opens
     runs: Runs
+    notes: Notes
 
     @classmethod
     def of(cls, objects: Objects, heads: Heads) -> Parts:
         """Make the parts."""
         journal, catalogue = Journal(objects), Catalogue(objects)
         days, opens = Days(objects, journal, catalogue), Opens(objects, journal)
-        return cls(objects, heads, journal, catalogue, days, opens, Runs(objects))
+        return cls(objects, heads, journal, catalogue, days, opens, Runs(objects), Notes(objects))

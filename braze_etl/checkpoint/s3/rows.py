@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
-from braze_etl.checkpoint._rows import micros, moment
+from braze_etl.checkpoint._rows import held_of, held_text, micros, moment
 from braze_etl.checkpoint.facts import KnownFile, OpenFile, SettledFile
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
 
@@ -29,10 +29,20 @@ class FileRow(NamedTuple):
     filtered: int
     quarantined: int
     deferred: int
+    mapping: str = ""
+    held_from: str | None = None
 
     @property
     def known(self) -> KnownFile:
-        return KnownFile(self.etag, FileState(self.state), moment(self.settled_at), self.tally, self.run_id)
+        return KnownFile(
+            self.etag,
+            FileState(self.state),
+            moment(self.settled_at),
+            self.tally,
+            self.run_id,
+            self.mapping,
+            held_of(self.held_from),
+        )
 
     @property
     def ref(self) -> FileRef:
@@ -45,7 +55,7 @@ class FileRow(NamedTuple):
         return Tally(self.accepted, self.filtered, self.quarantined, self.deferred)
 
 
-_CODED = {"event_type", "hour", "state", "settled_at", "run_id"}
+_CODED = {"event_type", "hour", "state", "settled_at", "run_id", "mapping", "held_from"}
 """Columns of few different values: these are written, and read, once."""
 
 
@@ -61,26 +71,36 @@ def day_of_row(row: FileRow) -> str:
 def row_of(settlement: FileSettlement, run_id: str, now: datetime) -> FileRow:
     """Make the row of a settlement that makes a claim."""
     assert settlement.state is not None
-    return _row(settlement.ref, settlement.state, now, run_id, settlement.tally)
+    known = KnownFile(
+        settlement.ref.etag,
+        settlement.state,
+        now,
+        settlement.tally,
+        run_id,
+        settlement.mapping,
+        settlement.held_from,
+    )
+    return _row(settlement.ref, known)
 
 
 def row_of_settled(file: SettledFile) -> FileRow:
     """Make the row of a file that comes from another ledger."""
-    known = file.known
     # A changed file is known by the etag that was settled.
-    return _row(file.ref, known.state, known.settled_at, known.run_id, known.tally)
+    return _row(file.ref, file.known)
 
 
-def _row(ref: FileRef, state: FileState, settled_at: datetime, run_id: str, tally: Tally) -> FileRow:
+def _row(ref: FileRef, known: KnownFile) -> FileRow:
+    tally = known.tally
     return FileRow(
         *(ref.key, ref.etag, ref.size, micros(ref.modified), ref.event_type, micros(ref.hour)),
-        *(state.value, micros(settled_at), run_id),
+        *(known.state.value, micros(known.settled_at), known.run_id),
         *(tally.accepted, tally.filtered, tally.quarantined, tally.deferred),
+        *(known.mapping, held_text(known.held_from)),
     )
 
 
 def as_open_file(row: FileRow, positions: Positions) -> OpenFile:
-    return OpenFile(row.ref, row.tally, positions)
+    return OpenFile(row.ref, row.tally, positions, row.mapping, held_of(row.held_from))
 
 
 def columns(rows: Iterable[FileRow]) -> dict[str, Any]:
@@ -93,9 +113,10 @@ def columns(rows: Iterable[FileRow]) -> dict[str, Any]:
 
 
 def from_columns(value: Mapping[str, Any]) -> dict[str, FileRow]:
-    """Turn columns back into rows, by key."""
-    by_column = [_decoded(value[name]) if name in _CODED else value[name] for name in FileRow._fields]
-    return {row[0]: FileRow._make(row) for row in zip(*by_column, strict=True)}
+    """Turn columns back into rows, by key; what an older program has not written is as it was then."""
+    names = [name for name in FileRow._fields if name in value]
+    by_column = [_decoded(value[name]) if name in _CODED else value[name] for name in names]
+    return {row[0]: FileRow(*row) for row in zip(*by_column, strict=True)}
 
 
 def _coded(values: tuple[Any, ...]) -> list[Any]:

@@ -36,7 +36,7 @@ class Transfer:
             start_at=head.start_at,
             created_at=head.created_at,
             key_fingerprint=head.key_fingerprint,
-            notes=head.notes,
+            notes=self._parts.heads.reading(self._parts.notes.all),
             summary=head.summary,
             runs=reversed(runs),
             files=self._files(),
@@ -90,7 +90,6 @@ class Transfer:
             start_at=contents.start_at,
             created_at=contents.created_at,
             key_fingerprint=contents.key_fingerprint,
-            notes=contents.notes,
             last_delivery=summary.last_delivery,
             last_listing=summary.last_listing,
             before_start=summary.before_start,
@@ -101,7 +100,8 @@ class Transfer:
             open=self._parts.opens.write(stamp, open_files),
             runs=self._parts.runs.write_all(stamp, contents.runs),
         )
-        return self._parts.catalogue.trimmed(taken, stamp)
+        noted = self._parts.notes.written(taken, stamp, contents.notes)
+        return self._parts.catalogue.trimmed(noted, stamp)
 
 
 def _refuse_used(head: Head, place: str) -> None:

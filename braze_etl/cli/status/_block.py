@@ -65,6 +65,12 @@ def _facts(found: Standing) -> Iterator[tuple[str, str]]:
             "unknown types",
             escape(", ".join(f"{name} ({n:,} read)" for name, n in found.unknown_types.items())),
         )
+    if found.drift_words:
+        yield "schema drift", escape(found.drift_words)
+    if found.account is not None:
+        yield from found.account.facts()
+    if found.busy is not None and found.busy.words:
+        yield f"ids above {found.busy.bound:,} a day", escape(found.busy.words)
     yield "lease", escape(str(found.holder)) if found.holder else "free"
 
 

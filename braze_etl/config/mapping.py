@@ -1,0 +1,199 @@
+"""The `mapping` section and the mapping file as types: what a record becomes, and whether it is sent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from braze_etl.config.values import Duration, Hour
+
+Scalar: TypeAlias = bool | int | float | str | None
+"""A plain YAML value."""
+
+
+def _listed(value: Any) -> Any:
+    """One thing alone stands for a list of one."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+Texts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Condition: TypeAlias = Annotated[tuple[Scalar, ...], BeforeValidator(_listed)]
+Conditions: TypeAlias = dict[str, Condition]
+_EVERY_TYPE: tuple[str, ...] = ("*",)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Selector(_Part):
+    """Records of these types of which all conditions hold; a text alone names the types."""
+
+    events: Texts = Field(
+        default=_EVERY_TYPE, description="Types as globs, or the groups engagement, behavior."
+    )
+    where: Conditions = Field(
+        default_factory=dict,
+        description="Field -> value or values, of which one holds. Texts are globs, `!glob` is its contrary, "
+        "null is an absent field. `properties.<key>` looks into a JSON text.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"events": value} if isinstance(value, str) else value
+
+
+class Choose(_Part):
+    """Which records are sent: those that some `include` names (without one, all), and no `exclude` does."""
+
+    include: tuple[Selector, ...] = ()
+    exclude: tuple[Selector, ...] = ()
+
+
+class Rule(_Part):
+    """Changes to the events of some types. Rules are applied in their order; inside of one, in this order."""
+
+    rule: str | None = Field(default=None, description="A name for people.")
+    events: Texts = Field(
+        default=_EVERY_TYPE, description="Types as globs, or the groups engagement, behavior."
+    )
+    name: str | None = Field(
+        default=None,
+        description="The event's name. {title} is the preset's without its prefix, {name_before} the one so "
+        "far, {event_type} the Currents type; {field:-text} a field's text, or that one where it is null.",
+    )
+    parse: dict[str, str] = Field(
+        default_factory=dict,
+        description="Field with a JSON object as text -> prefix of the properties that its keys become.",
+    )
+    lift: tuple[Literal["device", "location"], ...] = Field(
+        default=(), description="Groups of Amplitude's own fields; sent where the whole group is there."
+    )
+    add: Texts = Field(default=(), description="Fields (globs) that the preset leaves out.")
+    keep: Texts | None = Field(default=None, description="Only these fields (globs) become properties.")
+    drop: Texts = Field(default=(), description="Fields (globs) that become no property.")
+    rename: dict[str, str] = Field(
+        default_factory=dict,
+        description="Field (glob) -> property; {field} is the field's name, {property} its name so far.",
+    )
+    copy_to: dict[str, Texts] = Field(
+        default_factory=dict, alias="copy", description="Field -> further properties with the same value."
+    )
+    values: dict[str, dict[str, Scalar]] = Field(
+        default_factory=dict,
+        description="Field -> its values -> what is sent instead; `*` is any other, null sends nothing.",
+    )
+    set_to: dict[str, Scalar] = Field(
+        default_factory=dict, alias="set", description="Property -> a value that all events get."
+    )
+
+
+class Privacy(_Part):
+    """What must not travel."""
+
+    drop: Texts = Field(default=(), description="Fields (globs), or the group pii: never sent.")
+    hash: Texts = Field(
+        default=(), description="Fields (globs), or the group pii: sent as SHA-256 of salt and value."
+    )
+    salt: SecretStr = Field(default=SecretStr(""), description="For `hash`; from the environment.")
+    suppress: str | None = Field(
+        default=None, description="A list of ids whose records are not sent: a file or an s3 uri."
+    )
+
+
+class Lookup(_Part):
+    """A table from an id of Braze to Amplitude's user id."""
+
+    uri: str = Field(description="A CSV or SQLite file, or an s3 uri of one.")
+    key: Literal["external_user_id", "user_id"] = "external_user_id"
+    table: str | None = None
+    key_column: str | None = None
+    value_column: str | None = None
+    missing: Literal["pass", "filter", "quarantine"] = "pass"
+
+
+class Identity(_Part):
+    """Who an event belongs to."""
+
+    anonymous: Literal["drop", "device", "braze_id"] = Field(
+        default="device",
+        description="Records without external id. device: sent under their device id, if they have one; "
+        "braze_id: without one, under `braze:<user_id>`; drop: filtered.",
+    )
+    user_prefix: str = Field(default="", description="Stands before every user id.")
+    device_prefix: str = Field(default="", description="Stands before every device id.")
+    lower_case: bool = Field(default=False, description="User ids in lower case.")
+    lookup: Lookup | None = None
+    shared: Texts = Field(default=(), description="Ids that many people share; their records are not sent.")
+    flag_above: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Tell of ids with more events a day than this."
+    )
+
+
+class LoopGuard(_Part):
+    """Custom events that came from Amplitude in the first place are not sent back."""
+
+    names: Texts = Field(default=(), description="Their names (globs).")
+    properties: Conditions = Field(default_factory=dict, description="Marker: key of `properties` -> value.")
+
+
+class Purchase(_Part):
+    """What Amplitude makes of a purchase."""
+
+    revenue: Literal["count", "ignore"] | None = Field(
+        default=None, description="count: price and productId go to the top. null: as the preset has it."
+    )
+
+
+class Time(_Part):
+    """Bounds for an event's time; beyond them it is quarantined as `invalid_event`."""
+
+    min: Hour | None = Field(default=None, description="First UTC hour.")
+    max_future: Annotated[Duration, Field(ge=timedelta(0))] | None = Field(
+        default=None, description="Most that it may lie behind its file's hour."
+    )
+
+
+class Example(_Part):
+    """A record, and the event that it must become, or the reason why it must not be sent."""
+
+    test: str | None = Field(default=None, description="A name for people.")
+    event_type: str
+    record: dict[str, Any] = Field(description="Fields; what an event needs and is not given is filled in.")
+    event: dict[str, Any] | None = Field(
+        default=None, description="What must be in the event; null: must be absent."
+    )
+    not_sent: str | None = Field(default=None, description="The reason, such as not_selected.")
+
+    @model_validator(mode="after")
+    def _has_one_end(self) -> Example:
+        if (self.event is None) == (self.not_sent is None):
+            raise ValueError("give one of event and not_sent")
+        return self
+
+
+class MappingSection(_Part):
+    """What a record becomes, over a preset. The keys of a mapping file are these, without `file`."""
+
+    file: str | None = Field(default=None, description="A YAML file with any of these keys.")
+    preset: Literal["native", "raw"] = Field(
+        default="native", description="native: as Braze's own connector; raw: as Currents."
+    )
+    send: Texts = Field(default=(), description="Event types (globs) that the preset leaves out.")
+    fields: Texts = Field(
+        default=(), description="Fields that Braze has added since this release, to be known by name."
+    )
+    unknown_types: Literal["send", "hold"] = "send"
+    unknown_fields: Literal["send", "drop"] = "send"
+    test_events: Literal["filter", "send"] = "filter"
+    choose: Choose = Choose()
+    rules: tuple[Rule, ...] = ()
+    privacy: Privacy = Privacy()
+    identity: Identity = Identity()
+    loop_guard: LoopGuard = LoopGuard()
+    purchase: Purchase = Purchase()
+    time: Time = Time()
+    tests: tuple[Example, ...] = ()

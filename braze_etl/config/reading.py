@@ -1,0 +1,116 @@
+"""YAML as data: every value keeps its place, and `${NAME}` is replaced after parsing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import yaml
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+class Place(NamedTuple):
+    """A line of a file; `file` is empty for the configuration itself."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file} line {self.line}" if self.file else f"line {self.line}"
+
+
+class Problem(NamedTuple):
+    """A mistake, in words that begin with the key."""
+
+    place: Place
+    words: str
+
+
+class YamlReader:
+    """Reads files into one tree of data.
+
+    `places` and `unset` (the name of the variable that a value still waits for) are by path from the root of
+    that tree.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.places: dict[KeyPath, Place] = {(): Place("", 1)}
+        self.unset: dict[KeyPath, str] = {}
+        self.problems: list[Problem] = []
+
+    def read(self, text: str, *, file: str = "", root: KeyPath = ()) -> dict[str, Any]:
+        """Read a file whose keys belong below *root*; empty when it is none, which is a problem."""
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            data = {} if node is None else self._value(loader, node, root, file)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            place = Place(file, mark.line + 1 if mark else 1)
+            self.problems.append(Problem(place, f"no valid YAML: {_first_words(error)}"))
+            return {}
+        if not isinstance(data, dict):
+            self.problems.append(Problem(Place(file, 1), "the file must be a mapping of keys to values"))
+            return {}
+        return data
+
+    def place(self, path: KeyPath) -> Place:
+        """The place of a value, or of the nearest one above that has one."""
+        while path not in self.places:
+            path = path[:-1]
+        return self.places[path]
+
+    def _value(self, loader: yaml.SafeLoader, node: yaml.Node, path: KeyPath, file: str) -> Any:
+        if isinstance(node, yaml.MappingNode):
+            return dict(self._items(loader, node, path, file))
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self.places[(*path, index)] = Place(file, item.start_mark.line + 1)
+            return [self._value(loader, item, (*path, index), file) for index, item in enumerate(node.value)]
+        value = loader.construct_object(node)
+        return self._substitute(value, path) if isinstance(value, str) else value
+
+    def _items(
+        self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: KeyPath, file: str
+    ) -> Iterator[tuple[str, Any]]:
+        loader.flatten_mapping(node)
+        seen: set[str] = set()
+        for key_node, value_node in node.value:
+            key, place = _key_text(loader, key_node), Place(file, key_node.start_mark.line + 1)
+            if key in seen:
+                self.problems.append(Problem(place, f"{dotted((*path, key))} is given twice"))
+            seen.add(key)
+            self.places[(*path, key)] = place
+            yield key, self._value(loader, value_node, (*path, key), file)
+
+    def _substitute(self, text: str, path: KeyPath) -> str | None:
+        def value_of(match: re.Match[str]) -> str:
+            name, default = match[1], match[2]
+            value = self._environ.get(name) or default
+            if value is None:
+                self.unset[path] = name
+                return match[0]
+            return value
+
+        replaced = _VARIABLE.sub(value_of, text)
+        return replaced if replaced or not text else None
+
+
+def dotted(path: KeyPath) -> str:
+    """A path as people write it: `mapping.rules[0].drop`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".") or "the file"
+
+
+def _key_text(loader: yaml.SafeLoader, node: yaml.Node) -> str:
+    """A key as its file has it: `true` and `1` are keys like any other."""
+    return node.value if isinstance(node, yaml.ScalarNode) else str(loader.construct_object(node))
+
+
+def _first_words(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or error).split("\n", maxsplit=1)[0]

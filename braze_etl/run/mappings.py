@@ -1,0 +1,66 @@
+"""The mappings that files were judged by: kept in the ledger by version, and made again from there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from braze_etl.checkpoint import Ledger
+from braze_etl.errors import ConfigError
+from braze_etl.transform import Mapping, MappingOptions, People
+
+
+class Mappings:
+    """Knows mappings by their versions; `now` is the one in force."""
+
+    def __init__(self, ledger: Ledger, now: Mapping) -> None:
+        self.now: Final = now
+        self._ledger = ledger
+        self._made: dict[str, Mapping | None] = {now.version: now}
+
+    def keep(self) -> None:
+        """Have the ledger remember the mapping in force, if it does not know it yet."""
+        name = _note(self.now.version)
+        if not self._ledger.recall(name):
+            self._ledger.remember(name, {"options": self.now.options.as_dict()})
+
+    def of(self, version: str) -> Mapping | None:
+        """Give the mapping of that version with the lists and tables of people as they are today.
+
+        None where it can't be had: the ledger does not know it, this program's preset is another than the one
+        it was made with, or its table of people is none that is in use today.
+        """
+        if version not in self._made:
+            self._made[version] = self._again(version)
+        return self._made[version]
+
+    def _again(self, version: str) -> Mapping | None:
+        kept = self._ledger.recall(_note(version))
+        try:
+            # Without its salt, which is never kept, and decides nothing about whether a record is sent.
+            options = MappingOptions.from_dict(kept["options"])
+            people = _people(options, self.now)
+            mapping = None if people is None else Mapping.load(options, people)
+        except (KeyError, ValueError, ConfigError):
+            return None  # not kept, or with options that this program does not have
+        return mapping if mapping is not None and mapping.version == version else None
+
+
+def _note(version: str) -> str:
+    return f"mapping:{version}"
+
+
+def _people(options: MappingOptions, now: Mapping) -> People | None:
+    """The people of *now*, as these options would have taken them; None where that can't be said."""
+    today, before, after = people_of(now), options.identity.lookup, now.options.identity.lookup
+    if before is None:
+        return People(suppressed=today.suppressed)
+    ways = {"key": before.key, "missing": before.missing}
+    if after is None or after.model_copy(update=ways) != before:
+        return None
+    return replace(today, key=before.key, missing=before.missing)
+
+
+def people_of(mapping: Mapping) -> People:
+    """The lists and tables that a mapping goes by: the same for every event type."""
+    return mapping.plan("").identity.people

@@ -1,0 +1,72 @@
+"""Calls to the services that watch over a job: one try, a time-out, and no address in what is said of it.
+
+The address of a webhook or of a dead man's switch is a secret: whoever has it may speak in our name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from braze_etl.errors import BrazeEtlError
+from braze_etl.telemetry.metrics import Exposed
+
+if TYPE_CHECKING:
+    import requests
+
+_HTTP_OK = range(200, 300)
+
+
+class CallError(BrazeEtlError):
+    """A service that watches can't be reached, or did not take what it was told."""
+
+
+def post_json(url: str, body: Mapping[str, Any], *, timeout: float) -> None:
+    """Post *body* as JSON; raises `CallError`. *timeout*: seconds to connect, and again to answer."""
+    _call("POST", url, timeout=timeout, json=dict(body))
+
+
+def ping(url: str, *, timeout: float) -> None:
+    """Ask for *url*, to say that all is well; raises `CallError`."""
+    _call("GET", url, timeout=timeout)
+
+
+def push(exposed: Exposed, url: str, *, job: str, grouping: Mapping[str, str], timeout: float) -> None:
+    """Put metrics in the place of all that a Pushgateway has of this job and group; raises `CallError`."""
+    from prometheus_client import push_to_gateway
+
+    def handler(
+        url: str, method: str, timeout: float | None, headers: list[tuple[str, str]], data: bytes
+    ) -> Callable[[], None]:
+        return partial(_call, method, url, timeout=timeout, headers=dict(headers), data=data)
+
+    push_to_gateway(url, job, exposed, dict(grouping), timeout, handler)
+
+
+def _call(method: str, url: str, *, timeout: float | None, **how: Any) -> None:
+    """Make a request; redirects are not followed, for what was posted would be lost on the way."""
+    import requests
+
+    host = urlsplit(url).hostname or "an address without a host"
+    try:
+        answer = requests.request(method, url, allow_redirects=False, timeout=timeout, **how)
+    except (requests.RequestException, ValueError) as error:
+        raise CallError(
+            f"{host} can't be reached: {_kind(error)}",
+            remedy="Check the address in the configuration, the network and the proxy.",
+        ) from None  # whose words hold the address
+    _check(answer, host)
+
+
+def _check(answer: requests.Response, host: str) -> None:
+    if answer.status_code not in _HTTP_OK:
+        raise CallError(
+            f"{host} answered with the status {answer.status_code}",
+            remedy="Check the address in the configuration, and whether that service still knows it.",
+        )
+
+
+def _kind(error: Exception) -> str:
+    return type(error).__name__

@@ -1,0 +1,132 @@
+"""Metrics in Prometheus' exposition format: what one is, and a file that the node exporter reads.
+
+Everything is worked out before anything is exposed, so there are no live counters here: a job that ends hands
+over plain numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+if TYPE_CHECKING:  # the library is imported when something is exposed
+    from prometheus_client import Metric as Family
+
+_READABLE = 0o644
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How often a value lay at or below each bound, and the sum of all values."""
+
+    bounds: tuple[float, ...]
+    counts: list[int] = field(default_factory=list)
+    """One for each bound, not cumulative, and one for what is above the last."""
+    total: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = self.counts or [0] * (len(self.bounds) + 1)
+
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count a value that was seen so many times."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
+    def add(self, other: Histogram) -> None:
+        """Add what *other*, of the same bounds, has seen."""
+        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """The cumulative counts by upper bound, the last of which is `+Inf`."""
+        below, buckets = 0, list[tuple[str, float]]()
+        for bound, count in zip([*map(str, self.bounds), "+Inf"], self.counts, strict=True):
+            below += count
+            buckets.append((bound, below))
+        return buckets
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict` reads them with the same bounds."""
+        return {"counts": self.counts, "total": round(self.total, 3)}
+
+    @classmethod
+    def from_dict(cls, bounds: tuple[float, ...], value: Mapping[str, Any]) -> Self:
+        """Read what `as_dict` gave; what was kept with other bounds begins anew."""
+        counts = list(value.get("counts", ()))
+        return cls(bounds, counts, value["total"]) if len(counts) == len(bounds) + 1 else cls(bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric by its exposed name (a counter's ends in `_total`); its samples differ in *labels*."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+Samples: TypeAlias = Mapping[str, Mapping[tuple[str, ...], float | Histogram]]
+"""By the metric's name, then by the values of its labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """Metrics with their samples, as the Prometheus library collects them; *common* labels stand on all."""
+
+    metrics: Sequence[Metric]
+    samples: Samples
+    common: Mapping[str, str]
+
+    def collect(self) -> Iterator[Family]:
+        """Give a family for each metric that has a sample."""
+        for metric in self.metrics:
+            if values := self.samples.get(metric.name):
+                yield self._family(metric, values.items())
+
+    def _family(self, metric: Metric, values: Iterable[tuple[tuple[str, ...], float | Histogram]]) -> Family:
+        from prometheus_client import Metric as Family
+
+        name = metric.name.removesuffix("_total")
+        family = Family(name, metric.help, metric.kind)
+        for labels, value in values:
+            own = {**self.common, **dict(zip(metric.labels, labels, strict=True))}
+            if isinstance(value, Histogram):
+                for bound, count in value.buckets():
+                    family.add_sample(f"{name}_bucket", {**own, "le": bound}, count)
+                family.add_sample(f"{name}_count", own, sum(value.counts))
+                family.add_sample(f"{name}_sum", own, value.total)
+            else:
+                family.add_sample(metric.name, own, value)
+        return family
+
+
+def exposition(metrics: Sequence[Metric], samples: Samples, **common: str) -> Exposed:
+    """Put metrics and samples together; `KeyError` for a sample of a metric that is not listed."""
+    unlisted = samples.keys() - {metric.name for metric in metrics}
+    if unlisted:
+        raise KeyError(f"no such metric: {', '.join(sorted(unlisted))}")
+    return Exposed(metrics, samples, common)
+
+
+def write_textfile(path: Path, exposed: Exposed) -> None:
+    """Write a file for the node exporter's textfile collector, which reads the old one or the new.
+
+    Everybody may read it, whatever the umask: the exporter runs as another user. Raises `OSError`.
+    """
+    from prometheus_client import generate_latest
+
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(generate_latest(exposed))
+            os.fchmod(file.fileno(), _READABLE)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,123 @@
+"""Conditions on fields: which records of a type are chosen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import translate
+from typing import Any, TypeAlias
+
+import orjson
+
+from braze_etl.config import Scalar
+from braze_etl.model import Reason, Verdict
+
+Test: TypeAlias = Callable[[Any], bool]
+Chooser: TypeAlias = Callable[..., Verdict | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """Conditions that hold together, by field or `field.key` of a JSON text; `words` tell whose they are."""
+
+    conditions: Mapping[str, tuple[Scalar, ...]]
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A record is chosen if some clause of `include` holds, where there is one, and none of `exclude`."""
+
+    reason: Reason
+    include: tuple[Clause, ...]
+    exclude: tuple[Clause, ...]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that it looks at, each once."""
+        clauses = (*self.include, *self.exclude)
+        return tuple(dict.fromkeys(name.partition(".")[0] for each in clauses for name in each.conditions))
+
+
+def chooser(choice: Choice) -> Chooser:
+    """Make the function of a choice: from the values of its `fields` to a verdict, or None for the chosen."""
+    places = {field: place for place, field in enumerate(choice.fields)}
+    include = [_clause(clause, places) for clause in choice.include]
+    exclude = [
+        (_clause(clause, places), Verdict(choice.reason, f"excluded by {clause.words}"))
+        for clause in choice.exclude
+    ]
+    missed = Verdict(choice.reason, f"meets no condition of {_names(choice.include)}")
+
+    def choose(*values: Any) -> Verdict | None:
+        if include and not any(holds(values) for holds in include):
+            return missed
+        return next((verdict for holds, verdict in exclude if holds(values)), None)
+
+    return choose
+
+
+def _names(clauses: Iterable[Clause]) -> str:
+    return ", ".join(dict.fromkeys(clause.words for clause in clauses))
+
+
+def _clause(clause: Clause, places: Mapping[str, int]) -> Callable[[tuple[Any, ...]], bool]:
+    parts = [
+        (places[name.partition(".")[0]], name.partition(".")[2], condition(wanted))
+        for name, wanted in clause.conditions.items()
+    ]
+
+    def holds(values: tuple[Any, ...]) -> bool:
+        return all(test(_key(values[place], key) if key else values[place]) for place, key, test in parts)
+
+    return holds
+
+
+def _key(text: Any, key: str) -> Any:
+    """The value of *key* in a JSON object; None where there is none."""
+    try:
+        parsed = orjson.loads(text)
+    except (orjson.JSONDecodeError, TypeError):
+        return None
+    return parsed.get(key) if isinstance(parsed, dict) else None
+
+
+def condition(wanted: tuple[Scalar, ...]) -> Test:
+    """Make the test of a value: one of *wanted* has to be met, and no `!glob` of them.
+
+    A text is a glob on the value as text; true and false also match the texts; null is an absent value. Of an
+    array, one item has to match.
+    """
+    forbidden = [_one(text[1:]) for text in wanted if isinstance(text, str) and text.startswith("!")]
+    allowed = [_one(each) for each in wanted if not (isinstance(each, str) and each.startswith("!"))]
+
+    def test(value: Any) -> bool:
+        values = value if isinstance(value, list) else (value,)
+        if any(matches(each) for matches in forbidden for each in values):
+            return False
+        return not allowed or any(matches(each) for matches in allowed for each in values)
+
+    return test
+
+
+def _one(wanted: Scalar) -> Test:
+    if wanted is None:
+        return lambda value: value is None
+    if isinstance(wanted, bool):
+        return lambda value: value is wanted or (isinstance(value, str) and value.lower() == text_of(wanted))
+    if isinstance(wanted, int | float):
+        return lambda value: value == wanted if _is_number(value) else value == str(wanted)
+    pattern = re.compile(translate(wanted))
+    return lambda value: value is not None and pattern.match(text_of(value)) is not None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def text_of(value: Any) -> str:
+    """A value as the text that conditions and names see: true, 3, 2.5."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else str(value)

@@ -1,0 +1,119 @@
+"""JSON in a text, taken apart into properties."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import orjson
+
+from braze_etl.transform.limits import MAX_DEPTH, MAX_TEXT, depth_of, mend, mend_text
+from braze_etl.transform.privacy import Change
+
+Explode: TypeAlias = Callable[[Any], dict[str, Any]]
+
+_REMEMBERED = 10_000
+"""Keys of one field whose names are kept; customers choose them, so there is no bound."""
+
+
+class KeyRules(Protocol):
+    """What becomes of the keys of a JSON text, where rules name some of them."""
+
+    def targets(self, source: str, name: str) -> tuple[tuple[str, Change | None], ...]:
+        """The properties that `field.key` becomes, if not just *name*, and how its value is changed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Explosion:
+    """A field with a JSON object as text: each key becomes a property with `prefix` before its name.
+
+    `rules` is None where no rule is about its keys.
+    """
+
+    field: str
+    prefix: str
+    rules: KeyRules | None = None
+
+
+def exploder(explosion: Explosion, repairs: Counter[str]) -> Explode:
+    """Make the function that takes a text apart; null values are left out, and null gives nothing.
+
+    What is bad JSON, no object, or nested deeper than Amplitude takes, goes whole under the field's own name,
+    as the text it is. Of what can't be sent as it is, *repairs* counts the repairs.
+    """
+    field, prefix = explosion.field, explosion.prefix
+    rules = None if explosion.rules is None else _Targets(explosion, explosion.rules)
+
+    def explode(text: Any) -> dict[str, Any]:
+        if text is None:
+            return {}
+        parsed = _parse(text, repairs)
+        if parsed is None:
+            return _whole(field, text, rules, repairs)
+        if len(text) > MAX_TEXT:
+            parsed = mend(parsed, repairs)
+        if rules is None:
+            return {prefix + key: value for key, value in parsed.items() if value is not None}
+        return _ruled(parsed, rules)
+
+    return explode
+
+
+def _parse(text: Any, repairs: Counter[str]) -> dict[str, Any] | None:
+    """The object in a text, mended if it is not quite JSON; None where there is none."""
+    try:
+        parsed = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        parsed = mend(_parse_loosely(text), repairs)
+    if not isinstance(parsed, dict):
+        return None
+    # Counting brackets is cheap and never too low: nearly every text is spared the walk.
+    if len(text) > 2 * MAX_DEPTH and text.count("{") + text.count("[") > MAX_DEPTH < depth_of(parsed):
+        return None
+    return parsed
+
+
+def _parse_loosely(text: Any) -> Any:
+    """What Python's own reader makes of it: it takes NaN, infinity and halves of surrogate pairs."""
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _whole(field: str, text: Any, rules: _Targets | None, repairs: Counter[str]) -> dict[str, Any]:
+    value = mend_text(text, repairs) if isinstance(text, str) else text
+    return {field: value} if rules is None else _ruled({"": value}, rules)
+
+
+def _ruled(parsed: dict[str, Any], rules: _Targets) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    for key, value in parsed.items():
+        if value is not None:
+            for name, change in rules[key]:
+                changed = value if change is None else change(value)
+                if changed is not None:
+                    properties[name] = changed
+    return properties
+
+
+class _Targets(dict[str, tuple[tuple[str, "Change | None"], ...]]):
+    """Key -> its properties, asked of the rules once for each; the empty key is the whole text."""
+
+    def __init__(self, explosion: Explosion, rules: KeyRules) -> None:
+        super().__init__()
+        self._explosion = explosion
+        self._rules = rules
+
+    def __missing__(self, key: str) -> tuple[tuple[str, Change | None], ...]:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        field, prefix = self._explosion.field, self._explosion.prefix
+        targets = self[key] = (
+            self._rules.targets(f"{field}.{key}", prefix + key) if key else self._rules.targets(field, field)
+        )
+        return targets

@@ -1,0 +1,42 @@
+"""Words that stand for many: groups of event types and of fields, from `presets/groups.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from functools import cache
+
+from pydantic import BaseModel, ConfigDict
+
+from braze_etl.transform.resources import read_yaml
+
+PII = "pii"
+
+
+class Groups(BaseModel):
+    """The file as it stands; its comments explain the keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event_types: dict[str, tuple[str, ...]]
+    pii: tuple[str, ...]
+    urls: tuple[str, ...]
+    lift: dict[str, dict[str, str]]
+    never_lifted: tuple[str, ...]
+
+
+@cache
+def load_groups() -> Groups:
+    """The groups, read once."""
+    return Groups.model_validate(read_yaml("groups"))
+
+
+def expand_types(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Put the globs of `engagement` and `behavior` in the place of these words."""
+    groups = load_groups().event_types
+    return tuple(glob for pattern in patterns for glob in groups.get(pattern, (pattern,)))
+
+
+def matches(name: str, globs: Iterable[str]) -> bool:
+    """Whether some glob matches, upper and lower case being two things."""
+    return any(fnmatchcase(name, glob) for glob in globs)

@@ -1,0 +1,113 @@
+"""Which properties a field becomes, under which names: the preset's way, and the rules over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal, TypeAlias
+
+from braze_etl.transform.groups import matches
+from braze_etl.transform.privacy import Change, Translated
+
+Target: TypeAlias = tuple[str, Change | None]
+"""A property, and how its value is changed on the way, if it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What one rule does to properties. Sources are fields, or `field.key` of a JSON text; most are globs."""
+
+    add: tuple[str, ...]
+    keep: tuple[str, ...] | None
+    drop: tuple[str, ...]
+    rename: tuple[tuple[str, str], ...]
+    copies: Mapping[str, tuple[str, ...]]
+    values: Mapping[str, Translated]
+
+    def name(self, source: str, name: str | None) -> str | None:
+        """The name of a source's property, from the one before it; None: it becomes none."""
+        if name is None and matches(source, self.add):
+            name = source
+        if name is None or matches(source, self.drop):
+            return None
+        if self.keep is not None and not matches(source, self.keep):
+            return None
+        for glob, pattern in self.rename:
+            if fnmatchcase(source, glob):
+                leaf = source.rpartition(".")[2]
+                name = pattern.replace("{field}", leaf).replace("{property}", name)
+        return name
+
+    def reaches_into(self, field: str) -> bool:
+        """Whether it may say something of the keys of that JSON text."""
+        if self.keep is not None:
+            return True
+        globs = (*self.add, *self.drop, *(glob for glob, _ in self.rename), *self.copies, *self.values)
+        return any(glob.startswith((f"{field}.", "*")) for glob in globs)
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateFields:
+    """Fields (globs) that must not travel as they are; the change of the first that matches counts."""
+
+    rules: tuple[tuple[str, Change | None], ...] = ()
+
+    def find(self, source: str) -> tuple[bool, Change | None]:
+        """Whether *source* is private, and what is sent of it; None: nothing.
+
+        A key of a JSON text is private also where a field of its name is.
+        """
+        key = source.rpartition(".")[2]
+        for glob, change in self.rules:
+            if fnmatchcase(source, glob) or fnmatchcase(key, glob):
+                return True, change
+        return False, None
+
+    def __contains__(self, field: str) -> bool:
+        return self.find(field)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyRules:
+    """What becomes of fields as properties."""
+
+    never: frozenset[str]
+    """Identity and the like: no `add` brings them back."""
+    dropped: frozenset[str]
+    """Fields that are no property, for whatever reason: identity, lifted, exploded, left out."""
+    renamed: Mapping[str, str]
+    """Field -> property, where the names differ."""
+    known: frozenset[str]
+    """Fields that are known, whatever becomes of them."""
+    unknown_fields: Literal["send", "drop"]
+    """What to do with fields that are neither known nor dropped."""
+    edits: tuple[Edit, ...] = ()
+    private: PrivateFields = PrivateFields()
+
+    def targets(self, source: str, name: str | None = None) -> tuple[Target, ...]:
+        """The properties that a field, or `field.key` of a JSON text, becomes.
+
+        *name* is the one that the rules start from: by default, what the preset makes of the field.
+        """
+        is_private, change = self.private.find(source)
+        if is_private and change is None:
+            return ()
+        name = self._by_preset(source) if name is None else name
+        copies: list[str] = []
+        for edit in self.edits:
+            name = None if source in self.never else edit.name(source, name)
+            copies += edit.copies.get(source, ())
+            if not is_private:
+                change = edit.values.get(source, change)
+        names = copies if name is None else [name, *copies]
+        return tuple((each, change) for each in names)
+
+    def reaches_into(self, field: str) -> bool:
+        """Whether some rule may be about the keys of that JSON text."""
+        return bool(self.private.rules) or any(edit.reaches_into(field) for edit in self.edits)
+
+    def _by_preset(self, field: str) -> str | None:
+        if field in self.dropped or (self.unknown_fields == "drop" and field not in self.known):
+            return None
+        return self.renamed.get(field, field)

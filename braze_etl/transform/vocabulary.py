@@ -1,0 +1,143 @@
+"""The words of a mapping, checked: types, fields and names that nobody knows, each with the nearest one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Iterator
+from typing import TypeAlias
+
+from braze_etl.config import MappingSection, Rule, Selector
+from braze_etl.model import Outcome, Reason
+from braze_etl.transform.groups import PII, expand_types, load_groups
+from braze_etl.transform.naming import RESERVED, Naming
+from braze_etl.transform.preset import load_preset
+from braze_etl.transform.selecting import CUSTOM_EVENT
+
+Found: TypeAlias = Iterator[tuple[tuple[str | int, ...], str]]
+"""Mistakes: the path below the mapping section, and words that begin with whose they are."""
+
+_WILD = re.compile(r"[*?\[]")
+_BRACES = re.compile(r"[{}]")
+_PATTERN = re.compile(r"\{(?:field|property)\}")
+_NAME_WORDS = {"title", "name_before", "event_type"}
+_NEVER_HASHED = ("id", "time", "user_id")
+_NEVER_DROPPED = (*_NEVER_HASHED, "external_user_id", "device_id")
+
+
+def mistakes(section: MappingSection) -> Found:
+    """Find the words that stand for nothing, and the parts that can't be meant."""
+    checker = _Checker(section)
+    for kind, selectors in (("include", section.choose.include), ("exclude", section.choose.exclude)):
+        for number, selector in enumerate(selectors):
+            yield from checker.selector(("choose", kind, number), selector)
+    for number, rule in enumerate(section.rules):
+        yield from checker.rule(("rules", number), rule)
+    yield from checker.privacy()
+    for number, example in enumerate(section.tests):
+        path = ("tests", number)
+        yield from checker.types((*path, "event_type"), "tests", (example.event_type,))
+        if example.not_sent is not None:
+            yield from _reason((*path, "not_sent"), example.not_sent)
+
+
+class _Checker:
+    """Knows the words of one mapping: the preset's, and those that the mapping brings in itself."""
+
+    def __init__(self, section: MappingSection) -> None:
+        preset, _ = load_preset(section.preset)
+        self._section = section
+        self._types = {*preset.event_types, *(name for name in section.send if not _WILD.search(name))}
+        self._groups = load_groups().event_types
+        self._fields = {*preset.all_words, *section.fields}
+
+    def selector(self, path: tuple[str | int, ...], selector: Selector) -> Found:
+        """A part of `choose`."""
+        yield from self.types((*path, "events"), "choose", selector.events)
+        yield from self.fields((*path, "where"), "choose", selector.where)
+
+    def rule(self, path: tuple[str | int, ...], rule: Rule) -> Found:
+        """One of the rules."""
+        whose = f"rule {rule.rule!r}" if rule.rule else f"rule {int(path[-1]) + 1}"
+        yield from self.types((*path, "events"), whose, rule.events)
+        for key, names in (
+            ("parse", rule.parse),
+            ("add", rule.add),
+            ("keep", rule.keep or ()),
+            ("drop", rule.drop),
+            ("rename", rule.rename),
+            ("copy", rule.copy_to),
+            ("values", rule.values),
+        ):
+            yield from self.fields((*path, key), whose, names)
+        for field, pattern in rule.rename.items():
+            if _BRACES.search(_PATTERN.sub("", pattern)):
+                yield (*path, "rename", field), f"{whose}: {pattern!r} knows {{field}} and {{property}} only"
+        if rule.name is not None:
+            yield from self._name((*path, "name"), whose, rule)
+
+    def privacy(self) -> Found:
+        """The section of that name."""
+        privacy = self._section.privacy
+        for key, names, refused, why in (
+            ("drop", privacy.drop, _NEVER_DROPPED, "no event can do without it, see identity and suppress"),
+            ("hash", privacy.hash, _NEVER_HASHED, "it is no property, and not sent as it is"),
+        ):
+            yield from self.fields(("privacy", key), "privacy", [name for name in names if name != PII])
+            for name in names:
+                if name in refused:
+                    yield ("privacy", key), f"privacy: {name} can't be under {key}: {why}"
+        if privacy.hash and not privacy.salt.get_secret_value():
+            yield (
+                ("privacy", "hash"),
+                "privacy: hash needs a salt from the environment, such as salt: ${BRAZE_ETL_SALT}",
+            )
+
+    def types(self, path: tuple[str | int, ...], whose: str, names: Iterable[str]) -> Found:
+        """Event types; a glob may also mean what is still to come."""
+        for number, name in enumerate(names):
+            if not _WILD.search(name) and name not in self._types and name not in self._groups:
+                near = _nearest(name, [*self._types, *self._groups])
+                yield (*path, number), f"{whose}: there is no event type {name}{near}"
+
+    def fields(self, path: tuple[str | int, ...], whose: str, names: Iterable[str]) -> Found:
+        """Fields, or `field.key` of a JSON text."""
+        for number, name in enumerate(names):
+            root = name.partition(".")[0]
+            if not _WILD.search(name) and root not in self._fields:
+                near = _nearest(root, self._fields)
+                yield (*path, number), f"{whose}: there is no field {root}{near}"
+
+    def _name(self, path: tuple[str | int, ...], whose: str, rule: Rule) -> Found:
+        pattern = rule.name or ""
+        naming = Naming.parse(pattern)
+        texts = "".join(part for part in naming.parts if isinstance(part, str))
+        if _BRACES.search(texts):
+            yield path, f"{whose}: a brace is open in {pattern!r}; write {{field:-text}}"
+        for part in naming.fields:
+            if part.field in _NAME_WORDS:
+                continue
+            if part.field not in self._fields:
+                near = _nearest(part.field, [*self._fields, *_NAME_WORDS])
+                yield path, f"{whose}: there is no field {part.field}{near}"
+            elif part.default is None and not self._always_has(part.field, rule):
+                yield (
+                    path,
+                    f"{whose}: {part.field} may be null; say what stands for it then: {{{part.field}:-none}}",
+                )
+        if not naming.fields and pattern in RESERVED | {""}:
+            yield path, f"{whose}: Amplitude refuses events that are called {pattern!r}"
+
+    def _always_has(self, field: str, rule: Rule) -> bool:
+        return field == "name" and set(expand_types(rule.events)) == {CUSTOM_EVENT}
+
+
+def _reason(path: tuple[str | int, ...], name: str) -> Found:
+    reasons = [reason.value for reason in Reason if reason.outcome is not Outcome.DEFERRED]
+    if name not in reasons:
+        yield path, f"tests: there is no reason {name}{_nearest(name, reasons)}"
+
+
+def _nearest(word: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0)
+    return f"; the nearest is {near[0]}" if near else ""

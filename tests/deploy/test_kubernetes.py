@@ -1,0 +1,215 @@
+"""configs/kubernetes/: valid by the schemas of Kubernetes, and sound where no schema looks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from click.testing import CliRunner
+from cronsim import CronSim
+
+from braze_etl import __version__
+from braze_etl.cli._main import cli
+from braze_etl.config import load_config
+from tests.deploy.manifests import (
+    CONFIGS,
+    KUBERNETES,
+    RENDERED,
+    ROLE_SUBJECT,
+    ROOT,
+    Pass,
+    documents,
+    image_parts,
+    one,
+    option,
+    render,
+)
+
+_OLDEST, _NEWEST = "1.29", "1.37"
+_PLAIN = sorted(KUBERNETES.glob("base/[!k]*.yaml")) + sorted(KUBERNETES.glob("job/job.yaml"))
+_WORST_SETTLING = timedelta(seconds=2)
+
+
+@pytest.fixture(params=RENDERED)
+def objects(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    return render(request.param)
+
+
+@pytest.fixture
+def scheduled() -> list[dict[str, Any]]:
+    return render("production")
+
+
+def intervals(expression: str) -> Iterator[timedelta]:
+    """The pauses between the next hundred starts."""
+    starts = itertools.islice(CronSim(expression, datetime(2026, 2, 27, tzinfo=UTC)), 100)
+    return (later - earlier for earlier, later in itertools.pairwise(starts))
+
+
+@pytest.mark.parametrize("version", [_OLDEST, _NEWEST])
+def test_what_is_rendered_is_valid_for_old_and_new_clusters(
+    objects: list[dict[str, Any]], version: str
+) -> None:
+    for each in objects:
+        kubernetes_validate.validate(each, version, strict=True)
+
+
+@pytest.mark.parametrize("path", _PLAIN, ids=lambda path: path.name)
+def test_what_it_is_rendered_from_is_valid_too(path: Path) -> None:
+    (document,) = documents(path.read_text())
+    kubernetes_validate.validate(document, _NEWEST, strict=True)
+
+
+def test_every_pass_runs_once_and_is_not_repeated_by_kubernetes(objects: list[dict[str, Any]]) -> None:
+    one_pass = Pass.of(objects)
+    assert one_pass.job["backoffLimit"] == 0
+    assert one_pass.pod["restartPolicy"] == "Never"
+    assert one_pass.job["ttlSecondsAfterFinished"] > 0
+
+
+def test_scheduled_runs_do_not_overlap_and_their_history_is_bounded(scheduled: list[dict[str, Any]]) -> None:
+    spec = one(scheduled, "CronJob")["spec"]
+    assert spec["concurrencyPolicy"] == "Forbid"
+    assert spec["timeZone"] == "Etc/UTC"
+    # Below 10 s, the controller, which looks every 10 s, may miss a start (Kubernetes, "CronJob").
+    assert 10 < spec["startingDeadlineSeconds"] < min(intervals(spec["schedule"])).total_seconds()
+    assert 0 < spec["successfulJobsHistoryLimit"] < spec["failedJobsHistoryLimit"]
+
+
+def test_a_scheduled_run_ends_by_itself_before_anybody_ends_it(scheduled: list[dict[str, Any]]) -> None:
+    run = Pass.of(scheduled)
+    assert run.max_runtime < run.deadline - run.grace
+    assert run.max_runtime < min(intervals(one(scheduled, "CronJob")["spec"]["schedule"]))
+    assert option(run.args, "--ok-exit") == "3,4"
+
+
+def test_a_pass_by_hand_ends_by_itself_too(objects: list[dict[str, Any]]) -> None:
+    one_pass = Pass.of(objects)
+    assert one_pass.max_runtime < one_pass.deadline - one_pass.grace
+
+
+def test_there_is_time_to_settle_what_is_in_flight(objects: list[dict[str, Any]], tmp_path: Path) -> None:
+    settings = load_config(written(objects, tmp_path)).settings
+    assert Pass.of(objects).grace > 2 * (settings.amplitude.timeout + _WORST_SETTLING)
+
+
+def test_the_image_is_pinned_to_this_version(objects: list[dict[str, Any]]) -> None:
+    name, pin = image_parts(Pass.of(objects).container["image"])
+    assert "/" in name
+    assert pin.startswith("sha256:") or pin == __version__
+
+
+def test_a_pod_may_do_nothing_that_it_does_not_need(objects: list[dict[str, Any]]) -> None:
+    """The profile `restricted` of the Pod Security Standards, and a root file system that is only read."""
+    pod, container = Pass.of(objects).pod, Pass.of(objects).container
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["automountServiceAccountToken"] is False
+    assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
+    assert all(volume.keys() & {"configMap", "emptyDir"} for volume in pod["volumes"])
+
+
+def test_memory_and_processors_are_bounded(objects: list[dict[str, Any]]) -> None:
+    resources = Pass.of(objects).container["resources"]
+    assert resources["limits"].keys() == resources["requests"].keys() == {"cpu", "memory"}
+
+
+def test_what_a_pod_names_is_there(objects: list[dict[str, Any]]) -> None:
+    one_pass = Pass.of(objects)
+    maps = {each["metadata"]["name"] for each in objects if each["kind"] == "ConfigMap"}
+    named = {v["name"]: v["configMap"]["name"] for v in one_pass.pod["volumes"] if "configMap" in v}
+    assert set(named.values()) == maps
+    mounts = {mount["name"]: mount["mountPath"] for mount in one_pass.container["volumeMounts"]}
+    assert mounts.keys() == {volume["name"] for volume in one_pass.pod["volumes"]}
+    folder, _, file = one_pass.env["BRAZE_ETL_CONFIG"].rpartition("/")
+    assert folder == mounts["settings"]
+    assert file in one(objects, "ConfigMap")["data"]
+    assert mounts["tmp"] == "/tmp"
+
+
+def test_the_account_is_that_of_the_role(scheduled: list[dict[str, Any]]) -> None:
+    account = one(scheduled, "ServiceAccount")["metadata"]
+    assert Pass.of(scheduled).pod["serviceAccountName"] == account["name"]
+    assert ROLE_SUBJECT == f"system:serviceaccount:{account['namespace']}:{account['name']}"
+    assert account["annotations"]["eks.amazonaws.com/role-arn"].startswith("arn:aws:iam::")
+
+
+def test_jobs_by_hand_share_settings_image_and_account_with_the_schedule(
+    scheduled: list[dict[str, Any]],
+) -> None:
+    for name in ("backfill", "first-run"):
+        by_hand = render(name)
+        assert one(by_hand, "ConfigMap") == one(scheduled, "ConfigMap")
+        for same in ("image", "securityContext", "volumeMounts"):
+            assert Pass.of(by_hand).container[same] == Pass.of(scheduled).container[same]
+        for same in ("serviceAccountName", "securityContext", "volumes", "terminationGracePeriodSeconds"):
+            assert Pass.of(by_hand).pod[same] == Pass.of(scheduled).pod[same]
+
+
+def test_every_variable_of_the_configuration_is_given_and_the_key_comes_from_a_secret(
+    objects: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    env = Pass.of(objects).env
+    plain = {name: value for name, value in env.items() if isinstance(value, str)}
+    secrets = {name: value["secretKeyRef"] for name, value in env.items() if not isinstance(value, str)}
+    config = load_config(written(objects, tmp_path), {**plain, **dict.fromkeys(secrets, "secret")})
+    assert config.unset == {}
+    assert secrets == {"AMPLITUDE_API_KEY": {"name": "braze-etl", "key": "AMPLITUDE_API_KEY"}}
+
+
+def test_the_secret_is_made_by_the_operator_of_secrets_or_by_the_command_of_the_documentation() -> None:
+    made = yaml.safe_load((KUBERNETES / "components/external-secret/externalsecret.yaml").read_text())
+    assert made["spec"]["target"]["name"] == "braze-etl"
+    assert [each["secretKey"] for each in made["spec"]["data"]] == ["AMPLITUDE_API_KEY"]
+    page = (ROOT / "docs/deployment.md").read_text()
+    assert "create secret generic braze-etl --from-literal=AMPLITUDE_API_KEY=" in page
+
+
+def test_the_configuration_passes_its_check(objects: list[dict[str, Any]], tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["config", "check", "-c", str(written(objects, tmp_path))])
+    assert "is valid" in result.output
+
+
+def test_only_the_first_run_may_create_a_ledger(tmp_path: Path) -> None:
+    for name in RENDERED:
+        objects = render(name)
+        plain = {key: value for key, value in Pass.of(objects).env.items() if isinstance(value, str)}
+        settings = load_config(written(objects, tmp_path), plain).settings
+        assert settings.state.create == ("auto" if name == "first-run" else "never")
+        assert settings.state.uri.startswith("s3://")
+        assert settings.quarantine.uri.startswith("s3://")
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_every_command_line_is_one_that_the_program_knows(name: str) -> None:
+    args = Pass.of(render(name)).args
+    command = cli.get_command(None, args[0])  # type: ignore[arg-type] # a group of ours, which needs no context
+    assert command is not None
+    with command.make_context(args[0], list(args[1:])) as context:
+        assert context.params["max_runtime"]
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/*.y*ml")), ids=lambda path: path.name)
+def test_no_configuration_holds_a_key(path: Path) -> None:
+    for line in path.read_text().splitlines():
+        if "api_key:" in line:
+            assert line.split("#")[0].rstrip().endswith("${AMPLITUDE_API_KEY}")
+
+
+def written(objects: list[dict[str, Any]], folder: Path) -> Path:
+    """The configuration of the ConfigMap, as the pod sees it."""
+    path = folder / "braze-etl.yaml"
+    path.write_text(one(objects, "ConfigMap")["data"]["braze-etl.yaml"])
+    return path

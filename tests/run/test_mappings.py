@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from braze_etl.checkpoint import LedgerIdentity, MemoryLedger
+from braze_etl.clock import ManualClock
+from braze_etl.run.mappings import Mappings, people_of
+from braze_etl.transform import Mapping, MappingOptions, People
+
+RULES: dict[str, Any] = {
+    "send": ["users.UserOrphan"],
+    "choose": {"exclude": [{"events": "*.Open", "where": {"machine_open": True}}]},
+    "privacy": {"hash": ["pii", "external_user_id"], "salt": "never-to-be-kept"},
+    "identity": {"anonymous": "drop", "lower_case": True},
+    "unknown_types": "hold",
+}
+
+
+@pytest.fixture
+def ledger() -> MemoryLedger:
+    clock = ManualClock(datetime(2026, 10, 5, tzinfo=UTC))
+    return MemoryLedger(LedgerIdentity("default", "shop", "EU"), clock=clock)
+
+
+def mapping(people: People | None = None, **options: Any) -> Mapping:
+    return Mapping.load(MappingOptions.model_validate(options), people)
+
+
+@pytest.mark.parametrize("options", [{}, RULES, {"preset": "raw"}], ids=["plain", "rules", "raw"])
+def test_a_mapping_is_made_again_from_what_the_ledger_keeps(
+    ledger: MemoryLedger, options: dict[str, Any]
+) -> None:
+    then = mapping(**options)
+    Mappings(ledger, then).keep()
+    again = Mappings(ledger, mapping(test_events="send")).of(then.version)
+    assert again is not None
+    assert again.version == then.version
+    assert again.plan("users.UserOrphan").withheld == then.plan("users.UserOrphan").withheld
+
+
+def test_it_is_kept_once_without_a_secret_and_small(ledger: MemoryLedger) -> None:
+    then = mapping(**RULES)
+    Mappings(ledger, then).keep()
+    note = ledger.recall(f"mapping:{then.version}")
+    assert len(orjson.dumps(note)) < 400
+    assert b"never-to-be-kept" not in orjson.dumps(note)
+    ledger.remember(f"mapping:{then.version}", {"mine": 1})
+    Mappings(ledger, then).keep()
+    assert ledger.recall(f"mapping:{then.version}") == {"mine": 1}
+
+
+def test_what_was_never_kept_can_not_be_had(ledger: MemoryLedger) -> None:
+    assert Mappings(ledger, mapping()).of("0123456789abcdef") is None
+
+
+def test_a_mapping_that_comes_out_as_another_one_today_can_not_be_had(ledger: MemoryLedger) -> None:
+    """As after an upgrade to a program with a changed preset."""
+    ledger.remember("mapping:0123456789abcdef", {"options": {}})
+    assert Mappings(ledger, mapping()).of("0123456789abcdef") is None
+
+
+def test_options_that_this_program_does_not_have_are_no_error(ledger: MemoryLedger) -> None:
+    ledger.remember("mapping:0123456789abcdef", {"options": {"colour": "red"}})
+    assert Mappings(ledger, mapping()).of("0123456789abcdef") is None
+
+
+class Suppressed:
+    def covers(self, *ids: object) -> bool:
+        return True
+
+
+class Table:
+    def find(self, key: str) -> str | None:
+        return None
+
+
+LOOKUP = {"uri": "people.csv"}
+
+
+@pytest.mark.parametrize("lookup", [None, LOOKUP, {**LOOKUP, "missing": "filter"}])
+def test_people_are_those_of_today_and_what_is_done_with_them_is_as_it_was(
+    ledger: MemoryLedger, lookup: dict[str, Any] | None
+) -> None:
+    then = mapping(identity={"lookup": lookup})
+    Mappings(ledger, then).keep()
+    today = People(Suppressed(), Table(), "external_user_id", "quarantine")
+    now = mapping(today, identity={"lookup": {**LOOKUP, "missing": "quarantine"}})
+    again = Mappings(ledger, now).of(then.version)
+    assert again is not None
+    people = people_of(again)
+    assert people.suppressed is today.suppressed
+    assert people.table is (today.table if lookup else None)
+    assert people.missing == (lookup or {}).get("missing", "pass")
+
+
+def test_a_mapping_with_a_table_that_is_no_longer_in_use_can_not_be_had(ledger: MemoryLedger) -> None:
+    then = mapping(identity={"lookup": LOOKUP})
+    Mappings(ledger, then).keep()
+    assert Mappings(ledger, mapping()).of(then.version) is None
+    other = mapping(identity={"lookup": {"uri": "others.csv"}})
+    assert Mappings(ledger, other).of(then.version) is None
