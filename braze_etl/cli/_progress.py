@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, TextIO
@@ -36,13 +36,14 @@ def progress_for(stream: TextIO) -> Iterator[PassProgress]:
     if not stream.isatty():
         yield _Silence()
         return
-    with bar_on(Console(file=stream)) as bar:
+    # Lines of the log are not wrapped: one of JSON is still one when it is copied from the terminal.
+    with bar_on(Console(file=stream, soft_wrap=True)) as bar:
         yield bar
 
 
 @contextmanager
-def bar_on(console: Console) -> Iterator[Bar]:
-    """A bar that vanishes when it is done with."""
+def bar_on(console: Console, seconds: Callable[[], float] | None = None) -> Iterator[Bar]:
+    """A bar that vanishes when it is done with; *seconds* is the clock of its speed."""
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
@@ -54,6 +55,7 @@ def bar_on(console: Console) -> Iterator[Bar]:
         expand=True,
         redirect_stdout=False,
         speed_estimate_period=_MEMORY,
+        get_time=seconds,
     ) as progress:
         yield Bar(progress)
 
@@ -72,7 +74,7 @@ class _Silence:
 
 
 class Bar:
-    """Watches a pass (see `Progress` in `run.parts`). It is as far as its bytes are; people are told of files."""
+    """Watches a pass (see `run.parts.Progress`). It is as long as the bytes are; people are told of files."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

@@ -1,10 +1,11 @@
-"""The request body: one JSON call for a whole batch, and who is to blame when it fails."""
+"""The request body: one JSON call for a whole batch, what is mended for it, and who is to blame if it fails."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import orjson
 from isal import igzip
@@ -13,16 +14,23 @@ from braze_etl.delivery.settings import DeliverySettings
 from braze_etl.errors import DeliveryError
 from braze_etl.model import Event
 
+Mend: TypeAlias = Callable[[Event, Counter[str]], None]
+"""Mends what JSON or Amplitude can't take of an event, in its place, and counts the repairs by name."""
+
 _GZIP_LEVEL = 1
+_NUL = b"\\u0000"
+_STRICT = orjson.OPT_STRICT_INTEGER
+"""Integers beyond 2^53, which a reader of JSON may round, are no JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Bytes to post; `raw_size` is their size before compression."""
+    """Bytes to post; `raw_size` is their size before compression, `repairs` counts what was mended for them."""
 
     wire: bytes
     raw_size: int
     gzip: bool
+    repairs: Counter[str] = field(default_factory=Counter, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +51,16 @@ class Unencodable:
 Encoded: TypeAlias = Body | Oversize | Unencodable
 
 
-def encode(events: Sequence[Event], settings: DeliverySettings, *, gzip: bool) -> Encoded:
+def mend_nothing(event: Event, repairs: Counter[str]) -> None:
+    """Leave events as they are."""
+
+
+def encode(
+    events: Sequence[Event], settings: DeliverySettings, *, gzip: bool, mend: Mend = mend_nothing
+) -> Encoded:
     """Write the body of a request for *events* (amplitude.md, 1.1).
+
+    Only if there is a NUL in it, or JSON can't carry it, is each event mended. So that costs nothing else.
 
     Raises `DeliveryError` when every event is fine but the request is not: the key can't be written as JSON.
     """
@@ -53,15 +69,24 @@ def encode(events: Sequence[Event], settings: DeliverySettings, *, gzip: bool) -
         "events": events,
         "options": {"min_id_length": settings.min_id_length},
     }
-    try:
-        raw = orjson.dumps(envelope)
-    except orjson.JSONEncodeError:
-        raw = b""
+    repairs: Counter[str] = Counter()
+    raw = _written(envelope)
+    if not raw or _NUL in raw:
+        for event in events:
+            mend(event, repairs)
+        raw = _written(envelope)
     if not raw:
         return _blame(events)
     if len(raw) > settings.body_limit:
         return Oversize(len(raw), settings.body_limit)
-    return Body(igzip.compress(raw, _GZIP_LEVEL) if gzip else raw, len(raw), gzip)
+    return Body(igzip.compress(raw, _GZIP_LEVEL) if gzip else raw, len(raw), gzip, repairs)
+
+
+def _written(envelope: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(envelope, option=_STRICT)
+    except orjson.JSONEncodeError:
+        return b""
 
 
 def _blame(events: Sequence[Event]) -> Unencodable:
@@ -77,7 +102,7 @@ def _blame(events: Sequence[Event]) -> Unencodable:
 def _fault(event: Event) -> str:
     # Wrapped as in the request: the nesting that the encoder bears is counted from the outermost level.
     try:
-        orjson.dumps({"events": [event]})
+        orjson.dumps({"events": [event]}, option=_STRICT)
     except orjson.JSONEncodeError as error:
         return f"not JSON: {error}"
     return ""

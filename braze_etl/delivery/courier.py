@@ -13,6 +13,7 @@ from typing import Generic, Self, TypeVar
 
 from braze_etl.clock import Clock
 from braze_etl.delivery.batch import Batch
+from braze_etl.delivery.body import Mend, mend_nothing
 from braze_etl.delivery.client import Transport
 from braze_etl.delivery.desk import DEFAULT_CAP, Desk
 from braze_etl.delivery.journey import Journey
@@ -35,7 +36,8 @@ class Courier(Generic[T]):
     or for `give_up_after` seconds nothing but failures came. `submit` and `drain` then raise the
     `DeliveryError`, when the outcomes of all batches in hand can be read from `results`.
 
-    *notify* is called, in a posting thread, whenever there is an outcome to read.
+    *notify* is called, in a posting thread, whenever there is an outcome to read. *mend* is called for events
+    that can't be sent as they are (see `encode`).
     """
 
     def __init__(
@@ -48,8 +50,9 @@ class Courier(Generic[T]):
         *,
         executor: Executor | None = None,
         notify: Callable[[], None] = lambda: None,
+        mend: Mend = mend_nothing,
     ) -> None:
-        self._desk = Desk(transport, settings, clock, rng, stop)
+        self._desk = Desk(transport, settings, clock, rng, stop, mend)
         workers = (settings.concurrency or DEFAULT_CAP) + 1
         self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix="delivery")
         self._notify = notify

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from random import Random
 
 from braze_etl.clock import Clock
-from braze_etl.delivery.body import Body, Encoded, encode
+from braze_etl.delivery.body import Body, Encoded, Mend, encode, mend_nothing
 from braze_etl.delivery.client import Transport
 from braze_etl.delivery.decision import Accepted, Cause, Decision, PlainBody, RetryAfter
 from braze_etl.delivery.health import Health
@@ -40,8 +40,10 @@ class Desk:
         clock: Clock,
         rng: Random,
         stop: threading.Event,
+        mend: Mend = mend_nothing,
     ) -> None:
         self.settings = settings
+        self._mend = mend
         self.clock = clock
         self.rng = rng
         self.lanes = Lanes()
@@ -65,7 +67,7 @@ class Desk:
 
     def encode(self, events: Sequence[Event]) -> Encoded:
         """Write the body of a request for *events*."""
-        return encode(events, self.settings, gzip=self._gzip)
+        return encode(events, self.settings, gzip=self._gzip, mend=self._mend)
 
     def exchange(self, body: Body, events: Sequence[Event], *, again: bool) -> Decision:
         """Post *body* when it may be; note what the answer says about the way there, and decide.

@@ -137,7 +137,10 @@ class Journey(Generic[T]):
         if self._body is not None and self._body[0] == indexes:
             return self._body[1]
         body = self._desk.encode(events)
-        self._body = (indexes, body) if isinstance(body, Body) else None
+        self._body = None
+        if isinstance(body, Body):
+            self._body = (indexes, body)
+            self._delivered.repairs += body.repairs
         return body
 
     def _accept(self, indexes: Sequence[int]) -> None:

@@ -26,6 +26,8 @@ class Delivered(Generic[T]):
     set_aside: list[tuple[T, Reason, str]] = field(default_factory=list)
     deferred: list[tuple[T, Reason, datetime]] = field(default_factory=list)
     unsettled: list[T] = field(default_factory=list)
+    repairs: Counter[str] = field(default_factory=Counter)
+    """What was mended in its events, by name."""
 
     def tags(self) -> Iterator[T]:
         """The tags of the whole batch, in no order."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from braze_etl.report._chart import Spec, colour, finished
+from braze_etl.report._chart import Spec, colour, finished, inks
 
 _STEP: Final = 38
 _NARROW: Final = 480
@@ -57,12 +57,7 @@ def _bar(parts: Sequence[str], *, whole: bool) -> Spec:
                 "scale": {"nice": False},
                 "stack": "normalize" if whole else "zero",
             },
-            "color": {
-                "field": "part",
-                "type": "nominal",
-                "scale": {"domain": list(parts), "range": [colour(part) for part in parts]},
-                "legend": None,
-            },
+            "color": {"field": "part", **inks({part: part for part in parts})},
             "tooltip": [
                 {"field": "label", "title": "of"},
                 {"field": "part", "title": "what"},

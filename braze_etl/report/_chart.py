@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -66,6 +66,15 @@ def finished(spec: Spec, rows: Sequence[Spec], about: str, **height: Any) -> Spe
         **height,
         **spec,
         "data": {"name": ROWS, "values": list(rows)},
+    }
+
+
+def inks(series: Mapping[str, str]) -> Spec:
+    """The channel that colours each of the series, which are told apart by a legend outside of the chart."""
+    return {
+        "type": "nominal",
+        "scale": {"domain": list(series), "range": [colour(each) for each in series.values()]},
+        "legend": None,
     }
 
 

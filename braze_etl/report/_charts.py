@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from braze_etl.report._bars import Bar, bars
-from braze_etl.report._chart import Chart, Table
+from braze_etl.report._chart import Chart, Spec, Table
 from braze_etl.report._reasons import MEANINGS
-from braze_etl.report._times import Limit, line, stacked
+from braze_etl.report._times import Limit, Period, line, stacked
 from braze_etl.report._words import count, share, size, stretch, when
 
 Data = Mapping[str, Any]
@@ -55,20 +55,9 @@ def delivered(data: Data) -> Chart | None:
     hours = found["hours"]
     each = "" if hours == 1 else f", averaged over {_days(hours)}"
     about = f"Records that Amplitude accepted, per hour{each}, by event type."
-    rows = [
-        {
-            "from": bucket["from"],
-            "to": bucket["to"],
-            "when": stretch(bucket["from"], bucket["to"]),
-            "series": name,
-            "value": round(records / hours, 2),
-            "records": records,
-        }
-        for bucket in found["buckets"]
-        for name, records in bucket["accepted"].items()
-    ]
+    rows = [row for bucket in found["buckets"] for row in _stack(bucket, hours)]
     table = [
-        [stretch(bucket["from"], bucket["to"]), *map(count, bucket["accepted"].values())]
+        [_stretch(bucket), *map(count, bucket["accepted"].values())]
         for bucket in reversed(found["buckets"])
         if any(bucket["accepted"].values())
     ]
@@ -80,6 +69,28 @@ def delivered(data: Data) -> Chart | None:
         Table(["UTC, all records of", *map(short, series)], table),
         [(short(name), ink) for name, ink in series.items()],
     )
+
+
+def _stack(bucket: Data, hours: int) -> Iterator[Spec]:
+    """What was delivered in a stretch of time; nothing is told once, so that the axis has its place."""
+    for place, (name, records) in enumerate(bucket["accepted"].items()):
+        if records or not place:
+            yield {
+                "from": bucket["from"],
+                "to": bucket["to"],
+                "when": _stretch(bucket),
+                "series": name,
+                "value": round(records / hours, 2),
+                "records": records,
+            }
+
+
+def _period(data: Data) -> Period:
+    return data["period"]["since"], data["period"]["until"]
+
+
+def _stretch(bucket: Data) -> str:
+    return stretch(bucket["from"], bucket["to"])
 
 
 def latency(data: Data) -> Chart | None:
@@ -119,7 +130,7 @@ def _ages(name: str, title: str, about: str, data: Data, points: list[Data], *, 
         [when(each["at"]), f"{each['hours']:.1f}", f"{objective - each['hours']:.1f}"]
         for each in reversed(points)
     ]
-    spec = line(rows, limits, about, measure="age", unit=" h", ink=ink)
+    spec = line(rows, limits, about, measure="age", unit=" h", ink=ink, period=_period(data))
     return Chart(name, title, about, spec, Table(["UTC", "age in hours", "hours left"], table))
 
 
@@ -134,7 +145,7 @@ def backlog(data: Data) -> Chart | None:
         for each in points
     ]
     table = [[when(each["at"]), count(each["files"]), size(each["bytes"])] for each in reversed(points)]
-    spec = line(rows, [], about, measure="backlog", unit="B", ink="s2")
+    spec = line(rows, [], about, measure="backlog", unit="B", ink="s2", period=_period(data))
     return Chart(
         "backlog",
         "Size of the backlog",

@@ -43,7 +43,7 @@ def render(data: Mapping[str, Any]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
-        name: getattr(_words, name) for name in ("count", "share", "size", "span", "when")
+        name: getattr(_words, name) for name in ("count", "runs", "share", "size", "span", "when")
     }
     environment.filters |= {"short": _charts.short, "ending": _ending}
     scripts = [_charting(), _inline(_read("page.js"))]

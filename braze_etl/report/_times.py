@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
-from braze_etl.report._chart import Spec, colour, finished
+from braze_etl.report._chart import Spec, colour, finished, inks
+
+Period: TypeAlias = tuple[str, str]
+"""Where the axis begins and ends: a chart must not hide that nothing has come for days."""
 
 _TALL: Final = 260
 _MOST_TICKS: Final = 8
+_STACK: Final[Spec] = {"stack": "value", "groupby": ["from"], "as": ["low", "high"]}
 
 
 @dataclass(frozen=True)
@@ -27,26 +31,14 @@ def stacked(rows: Sequence[Spec], series: Mapping[str, str], about: str) -> Spec
     order = {name: place for place, name in enumerate(series)}
     ranked = [{**row, "order": order[row["series"]]} for row in rows]
     spec = {
-        "transform": [
-            {
-                "stack": "value",
-                "groupby": ["from"],
-                "sort": [{"field": "order", "order": "ascending"}],
-                "as": ["low", "high"],
-            }
-        ],
+        "transform": [{**_STACK, "sort": [{"field": "order", "order": "ascending"}]}],
         "mark": {"type": "rect"},
         "encoding": {
             "x": _time("from"),
             "x2": {"field": "to"},
             "y": {"field": "low", "type": "quantitative", "axis": _amounts()},
             "y2": {"field": "high"},
-            "color": {
-                "field": "series",
-                "type": "nominal",
-                "scale": {"domain": list(series), "range": [colour(each) for each in series.values()]},
-                "legend": None,
-            },
+            "color": {"field": "series", **inks(series)},
             "tooltip": [
                 {"field": "when", "title": "when"},
                 {"field": "series", "title": "event type"},
@@ -58,7 +50,14 @@ def stacked(rows: Sequence[Spec], series: Mapping[str, str], about: str) -> Spec
 
 
 def line(
-    rows: Sequence[Spec], limits: Sequence[Limit], about: str, *, measure: str, unit: str, ink: str
+    rows: Sequence[Spec],
+    limits: Sequence[Limit],
+    about: str,
+    *,
+    measure: str,
+    unit: str,
+    ink: str,
+    period: Period,
 ) -> Spec:
     """A line of `value` at `at` whose axis reaches above every limit; points tell their `figure`."""
     highest = max([row["value"] for row in rows] + [limit.level * 1.08 for limit in limits], default=1)
@@ -72,6 +71,7 @@ def line(
     }
     told = [{"field": "when", "title": "when"}, {"field": "figure", "title": measure}]
     layers: list[Spec] = [
+        _ends(period),
         {"mark": {"type": "area", "opacity": 0.16, **steps}, "encoding": {"x": _time("at"), "y": y}},
         {"mark": {"type": "line", "strokeWidth": 2, **steps}, "encoding": {"x": _time("at"), "y": y}},
         {
@@ -108,6 +108,15 @@ def _ticks(limits: Sequence[Limit], highest: float) -> Spec:
     quarter = limits[0].level / 4
     steps = math.ceil(highest / quarter / _MOST_TICKS)
     return {"values": [quarter * steps * number for number in range(int(highest / quarter / steps) + 1)]}
+
+
+def _ends(period: Period) -> Spec:
+    """Nothing to see, but the axis reaches from end to end: a stated domain is not merged over layers."""
+    return {
+        "data": {"values": [{"at": moment} for moment in period]},
+        "mark": {"type": "point", "opacity": 0, "tooltip": None},
+        "encoding": {"x": _time("at")},
+    }
 
 
 def _time(field: str) -> Spec:

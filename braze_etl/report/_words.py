@@ -16,6 +16,11 @@ def count(number: float | None) -> str:
     return NOTHING if number is None else f"{number:,.0f}"
 
 
+def runs(number: int) -> str:
+    """`1 run`, `720 runs`."""
+    return f"{number:,} {'run' if number == 1 else 'runs'}"
+
+
 def share(part: float, whole: float) -> str:
     """`98.3%`; never 100% or 0% for what is only nearly so."""
     if not whole:

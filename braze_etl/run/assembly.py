@@ -14,6 +14,7 @@ from braze_etl.delivery import DeliverySettings, endpoint_url, gzip_default
 from braze_etl.quarantine import Quarantine
 from braze_etl.run.ahead import NOTHING_AHEAD, ReadAhead
 from braze_etl.run.cores import usable_cores
+from braze_etl.run.people import load_people
 from braze_etl.run.reconcile import Pace, Reconcile
 from braze_etl.run.walk import Hours
 from braze_etl.storage import Store, StoreAccess, open_store
@@ -166,8 +167,17 @@ def failed_tests(config: Config) -> list[str]:
 
 
 def load_mapping(settings: Settings) -> Mapping:
-    """The mapping in force."""
+    """The mapping in force by its rules alone: for whoever only asks what becomes of a type."""
     return Mapping.load(mapping_options(settings))
+
+
+def open_mapping(settings: Settings) -> Mapping:
+    """The mapping in force with its lists and tables of people: for whoever judges records.
+
+    Errors are those of `load_people`.
+    """
+    people = load_people(settings.mapping, store_access(settings, settings.source))
+    return Mapping.load(mapping_options(settings), people)
 
 
 def delivery_settings(settings: Settings, workers: int = 1) -> DeliverySettings:

@@ -15,7 +15,7 @@ from braze_etl.checkpoint import BacklogLine, KnownFile, Ledger, OpenFile
 from braze_etl.clock import Clock
 from braze_etl.config import Settings
 from braze_etl.model import FileRef, FileState, Reason, ReasonCounts, Tally
-from braze_etl.run.assembly import Scope, listing, load_mapping, open_source
+from braze_etl.run.assembly import Scope, listing, open_mapping, open_source
 from braze_etl.run.budget import Account, Spending, Terms
 from braze_etl.run.comparing import Compared, Comparer, NotComparable
 from braze_etl.run.due import DueFile
@@ -187,7 +187,7 @@ def changes_of(settings: Settings, ledger: Ledger, mappings: Mappings, *, note: 
 
 def plan_changes(settings: Settings, scope: Scope, clock: Clock) -> ChangePlan:
     """Find the difference in *scope*; nothing is sent, and nothing is written anywhere."""
-    mapping, terms = load_mapping(settings), Terms.of(settings)
+    mapping, terms = open_mapping(settings), Terms.of(settings)
     with closing(ledger_to_read(settings, clock)) as ledger:
         changes = changes_of(settings, ledger, Mappings(ledger, mapping), note=False)
         for _ in changes.due(listing(settings, scope, clock.now())):

@@ -25,7 +25,6 @@ from braze_etl.run.receipt import Receipt, receipt
 from braze_etl.transform import LookupColumns, LookupTable, Mapping
 
 _ALL_RUNS: Final = 1_000_000
-_NO_LIST: Final = "a list, and name that as mapping.privacy.suppress"
 
 
 def erase(settings: Settings, id_: str, clock: Clock, *, dry_run: bool = False) -> Receipt:
@@ -104,7 +103,7 @@ def _from_copies(settings: Settings, person: Person, *, dry_run: bool) -> Found:
         return Found(0, 0)
     columns = LookupColumns(lookup.table, lookup.key_column, lookup.value_column)
     source = locate("look-up table", lookup.uri, store_access(settings, settings.source))
-    copies = LookupCache(cache_folder()).copies(source)
+    copies = LookupCache(cache_folder()).copies(source, columns)
     holding = [copy for copy in copies if _names(copy, columns, person)]
     for copy in [] if dry_run else holding:
         copy.unlink(missing_ok=True)

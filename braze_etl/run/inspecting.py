@@ -153,8 +153,7 @@ def _rule(field: str, plan: TypePlan, preset: str, *, is_sent: bool) -> str:
         return "identity"
     if rules.unknown_fields == "drop" and field not in rules.known | rules.dropped and not is_sent:
         return "mapping.unknown_fields"
-    by_preset = () if field in rules.dropped else ((rules.renamed.get(field, field), None),)
-    return f"preset {preset}" if plan.targets(field) == by_preset else "mapping.rules"
+    return rules.author(field) or f"preset {preset}"
 
 
 def _conditions(choice: Choice | None) -> dict[str, Any]:

@@ -138,7 +138,8 @@ def _tell_of_the_end(report: RunReport) -> None:
         tell = _log.warning if budget["held"] else _log.info
         tell("budget", **budget)
     if report.error is not None:
-        _log.error("the run failed", **report.error.as_dict())
+        error = report.error
+        _log.error("the run failed", kind=type(error).__name__, error=error.message, remedy=error.remedy)
     _log.info(
         "run ends",
         exit_code=report.exit_code,

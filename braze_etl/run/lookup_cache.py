@@ -46,15 +46,15 @@ class LookupCache:
         if table.path is not None and is_sqlite(table.beginning()):
             return table.path
         version = table.version()
-        copy = self.folder / f"{_short(table.uri)}-{_short(version, columns, _FORMAT)}.sqlite"
-        with self._alone(table):
+        copy = self.folder / f"{_name(table, columns)}-{_short(version)}.sqlite"
+        with self._alone(_name(table, columns)):
             if not copy.exists():
                 self._make(table, version, columns, copy)
         return copy
 
-    def copies(self, table: Located) -> list[Path]:
-        """The copies of a table that are there, of whatever version."""
-        return sorted(self.folder.glob(f"{_short(table.uri)}-*.sqlite"))
+    def copies(self, table: Located, columns: LookupColumns) -> list[Path]:
+        """The copies of a table with these columns that are there, of whatever version."""
+        return sorted(self.folder.glob(f"{_name(table, columns)}-*.sqlite"))
 
     def _make(self, table: Located, version: str, columns: LookupColumns, copy: Path) -> None:
         began = time.monotonic()
@@ -63,7 +63,7 @@ class LookupCache:
             build_table(table.path, copy, columns)
         else:
             self._download(table, version, columns, copy)
-        for other in self.copies(table):
+        for other in self.copies(table, columns):
             if other != copy:
                 other.unlink(missing_ok=True)  # who still reads it keeps it until the end
         seconds = round(time.monotonic() - began, 1)
@@ -87,10 +87,10 @@ class LookupCache:
             part.unlink(missing_ok=True)
 
     @contextmanager
-    def _alone(self, table: Located) -> Iterator[None]:
+    def _alone(self, name: str) -> Iterator[None]:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = (self.folder / f"{_short(table.uri)}.lock").open("w")
+            lock = (self.folder / f"{name}.lock").open("w")
         except OSError as error:
             raise self._no_room(error) from error
         with lock:
@@ -104,5 +104,9 @@ class LookupCache:
         )
 
 
-def _short(*parts: object) -> str:
-    return sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
+def _name(table: Located, columns: LookupColumns) -> str:
+    return _short(f"{_FORMAT}\0{table.uri}\0{columns}")
+
+
+def _short(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]

@@ -37,8 +37,7 @@ class Mappings:
     def _again(self, version: str) -> Mapping | None:
         kept = self._ledger.recall(_note(version))
         try:
-            # Without its salt, which is never kept, and decides nothing about whether a record is sent.
-            options = MappingOptions.from_dict(kept["options"])
+            options = _salted(MappingOptions.from_dict(kept["options"]), self.now.options)
             people = _people(options, self.now)
             mapping = None if people is None else Mapping.load(options, people)
         except (KeyError, ValueError, ConfigError):
@@ -48,6 +47,14 @@ class Mappings:
 
 def _note(version: str) -> str:
     return f"mapping:{version}"
+
+
+def _salted(options: MappingOptions, now: MappingOptions) -> MappingOptions:
+    """The options with the salt of today: it is never kept, and does not decide whether a record is sent."""
+    if not options.privacy.hash:
+        return options
+    privacy = options.privacy.model_copy(update={"salt": now.privacy.salt})
+    return options.model_copy(update={"privacy": privacy})
 
 
 def _people(options: MappingOptions, now: Mapping) -> People | None:

@@ -23,7 +23,7 @@ from braze_etl.run.assembly import (
     keeps_payloads,
     listing,
     live_scope,
-    load_mapping,
+    open_mapping,
     open_quarantine,
     open_state,
     source_lifetime,
@@ -78,7 +78,7 @@ def open_job(
             "amplitude.api_key is not set",
             remedy="Set it to ${AMPLITUDE_API_KEY}, and that in the environment.",
         )
-    mapping = load_mapping(settings)
+    mapping = open_mapping(settings)
     admit(settings, _intent(request), clock)
     ledger = open_state(settings, clock)
     try:

@@ -16,7 +16,7 @@ from braze_etl.config import Settings
 from braze_etl.currents import Damage
 from braze_etl.errors import SourceGoneError, UnreadableFileError
 from braze_etl.model import Event, FileRef, Outcome, Reason, ReasonCounts, Verdict
-from braze_etl.run.assembly import Scope, load_mapping, open_source
+from braze_etl.run.assembly import Scope, load_mapping, open_mapping, open_source
 from braze_etl.run.budget import Account, Spending, Terms
 from braze_etl.run.distinct import STANDARD_ERROR, Distinct
 from braze_etl.run.due import DueFile
@@ -221,7 +221,7 @@ def make_plan(
     settings: Settings, scope: Scope | None, *, exact: bool, clock: Clock, resend: bool = False
 ) -> Plan:
     """Plan a `run`, or with *scope* a `backfill`; nothing is sent, and nothing is written anywhere."""
-    mapping, terms = load_mapping(settings), Terms.of(settings)
+    mapping, terms = (open_mapping if exact else load_mapping)(settings), Terms.of(settings)
     with closing(ledger_to_read(settings, clock)) as ledger:
         reports = recent_reports(ledger)
         plan = _empty(settings, reports, exact=exact)

@@ -152,6 +152,8 @@ class WorkerPool:
                 message: Settlement | Ask | Pulse | str = worker.pipe.recv()
                 if isinstance(message, Settlement):
                     del worker.tasks[message.task]
+                    if not worker.tasks:
+                        self._hear(worker, Pulse(0))
                     yield message
                 else:
                     self._hear(worker, message)

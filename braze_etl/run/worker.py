@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -30,7 +31,7 @@ from braze_etl.errors import (
     UnreadableFileError,
 )
 from braze_etl.model import Event, Reason, Verdict
-from braze_etl.run.assembly import delivery_settings, load_mapping, open_quarantine, open_source_ahead
+from braze_etl.run.assembly import delivery_settings, open_mapping, open_quarantine, open_source_ahead
 from braze_etl.run.books import Tag, TaskBooks, tags_of
 from braze_etl.run.budget import Allowance, Ask, Asking, Grant, Terms
 from braze_etl.run.busy import BusyIds
@@ -41,6 +42,7 @@ from braze_etl.run.pulse import Heart, Pulse
 from braze_etl.run.reading import Wanted, blocks_of
 from braze_etl.run.tasks import Settlement, Task
 from braze_etl.storage import Store
+from braze_etl.transform import mend_event
 
 _NEWS = "news"
 _ONLY_EVENTS = frozenset({dict})
@@ -85,6 +87,7 @@ class Worker:
         self._books: dict[int, TaskBooks] = {}
         self._counted = courier.counts
         self._fatal: BrazeEtlError | None = None
+        self._mended: Counter[str] = Counter()
         self._streak = 0
         self._left_due = 0
 
@@ -201,6 +204,7 @@ class Worker:
             for tag, reason, not_before in delivered.deferred:
                 books.deferred(tag, reason, not_before)
             books.unsettled(delivered.unsettled)
+            self._mended += delivered.repairs
         self._beat(self._courier.in_flight)
         self._note_failure()
         for books in [books for books in self._books.values() if books.settled]:
@@ -221,7 +225,8 @@ class Worker:
             settlement.set_aside = self._payloads.attach(settlement.set_aside, books.task.files)
         counts = self._courier.counts
         settlement.requests = counts.since(self._counted)
-        settlement.repairs = self._reader.take_repairs()
+        settlement.repairs = self._reader.take_repairs() + self._mended
+        self._mended.clear()
         settlement.drift = self._reader.take_drift()
         if self._busy is not None:
             settlement.busy = self._busy.hand_over()
@@ -288,11 +293,13 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
     delivery = delivery_settings(settings, blueprint.workers)
     clock = SystemClock()
     store = open_source_ahead(settings)
-    mapping = load_mapping(settings)
+    mapping = open_mapping(settings)
     reader = EventReader(mapping, decoder=settings.decoder)
     transport = HttpTransport(delivery, clock)
     jitter = Random()  # noqa: S311 - spreads back-offs, keeps no secret
-    courier: Courier[Tag] = Courier(transport, delivery, clock, jitter, stop, notify=lambda: inbox.put(_NEWS))
+    courier: Courier[Tag] = Courier(
+        transport, delivery, clock, jitter, stop, notify=lambda: inbox.put(_NEWS), mend=mend_event
+    )
     asking = Asking(lambda ask: _tell(pipe, ask), stop)
     listening = (pipe, inbox, stop, store.expect, asking.hear)
     threading.Thread(target=_listen, args=listening, daemon=True).start()

@@ -16,8 +16,12 @@ Target: TypeAlias = tuple[str, Change | None]
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What one rule does to properties. Sources are fields, or `field.key` of a JSON text; most are globs."""
+    """What one rule does to properties. Sources are fields, or `field.key` of a JSON text; most are globs.
 
+    `rule` is what people call it.
+    """
+
+    rule: str
     add: tuple[str, ...]
     keep: tuple[str, ...] | None
     drop: tuple[str, ...]
@@ -102,6 +106,15 @@ class PropertyRules:
                 change = edit.values.get(source, change)
         names = copies if name is None else [name, *copies]
         return tuple((each, change) for each in names)
+
+    def author(self, source: str) -> str | None:
+        """The rule that had the last word on a source's properties; None: no rule says anything of it."""
+        author, name = None, self._by_preset(source)
+        for edit in self.edits:
+            before, name = name, edit.name(source, name)
+            if name != before or source in edit.copies or source in edit.values:
+                author = edit.rule
+        return author
 
     def reaches_into(self, field: str) -> bool:
         """Whether some rule may be about the keys of that JSON text."""

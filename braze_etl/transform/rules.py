@@ -13,11 +13,20 @@ from braze_etl.transform.privacy import Translated
 from braze_etl.transform.properties import Edit, PrivateFields
 
 
+def label(number: int, rule: Rule) -> str:
+    """What a rule is called in words for people."""
+    return f"rule {rule.rule!r}" if rule.rule else f"rule {number}"
+
+
 class TypeRules:
     """Those of *rules* that are about *event_type*, in their order."""
 
     def __init__(self, rules: Iterable[Rule], event_type: str, private: PrivateFields) -> None:
-        self._rules = [rule for rule in rules if matches(event_type, expand_types(rule.events))]
+        self._rules = [
+            rule.model_copy(update={"rule": label(number, rule)})
+            for number, rule in enumerate(rules, 1)
+            if matches(event_type, expand_types(rule.events))
+        ]
         self._event_type = event_type
         self._private = private
 
@@ -63,6 +72,7 @@ class TypeRules:
         """What the rules do to properties; a rule that does nothing to them is left out."""
         return tuple(
             Edit(
+                rule=rule.rule or "",
                 add=rule.add,
                 keep=rule.keep,
                 drop=rule.drop,

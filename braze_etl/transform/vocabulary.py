@@ -12,6 +12,7 @@ from braze_etl.model import Outcome, Reason
 from braze_etl.transform.groups import PII, expand_types, load_groups
 from braze_etl.transform.naming import RESERVED, Naming
 from braze_etl.transform.preset import load_preset
+from braze_etl.transform.rules import label
 from braze_etl.transform.selecting import CUSTOM_EVENT
 
 Found: TypeAlias = Iterator[tuple[tuple[str | int, ...], str]]
@@ -58,7 +59,7 @@ class _Checker:
 
     def rule(self, path: tuple[str | int, ...], rule: Rule) -> Found:
         """One of the rules."""
-        whose = f"rule {rule.rule!r}" if rule.rule else f"rule {int(path[-1]) + 1}"
+        whose = label(int(path[-1]) + 1, rule)
         yield from self.types((*path, "events"), whose, rule.events)
         for key, names in (
             ("parse", rule.parse),

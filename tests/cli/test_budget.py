@@ -169,12 +169,6 @@ def test_a_backfill_may_be_told_to_go_over_the_budget(shop: Workplace) -> None:
     assert report["budget"]["day"]["spent"] == 50
 
 
-def test_a_backfill_that_fits_needs_no_leave(shop: Workplace) -> None:
-    shop.configure(budget={"per_day": "1M"})
-    report = shop.do("backfill", *RANGE, "--output", "json").json
-    assert report["events"]["accepted"] == 50
-
-
 def test_a_large_first_run_has_to_be_confirmed(shop: Workplace) -> None:
     shop.configure(budget={"first_run_events": 5})
     for command in (["run"], ["backfill", *RANGE]):

@@ -145,7 +145,7 @@ def test_a_difference_is_an_answer_and_only_with_strict_a_code(do: Do, exported_
     code, out, _ = do("check", "day.json.gz")
     assert code == 0
     assert "near theirs '[Appboy] Send': differs in the word" in out
-    assert "not seen in the exported events" in out
+    assert "not seen in the events" in out
     assert "[Appboy] Email Open: device_kind" in out
     assert "string with us, number with them" in out
     assert "1 events of theirs do not look like Braze's" in out

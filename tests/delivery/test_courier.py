@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from braze_etl.clock import ManualClock, SystemClock
 from braze_etl.delivery import Courier, Delivered, InlineExecutor, Kind, NoReply, Reply
-from braze_etl.errors import DeliveryError
+from braze_etl.errors import DeliveryError, KeyRefusedError
 from braze_etl.model import Event, Reason
 from tests.delivery.conftest import (
     KEY,
@@ -102,7 +102,7 @@ def test_one_event_that_no_request_survives_is_left_open_and_the_rest_of_its_bat
 @pytest.mark.parametrize("answer", [Reply(500), reset(), Reply(429, {"code": 429})])
 def test_nothing_but_trouble_ends_the_run_and_leaves_everything_open(answer: Answer) -> None:
     out = deliver(lambda _events: answer, batch(20), batch(5), give_up_after=600.0)
-    assert isinstance(out.error, DeliveryError)
+    assert type(out.error) is DeliveryError
     assert "600 s" in out.error.message
     assert sorted(out.unsettled) == sorted([*range(20), *range(5)])
     assert 600.0 <= out.clock.monotonic() <= 602.0
@@ -120,7 +120,7 @@ def test_an_outage_of_nine_minutes_is_survived() -> None:
 
 def test_a_wrong_key_stops_at_the_first_answer_and_is_not_in_the_words() -> None:
     out = deliver(lambda _events: reply(400, error=f"Invalid API key: {KEY}"), batch(5), batch(5))
-    assert isinstance(out.error, DeliveryError)
+    assert isinstance(out.error, KeyRefusedError)
     assert "amplitude.region" in out.error.remedy
     assert KEY not in str(out.error) + repr(out.error.__dict__)
     assert len(out.requests) == 1

@@ -54,6 +54,15 @@ def test_a_short_ingest_is_counted_and_not_sent_again() -> None:
     assert (out.counts.sent, out.counts.short_ingests) == (1, 1)
 
 
+def test_ids_that_come_twice_in_a_request_are_counted_and_sent_all_the_same() -> None:
+    doubled: Batch[int] = batch(10)
+    for each in doubled.events[:3]:
+        each["insert_id"] = "0"
+    out = deliver(lambda _events: ok(), doubled)
+    assert out.accepted == list(range(10))
+    assert out.counts.repeated_ids == 2
+
+
 def test_named_events_cost_one_request_and_the_rest_is_delivered() -> None:
     out = deliver(names("time", 3, 5), batch(2000))
     assert out.set_aside == {3: Reason.REJECTED, 5: Reason.REJECTED}

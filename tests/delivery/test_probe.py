@@ -32,6 +32,15 @@ def test_a_probe_reads_what_the_answer_says_of_key_and_endpoint(answer: Answer, 
     assert bool(finding.words) is (standing is not Standing.FINE)
 
 
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [(reply(400, error="Invalid API key: abc"), True), (Reply(401), True), (html(404), False)],
+)
+def test_a_probe_tells_a_refused_key_from_a_wrong_address(answer: Answer, refused: bool) -> None:
+    finding = probe(Wire(lambda _events: answer, ManualClock(NOON)), settings())
+    assert finding.key_refused is refused
+
+
 def test_a_probe_sends_the_key_and_no_event() -> None:
     wire = Wire(lambda _events: ok(0), ManualClock(NOON))
     probe(wire, settings())

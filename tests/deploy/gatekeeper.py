@@ -132,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _do(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        del self.headers["Expect"]  # it was met here
         reply = self.server.answer(self.command, self.path, dict(self.headers), body)
         self.send_response(reply.status)
         for name, value in reply.headers:
@@ -139,6 +140,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         self.wfile.write(reply.body)
+
+    def handle_expect_100(self) -> bool:
+        going_on = super().handle_expect_100()
+        self.wfile.flush()  # the body comes when this has arrived
+        return going_on
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _do
 

@@ -220,7 +220,7 @@ def test_a_replay_killed_in_the_middle_is_finished_by_the_next(workplace: Workpl
     short = len(export.where(lambda record: record.get("awkward") == "short_user_id"))
     workplace.configure(amplitude={**REPAIRED, "max_events": 5})
     for _ in range(3):
-        process = workplace.start("quarantine", "replay", "--output", "json")
+        process = workplace.start("quarantine", "replay", "--output", "json", BRAZE_ETL_LOG_LEVEL="debug")
         assert process.stderr is not None
         for line in process.stderr:
             if "task settled" in line:

@@ -1,62 +1,21 @@
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parents[2] / "configs/monitoring"
-
-
-@dataclass
-class Watcher:
-    """A webhook, a dead man's switch and a Pushgateway at once: what it was told, and how it answers."""
-
-    url: str = ""
-    status: int = 200
-    heard: list[tuple[str, str, bytes]] = field(default_factory=list)
-
-    def told(self, path: str) -> list[Any]:
-        """The JSON that was posted there."""
-        return [json.loads(body) for method, where, body in self.heard if (method, where) == ("POST", path)]
-
-    def asked(self, path: str) -> int:
-        """How often that path was asked for."""
-        return sum((method, where) == ("GET", path) for method, where, _ in self.heard)
+from tests.monitoring.watching import Watcher, watching
 
 
 @pytest.fixture
 def watcher() -> Iterator[Watcher]:
-    found = Watcher()
-
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            size = int(self.headers.get("Content-Length") or 0)
-            found.heard.append((self.command, self.path, self.rfile.read(size)))
-            self.send_response(found.status)
-            self.end_headers()
-
-        do_GET = do_POST = do_PUT = _answer  # noqa: N815 - the names that http.server looks for
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    found.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield found
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    """A service that watches."""
+    with watching() as found:
+        yield found
 
 
 @pytest.fixture
 def configs() -> Path:
     """Where alert rules and dashboard are."""
-    return HERE
+    return Path(__file__).parents[2] / "configs/monitoring"

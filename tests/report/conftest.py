@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -39,8 +38,7 @@ def data_of(history: History, **now: Any) -> Data:
     }
 
 
-@pytest.fixture(scope="session")
-def month() -> Data:
+def a_month() -> Data:
     """A month of an ordinary pipeline, with a budget and drift."""
     runs = list(busy_past())[::-1]
     data = data_of(History.of(runs, NOW, 30, timedelta(hours=48)))
@@ -56,6 +54,11 @@ def month() -> Data:
     data["drift"]["unknown_event_types"] = {"users.messages.fax.Send": fax}
     data["drift"]["unknown_fields"] = {"users.messages.email.Open": {"mailbox_theme": new}}
     return data
+
+
+@pytest.fixture(scope="session")
+def month() -> Data:
+    return a_month()
 
 
 @pytest.fixture
@@ -79,8 +82,9 @@ def browser() -> Iterator[Page]:
     """A tab of headless Chromium; without one the test is skipped, and a line says so."""
     program = find_chromium()
     if program is None:
-        sys.stderr.write("\nno Chromium here: the page of `report` is not tested in a browser\n")
-        pytest.skip("needs Chromium: apt-get install chromium")
+        pytest.skip(
+            "no Chromium here (Debian package chromium): the page of `report` was not tried in a browser"
+        )
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
         open_browser(program, Path(profile)) as page,

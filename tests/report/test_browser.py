@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from braze_etl.report import render
+from braze_etl.run.history import History
 from tests.report.browser import Page
-from tests.report.conftest import Data
+from tests.report.conftest import Data, data_of
+from tests.report.past import NOW, busy_past
 
 pytestmark = pytest.mark.xdist_group("chromium")
 
@@ -152,3 +155,18 @@ def test_a_page_without_a_history_is_no_blank_and_no_error(
     browser.show(write("empty", render(nothing)), 390, 844)
     assert browser.complaints == []
     assert "No run yet" in browser.ask("document.body.innerText")
+
+
+def test_days_without_a_run_are_to_be_seen_as_such(browser: Page, write: Callable[[str, str], Path]) -> None:
+    old = [each for each in busy_past(240) if each.started_at < NOW - timedelta(days=5)]
+    data = data_of(History.of(old[::-1], NOW, 30, timedelta(hours=48)))
+    browser.show(write("silence", render(data)), 1440, 900)
+    reach = """
+    ((name, mark) => {
+      const boxes = [...document.querySelectorAll(`#chart-${name} .mark-${mark} path`)].map((e) => e.getBBox());
+      const right = Math.max(...boxes.filter((box) => box.height).map((box) => box.x + box.width));
+      return right / document.querySelector(`#chart-${name} .background`).getBBox().width;
+    })
+    """
+    assert 0.4 < browser.ask(f"{reach}('delivered', 'rect')") < 0.6
+    assert 0.4 < browser.ask(f"{reach}('backlog_age', 'line')") < 0.6

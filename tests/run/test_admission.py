@@ -70,6 +70,14 @@ def test_a_small_first_run_goes_on(configure: Configure) -> None:
     admit(configure(first_run_events="1M"), Intent(asks_first_run=True), CLOCK)
 
 
+def test_a_backfill_that_fits_needs_no_leave(configure: Configure) -> None:
+    admit(configure(per_day="1M"), BACKFILL, CLOCK)
+
+
+def test_a_run_is_never_refused_for_its_budget(configure: Configure) -> None:
+    admit(configure(per_day=1), Intent(asks_first_run=True), CLOCK)
+
+
 def test_what_is_sent_again_counts_against_the_budget(configure: Configure) -> None:
     settings = configure(per_day=1)
     deliver(settings)

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally, Verdict
 from braze_etl.run.books import Tag, TaskBooks, tags_of
-from braze_etl.run.due import WHOLE_FILE, DueFile, FromQuarantine, Place
+from braze_etl.run.due import WHOLE_FILE, Changed, DueFile, FromQuarantine, Place
 from braze_etl.run.tasks import Task
 
 REFUSED = Verdict(Reason.REJECTED, "Amplitude said no")
@@ -149,6 +150,45 @@ def test_open_records_of_a_file_that_is_gone_are_set_aside_one_by_one(
     close(books, 0)
     positions = [(aside.position.block, aside.position.record) for aside in books.settlement().set_aside]
     assert positions == [(100, 2), (100, 5), (900, 0)]
+
+
+def judged(due: DueFile, *, now: datetime | None = None) -> tuple[str, tuple[int, int] | None]:
+    """By what a file is judged when its record 2 of block 100 was sent, and held from record 3 on."""
+    books = TaskBooks(Task(7, (due,)), "new")
+    books.block_read(0, 100, 7)
+    books.accepted(join(books, 2))
+    if now is not None:
+        books.hold(0, [Tag(7, 0, 100, 3)], "the month is over", now)
+    close(books, 0)
+    (file,) = books.settlement().files
+    return file.mapping, file.held_from
+
+
+def test_a_file_that_is_read_whole_is_judged_by_the_mapping_in_force(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    due = DueFile(make_ref("a"), mapping="old", held_from=(1, 1))
+    assert judged(due) == ("new", None)
+    assert judged(due, now=now) == ("new", (100, 3))
+
+
+def test_what_is_left_of_a_file_changes_nothing_of_how_it_was_judged(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    before: dict[str, Any] = {"mapping": "old,older@1/2", "held_from": (900, 1)}
+    part = OpenPositions(Reason.THROTTLED, now, {100: (2, 3)})
+    assert judged(DueFile(make_ref("a"), (part,), **before)) == ("old,older@1/2", (900, 1))
+    assert judged(DueFile(make_ref("a"), (part,), **before), now=now) == ("old,older@1/2", (900, 1))
+    again = FromQuarantine({(100, 2): (Reason.REJECTED,)})
+    assert judged(DueFile(make_ref("a"), again=again, **before)) == ("old,older@1/2", (900, 1))
+
+
+def test_what_a_change_of_the_mapping_lets_through_is_judged_anew(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    due = DueFile(make_ref("a"), changed=Changed({100: (2, 3)}, "new", "old,new"))
+    assert judged(due) == ("new", None)
+    assert judged(due, now=now) == ("old,new", (100, 3))
 
 
 @given(st.lists(st.sampled_from(["accepted", "refused", "deferred", "unsettled", "filtered"]), max_size=40))

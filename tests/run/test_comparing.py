@@ -99,6 +99,15 @@ def test_a_mapping_that_renames_is_told_without_reading(setting: Setting) -> Non
     assert setting.store.reads == 0
 
 
+def test_a_salt_that_is_not_kept_costs_no_reading(setting: Setting) -> None:
+    privacy = {"hash": ["external_user_id"], "salt": "the same as ever"}
+    now = mapping(privacy=privacy, rules=[{"drop": "campaign_name"}])
+    compared = setting.compare(setting.file(OPEN, NOBODY), mapping(privacy=privacy), now)
+    assert isinstance(compared, Compared)
+    assert compared.changed.mapping == now.version
+    assert setting.store.reads == 0
+
+
 def test_a_type_that_is_left_out_as_before_is_told_without_reading(setting: Setting) -> None:
     compared = setting.compare(setting.file(ORPHAN, {}), mapping(), mapping(**EVERYBODY))
     assert isinstance(compared, Compared)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -8,7 +9,7 @@ import pytest
 from braze_etl.checkpoint import Backlog, LedgerIdentity, MemoryLedger, OpenFile
 from braze_etl.clock import ManualClock
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
-from braze_etl.run.due import DueFile, DueFiles, by_hour, open_files
+from braze_etl.run.due import Changed, DueFile, DueFiles, by_hour, open_files
 
 
 @pytest.fixture
@@ -91,3 +92,21 @@ def test_the_oldest_hour_comes_first_and_a_changed_open_file_comes_whole(
     merged = list(by_hour(listed, left_open))
     assert [(due.ref.key, due.whole) for due in merged] == [("c", False), ("b", True), ("a", True)]
     assert merged[-1].ref.etag == "e2"
+
+
+def test_a_due_file_reaches_a_worker_with_all_that_it_says(make_ref: Callable[..., FileRef]) -> None:
+    plain = DueFile(make_ref("a"))
+    told = DueFile(
+        make_ref("a"), mapping="aa,bb", held_from=(9, 1), changed=Changed({9: (1, 2)}, "bb", "aa,bb")
+    )
+    for due in (plain, told):
+        assert pickle.loads(pickle.dumps(due)) == due
+    assert len(pickle.dumps(plain)) < len(pickle.dumps(told))
+    assert told.wanted() == {9: frozenset({1, 2})}
+
+
+def test_open_files_carry_by_what_they_were_judged(make_ref: Callable[..., FileRef], now: datetime) -> None:
+    part = OpenPositions(Reason.THROTTLED, now, {9: (1,)})
+    file = OpenFile(make_ref("a"), Tally(deferred=1), (part,), "aa", (9, 2))
+    (due,) = open_files([file], now=now)
+    assert (due.mapping, due.held_from) == ("aa", (9, 2))

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from braze_etl.checkpoint import BacklogLine
-from braze_etl.run.estimate import Density
+from braze_etl.checkpoint import Backlog, BacklogLine
+from braze_etl.run.estimate import Density, Outlook
 
 OPEN, CLICK = "users.messages.email.Open", "users.messages.email.Click"
 
@@ -27,3 +27,9 @@ def test_what_runs_have_read_is_the_measure_for_its_type_alone() -> None:
     density = Density.of([report(100_000, 1000), report(100_000, 3000), report(99, 0, CLICK), {}])
     assert density.events(OPEN, BacklogLine(1, 50_000)) == 1000
     assert density.events(CLICK, BacklogLine(1, 3000 + 350)) == 1
+
+
+def test_where_the_events_are_known_they_are_not_estimated() -> None:
+    backlog = Backlog(1, 10_000_000, {"a": BacklogLine(1, 10_000_000)})
+    outlook = Outlook.of(backlog, [], 2000, events=2001)
+    assert (outlook.events, outlook.requests, outlook.files) == (2001, 2, 1)

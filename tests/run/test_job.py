@@ -31,10 +31,13 @@ from braze_etl.delivery import (
 from braze_etl.errors import LeaseHeldError, StateError
 from braze_etl.model import FileSettlement, FileState
 from braze_etl.quarantine import Quarantine
-from braze_etl.run import tasks
+from braze_etl.run import tasks, turns
+from braze_etl.run.changes import Changes
+from braze_etl.run.comparing import Comparer
 from braze_etl.run.estimate import Outlook
 from braze_etl.run.exits import Stop
 from braze_etl.run.job import Job
+from braze_etl.run.mappings import Mappings
 from braze_etl.run.parts import JobOptions, JobParts
 from braze_etl.run.payloads import Payloads
 from braze_etl.run.pool import QUIT
@@ -67,8 +70,8 @@ class ToProject:
 class InlinePool:
     """The pool's interface over one worker in this thread."""
 
-    def __init__(self, folder: Path, project: Project, quarantine: Quarantine) -> None:
-        self.folder, self.project, self.quarantine = folder, project, quarantine
+    def __init__(self, folder: Path, project: Project, quarantine: Quarantine, mapping: Mapping) -> None:
+        self.folder, self.project, self.quarantine, self.mapping = folder, project, quarantine, mapping
         self.settled: list[Settlement] = []
 
     @property
@@ -82,7 +85,8 @@ class InlinePool:
         )
         worker = Worker(
             store=FolderStore(self.folder),
-            reader=EventReader(Mapping.load(MappingOptions())),
+            reader=EventReader(self.mapping),
+            mapping=self.mapping.version,
             payloads=Payloads(FolderStore(self.folder), self.quarantine, SystemClock(), keep=False),
             courier=courier,
             builder=BatchBuilder(SETTINGS),
@@ -124,20 +128,25 @@ class Setting:
         self.ledger: Any = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=self.clock)
         self.quarantine: Any = Quarantine(FolderStore(folder / "aside", must_exist=False))
         self.finding = Finding(Standing.FINE)
+        self.mapping = Mapping.load(MappingOptions())
 
-    def run(self, **options: Any) -> RunReport:
+    def run(self, command: str = "run", *, changed_only: bool = False, **options: Any) -> RunReport:
         spec = ExportSpec()
+        mappings = Mappings(self.ledger, self.mapping)
+        mappings.keep()
+        comparer = Comparer(FolderStore(self.source), mappings)
         parts: dict[str, Any] = {
             "ledger": self.ledger,
             "quarantine": self.quarantine,
             "new_listing": lambda: Listing(FolderStore(self.source), since=spec.start),
             "probe": lambda: self.finding,
-            "new_pool": lambda: InlinePool(self.source, self.project, self.quarantine),
+            "new_pool": lambda: InlinePool(self.source, self.project, self.quarantine, self.mapping),
+            "changes": Changes(self.ledger, comparer, note=True) if changed_only else None,
             "clock": self.clock,
             "stop": options.pop("stop", Stop()),
             "progress": Quiet(),
         }
-        asked = JobOptions("run", "p", timedelta(hours=48), timedelta(hours=24), **options)
+        asked = JobOptions(command, "p", timedelta(hours=48), timedelta(hours=24), **options)
         return Job(JobParts(**parts), asked).run()
 
     def ids(self) -> list[str]:
@@ -200,6 +209,76 @@ def test_a_crash_before_any_write_loses_nothing(setting: Setting, step: int, tmp
     assert sorted(entry.id for entry in setting.quarantine.entries()) == sorted(
         entry.id for entry in whole.quarantine.entries()
     )
+
+
+def change_mind(setting: Setting) -> None:
+    """Deliver all under one mapping, and decide for another that lets more through."""
+    setting.run()
+    everything = {"send": ["*"], "identity": {"anonymous": "braze_id"}}
+    setting.mapping = Mapping.load(MappingOptions.model_validate(everything))
+
+
+def run_changed(setting: Setting) -> RunReport:
+    return setting.run("backfill", changed_only=True, covers_all=False)
+
+
+def test_what_a_changed_mapping_lets_through_is_delivered_and_the_books_go_on(setting: Setting) -> None:
+    change_mind(setting)
+    before, aside = setting.ids(), setting.quarantine.depth()
+    report = run_changed(setting)
+    assert report.events.accepted > 0
+    assert report.events.read == report.events.accepted + report.events.quarantined
+    assert len(setting.ids()) == len(before) + report.events.accepted
+    assert setting.quarantine.depth() == aside + report.events.quarantined
+    assert run_changed(setting).discovered == 0
+    summary = setting.ledger.summary()
+    assert summary.files.get(FileState.OPEN, 0) == 0
+
+
+@pytest.mark.parametrize("step", range(1, 6))
+def test_a_crash_after_a_change_of_the_mapping_loses_nothing_and_repeats_nothing(
+    setting: Setting, step: int, tmp_path: Path
+) -> None:
+    whole = Setting(tmp_path / "other")
+    whole.source = setting.source
+    for each in (whole, setting):
+        change_mind(each)
+    run_changed(whole)
+
+    writes = [(setting.ledger, name) for name in ("begin_run", "note_mappings", "settle", "finish_run")]
+    crashing_at(step, *writes)
+    try:
+        run_changed(setting)
+    except Crash:
+        setting.ledger._holder = None  # the lease of a process that is dead
+    for target, name in writes:
+        delattr(target, name)
+    assert run_changed(setting).remaining == 0
+    assert setting.ids() == whole.ids()
+    refs = list(Listing(FolderStore(setting.source), since=ExportSpec().start))
+    told, expected = setting.ledger.known(refs), whole.ledger.known(refs)
+    assert {key: (known.tally, known.mapping) for key, known in told.items()} == {
+        key: (known.tally, known.mapping) for key, known in expected.items()
+    }
+
+
+def test_a_run_that_waits_comes_before_the_files_that_are_still_to_be_compared(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_mind(setting)
+    monkeypatch.setattr(turns, "TURN", 0.0)
+    monkeypatch.setattr(turns, "_PAUSE", 0.0)
+    begun: list[str] = []
+    lease = setting.ledger.lease
+
+    def taken(owner: Any) -> Any:
+        begun.append(owner.command)
+        return lease(owner)
+
+    setting.ledger.lease = taken
+    report = run_changed(setting)
+    assert report.events.accepted > 0
+    assert begun.count("backfill") > 2
 
 
 def test_nothing_is_marked_done_when_the_quarantine_cannot_be_written(setting: Setting) -> None:

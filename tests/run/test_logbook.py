@@ -145,7 +145,11 @@ def test_all_watchers_see_the_same(make_ref: Callable[..., FileRef], now: dateti
         def settled(self, settlement: Settlement) -> None:
             seen.append(f"task {settlement.task}")
 
+        def in_flight(self, requests: int) -> None:
+            seen.append(f"{requests} requests")
+
     audience = Audience(Watcher(), Watcher())
     audience.discovered(OUTLOOK, {})
     audience.settled(settled(make_ref("f")))
-    assert seen == ["11520 files"] * 2 + ["task 1"] * 2
+    audience.in_flight(3)
+    assert seen == ["11520 files"] * 2 + ["task 1"] * 2 + ["3 requests"] * 2

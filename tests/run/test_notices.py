@@ -82,7 +82,8 @@ def test_what_a_run_can_not_judge_stays_as_it_was(told: Told) -> None:
 
 def test_only_what_is_asked_for_is_told(now: datetime) -> None:
     judged: dict[Topic, str] = {"failed": "down", "drift": "new"}
-    found = decide(judged, {}, now, on=("drift", "drift"), repeat_every=DAY)
+    asked: tuple[Topic, ...] = ("drift", "drift")
+    found = decide(judged, {}, now, on=asked, repeat_every=DAY)
     assert [each.topic for each in found] == ["drift"]
 
 

@@ -118,6 +118,17 @@ def test_a_file_is_due_with_what_its_entries_tell(setting: Setting) -> None:
     assert due.carried == Tally(accepted=7, quarantined=2)
 
 
+def test_a_replay_leaves_by_what_its_file_was_judged(setting: Setting) -> None:
+    tally = Tally(accepted=7, quarantined=3)
+    told = FileSettlement(ref(), FileState.DONE, tally, (), "old", (900, 1))
+    setting.ledger.settle("r0", [told], None)
+    books = setting.books_of(setting.due())
+    accept(books, (100, 1), (100, 2), (900, 0))
+    setting.settle(books)
+    known = setting.ledger.known([ref()])[KEY]
+    assert (known.tally.accepted, known.mapping, known.held_from) == (10, "old", (900, 1))
+
+
 def test_each_entry_ends_as_its_record_does(setting: Setting) -> None:
     setting.knows(accepted=7, quarantined=3)
     books = setting.books_of(setting.due())

@@ -2,37 +2,37 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import Any
 
 import pytest
 
 from braze_etl.telemetry import Metric, exposition, ping, post_json, push
 from braze_etl.telemetry.calls import CallError
+from tests.monitoring.watching import Watcher
 
 LEFT = Metric("job_left_seconds", "gauge", "Time left.")
 
 
-def test_a_webhook_gets_json(listener: Any) -> None:
-    post_json(f"{listener.url}/services/T0", {"text": "key refused"}, timeout=5)
-    ((method, path, body),) = listener.heard
+def test_a_webhook_gets_json(watcher: Watcher) -> None:
+    post_json(f"{watcher.url}/services/T0", {"text": "key refused"}, timeout=5)
+    ((method, path, body),) = watcher.heard
     assert (method, path, json.loads(body)) == ("POST", "/services/T0", {"text": "key refused"})
 
 
-def test_a_gateway_gets_the_metrics_in_place_of_those_before(listener: Any) -> None:
+def test_a_gateway_gets_the_metrics_in_place_of_those_before(watcher: Watcher) -> None:
     exposed = exposition([LEFT], {LEFT.name: {(): 7.0}}, pipeline="a/b")
-    push(exposed, listener.url, job="braze_etl", grouping={"pipeline": "a/b"}, timeout=5)
-    ((method, path, body),) = listener.heard
+    push(exposed, watcher.url, job="braze_etl", grouping={"pipeline": "a/b"}, timeout=5)
+    ((method, path, body),) = watcher.heard
     assert (method, path) == ("PUT", "/metrics/job/braze_etl/pipeline@base64/YS9i")
     assert b'job_left_seconds{pipeline="a/b"} 7.0' in body
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
-def test_an_answer_that_is_no_success_is_told_without_the_address(listener: Any, status: int) -> None:
-    listener.status = status
+def test_an_answer_that_is_no_success_is_told_without_the_address(watcher: Watcher, status: int) -> None:
+    watcher.status = status
     with pytest.raises(CallError, match=f"127.0.0.1 answered with the status {status}") as caught:
-        ping(f"{listener.url}/s3cret", timeout=5)
+        ping(f"{watcher.url}/s3cret", timeout=5)
     assert "s3cret" not in str(caught.value) + repr(caught.value.__cause__)
-    assert len(listener.heard) == 1
+    assert len(watcher.heard) == 1
 
 
 def test_a_service_that_is_not_there_is_told_without_the_address() -> None:

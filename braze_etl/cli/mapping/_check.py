@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from braze_etl.run.tracking import Comparison, Near, PropertyDifferences, Theirs
 
 _DIFFERS = 3
+_NOT_SEEN = "not seen in the events"
 
 
 @click.command()
@@ -47,40 +48,47 @@ def check(files: tuple[Path, ...], config_path: Path | None, output: str, *, str
 
 def _print(console: Console, found: Comparison, theirs: Theirs) -> None:
     table = plain_table("difference", "name", "")
-    near = {each.ours: each for each in found.near}
-    only_ours = "only ours" if found.is_complete else "not seen in the exported events"
-    for name in found.only_ours:
-        table.add_row(only_ours, escape(name), _near_words(near.get(name)))
-    for name in found.only_theirs:
-        table.add_row("only theirs", escape(name), "")
-    for name, reason in found.not_sent.items():
-        table.add_row("theirs, not sent by us", escape(name), reason)
-    for event, differences in found.properties.items():
-        for kind, name, words in _property_rows(differences, only_ours):
-            table.add_row(kind, escape(f"{event}: {name}"), words)
+    # What exported events merely do not show comes last: it may be no difference at all.
+    for kind, name, words in sorted(_rows(found), key=lambda row: row[0].startswith(_NOT_SEEN)):
+        table.add_row(kind, escape(name), escape(words))
     if table.row_count:
         console.print(table)
         console.print()
     console.print(_summary(found, theirs))
 
 
-def _property_rows(found: PropertyDifferences, only_ours: str) -> Iterable[tuple[str, str, str]]:
+def _rows(found: Comparison) -> Iterator[tuple[str, str, str]]:
+    near = {each.ours: each for each in found.near}
+    only_ours = "only ours" if found.is_complete else _NOT_SEEN
+    for name in found.only_ours:
+        yield only_ours, name, _near_words(near.get(name))
+    for name in found.only_theirs:
+        yield "only theirs", name, ""
+    for name, reason in found.not_sent.items():
+        yield "theirs, not sent by us", name, reason
+    for event, differences in found.properties.items():
+        for kind, name, words in _property_rows(differences, only_ours):
+            yield kind, f"{event}: {name}", words
+
+
+def _property_rows(found: PropertyDifferences, only_ours: str) -> Iterator[tuple[str, str, str]]:
     near = {each.ours: each for each in found.near}
     for name in found.only_ours:
-        yield f"property {only_ours}", name, _near_words(near.get(name))
+        yield f"{only_ours}, property", name, _near_words(near.get(name))
     for name in found.only_theirs:
-        yield "property only theirs", name, ""
+        yield "only theirs, property", name, ""
     for name, (own, other) in found.kinds.items():
-        yield "property of another type", name, escape(f"{own} with us, {other} with them")
+        yield "another type, property", name, f"{own} with us, {other} with them"
 
 
 def _near_words(near: Near | None) -> str:
-    return "" if near is None else escape(f"near theirs {near.theirs!r}: differs in {near.differs_in}")
+    return "" if near is None else f"near theirs {near.theirs!r}: differs in {near.differs_in}"
 
 
 def _summary(found: Comparison, theirs: Theirs) -> str:
+    only_ours = "only ours" if found.is_complete else _NOT_SEEN
     counts = (
-        f"{len(found.only_ours)} names only ours, {len(found.only_theirs)} only theirs, "
+        f"{len(found.only_ours)} names {only_ours}, {len(found.only_theirs)} only theirs, "
         f"{len(found.properties)} events with other properties"
     )
     others = f"; {len(found.others)} events of theirs do not look like Braze's" if found.others else ""

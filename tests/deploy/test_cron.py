@@ -1,0 +1,180 @@
+"""configs/cron/: the script in the poor environment that cron gives it, and under a real cron daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import itertools
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from cronsim import CronSim
+
+from braze_etl.cli._main import cli
+from braze_etl.config import load_config, parse_duration
+from tests.deploy.crontab import CRON, CRONTAB, LINE, SCRIPT, Machine
+from tests.deploy.manifests import skip_without
+from tests.faults.processes import wait_until
+from tests.workplace import KEY, Result, Workplace
+
+_POOR = {"HOME": "/", "LOGNAME": "root", "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
+
+
+@pytest.fixture
+def machine(workplace: Workplace) -> Machine:
+    """A machine with the pieces installed, in the folder of a workplace with something to deliver."""
+    workplace.export(events=200, hours=1, event_types=("users.messages.email.*",))
+    machine = Machine(workplace.folder)
+    machine.install(AMPLITUDE_API_KEY=KEY)
+    return machine
+
+
+def as_cron_would(machine: Machine) -> Result:
+    done = subprocess.run(
+        [machine.script],
+        cwd="/",
+        env={**_POOR, "BRAZE_ETL_ENVIRONMENT": str(machine.environment)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_good_run_delivers_logs_and_says_nothing(workplace: Workplace, machine: Machine) -> None:
+    assert as_cron_would(machine) == Result(0, "", "")
+    report = json.loads(machine.log.read_text().splitlines()[-1])
+    assert report["events"]["accepted"] == len(workplace.project.events()) > 0
+
+
+def test_the_log_of_the_next_run_is_added(machine: Machine) -> None:
+    as_cron_would(machine)
+    before = machine.log.read_text()
+    as_cron_would(machine)
+    assert machine.log.read_text().startswith(before)
+
+
+def test_work_that_is_left_is_no_failure(workplace: Workplace, machine: Machine) -> None:
+    workplace.suffer("- do: {reply: {status: 429, body: {code: 429, throttled_users: {a: 1}}}}")
+    machine.environment.write_text(machine.environment.read_text().replace("config.yaml", "busy.yaml"))
+    text = (machine.folder / "config.yaml").read_text()
+    (machine.folder / "busy.yaml").write_text(text)
+    assert "exit code 2" not in as_cron_would(machine).err
+
+
+def test_a_failure_is_told_in_one_line_that_cron_mails(machine: Machine) -> None:
+    (machine.folder / "config.yaml").write_text("pipeline: production\n")
+    result = as_cron_would(machine)
+    assert result.code == 2
+    assert re.fullmatch(r"braze-etl on \S+: the run ended with exit code 2; see the end of .*\n", result.err)
+    assert "amplitude" in machine.log.read_text()
+
+
+def test_an_environment_that_others_can_read_is_refused(machine: Machine) -> None:
+    machine.environment.chmod(0o640)
+    result = as_cron_would(machine)
+    assert result.code == 2
+    assert f"chmod 0600 {machine.environment}" in result.err
+    assert not machine.log.exists()
+
+
+def test_an_environment_that_is_not_there_is_told(machine: Machine) -> None:
+    machine.environment.unlink()
+    result = as_cron_would(machine)
+    assert (result.code, "can't be read" in result.err) == (2, True)
+
+
+def test_the_true_exit_code_passes_the_time_out(machine: Machine) -> None:
+    program = machine.folder / "stopped"
+    program.write_text("#!/bin/sh\nexit 143\n")
+    program.chmod(0o755)
+    machine.install(BRAZE_ETL_PROGRAM=str(program))
+    assert as_cron_would(machine).code == 143
+
+
+def test_a_run_stops_is_ended_and_is_killed_before_the_next_begins() -> None:
+    match = re.search(r"--kill-after=(\d+s) (\d+m) .*--max-runtime (\d+m)", SCRIPT.read_text().replace("\\\n", ""))
+    assert match is not None
+    kill_after, time_out, max_runtime = map(parse_duration, match.groups())
+    settings = load_config(CRON / "braze-etl.yaml").settings
+    assert kill_after > 2 * (settings.amplitude.timeout + timedelta(seconds=2))
+    assert max_runtime + timedelta(seconds=30) < time_out
+    assert time_out + kill_after < shortest_pause()
+
+
+def shortest_pause() -> timedelta:
+    line = LINE.search(CRONTAB.read_text())
+    assert line is not None
+    starts = itertools.islice(CronSim(line["when"].strip(), datetime(2026, 2, 27, tzinfo=UTC)), 100)
+    return min(later - earlier for earlier, later in itertools.pairwise(starts))
+
+
+def test_the_script_is_a_sound_program_of_a_plain_shell() -> None:
+    assert os.access(SCRIPT, os.X_OK)
+    assert subprocess.run(["sh", "-n", SCRIPT], check=False).returncode == 0
+
+
+def test_the_configuration_passes_its_check() -> None:
+    result = CliRunner().invoke(cli, ["config", "check", "-c", str(CRON / "braze-etl.yaml")])
+    assert "is valid" in result.output
+    given = re.findall(r"^#? ?(\w+)=", (CRON / "environment").read_text(), re.MULTILINE)
+    named = re.findall(r"\$\{(\w+)", (CRON / "braze-etl.yaml").read_text())
+    assert set(named) <= set(given)
+
+
+def test_logrotate_takes_its_file(tmp_path: Path) -> None:
+    skip_without("logrotate")
+    (tmp_path / "run.log").write_text("a line\n")
+    user = getpass.getuser()
+    text = (CRON / "logrotate").read_text().replace("/var/log/braze-etl", str(tmp_path))
+    file = tmp_path / "rules"
+    file.write_text(text.replace("braze-etl braze-etl", f"{user} {user}"))
+    file.chmod(0o644)
+    state = ["--state", str(tmp_path / "state")]
+    done = subprocess.run(["logrotate", "-f", *state, file], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "run.log.1").read_text() == "a line\n"
+
+
+def test_a_real_cron_daemon_runs_it(workplace: Workplace, machine: Machine) -> None:
+    with cron_daemon(machine):
+        wait_until(lambda: machine.log.exists() and '"exit_code"' in machine.log.read_text(), "cron has run it")
+    reports = [json.loads(line) for line in machine.log.read_text().splitlines() if '"exit_code"' in line]
+    assert reports[0]["exit_code"] == 0
+    assert reports[0]["events"]["accepted"] == len(workplace.project.events()) > 0
+
+
+@contextlib.contextmanager
+def cron_daemon(machine: Machine) -> Iterator[None]:
+    """Debian's cron with our crontab alone, in a file system view of its own, its clock 30 times as fast.
+
+    What it starts has the machine's own clock: cron hands no LD_PRELOAD down.
+    """
+    skip_without("cron", "faketime", "unshare")
+    crontabs = machine.folder / "cron.d"
+    crontabs.mkdir()
+    (crontabs / "braze-etl").write_text(machine.crontab(user=getpass.getuser()))
+    (machine.folder / "empty").mkdir()
+    bare = shlex.quote(str(machine.folder / "empty"))
+    view = (
+        f"mount --bind {shlex.quote(str(crontabs))} /etc/cron.d && mount --bind {bare} /var/spool/cron/crontabs"
+        " && mount --bind /dev/null /etc/crontab && mount -t tmpfs none /run"
+    )
+    if subprocess.run(["unshare", "--mount", "sh", "-c", view], capture_output=True, check=False).returncode:
+        pytest.skip("this user may not give cron a view of its own")
+    command = f"{view} && exec faketime -f '+0 x30' cron -f"
+    with subprocess.Popen(["unshare", "--mount", "sh", "-c", command], start_new_session=True) as daemon:
+        try:
+            yield
+        finally:
+            os.killpg(daemon.pid, signal.SIGTERM)
