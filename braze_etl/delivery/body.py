@@ -1,4 +1,4 @@
-"""The request body: one JSON call for a whole batch, what is mended for it, and who is to blame if it fails."""
+"""The request body: one JSON call for a whole batch, what is mended for it, who is to blame."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STRICT = orjson.OPT_STRICT_INTEGER
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Bytes to post; `raw_size` is their size before compression, `repairs` counts what was mended for them."""
+    """Bytes to post; `raw_size` is their size before compression, `repairs` counts what was mended."""
 
     wire: bytes
     raw_size: int

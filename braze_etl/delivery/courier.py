@@ -52,7 +52,7 @@ class Courier(Generic[T]):
         notify: Callable[[], None] = lambda: None,
         mend: Mend = mend_nothing,
     ) -> None:
-        self._desk = Desk(transport, settings, clock, rng, stop, mend)
+        self._desk = Desk(transport, settings, clock, rng, stop, mend=mend)
         workers = (settings.concurrency or DEFAULT_CAP) + 1
         self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix="delivery")
         self._notify = notify

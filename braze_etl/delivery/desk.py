@@ -40,6 +40,7 @@ class Desk:
         clock: Clock,
         rng: Random,
         stop: threading.Event,
+        *,
         mend: Mend = mend_nothing,
     ) -> None:
         self.settings = settings

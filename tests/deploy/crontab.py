@@ -52,5 +52,5 @@ class Machine:
     def crontab(self, *, user: str) -> str:
         """The crontab of configs/cron/ with the paths of this machine, every minute, for *user*."""
         text = CRONTAB.read_text().replace("/etc/braze-etl/environment", str(self.environment))
-        text = re.sub(r"^MAILTO=.*$", "MAILTO=", text, flags=re.MULTILINE)
+        text = re.sub(r"^MAILTO=.*$", 'MAILTO=""', text, flags=re.MULTILINE)
         return LINE.sub(f"* * * * * {user} {self.script}", text)

@@ -1,11 +1,11 @@
-"""A server in front of S3 that lets through what the policies allow, and remembers the rights that were used."""
+"""A server in front of S3 that lets through what the policies allow, and remembers which rights were used."""
 
 from __future__ import annotations
 
 import http.client
 import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +26,7 @@ class Reply:
 
 
 class Gatekeeper(ThreadingHTTPServer):
-    """Speaks S3's protocol for the server at *behind*; `used` are the rights used, `refused` those missing."""
+    """Speaks S3's protocol for the server at *behind*; `used` and `refused` are rights."""
 
     daemon_threads = True
 
@@ -146,7 +146,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()  # the body comes when this has arrived
         return going_on
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _do
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        if name.startswith("do_"):
+            return self._do
+        raise AttributeError(name)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
         pass

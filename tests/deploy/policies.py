@@ -60,7 +60,10 @@ def policy(name: str) -> dict[str, Any]:
 def grants(*names: str) -> list[Grant]:
     """What these policies allow."""
     return [
-        grant for name in names for statement in policy(name)["Statement"] for grant in _of_statement(statement)
+        grant
+        for name in names
+        for statement in policy(name)["Statement"]
+        for grant in _of_statement(statement)
     ]
 
 

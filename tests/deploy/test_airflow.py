@@ -1,7 +1,7 @@
 """configs/airflow/: run as code, against stand-ins for Airflow and its client of Kubernetes.
 
-Airflow itself is not installed here. The stand-ins take the parameters that its documentation lists (Airflow 3,
-provider cncf.kubernetes 10) and no others; what Airflow makes of them is not tested.
+Airflow itself is not installed here. The stand-ins take the parameters that its documentation lists
+(Airflow 3, provider cncf.kubernetes 10) and no others; what Airflow makes of them is not tested.
 """
 
 from __future__ import annotations
@@ -10,20 +10,37 @@ import runpy
 import sys
 from datetime import timedelta
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from braze_etl import __version__
 from tests.deploy.manifests import CONFIGS, Pass, image_parts, option, render
 
-_OPERATOR = """
-    task_id retries execution_timeout name namespace image arguments env_vars secrets volumes volume_mounts
-    service_account_name automount_service_account_token security_context container_security_context
-    container_resources termination_grace_period active_deadline_seconds skip_on_exit_code on_finish_action
-""".split()
-_DAG = "dag_id description schedule start_date catchup max_active_runs tags".split()
-_SECRET = "deploy_type deploy_target secret key items".split()
+_OPERATOR = [
+    "task_id",
+    "retries",
+    "execution_timeout",
+    "name",
+    "namespace",
+    "image",
+    "arguments",
+    "env_vars",
+    "secrets",
+    "volumes",
+    "volume_mounts",
+    "service_account_name",
+    "automount_service_account_token",
+    "security_context",
+    "container_security_context",
+    "container_resources",
+    "termination_grace_period",
+    "active_deadline_seconds",
+    "skip_on_exit_code",
+    "on_finish_action",
+]
+_DAG = ["dag_id", "description", "schedule", "start_date", "catchup", "max_active_runs", "tags"]
+_SECRET = ["deploy_type", "deploy_target", "secret", "key", "items"]
 _MODELS = {
     "V1ResourceRequirements": ["limits", "requests", "claims"],
     "V1Volume": ["name", "config_map", "empty_dir"],
@@ -39,7 +56,7 @@ class Made:
     def __init__(self, name: str, given: dict[str, Any]) -> None:
         self.name, self.given = name, given
 
-    def __enter__(self) -> Made:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -103,7 +120,7 @@ def test_a_run_ends_by_itself_before_its_deadline_and_the_next_start(made: dict[
     task = made["KubernetesPodOperator"].given
     deadline, grace = task["active_deadline_seconds"], task["termination_grace_period"]
     assert option(task["arguments"], "--max-runtime") == "8m"
-    assert 8 * 60 < deadline - grace
+    assert deadline - grace > 8 * 60
     assert timedelta(seconds=deadline) < task["execution_timeout"] < timedelta(minutes=10)
     assert made["DAG"].given["schedule"] == "*/10 * * * *"
 

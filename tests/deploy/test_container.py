@@ -53,7 +53,9 @@ def test_nothing_but_tmp_is_written_to_when_the_state_lies_in_s3(workplace: Work
         state={"uri": f"{bucket.uri}/ledger", **access}, quarantine={"uri": f"{bucket.uri}/aside", **access}
     )
     command = read_only(workplace.folder, workplace.command("run", "--output", "json"))
-    result = ended(workplace.start(command=command, TMPDIR=str(workplace.folder / "tmp"), HOME="/nonexistent"))
+    result = ended(
+        workplace.start(command=command, TMPDIR=str(workplace.folder / "tmp"), HOME="/nonexistent")
+    )
     assert result.code == 3, result.err
     assert workplace.accepted_ids() == written.must_arrive()
 
@@ -64,7 +66,9 @@ def read_only(folder: Path, command: list[str]) -> list[str]:
     mounts = f"mount -t tmpfs none {shlex.quote(f'{folder}/tmp')} && mount -o remount,bind,ro /"
     closed = f"! touch {shlex.quote(f'{folder}/written')} 2>/dev/null"
     start = namespace("--mount")
-    if subprocess.run([*start, "sh", "-c", f"{mounts} && {closed}"], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        [*start, "sh", "-c", f"{mounts} && {closed}"], capture_output=True, check=False
+    ).returncode:
         pytest.skip("the root file system can't be closed here")
     return [*start, "sh", "-c", f"{mounts} && exec {shlex.join(command)}"]
 

@@ -142,7 +142,7 @@ def test_what_a_pod_names_is_there(objects: list[dict[str, Any]]) -> None:
 def test_the_account_is_that_of_the_role(scheduled: list[dict[str, Any]]) -> None:
     account = one(scheduled, "ServiceAccount")["metadata"]
     assert Pass.of(scheduled).pod["serviceAccountName"] == account["name"]
-    assert ROLE_SUBJECT == f"system:serviceaccount:{account['namespace']}:{account['name']}"
+    assert f"system:serviceaccount:{account['namespace']}:{account['name']}" == ROLE_SUBJECT
     assert account["annotations"]["eks.amazonaws.com/role-arn"].startswith("arn:aws:iam::")
 
 

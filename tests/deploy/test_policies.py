@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -38,7 +37,7 @@ def behind(s3_server: str) -> Iterator[str]:
 
 
 def configure(place: Workplace, gate: Gatekeeper, **state: Any) -> None:
-    """The configuration of the production overlay, with its S3 and its Amplitude here; and one with SQLite."""
+    """The configuration of the production overlay, but S3 and Amplitude are here; and one with SQLite."""
     settings = yaml.safe_load(_SETTINGS.read_text())
     settings["source"] |= {"endpoint_url": gate.url, "start_at": "2026-10-01"}
     settings["amplitude"]["endpoint"] = place.amplitude.url
@@ -87,7 +86,9 @@ def every_command(place: Workplace, s3: str) -> None:
     look("quarantine", "drop", "--all")
 
 
-def test_a_full_run_needs_what_the_policies_give_and_nothing_besides(workplace: Workplace, behind: str) -> None:
+def test_a_full_run_needs_what_the_policies_give_and_nothing_besides(
+    workplace: Workplace, behind: str
+) -> None:
     given = grants("source.json", "state.json")
     workplace.export(**_FEW)
     upload(workplace, behind)
@@ -118,9 +119,7 @@ def test_without_one_of_the_rights_the_error_names_it(workplace: Workplace, behi
     given = [each for each in grants("source.json", "state.json") if each.action != "s3:PutObject"]
     with gatekeeper(behind, given) as gate:
         configure(workplace, gate)
-        result = workplace.do(
-            "run", AMPLITUDE_API_KEY=KEY, BRAZE_ETL_STATE_CREATE="auto"
-        )
+        result = workplace.do("run", AMPLITUDE_API_KEY=KEY, BRAZE_ETL_STATE_CREATE="auto")
     assert result.code == 1
     assert "s3:PutObject" in result.err
 

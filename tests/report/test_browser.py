@@ -163,7 +163,8 @@ def test_days_without_a_run_are_to_be_seen_as_such(browser: Page, write: Callabl
     browser.show(write("silence", render(data)), 1440, 900)
     reach = """
     ((name, mark) => {
-      const boxes = [...document.querySelectorAll(`#chart-${name} .mark-${mark} path`)].map((e) => e.getBBox());
+      const boxes =
+        [...document.querySelectorAll(`#chart-${name} .mark-${mark} path`)].map((p) => p.getBBox());
       const right = Math.max(...boxes.filter((box) => box.height).map((box) => box.x + box.width));
       return right / document.querySelector(`#chart-${name} .background`).getBBox().width;
     })

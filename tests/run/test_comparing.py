@@ -16,7 +16,7 @@ from braze_etl.run.comparing import Compared, Comparer, NotComparable, Reasons, 
 from braze_etl.run.judged import judgements_of
 from braze_etl.run.mappings import Mappings
 from braze_etl.storage import FolderStore
-from braze_etl.transform import Mapping, MappingOptions
+from braze_etl.transform import Mapping, MappingOptions, People
 from fixtures.generate import sample_record, write_avro
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
@@ -25,8 +25,18 @@ NOBODY = {"external_user_id": None, "device_id": None}
 EVERYBODY = {"identity": {"anonymous": "braze_id"}}
 
 
-def mapping(**options: Any) -> Mapping:
-    return Mapping.load(MappingOptions.model_validate(options))
+def mapping(people: People | None = None, **options: Any) -> Mapping:
+    return Mapping.load(MappingOptions.model_validate(options), people)
+
+
+class Ids(frozenset[str]):
+    """A list or a table of these ids."""
+
+    def covers(self, *ids: object) -> bool:
+        return not self.isdisjoint(ids)
+
+    def find(self, key: str) -> str | None:
+        return key if key in self else None
 
 
 class CountingStore(FolderStore):
@@ -106,6 +116,28 @@ def test_a_salt_that_is_not_kept_costs_no_reading(setting: Setting) -> None:
     assert isinstance(compared, Compared)
     assert compared.changed.mapping == now.version
     assert setting.store.reads == 0
+
+
+def test_whoever_is_suppressed_today_stays_so_and_is_no_doubt_about_the_others(setting: Setting) -> None:
+    ref = setting.file(ORPHAN, {"external_user_id": "user-anna"}, {"external_user_id": "user-ben"})
+    now = mapping(People(suppressed=Ids({"user-anna"})), send=[ORPHAN])
+    compared = setting.compare(ref, mapping(), now, filtered=2)
+    assert records_of(compared) == 1
+
+
+def test_records_of_users_that_a_table_does_not_know_are_sent_when_that_is_decided(setting: Setting) -> None:
+    ref = setting.file(OPEN, {"external_user_id": "user-anna"}, {"external_user_id": "user-ben"})
+    table = Ids({"user-anna"})
+    before, now = (
+        mapping(
+            People(table=table, missing=missing),
+            identity={"lookup": {"uri": "people.csv", "missing": missing}},
+        )
+        for missing in ("filter", "pass")
+    )
+    compared = setting.compare(ref, before, now, filtered=1)
+    assert isinstance(compared, Compared)
+    assert compared.reasons == {Reason.UNKNOWN_USER: 1}
 
 
 def test_a_type_that_is_left_out_as_before_is_told_without_reading(setting: Setting) -> None:

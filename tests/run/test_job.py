@@ -266,19 +266,24 @@ def test_a_run_that_waits_comes_before_the_files_that_are_still_to_be_compared(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change_mind(setting)
-    monkeypatch.setattr(turns, "TURN", 0.0)
     monkeypatch.setattr(turns, "_PAUSE", 0.0)
-    begun: list[str] = []
-    lease = setting.ledger.lease
+    turn_is_over = iter([True])
+    monkeypatch.setattr(turns.Turns, "is_over", lambda _: next(turn_is_over, False))
+    leases: list[int] = []
+    lease, known = setting.ledger.lease, setting.ledger.known
 
     def taken(owner: Any) -> Any:
-        begun.append(owner.command)
+        leases.append(0)
         return lease(owner)
 
-    setting.ledger.lease = taken
+    def asked(files: Any) -> Any:
+        leases[-1] += 1
+        return known(files)
+
+    setting.ledger.lease, setting.ledger.known = taken, asked
     report = run_changed(setting)
     assert report.events.accepted > 0
-    assert begun.count("backfill") > 2
+    assert leases[0] == 0 < leases[1], "nothing is compared before the lease was passed on"
 
 
 def test_nothing_is_marked_done_when_the_quarantine_cannot_be_written(setting: Setting) -> None:
