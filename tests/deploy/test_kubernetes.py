@@ -32,7 +32,7 @@ from tests.deploy.manifests import (
 )
 
 _OLDEST, _NEWEST = "1.29", "1.37"
-_PLAIN = sorted(KUBERNETES.glob("base/[!k]*.yaml")) + sorted(KUBERNETES.glob("job/job.yaml"))
+_PLAIN = [KUBERNETES / name for name in ("account/serviceaccount.yaml", "base/cronjob.yaml", "job/job.yaml")]
 _WORST_SETTLING = timedelta(seconds=2)
 
 
@@ -139,9 +139,9 @@ def test_what_a_pod_names_is_there(objects: list[dict[str, Any]]) -> None:
     assert mounts["tmp"] == "/tmp"
 
 
-def test_the_account_is_that_of_the_role(scheduled: list[dict[str, Any]]) -> None:
-    account = one(scheduled, "ServiceAccount")["metadata"]
-    assert Pass.of(scheduled).pod["serviceAccountName"] == account["name"]
+def test_the_account_is_that_of_the_role(objects: list[dict[str, Any]]) -> None:
+    account = one(objects, "ServiceAccount")["metadata"]
+    assert Pass.of(objects).pod["serviceAccountName"] == account["name"]
     assert f"system:serviceaccount:{account['namespace']}:{account['name']}" == ROLE_SUBJECT
     assert account["annotations"]["eks.amazonaws.com/role-arn"].startswith("arn:aws:iam::")
 
@@ -151,7 +151,8 @@ def test_jobs_by_hand_share_settings_image_and_account_with_the_schedule(
 ) -> None:
     for name in ("backfill", "first-run"):
         by_hand = render(name)
-        assert one(by_hand, "ConfigMap") == one(scheduled, "ConfigMap")
+        for kind in ("ConfigMap", "ServiceAccount"):
+            assert one(by_hand, kind) == one(scheduled, kind)
         for same in ("image", "securityContext", "volumeMounts"):
             assert Pass.of(by_hand).container[same] == Pass.of(scheduled).container[same]
         for same in ("serviceAccountName", "securityContext", "volumes", "terminationGracePeriodSeconds"):

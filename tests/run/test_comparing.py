@@ -22,7 +22,7 @@ from fixtures.generate import sample_record, write_avro
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 OPEN, ORPHAN = "users.messages.email.Open", "users.UserOrphan"
 NOBODY = {"external_user_id": None, "device_id": None}
-EVERYBODY = {"identity": {"anonymous": "braze_id"}}
+EVERYBODY: dict[str, Any] = {"identity": {"anonymous": "braze_id"}}
 
 
 def mapping(people: People | None = None, **options: Any) -> Mapping:
