@@ -72,6 +72,7 @@ def _open(path: Path, *, create: bool) -> sqlite3.Connection:
 def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
     connection.execute("PRAGMA synchronous = EXTRA")
     connection.execute("PRAGMA cache_size = -32768")  # 32 MB
+    connection.execute("PRAGMA secure_delete = ON")  # what `erase` takes out must not stay in free pages
     if read_only:
         # Not mode=ro: that could not undo the half-written commit of a run that was killed.
         connection.execute("PRAGMA query_only = ON")

@@ -16,6 +16,8 @@ from braze_etl.cli._output import print_error
 from braze_etl.errors import BrazeEtlError, UsageError
 
 _COMMANDS = {
+    "init": "braze_etl.cli.init:init",
+    "doctor": "braze_etl.cli.doctor:doctor",
     "run": "braze_etl.cli.run:run",
     "backfill": "braze_etl.cli.backfill:backfill",
     "plan": "braze_etl.cli.plan:plan",

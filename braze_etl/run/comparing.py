@@ -17,7 +17,7 @@ from braze_etl.errors import SourceGoneError, UnreadableFileError
 from braze_etl.model import FileRef, FileState, Outcome, Reason, Verdict
 from braze_etl.run.due import Changed
 from braze_etl.run.judged import Judgement, followed_by, judgements_of, renamed
-from braze_etl.run.mappings import Mappings, people_of
+from braze_etl.run.mappings import Mappings
 from braze_etl.storage import Store
 from braze_etl.transform import Mapping
 
@@ -113,7 +113,7 @@ def _foreseen(
 def _filters(mapping: Mapping, event_type: str) -> tuple[Any, ...]:
     """All that decides whether a record of that type is filtered."""
     plan = mapping.plan(event_type)
-    return (plan.filter, plan.choice, plan.loop_guard, plan.placeholders, plan.identity, people_of(mapping))
+    return (plan.filter, plan.choice, plan.loop_guard, plan.placeholders, plan.identity, mapping.people)
 
 
 def _difference(after: Reasons, past: list[tuple[Judgement, Reasons]], version: str) -> Compared:

@@ -59,15 +59,10 @@ def _salted(options: MappingOptions, now: MappingOptions) -> MappingOptions:
 
 def _people(options: MappingOptions, now: Mapping) -> People | None:
     """The people of *now*, as these options would have taken them; None where that can't be said."""
-    today, before, after = people_of(now), options.identity.lookup, now.options.identity.lookup
+    today, before, after = now.people, options.identity.lookup, now.options.identity.lookup
     if before is None:
         return People(suppressed=today.suppressed)
     ways = {"key": before.key, "missing": before.missing}
     if after is None or after.model_copy(update=ways) != before:
         return None
     return replace(today, key=before.key, missing=before.missing)
-
-
-def people_of(mapping: Mapping) -> People:
-    """The lists and tables that a mapping goes by: the same for every event type."""
-    return mapping.plan("").identity.people

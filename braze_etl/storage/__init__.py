@@ -1,12 +1,14 @@
 """A folder and S3 behind one small port: list, open, put and delete objects by key."""
 
 from braze_etl.storage._access import StoreAccess
+from braze_etl.storage._caller import Caller, find_caller
 from braze_etl.storage._uri import open_store
 from braze_etl.storage.conditional import ConditionalStore, Version, open_conditional_store
 from braze_etl.storage.folder import FolderStore
 from braze_etl.storage.port import Page, Store, StoredObject
 
 __all__ = [
+    "Caller",
     "ConditionalStore",
     "FolderStore",
     "Page",
@@ -14,6 +16,7 @@ __all__ = [
     "StoreAccess",
     "StoredObject",
     "Version",
+    "find_caller",
     "open_conditional_store",
     "open_store",
 ]

@@ -38,10 +38,7 @@ def make_client(access: StoreAccess, max_pool_connections: int) -> S3Client:
 
 @cache
 def _client_for(access: StoreAccess, max_pool_connections: int) -> S3Client:
-    session = botocore.session.get_session()
-    if access.role_arn is not None:
-        session = _with_role(session, access)
-    client = boto3.Session(botocore_session=session).client(
+    client = boto3.Session(botocore_session=session_for(access)).client(
         "s3",
         region_name=access.region,
         endpoint_url=access.endpoint_url,
@@ -59,6 +56,12 @@ def _client_for(access: StoreAccess, max_pool_connections: int) -> S3Client:
         key = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": access.kms_key_id}
         client.meta.events.register("provide-client-params.s3.PutObject", partial(_add, key))
     return client
+
+
+def session_for(access: StoreAccess) -> botocore.session.Session:
+    """Return a new session with the credentials of the environment, or of the role that is asked for."""
+    session = botocore.session.get_session()
+    return session if access.role_arn is None else _with_role(session, access)
 
 
 def _add(more: dict[str, str], params: dict[str, object], **_event: object) -> None:

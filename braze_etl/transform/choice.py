@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import translate
 from typing import Any, TypeAlias
-
-import orjson
 
 from braze_etl.config import Scalar
 from braze_etl.model import Reason, Verdict
+from braze_etl.transform.globs import glob
+from braze_etl.transform.json_text import read_json
 
 Test: TypeAlias = Callable[[Any], bool]
 Chooser: TypeAlias = Callable[..., Verdict | None]
@@ -76,10 +74,7 @@ def _clause(clause: Clause, places: Mapping[str, int]) -> Callable[[tuple[Any, .
 
 def _key(text: Any, key: str) -> Any:
     """The value of *key* in a JSON object; None where there is none."""
-    try:
-        parsed = orjson.loads(text)
-    except (orjson.JSONDecodeError, TypeError):
-        return None
+    parsed, _ = read_json(text)
     return parsed.get(key) if isinstance(parsed, dict) else None
 
 
@@ -108,8 +103,8 @@ def _one(wanted: Scalar) -> Test:
         return lambda value: value is wanted or (isinstance(value, str) and value.lower() == text_of(wanted))
     if isinstance(wanted, int | float):
         return lambda value: value == wanted if _is_number(value) else value == str(wanted)
-    pattern = re.compile(translate(wanted))
-    return lambda value: value is not None and pattern.match(text_of(value)) is not None
+    pattern = glob(wanted)
+    return lambda value: value is not None and pattern.fullmatch(text_of(value)) is not None
 
 
 def _is_number(value: Any) -> bool:

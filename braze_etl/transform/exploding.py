@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-import orjson
-
+from braze_etl.transform.json_text import read_json
 from braze_etl.transform.limits import MAX_DEPTH, MAX_TEXT, depth_of, mend, mend_text
 from braze_etl.transform.privacy import Change
 
@@ -54,8 +52,6 @@ def exploder(explosion: Explosion, repairs: Counter[str]) -> Explode:
         parsed = _parse(text, repairs)
         if parsed is None:
             return _whole(field, text, rules, repairs)
-        if len(text) > MAX_TEXT:
-            parsed = mend(parsed, repairs)
         if rules is None:
             return {prefix + key: value for key, value in parsed.items() if value is not None}
         return _ruled(parsed, rules)
@@ -65,24 +61,16 @@ def exploder(explosion: Explosion, repairs: Counter[str]) -> Explode:
 
 def _parse(text: Any, repairs: Counter[str]) -> dict[str, Any] | None:
     """The object in a text, mended if it is not quite JSON; None where there is none."""
-    try:
-        parsed = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        parsed = mend(_parse_loosely(text), repairs)
+    parsed, is_strict = read_json(text)
     if not isinstance(parsed, dict):
         return None
     # Counting brackets is cheap and never too low: nearly every text is spared the walk.
     if len(text) > 2 * MAX_DEPTH and text.count("{") + text.count("[") > MAX_DEPTH < depth_of(parsed):
         return None
-    return parsed
-
-
-def _parse_loosely(text: Any) -> Any:
-    """What Python's own reader makes of it: it takes NaN, infinity and halves of surrogate pairs."""
-    try:
-        return json.loads(text)
-    except (ValueError, TypeError, RecursionError):
-        return None
+    if is_strict and len(text) <= MAX_TEXT:
+        return parsed
+    mended: dict[str, Any] = mend(parsed, repairs)
+    return mended
 
 
 def _whole(field: str, text: Any, rules: _Targets | None, repairs: Counter[str]) -> dict[str, Any]:

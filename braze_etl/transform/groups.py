@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from functools import cache
 
 from pydantic import BaseModel, ConfigDict
@@ -21,6 +20,7 @@ class Groups(BaseModel):
     event_types: dict[str, tuple[str, ...]]
     pii: tuple[str, ...]
     urls: tuple[str, ...]
+    json_texts: frozenset[str]
     lift: dict[str, dict[str, str]]
     never_lifted: tuple[str, ...]
 
@@ -35,8 +35,3 @@ def expand_types(patterns: Iterable[str]) -> tuple[str, ...]:
     """Put the globs of `engagement` and `behavior` in the place of these words."""
     groups = load_groups().event_types
     return tuple(glob for pattern in patterns for glob in groups.get(pattern, (pattern,)))
-
-
-def matches(name: str, globs: Iterable[str]) -> bool:
-    """Whether some glob matches, upper and lower case being two things."""
-    return any(fnmatchcase(name, glob) for glob in globs)

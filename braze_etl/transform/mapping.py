@@ -13,14 +13,15 @@ from braze_etl.config import Privacy, Time
 from braze_etl.model import Reason, Verdict
 from braze_etl.transform.choice import Choice
 from braze_etl.transform.exploding import Explosion
-from braze_etl.transform.groups import PII, load_groups, matches
+from braze_etl.transform.globs import matches
+from braze_etl.transform.groups import PII, load_groups
 from braze_etl.transform.identity import IdentityRules, People
 from braze_etl.transform.naming import Naming
 from braze_etl.transform.options import MappingOptions
 from braze_etl.transform.plan import TimeBounds, TypePlan
 from braze_etl.transform.preset import Preset, TypeEntry, load_preset
-from braze_etl.transform.privacy import Change, Hashed, WithoutQuery
-from braze_etl.transform.properties import PrivateFields, PropertyRules
+from braze_etl.transform.privacy import Change, Hashed, PrivateFields, WithoutQuery
+from braze_etl.transform.properties import PropertyRules
 from braze_etl.transform.resources import read_yaml
 from braze_etl.transform.rules import TypeRules
 from braze_etl.transform.selecting import choose, guard
@@ -37,6 +38,8 @@ class Mapping:
 
     def __init__(self, preset: Preset, options: MappingOptions, people: People, fingerprint: str) -> None:
         self.options = options
+        self.people = people
+        """The lists and tables that it goes by."""
         self.fingerprint = fingerprint
         """SHA-256 over the preset's data and the options, as hex digits: equal for equal outcomes."""
         self._preset = preset
@@ -150,7 +153,8 @@ class Mapping:
 def _private_fields(privacy: Privacy) -> PrivateFields:
     """What is dropped comes first: a field that is named twice is not sent at all."""
     hashed = Hashed(privacy.salt.get_secret_value())
-    return PrivateFields((*_expanded(privacy.drop, None), *_expanded(privacy.hash, hashed)))
+    rules = (*_expanded(privacy.drop, None), *_expanded(privacy.hash, hashed))
+    return PrivateFields(rules, load_groups().json_texts)
 
 
 def _expanded(globs: tuple[str, ...], change: Change | None) -> Iterator[tuple[str, Change | None]]:

@@ -1,18 +1,28 @@
-"""What is sent in the place of a value: a hash, an address without its query, a value of a table."""
+"""What is private, and what is sent in the place of a value: a hash, an address without its query, a table's."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+import orjson
+
 from braze_etl.config import Scalar
 from braze_etl.transform.choice import text_of
+from braze_etl.transform.globs import matches
+from braze_etl.transform.json_text import read_json
+from braze_etl.transform.limits import MAX_DEPTH, depth_of, mend
 
 Change: TypeAlias = Callable[[Any], Any]
 """From a value that is not null to the one that is sent; None: none is. Of an array, each item is changed."""
+
+_PEOPLE = frozenset({"mailto", "tel", "sms"})
+"""Schemes of addresses that are a person's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +34,15 @@ class Hashed:
     def __call__(self, value: Any) -> Any:
         if isinstance(value, list):
             return [None if item is None else self(item) for item in value]
-        return hashlib.sha256(f"{self.salt}{text_of(value)}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.salt}{text_of(value)}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class WithoutQuery:
-    """An address without its query string, its fragment, and the name and password before its host."""
+    """An address without its query string, its fragment, and the name and password before its host.
+
+    Of one that is a person's (`mailto:`), the scheme is left.
+    """
 
     def __call__(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -39,7 +52,9 @@ class WithoutQuery:
         try:
             parts = urlsplit(value)
         except ValueError:
-            return value.partition("?")[0].partition("#")[0]
+            return None  # nobody can tell what is in it
+        if parts.scheme in _PEOPLE:
+            return f"{parts.scheme}:"
         return parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
@@ -56,3 +71,87 @@ class Translated:
 
     def _one(self, value: Any) -> Any:
         return self.table.get(text_of(value), self.table.get("*", value))
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateFields:
+    """Fields (globs) that must not travel as they are; the change of the first that matches counts.
+
+    `texts` are fields with JSON as text.
+    """
+
+    rules: tuple[tuple[str, Change | None], ...] = ()
+    texts: AbstractSet[str] = frozenset()
+
+    def find(self, source: str) -> tuple[bool, Change | None]:
+        """Whether *source* is private, and what is sent of it; None: nothing.
+
+        A key of a JSON text is private also where a field of its name is.
+        """
+        key = source.rpartition(".")[2]
+        for glob, change in self.rules:
+            if matches(source, (glob,)) or matches(key, (glob,)):
+                return True, change
+        return False, None
+
+    def __contains__(self, field: str) -> bool:
+        return self.find(field)[0]
+
+    def within(self, source: str) -> Change | None:
+        """What leaves out the private part of a value that is not private itself; None: it has none."""
+        if not self.rules:
+            return None
+        if "." in source:
+            return _Within(source, self)
+        holds_json = source in self.texts or any(glob.startswith(f"{source}.") for glob, _ in self.rules)
+        return _WithinText(_Within(source, self)) if holds_json else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Within:
+    """The value of a key, without the private keys of the objects in it."""
+
+    source: str
+    private: PrivateFields
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self(item) for item in value]
+        return dict(self._items(value)) if isinstance(value, dict) else value
+
+    def _items(self, value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        for key, each in value.items():
+            source = f"{self.source}.{key}"
+            is_private, change = self.private.find(source)
+            if not is_private:
+                yield key, _Within(source, self.private)(each)
+            elif change is not None and each is not None:
+                yield key, change(each)
+
+
+@dataclass(frozen=True, slots=True)
+class _WithinText:
+    """A JSON text without the private keys in it; nothing of what can't be read, or is no object."""
+
+    within: _Within
+
+    def __call__(self, value: Any) -> Any:
+        parsed, _ = read_json(value)
+        if not isinstance(parsed, dict) or depth_of(parsed) > MAX_DEPTH:
+            return None
+        return orjson.dumps(self.within(mend(parsed, Counter()))).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Then:
+    first: Change
+    second: Change
+
+    def __call__(self, value: Any) -> Any:
+        changed = self.first(value)
+        return None if changed is None else self.second(changed)
+
+
+def one_after_other(first: Change | None, second: Change | None) -> Change | None:
+    """One change made of two, either of which may be none."""
+    return _Then(first, second) if first and second else first or second

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
 
-from braze_etl.transform.groups import matches
-from braze_etl.transform.privacy import Change, Translated
+from braze_etl.transform.globs import matches
+from braze_etl.transform.privacy import Change, PrivateFields, Translated, one_after_other
 
 Target: TypeAlias = tuple[str, Change | None]
 """A property, and how its value is changed on the way, if it is."""
@@ -38,7 +37,7 @@ class Edit:
         if self.keep is not None and not matches(source, self.keep):
             return None
         for glob, pattern in self.rename:
-            if fnmatchcase(source, glob):
+            if matches(source, (glob,)):
                 leaf = source.rpartition(".")[2]
                 name = pattern.replace("{field}", leaf).replace("{property}", name)
         return name
@@ -49,27 +48,6 @@ class Edit:
             return True
         globs = (*self.add, *self.drop, *(glob for glob, _ in self.rename), *self.copies, *self.values)
         return any(glob.startswith((f"{field}.", "*")) for glob in globs)
-
-
-@dataclass(frozen=True, slots=True)
-class PrivateFields:
-    """Fields (globs) that must not travel as they are; the change of the first that matches counts."""
-
-    rules: tuple[tuple[str, Change | None], ...] = ()
-
-    def find(self, source: str) -> tuple[bool, Change | None]:
-        """Whether *source* is private, and what is sent of it; None: nothing.
-
-        A key of a JSON text is private also where a field of its name is.
-        """
-        key = source.rpartition(".")[2]
-        for glob, change in self.rules:
-            if fnmatchcase(source, glob) or fnmatchcase(key, glob):
-                return True, change
-        return False, None
-
-    def __contains__(self, field: str) -> bool:
-        return self.find(field)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +82,8 @@ class PropertyRules:
             copies += edit.copies.get(source, ())
             if not is_private:
                 change = edit.values.get(source, change)
+        if not is_private:
+            change = one_after_other(self.private.within(source), change)
         names = copies if name is None else [name, *copies]
         return tuple((each, change) for each in names)
 

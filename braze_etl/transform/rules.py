@@ -7,10 +7,11 @@ from functools import cached_property
 from typing import Any
 
 from braze_etl.config import Rule
-from braze_etl.transform.groups import expand_types, load_groups, matches
+from braze_etl.transform.globs import matches
+from braze_etl.transform.groups import expand_types, load_groups
 from braze_etl.transform.naming import FieldText, Naming
-from braze_etl.transform.privacy import Translated
-from braze_etl.transform.properties import Edit, PrivateFields
+from braze_etl.transform.privacy import PrivateFields, Translated
+from braze_etl.transform.properties import Edit
 
 
 def label(number: int, rule: Rule) -> str:

@@ -8,7 +8,8 @@ from braze_etl.config import Choose as ChooseSection
 from braze_etl.config import LoopGuard, Selector
 from braze_etl.model import Reason, Verdict
 from braze_etl.transform.choice import Choice, Clause
-from braze_etl.transform.groups import expand_types, matches
+from braze_etl.transform.globs import matches
+from braze_etl.transform.groups import expand_types
 
 CUSTOM_EVENT = "users.behaviors.CustomEvent"
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from braze_etl.config import MappingSection, Rule, Selector
 from braze_etl.model import Outcome, Reason
+from braze_etl.transform.globs import is_glob
 from braze_etl.transform.groups import PII, expand_types, load_groups
 from braze_etl.transform.naming import RESERVED, Naming
 from braze_etl.transform.preset import load_preset
@@ -18,7 +19,6 @@ from braze_etl.transform.selecting import CUSTOM_EVENT
 Found: TypeAlias = Iterator[tuple[tuple[str | int, ...], str]]
 """Mistakes: the path below the mapping section, and words that begin with whose they are."""
 
-_WILD = re.compile(r"[*?\[]")
 _BRACES = re.compile(r"[{}]")
 _PATTERN = re.compile(r"\{(?:field|property)\}")
 _NAME_WORDS = {"title", "name_before", "event_type"}
@@ -48,7 +48,7 @@ class _Checker:
     def __init__(self, section: MappingSection) -> None:
         preset, _ = load_preset(section.preset)
         self._section = section
-        self._types = {*preset.event_types, *(name for name in section.send if not _WILD.search(name))}
+        self._types = {*preset.event_types, *(name for name in section.send if not is_glob(name))}
         self._groups = load_groups().event_types
         self._fields = {*preset.all_words, *section.fields}
 
@@ -97,7 +97,7 @@ class _Checker:
     def types(self, path: tuple[str | int, ...], whose: str, names: Iterable[str]) -> Found:
         """Event types; a glob may also mean what is still to come."""
         for number, name in enumerate(names):
-            if not _WILD.search(name) and name not in self._types and name not in self._groups:
+            if not is_glob(name) and name not in self._types and name not in self._groups:
                 near = _nearest(name, [*self._types, *self._groups])
                 yield (*path, number), f"{whose}: there is no event type {name}{near}"
 
@@ -105,7 +105,7 @@ class _Checker:
         """Fields, or `field.key` of a JSON text."""
         for number, name in enumerate(names):
             root = name.partition(".")[0]
-            if not _WILD.search(name) and root not in self._fields:
+            if not is_glob(name) and root not in self._fields:
                 near = _nearest(root, self._fields)
                 yield (*path, number), f"{whose}: there is no field {root}{near}"
 

@@ -76,7 +76,7 @@ def test_the_preset_decides_what_a_field_becomes(
 def test_a_rule_of_the_mapping_has_the_last_word(rule: dict[str, Any], becomes: str) -> None:
     found, by = fate(OPEN, "campaign_id", rules=[rule])
     assert found == becomes
-    assert by == "mapping.rules"
+    assert by == "rule 1"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from braze_etl.checkpoint import LedgerIdentity, MemoryLedger
 from braze_etl.clock import ManualClock
-from braze_etl.run.mappings import Mappings, people_of
+from braze_etl.run.mappings import Mappings
 from braze_etl.transform import Mapping, MappingOptions, People
 
 RULES: dict[str, Any] = {
@@ -91,7 +91,7 @@ def test_people_are_those_of_today_and_what_is_done_with_them_is_as_it_was(
     now = mapping(today, identity={"lookup": {**LOOKUP, "missing": "quarantine"}})
     again = Mappings(ledger, now).of(then.version)
     assert again is not None
-    people = people_of(again)
+    people = again.people
     assert people.suppressed is today.suppressed
     assert people.table is (today.table if lookup else None)
     assert people.missing == (lookup or {}).get("missing", "pass")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+import yaml
 
 from braze_etl.model import Event, Record, Verdict
-from braze_etl.transform import Mapping, MappingOptions, mapper_for
+from braze_etl.transform import Mapping, MappingOptions, People, mapper_for
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 HOUR = 1_790_000_000.0
@@ -65,5 +66,17 @@ def transform() -> Transform:
     def run(event_type: str, record: Record, *, horizon: float = HOUR, **options: Any) -> Event | Verdict:
         plan = Mapping.load(MappingOptions(**options)).plan(event_type)
         return mapper_for(plan)(record, horizon)
+
+    return run
+
+
+@pytest.fixture
+def mapped(record: Record) -> Transform:
+    """Map a record by a mapping as it is written: `mapped(text, event_type, fields, people=None)`."""
+
+    def run(text: str, event_type: str, fields: Record, people: People | None = None) -> Event | Verdict:
+        options = MappingOptions.model_validate(yaml.safe_load(text) or {})
+        plan = Mapping.load(options, people).plan(event_type)
+        return mapper_for(plan)(record | fields, HOUR)
 
     return run

@@ -1,0 +1,227 @@
+"""A survey as a configuration: every risky choice explicit, on the safe side, its reason beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.resources import files
+from string import Template
+from typing import Any, Final
+
+import yaml
+
+from braze_etl.checkpoint import BacklogLine
+from braze_etl.clock import hour_of, iso
+from braze_etl.config import Settings
+from braze_etl.errors import UsageError
+from braze_etl.run.assembly import load_mapping
+from braze_etl.run.estimate import Density
+from braze_etl.run.starting.choosing import Group, grouped
+from braze_etl.run.starting.survey import Survey
+
+_BACK: Final = timedelta(hours=48)
+_MARGIN: Final = 1.5
+_LEAST: Final = 1000
+_NAMES: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the caller has said; `state` None: beside the source."""
+
+    state: str | None = None
+    region_given: bool = True
+
+
+class _Form(Template):
+    """`@{name}` is a place to fill in; `${NAME}` stays for the environment."""
+
+    delimiter = "@"
+
+
+def configuration(found: Survey, settings: Settings, choices: Choices) -> str:
+    """Write the YAML for what was found in the source of *settings*.
+
+    `UsageError` where the state would lie among the files of the source.
+    """
+    form = _Form(files(__package__).joinpath("configuration.txt").read_text("utf-8"))
+    state, quarantine = _places(settings, choices.state)
+    groups = grouped(found.types, load_mapping(settings))
+    start_at = hour_of(found.now - _BACK)
+    expected, bound = _first_run(found, groups[Group.OUTCOMES], start_at)
+    return form.substitute(
+        today=f"{found.now:%Y-%m-%d}",
+        looked_at=_looked_at(found),
+        sampled=_sampled(found),
+        pipeline=_scalar(settings.pipeline),
+        project=_scalar(settings.amplitude.project),
+        source=_scalar(settings.source.uri),
+        reach=_reach(settings),
+        start_at=f"{start_at:%Y-%m-%dT%H}",
+        oldest=_hour(found.oldest),
+        newest=_hour(found.newest),
+        integrations=_integrations(found),
+        region=settings.amplitude.region,
+        region_note="as given" if choices.region_given else "not given: a key works in one region alone",
+        short_ids=_short_ids(found),
+        state=_scalar(state),
+        state_note=_state_note(state, choices),
+        quarantine=_scalar(quarantine),
+        no_identity=_no_identity(found),
+        include="\n".join(_include(found, groups)),
+        expected=f"{expected:,}",
+        first_run_events=f"{bound:_}",
+    )
+
+
+def _places(settings: Settings, state: str | None) -> tuple[str, str]:
+    """Where the ledger and the quarantine go."""
+    source, name = settings.source.uri, settings.pipeline
+    if state is None and not source.startswith("s3://"):
+        return f"sqlite:///state/{name}.db", f"state/{name}-quarantine"
+    if state is None:
+        bucket, _, prefix = source.removeprefix("s3://").partition("/")
+        if not prefix.strip("/"):
+            raise UsageError(
+                f"{source} is a whole bucket: the ledger beside it would lie among its files",
+                remedy="Name a place for it with --state, such as s3://another-bucket/braze-etl/ledger.",
+            )
+        state = f"s3://{bucket}/braze-etl/{name}/ledger"
+    if state.startswith("s3://"):
+        return state, state.rstrip("/").removesuffix("/ledger") + "/quarantine"
+    return state, f"state/{name}-quarantine"
+
+
+def _state_note(state: str, choices: Choices) -> str:
+    if not state.startswith("s3://"):
+        return (
+            "# On this disk, which has to outlive the job. In a container, or with several machines, in S3:\n"
+            "# uri: s3://acme-state/braze-etl/ledger"
+        )
+    if choices.state is not None:
+        return (
+            "# The ledger of files: what is done, and who is at work. Switch versioning on for this bucket."
+        )
+    return (
+        "# In the source's bucket, as nothing else was named. A bucket of its own, with versioning, is better:\n"
+        "# the job then needs no right to write where Braze writes. Let no lifecycle rule expire what lies here."
+    )
+
+
+def _reach(settings: Settings) -> str:
+    source = settings.source
+    named = {"endpoint_url": source.endpoint_url, "region": source.region, "role_arn": source.role_arn}
+    return "".join(f"  {name}: {_scalar(value)}\n" for name, value in named.items() if value is not None)
+
+
+def _looked_at(found: Survey) -> str:
+    return (
+        f"{found.days:.1f} days up to {_hour(found.newest)}, {len(found.types)} event types,"
+        f" {found.lists:,} LIST requests."
+    )
+
+
+def _sampled(found: Survey) -> str:
+    sample = found.sample
+    codecs = ", ".join(f"{name} ({count})" for name, count in sample.codecs.most_common())
+    return (
+        f"Sampled: {sample.records:,} records at the beginning of {sample.files:,} files; "
+        f"codecs: {codecs or 'none seen'}."
+    )
+
+
+def _integrations(found: Survey) -> str:
+    lines = [
+        f"    - {_scalar(id_)}".ljust(_NAMES) + f" # {len(names)} event types"
+        for id_, names in found.integrations.items()
+    ]
+    return "\n".join(lines or ['    - "*"'])
+
+
+def _short_ids(found: Survey) -> str:
+    sample = found.sample
+    if not sample.short_ids:
+        return "None in the sample is shorter."
+    records, least = sample.short_ids.total(), min(sample.short_ids)
+    return f"{records:,} of {sample.judged:,} sampled records have one: {least} would take them all."
+
+
+def _no_identity(found: Survey) -> str:
+    sample = found.sample
+    if not sample.judged:
+        return "Nothing was sampled."
+    nobody, refused = sample.without_identity / sample.judged, sample.refused / sample.judged
+    return (
+        f"{nobody:.1%} of the sampled records have neither; {refused:.1%} have an id that Amplitude refuses."
+    )
+
+
+def _include(found: Survey, groups: dict[Group, list[str]]) -> Iterator[str]:
+    for group, names in groups.items():
+        if not names and group is not Group.OUTCOMES:
+            continue
+        yield from (f"      # {line}" for line in group.value.splitlines())
+        if not names:
+            # An empty list would choose everything.
+            yield (
+                "      - users.messages.*.Open".ljust(_NAMES)
+                + " # none of them here yet; this line keeps all the rest off"
+            )
+        mark = "- " if group is Group.OUTCOMES else "# - "
+        for name in names:
+            yield f"      {mark}{_scalar(name)}".ljust(_NAMES) + f" # {_volume(found, name)}"
+
+
+def _volume(found: Survey, name: str) -> str:
+    each, per_day = found.types[name], found.per_day(name)
+    if not each.files:
+        return f"none lately, first seen {_hour(each.oldest)}"
+    return f"{_about(per_day)} a day, {_about(per_day * 30)} a month"
+
+
+def _first_run(found: Survey, chosen: list[str], start_at: datetime) -> tuple[int, int]:
+    """About how many events a first run sends, and a bound above that.
+
+    A run judges by the rule of thumb before any run has measured: the bound has to leave room for both.
+    """
+    until = found.until if found.newest is not None and found.newest >= start_at else start_at
+    share = max(0.0, (until - max(start_at, found.since)) / timedelta(days=1)) / found.days
+    share = min(1.0, share)
+    own = sum(found.types[name].events for name in chosen) * share
+    thumb = sum(
+        Density().events(name, BacklogLine(found.types[name].files, found.types[name].bytes))
+        for name in chosen
+    )
+    return round(own), _rounded_up(max(own, thumb * share) * _MARGIN)
+
+
+def _rounded_up(value: float) -> int:
+    if value <= _LEAST:
+        return _LEAST
+    unit = int(10 ** (int(math.log10(value)) - 1))
+    return math.ceil(value / unit) * unit
+
+
+def _about(value: float) -> str:
+    """A number of events with the precision that an estimate has."""
+    if value < 1:
+        return "fewer than 1"
+    unit = int(10 ** max(0, int(math.log10(value)) - 1))
+    return f"{round(value / unit) * unit:,}"
+
+
+def _hour(moment: datetime | None) -> str:
+    return iso(moment) if moment else "no hour"
+
+
+def _scalar(value: Any) -> str:
+    """A text as YAML: plain where it reads back as itself, else in quotes."""
+    text = str(value)
+    try:
+        plain = yaml.safe_load(f"key: {text}") == {"key": text}
+    except yaml.YAMLError:
+        plain = False
+    return text if plain else json.dumps(text, ensure_ascii=False)
