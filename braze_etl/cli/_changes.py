@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from braze_etl.cli._output import plain_table, stdout_console
-from braze_etl.run.changes import WORDS, ChangePlan
+from braze_etl.run.remapping.changes import WORDS, ChangePlan
 
 
 def print_changes(made: ChangePlan) -> None:

@@ -16,8 +16,8 @@ from braze_etl.cli._report import print_report
 from braze_etl.clock import SystemClock
 from braze_etl.config import Settings
 from braze_etl.run.exits import Stop, softened
-from braze_etl.run.logbook import Audience, Logbook
 from braze_etl.run.opening import Request, open_job
+from braze_etl.run.telling.logbook import Audience, Logbook
 from braze_etl.telemetry import common_facts
 
 

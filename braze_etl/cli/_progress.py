@@ -19,9 +19,9 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from braze_etl.run.estimate import Outlook
+from braze_etl.run.foresight.estimate import Outlook
 from braze_etl.run.parts import Progress as PassProgress
-from braze_etl.run.tasks import Settlement
+from braze_etl.run.working.tasks import Settlement
 
 _MEMORY: Final = 600.0
 """Seconds whose speed foretells the time left: a task of a throttled project may take minutes."""

@@ -7,8 +7,8 @@ from rich.markup import escape
 
 from braze_etl.cli._output import plain_table, stdout_console
 from braze_etl.model import Tally
-from braze_etl.run.drift import drift_lines
 from braze_etl.run.report import RunReport
+from braze_etl.run.showing.drift import drift_lines
 
 _MEANING = {
     0: "everything due was delivered",

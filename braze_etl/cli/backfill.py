@@ -18,7 +18,7 @@ from braze_etl.cli._options import (
     required_config,
 )
 from braze_etl.errors import UsageError
-from braze_etl.run.forking import start_fork_server
+from braze_etl.run.working.forking import start_fork_server
 
 
 @click.command()

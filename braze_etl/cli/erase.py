@@ -17,7 +17,7 @@ from braze_etl.errors import UsageError
 
 if TYPE_CHECKING:
     from braze_etl.config import Settings
-    from braze_etl.run.receipt import Receipt
+    from braze_etl.run.persons.receipt import Receipt
 
 _PLACES = {
     "busy_ids": "ids above the bound, in the ledger",
@@ -39,7 +39,7 @@ def erase(config_path: Path | None, output: str, id_: str, suppress: bool, dry_r
 
     ID is what Braze or Amplitude know them by: an external id, a device id, Braze's user id, an address.
     """
-    from braze_etl.run.erasing import erase as erase_person
+    from braze_etl.run.persons.erasing import erase as erase_person
 
     id_ = _read(id_)
     settings = required_config(config_path).require(
@@ -64,8 +64,8 @@ def _read(id_: str) -> str:
 
 
 def _suppress(settings: Settings, id_: str) -> None:
-    from braze_etl.run.people import add_to_list
-    from braze_etl.run.receipt import hash_of
+    from braze_etl.run.persons.people import add_to_list
+    from braze_etl.run.persons.receipt import hash_of
 
     list_ = settings.mapping.privacy.suppress
     if list_ is None:

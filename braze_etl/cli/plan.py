@@ -25,7 +25,7 @@ from braze_etl.clock import SystemClock
 if TYPE_CHECKING:
     from braze_etl.config import Settings
     from braze_etl.run.assembly import Scope
-    from braze_etl.run.planning import Plan
+    from braze_etl.run.foresight.planning import Plan
 
 
 @click.command()
@@ -46,7 +46,7 @@ def plan(
 ) -> int:
     """Say what `run` would do, or with a range, what `backfill` would do."""
     from braze_etl.run.assembly import Scope
-    from braze_etl.run.planning import make_plan
+    from braze_etl.run.foresight.planning import make_plan
 
     settings = required_config(config_path).require("source", "state", "mapping", "amplitude.region")
     scope = None
@@ -66,7 +66,7 @@ def plan(
 
 def _plan_changes(settings: Settings, scope: Scope, output: str) -> int:
     from braze_etl.cli._changes import print_changes
-    from braze_etl.run.changes import plan_changes
+    from braze_etl.run.remapping.changes import plan_changes
 
     made = plan_changes(settings, scope, SystemClock())
     if output == "json":

@@ -17,7 +17,7 @@ from braze_etl.cli._output import plain_table, stdout_console
 from braze_etl.model import Verdict
 
 if TYPE_CHECKING:
-    from braze_etl.run.previewing import Preview
+    from braze_etl.run.showing.previewing import Preview
 
 _LONGEST = 60
 
@@ -34,7 +34,7 @@ def preview(source: str, count: int, config_path: Path | None, output: str) -> i
 
     As text, each record stands beside its event, field by field, with the rule that decided.
     """
-    from braze_etl.run.previewing import preview_file
+    from braze_etl.run.showing.previewing import preview_file
 
     config = checked_config(config_path) if config_path else None
     settings = config.require("source.endpoint", "source.region", "mapping") if config else None

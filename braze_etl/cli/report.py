@@ -28,7 +28,7 @@ _PAGE = Path("report.html")
 def report(config_path: Path | None, output: str, page: Path | None, days: int) -> int:
     """Write a page with charts over past runs; with --output json its data instead, unless -o is given."""
     from braze_etl.report import render
-    from braze_etl.run.reviewing import review
+    from braze_etl.run.showing.reviewing import review
 
     data = review(required_config(config_path).require(*_NEEDED), SystemClock(), days=days)
     as_json = output == "json"

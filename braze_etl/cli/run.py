@@ -14,7 +14,7 @@ from braze_etl.cli._options import (
     pass_options,
     required_config,
 )
-from braze_etl.run.forking import start_fork_server
+from braze_etl.run.working.forking import start_fork_server
 
 
 @click.command()

@@ -12,11 +12,11 @@ from braze_etl.config import Config, Settings, StoreSection, WrittenStoreSection
 from braze_etl.currents import Listing, Selection
 from braze_etl.delivery import DeliverySettings, endpoint_url, gzip_default
 from braze_etl.quarantine import Quarantine
-from braze_etl.run.ahead import NOTHING_AHEAD, ReadAhead
-from braze_etl.run.cores import usable_cores
-from braze_etl.run.people import load_people
-from braze_etl.run.reconcile import Pace, Reconcile
-from braze_etl.run.walk import Hours
+from braze_etl.run.finding.reconcile import Pace, Reconcile
+from braze_etl.run.finding.walk import Hours
+from braze_etl.run.persons.people import load_people
+from braze_etl.run.working.ahead import NOTHING_AHEAD, ReadAhead
+from braze_etl.run.working.cores import usable_cores
 from braze_etl.storage import Store, StoreAccess, open_store
 from braze_etl.transform import Mapping, MappingOptions, differences, mistakes
 

@@ -19,20 +19,20 @@ from braze_etl.checkpoint import Backlog, LeaseOwner, RunRecord
 from braze_etl.delivery import Standing
 from braze_etl.errors import DeliveryError, FatalError, KeyRefusedError, StoreError
 from braze_etl.model import FileSettlement, FileState
-from braze_etl.run.changes import NOT_COMPARABLE, Changes
-from braze_etl.run.discovery import Discovery
-from braze_etl.run.dispatch import Dispatcher
-from braze_etl.run.drift import tell_of_drift
-from braze_etl.run.due import DueFile, DueFiles, by_hour, open_files
-from braze_etl.run.estimate import Outlook
 from braze_etl.run.exits import exit_code
-from braze_etl.run.forecast import forecast_of_run, recent_reports
+from braze_etl.run.finding.discovery import Discovery
+from braze_etl.run.finding.due import DueFile, DueFiles, by_hour, open_files
+from braze_etl.run.finding.reopening import Reopening, deferred_in
+from braze_etl.run.foresight.estimate import Outlook
+from braze_etl.run.foresight.forecast import forecast_of_run, recent_reports
+from braze_etl.run.foresight.window import Window
 from braze_etl.run.parts import JobOptions, JobParts
-from braze_etl.run.reopening import Reopening, deferred_in
+from braze_etl.run.remapping.changes import NOT_COMPARABLE, Changes
 from braze_etl.run.report import RunReport
-from braze_etl.run.tasks import Settlement, Task, group, shares
+from braze_etl.run.showing.drift import tell_of_drift
 from braze_etl.run.turns import Turns
-from braze_etl.run.window import Window
+from braze_etl.run.working.dispatch import Dispatcher
+from braze_etl.run.working.tasks import Settlement, Task, group, shares
 
 
 class Job:

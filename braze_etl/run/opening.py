@@ -14,8 +14,6 @@ from braze_etl.config import Settings, duration_text
 from braze_etl.delivery import Finding, HttpTransport, probe
 from braze_etl.errors import ConfigError
 from braze_etl.quarantine import Selection as Entries
-from braze_etl.run.admission import Intent, admit
-from braze_etl.run.aftermath import Aftermath
 from braze_etl.run.assembly import (
     Scope,
     delivery_settings,
@@ -30,18 +28,20 @@ from braze_etl.run.assembly import (
     sweep,
     worker_count,
 )
-from braze_etl.run.before import BeforeStart
 from braze_etl.run.budget import Meter, Terms
-from braze_etl.run.busy import BusyDays
-from braze_etl.run.changes import changes_of
 from braze_etl.run.exits import Stop
+from braze_etl.run.finding.before import BeforeStart
+from braze_etl.run.foresight.admission import Intent, admit
+from braze_etl.run.foresight.looking import covering
 from braze_etl.run.job import Job
-from braze_etl.run.looking import covering
-from braze_etl.run.mappings import Mappings
 from braze_etl.run.parts import JobOptions, JobParts, Progress
-from braze_etl.run.pool import WorkerPool
-from braze_etl.run.replay import Replay
-from braze_etl.run.worker import Blueprint, serve
+from braze_etl.run.persons.busy import BusyDays
+from braze_etl.run.remapping.changes import changes_of
+from braze_etl.run.remapping.mappings import Mappings
+from braze_etl.run.setaside.replay import Replay
+from braze_etl.run.telling.aftermath import Aftermath
+from braze_etl.run.working.pool import WorkerPool
+from braze_etl.run.working.worker import Blueprint, serve
 from braze_etl.telemetry import get_logger
 
 _log = get_logger(__name__)

@@ -12,17 +12,17 @@ from braze_etl.clock import Clock
 from braze_etl.currents import Listing
 from braze_etl.delivery import Finding
 from braze_etl.quarantine import Quarantine
-from braze_etl.run.before import BeforeStart
 from braze_etl.run.budget import Meter
-from braze_etl.run.busy import BusyDays
-from braze_etl.run.changes import Changes
-from braze_etl.run.estimate import Outlook
 from braze_etl.run.exits import Stop
-from braze_etl.run.pool import WorkerPool
-from braze_etl.run.reconcile import Reconcile
-from braze_etl.run.replay import Replay
+from braze_etl.run.finding.before import BeforeStart
+from braze_etl.run.finding.reconcile import Reconcile
+from braze_etl.run.foresight.estimate import Outlook
+from braze_etl.run.persons.busy import BusyDays
+from braze_etl.run.remapping.changes import Changes
 from braze_etl.run.report import RunReport
-from braze_etl.run.tasks import Settlement
+from braze_etl.run.setaside.replay import Replay
+from braze_etl.run.working.pool import WorkerPool
+from braze_etl.run.working.tasks import Settlement
 
 
 class Progress(Protocol):

@@ -14,10 +14,10 @@ from braze_etl.delivery import RequestCounts
 from braze_etl.errors import BrazeEtlError
 from braze_etl.model import FileState, Reason, ReasonCounts, Tally
 from braze_etl.run.budget import Account
-from braze_etl.run.forecast import Forecast
-from braze_etl.run.latency import Latency
-from braze_etl.run.tasks import Settlement
-from braze_etl.run.window import Window
+from braze_etl.run.foresight.forecast import Forecast
+from braze_etl.run.foresight.window import Window
+from braze_etl.run.telling.latency import Latency
+from braze_etl.run.working.tasks import Settlement
 
 
 @dataclass(slots=True)

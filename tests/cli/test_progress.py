@@ -14,8 +14,8 @@ from rich.console import Console
 
 from braze_etl.cli._progress import Bar, bar_on, progress_for
 from braze_etl.model import FileRef, FileSettlement, FileState, Tally
-from braze_etl.run.estimate import Outlook
-from braze_etl.run.tasks import Settlement
+from braze_etl.run.foresight.estimate import Outlook
+from braze_etl.run.working.tasks import Settlement
 from tests.cli.terminal import on_a_terminal, plain
 from tests.workplace import KEY, Workplace
 

@@ -17,7 +17,7 @@ from braze_etl.clock import SystemClock
 from braze_etl.config import Settings
 from braze_etl.model import FileRef
 from braze_etl.run.assembly import ledger_identity
-from braze_etl.run.backlog import BacklogTally
+from braze_etl.run.finding.backlog import BacklogTally
 from tests.workplace import Workplace
 
 NOW = datetime.now(UTC)

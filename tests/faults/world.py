@@ -35,16 +35,16 @@ from braze_etl.delivery import (
 )
 from braze_etl.model import FileRef
 from braze_etl.quarantine import Quarantine
-from braze_etl.run.books import Tag
-from braze_etl.run.estimate import Outlook
 from braze_etl.run.exits import Stop
+from braze_etl.run.finding.reconcile import Pace, Reconcile
+from braze_etl.run.foresight.estimate import Outlook
 from braze_etl.run.job import Job
 from braze_etl.run.parts import JobOptions, JobParts
-from braze_etl.run.pool import QUIT, Died, WorkerPool
-from braze_etl.run.reconcile import Pace, Reconcile
 from braze_etl.run.report import RunReport
-from braze_etl.run.tasks import Settlement, Task
-from braze_etl.run.worker import Worker
+from braze_etl.run.working.books import Tag
+from braze_etl.run.working.pool import QUIT, Died, WorkerPool
+from braze_etl.run.working.tasks import Settlement, Task
+from braze_etl.run.working.worker import Worker
 from braze_etl.sandbox import Project
 from braze_etl.storage import FolderStore
 from braze_etl.transform import Mapping, MappingOptions

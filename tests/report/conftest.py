@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from braze_etl.run.history import History
+from braze_etl.run.showing.history import History
 from tests.report.browser import Page, find_chromium, open_browser
 from tests.report.past import NOW, busy_past
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from braze_etl.report import render
-from braze_etl.run.history import History
+from braze_etl.run.showing.history import History
 from tests.report.browser import Page
 from tests.report.conftest import Data, data_of
 from tests.report.past import NOW, busy_past

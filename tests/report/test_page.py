@@ -12,7 +12,7 @@ import pytest
 
 from braze_etl.errors import UsageError
 from braze_etl.report import render
-from braze_etl.run.history import History
+from braze_etl.run.showing.history import History
 from tests.report.conftest import Data, data_of
 from tests.report.past import NOW, books, report, run
 

@@ -12,10 +12,10 @@ from braze_etl.clock import ManualClock
 from braze_etl.config import Settings
 from braze_etl.errors import UsageError
 from braze_etl.model import FileSettlement, FileState, Tally
-from braze_etl.run import admission
-from braze_etl.run.admission import Intent, admit
 from braze_etl.run.assembly import Scope, open_state
-from braze_etl.run.looking import due_now
+from braze_etl.run.foresight import admission
+from braze_etl.run.foresight.admission import Intent, admit
+from braze_etl.run.foresight.looking import due_now
 from fixtures.generate import sample_record, write_avro
 
 PURCHASE = "users.behaviors.Purchase"

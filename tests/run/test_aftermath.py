@@ -16,9 +16,9 @@ from braze_etl.clock import ManualClock
 from braze_etl.config import Settings
 from braze_etl.errors import KeyRefusedError, StateError, StoreError
 from braze_etl.quarantine import Quarantine
-from braze_etl.run.aftermath import Aftermath
+from braze_etl.run.foresight.window import Window
 from braze_etl.run.report import RunReport
-from braze_etl.run.window import Window
+from braze_etl.run.telling.aftermath import Aftermath
 from braze_etl.storage import FolderStore
 from braze_etl.telemetry import configure_logging
 from tests.monitoring.watching import Watcher, watching

@@ -12,8 +12,8 @@ import pytest
 
 from braze_etl.errors import SourceGoneError
 from braze_etl.model import FileRef, OpenPositions, Reason
-from braze_etl.run.ahead import Limits, ReadAhead
-from braze_etl.run.due import DueFile
+from braze_etl.run.finding.due import DueFile
+from braze_etl.run.working.ahead import Limits, ReadAhead
 
 TIMEOUT = 10
 

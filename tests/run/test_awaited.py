@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from braze_etl.model import FileRef, OpenPositions, Reason
-from braze_etl.run.awaited import Awaited
-from braze_etl.run.due import WHOLE_FILE, DueFile, FromQuarantine, Place
+from braze_etl.run.finding.due import WHOLE_FILE, DueFile, FromQuarantine, Place
+from braze_etl.run.working.awaited import Awaited
 
 
 def test_nothing_is_awaited_of_a_file_that_is_read_for_the_first_time(

@@ -7,7 +7,7 @@ import orjson
 
 from braze_etl.checkpoint import Backlog, BacklogLine
 from braze_etl.model import FileRef
-from braze_etl.run.backlog import HOURS_KEPT, BacklogTally, by_age
+from braze_etl.run.finding.backlog import HOURS_KEPT, BacklogTally, by_age
 
 OPEN, CLICK = "users.messages.email.Open", "users.messages.email.Click"
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from braze_etl.checkpoint import LedgerIdentity, MemoryLedger
 from braze_etl.clock import ManualClock
 from braze_etl.model import FileRef
-from braze_etl.run.before import BeforeStart
+from braze_etl.run.finding.before import BeforeStart
 
 
 class Slow:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally, Verdict
-from braze_etl.run.books import Tag, TaskBooks, tags_of
-from braze_etl.run.due import WHOLE_FILE, Changed, DueFile, FromQuarantine, Place
-from braze_etl.run.tasks import Task
+from braze_etl.run.finding.due import WHOLE_FILE, Changed, DueFile, FromQuarantine, Place
+from braze_etl.run.working.books import Tag, TaskBooks, tags_of
+from braze_etl.run.working.tasks import Task
 
 REFUSED = Verdict(Reason.REJECTED, "Amplitude said no")
 

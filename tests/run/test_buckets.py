@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braze_etl.run.buckets import Buckets
+from braze_etl.run.showing.buckets import Buckets
 
 START = datetime(2026, 11, 24, 5, 20, tzinfo=UTC)
 moments = st.datetimes(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from braze_etl.checkpoint import LedgerIdentity, MemoryLedger
 from braze_etl.clock import ManualClock
 from braze_etl.model import Event
-from braze_etl.run import busy
-from braze_etl.run.busy import COUNTERS, NOTE, BusyDays, BusyIds, BusyStanding
+from braze_etl.run.persons import busy
+from braze_etl.run.persons.busy import COUNTERS, NOTE, BusyDays, BusyIds, BusyStanding
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 

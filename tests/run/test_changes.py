@@ -21,13 +21,13 @@ from braze_etl.model import (
     Tally,
     Verdict,
 )
-from braze_etl.run.books import TaskBooks, tags_of
-from braze_etl.run.changes import ChangePlan, Changes, Difference
-from braze_etl.run.comparing import Comparer, NotComparable
-from braze_etl.run.due import Changed, DueFile
-from braze_etl.run.mappings import Mappings
-from braze_etl.run.reading import blocks_of
-from braze_etl.run.tasks import Task
+from braze_etl.run.finding.due import Changed, DueFile
+from braze_etl.run.remapping.changes import ChangePlan, Changes, Difference
+from braze_etl.run.remapping.comparing import Comparer, NotComparable
+from braze_etl.run.remapping.mappings import Mappings
+from braze_etl.run.working.books import TaskBooks, tags_of
+from braze_etl.run.working.reading import blocks_of
+from braze_etl.run.working.tasks import Task
 from braze_etl.storage import FolderStore
 from braze_etl.transform import Mapping, MappingOptions
 from fixtures.generate import sample_record, write_avro

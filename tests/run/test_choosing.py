@@ -7,8 +7,8 @@ import pytest
 
 from braze_etl.model import Position, Reason, SetAside
 from braze_etl.quarantine import EVERYTHING, Quarantine, Selection
-from braze_etl.run.choosing import choose
-from braze_etl.run.due import WHOLE_FILE
+from braze_etl.run.finding.due import WHOLE_FILE
+from braze_etl.run.setaside.choosing import choose
 from braze_etl.storage import FolderStore
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)

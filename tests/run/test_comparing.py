@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from braze_etl.checkpoint import KnownFile, LedgerIdentity, MemoryLedger
 from braze_etl.clock import ManualClock
 from braze_etl.model import FileRef, FileState, Reason, Tally
-from braze_etl.run.comparing import Compared, Comparer, NotComparable, Reasons, _difference
-from braze_etl.run.judged import judgements_of
-from braze_etl.run.mappings import Mappings
+from braze_etl.run.remapping.comparing import Compared, Comparer, NotComparable, Reasons, _difference
+from braze_etl.run.remapping.judged import judgements_of
+from braze_etl.run.remapping.mappings import Mappings
 from braze_etl.storage import FolderStore
 from braze_etl.transform import Mapping, MappingOptions, People
 from fixtures.generate import sample_record, write_avro

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from braze_etl.run.cores import cpu_quota, usable_cores
+from braze_etl.run.working.cores import cpu_quota, usable_cores
 
 
 def machine(root: Path, cgroup: str, files: dict[str, str]) -> Path:

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from braze_etl.errors import StoreError
 from braze_etl.model import FileRef, OpenPositions, Reason
-from braze_etl.run.discovery import Discovery
-from braze_etl.run.due import DueFile
+from braze_etl.run.finding.discovery import Discovery
+from braze_etl.run.finding.due import DueFile
 
 
 def test_due_files_come_back_in_their_order_however_many(make_ref: Callable[..., FileRef]) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from braze_etl.errors import DeliveryError, FatalError
 from braze_etl.model import FileRef, FileSettlement, FileState, Reason
-from braze_etl.run.dispatch import Dispatcher
-from braze_etl.run.due import DueFile
-from braze_etl.run.pool import Died
-from braze_etl.run.tasks import Settlement, Task, group
+from braze_etl.run.finding.due import DueFile
+from braze_etl.run.working.dispatch import Dispatcher
+from braze_etl.run.working.pool import Died
+from braze_etl.run.working.tasks import Settlement, Task, group
 
 
 class ScriptedPool:

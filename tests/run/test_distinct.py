@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from braze_etl.run.distinct import EXACT_UP_TO, STANDARD_ERROR, Distinct
+from braze_etl.run.foresight.distinct import EXACT_UP_TO, STANDARD_ERROR, Distinct
 
 
 def counted(number: int) -> Distinct:

@@ -12,9 +12,9 @@ import pytest
 
 from braze_etl.compile import Drift, FieldDrift, UnknownType
 from braze_etl.model import FileRef, Tally
-from braze_etl.run.drift import drift_lines, field_words, past_drift, tell_of_drift
 from braze_etl.run.report import RunReport
-from braze_etl.run.tasks import Settlement
+from braze_etl.run.showing.drift import drift_lines, field_words, past_drift, tell_of_drift
+from braze_etl.run.working.tasks import Settlement
 
 OPEN = "users.messages.email.Open"
 NAP = "users.behaviors.Nap"

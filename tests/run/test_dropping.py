@@ -12,7 +12,7 @@ from braze_etl.errors import LeaseHeldError
 from braze_etl.model import Position, Reason, SetAside
 from braze_etl.quarantine import EVERYTHING, Selection
 from braze_etl.run.assembly import open_quarantine, open_state
-from braze_etl.run.dropping import drop_entries
+from braze_etl.run.setaside.dropping import drop_entries
 
 NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
 

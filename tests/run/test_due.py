@@ -9,7 +9,7 @@ import pytest
 from braze_etl.checkpoint import Backlog, LedgerIdentity, MemoryLedger, OpenFile
 from braze_etl.clock import ManualClock
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
-from braze_etl.run.due import Changed, DueFile, DueFiles, by_hour, open_files
+from braze_etl.run.finding.due import Changed, DueFile, DueFiles, by_hour, open_files
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from braze_etl.errors import ConfigError, LeaseHeldError
 from braze_etl.model import Position, Reason, SetAside
 from braze_etl.quarantine import Found
 from braze_etl.run.assembly import open_quarantine, open_state
-from braze_etl.run.busy import NOTE
-from braze_etl.run.erasing import erase
-from braze_etl.run.lookup_cache import LookupCache, cache_folder
-from braze_etl.run.people import open_lookup
+from braze_etl.run.persons.busy import NOTE
+from braze_etl.run.persons.erasing import erase
+from braze_etl.run.persons.lookup_cache import LookupCache, cache_folder
+from braze_etl.run.persons.people import open_lookup
 from braze_etl.storage import StoreAccess
 from tests.conftest import Bucket
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from braze_etl.checkpoint import Backlog, BacklogLine
-from braze_etl.run.estimate import Density, Outlook
+from braze_etl.run.foresight.estimate import Density, Outlook
 
 OPEN, CLICK = "users.messages.email.Open", "users.messages.email.Click"
 

@@ -9,7 +9,7 @@ import pytest
 
 from braze_etl.checkpoint import Backlog, BacklogLine
 from braze_etl.clock import ManualClock, iso
-from braze_etl.run.forecast import Forecast, Rate, forecast, forecast_of_run
+from braze_etl.run.foresight.forecast import Forecast, Rate, forecast, forecast_of_run
 
 MB = 1_000_000
 NOON = datetime(2026, 10, 3, 12, tzinfo=UTC)

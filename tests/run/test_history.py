@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from braze_etl.checkpoint import RunRecord
-from braze_etl.run.history import OTHERS, History
+from braze_etl.run.showing.history import OTHERS, History
 from tests.report.past import NOW, books, busy_past, report, run
 
 OPEN, PURCHASE = "users.messages.email.Open", "users.behaviors.Purchase"

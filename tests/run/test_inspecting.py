@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from braze_etl.errors import UsageError
-from braze_etl.run.inspecting import list_types, show_type
+from braze_etl.run.showing.inspecting import list_types, show_type
 from braze_etl.transform import Mapping, MappingOptions
 
 OPEN = "users.messages.email.Open"

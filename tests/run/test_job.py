@@ -31,19 +31,20 @@ from braze_etl.delivery import (
 from braze_etl.errors import LeaseHeldError, StateError
 from braze_etl.model import FileSettlement, FileState
 from braze_etl.quarantine import Quarantine
-from braze_etl.run import tasks, turns
-from braze_etl.run.changes import Changes
-from braze_etl.run.comparing import Comparer
-from braze_etl.run.estimate import Outlook
+from braze_etl.run import turns
 from braze_etl.run.exits import Stop
+from braze_etl.run.foresight.estimate import Outlook
 from braze_etl.run.job import Job
-from braze_etl.run.mappings import Mappings
 from braze_etl.run.parts import JobOptions, JobParts
-from braze_etl.run.payloads import Payloads
-from braze_etl.run.pool import QUIT
+from braze_etl.run.remapping.changes import Changes
+from braze_etl.run.remapping.comparing import Comparer
+from braze_etl.run.remapping.mappings import Mappings
 from braze_etl.run.report import RunReport
-from braze_etl.run.tasks import Settlement, Task
-from braze_etl.run.worker import Worker
+from braze_etl.run.working import tasks
+from braze_etl.run.working.payloads import Payloads
+from braze_etl.run.working.pool import QUIT
+from braze_etl.run.working.tasks import Settlement, Task
+from braze_etl.run.working.worker import Worker
 from braze_etl.sandbox import Project
 from braze_etl.storage import FolderStore
 from braze_etl.transform import Mapping, MappingOptions

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from braze_etl.model import Reason
-from braze_etl.run.judged import Judgement, followed_by, judgements_of, renamed
+from braze_etl.run.remapping.judged import Judgement, followed_by, judgements_of, renamed
 
 
 def test_what_is_not_known_is_no_judgement() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from braze_etl.model import FileRef, FileSettlement, FileState, Tally
-from braze_etl.run.latency import BOUNDS, Latency
+from braze_etl.run.telling.latency import BOUNDS, Latency
 
 
 def test_a_file_counts_once_and_each_record_with_its_hour(

@@ -13,10 +13,10 @@ from braze_etl.clock import ManualClock
 from braze_etl.delivery import RequestCounts
 from braze_etl.errors import LeaseHeldError, StoreError
 from braze_etl.model import FileRef, FileSettlement, FileState, Outcome, Reason, Tally
-from braze_etl.run.estimate import Outlook
-from braze_etl.run.logbook import Audience, Logbook
+from braze_etl.run.foresight.estimate import Outlook
 from braze_etl.run.report import RunReport
-from braze_etl.run.tasks import Settlement
+from braze_etl.run.telling.logbook import Audience, Logbook
+from braze_etl.run.working.tasks import Settlement
 from braze_etl.telemetry import configure_logging
 from braze_etl.telemetry.logs import LogLevel
 

@@ -12,7 +12,7 @@ from braze_etl.clock import ManualClock
 from braze_etl.config import Settings
 from braze_etl.model import FileRef, Tally
 from braze_etl.run.assembly import Scope
-from braze_etl.run.looking import covering, due_now, ledger_to_read
+from braze_etl.run.foresight.looking import covering, due_now, ledger_to_read
 
 
 @pytest.fixture

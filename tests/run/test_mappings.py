@@ -8,7 +8,7 @@ import pytest
 
 from braze_etl.checkpoint import LedgerIdentity, MemoryLedger
 from braze_etl.clock import ManualClock
-from braze_etl.run.mappings import Mappings
+from braze_etl.run.remapping.mappings import Mappings
 from braze_etl.transform import Mapping, MappingOptions, People
 
 RULES: dict[str, Any] = {

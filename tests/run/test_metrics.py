@@ -15,10 +15,10 @@ from braze_etl.checkpoint import Backlog, LedgerSummary
 from braze_etl.delivery import RequestCounts
 from braze_etl.errors import KeyRefusedError
 from braze_etl.model import Reason, Tally
-from braze_etl.run.metrics import METRICS, Facts, samples_of
+from braze_etl.run.foresight.window import Window
 from braze_etl.run.report import RunReport
-from braze_etl.run.totals import Totals
-from braze_etl.run.window import Window
+from braze_etl.run.telling.metrics import METRICS, Facts, samples_of
+from braze_etl.run.telling.totals import Totals
 from braze_etl.telemetry import exposition
 
 OPEN = "users.messages.email.Open"

@@ -12,9 +12,9 @@ import pytest
 from braze_etl.config import Topic
 from braze_etl.errors import KeyRefusedError
 from braze_etl.model import Reason, Tally
-from braze_etl.run.notices import decide, judge, message, remembered
+from braze_etl.run.foresight.window import Window
 from braze_etl.run.report import RunReport
-from braze_etl.run.window import Window
+from braze_etl.run.telling.notices import decide, judge, message, remembered
 
 ALL: tuple[Topic, ...] = ("failed", "at_risk", "quarantined", "budget", "drift")
 DAY = timedelta(hours=24)

@@ -11,8 +11,8 @@ from braze_etl.currents import AvroFile
 from braze_etl.errors import StoreError
 from braze_etl.model import FileRef, Position, Reason, SetAside
 from braze_etl.quarantine import Quarantine
-from braze_etl.run.due import DueFile, FromQuarantine, Place
-from braze_etl.run.payloads import Payloads
+from braze_etl.run.finding.due import DueFile, FromQuarantine, Place
+from braze_etl.run.working.payloads import Payloads
 from braze_etl.storage import FolderStore
 from fixtures.generate import sample_record, write_avro
 

@@ -10,9 +10,9 @@ import pytest
 
 from braze_etl.config import MappingSection
 from braze_etl.errors import AccessDeniedError, ConfigError, StoreError, UsageError
-from braze_etl.run import lookup_cache
-from braze_etl.run.lookup_cache import LookupCache, cache_folder
-from braze_etl.run.people import add_to_list, load_people, load_suppression, open_lookup
+from braze_etl.run.persons import lookup_cache
+from braze_etl.run.persons.lookup_cache import LookupCache, cache_folder
+from braze_etl.run.persons.people import add_to_list, load_people, load_suppression, open_lookup
 from braze_etl.storage import FolderStore, StoreAccess
 from braze_etl.transform import build_table
 from tests.conftest import Bucket

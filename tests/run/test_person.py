@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from braze_etl.config import MappingSection
-from braze_etl.run.person import Person
+from braze_etl.run.persons.person import Person
 from braze_etl.transform import Mapping, MappingOptions, People
 
 

@@ -12,7 +12,7 @@ from braze_etl.clock import ManualClock
 from braze_etl.config import Settings
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
 from braze_etl.run.assembly import Scope, ledger_identity
-from braze_etl.run.planning import Plan, make_plan
+from braze_etl.run.foresight.planning import Plan, make_plan
 from fixtures.generate import sample_record, write_avro
 
 PURCHASE, ORPHAN = "users.behaviors.Purchase", "users.UserOrphan"

@@ -12,9 +12,9 @@ from multiprocessing.connection import Connection
 import pytest
 
 from braze_etl.model import FileRef, FileSettlement, FileState
-from braze_etl.run.due import DueFile
-from braze_etl.run.pool import QUIT, READY, STOP, Died, WorkerPool
-from braze_etl.run.tasks import Settlement, Task
+from braze_etl.run.finding.due import DueFile
+from braze_etl.run.working.pool import QUIT, READY, STOP, Died, WorkerPool
+from braze_etl.run.working.tasks import Settlement, Task
 
 
 def obedient(pipe: Connection, blueprint: str) -> None:

@@ -8,10 +8,10 @@ from multiprocessing.connection import Connection
 
 from braze_etl.clock import ManualClock
 from braze_etl.model import FileRef
-from braze_etl.run.due import DueFile
-from braze_etl.run.pool import QUIT, READY, WorkerPool
-from braze_etl.run.pulse import Heart, Pulse
-from braze_etl.run.tasks import Settlement, Task
+from braze_etl.run.finding.due import DueFile
+from braze_etl.run.working.pool import QUIT, READY, WorkerPool
+from braze_etl.run.working.pulse import Heart, Pulse
+from braze_etl.run.working.tasks import Settlement, Task
 
 
 def test_it_beats_at_most_a_few_times_a_second() -> None:

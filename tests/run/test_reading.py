@@ -9,8 +9,8 @@ import pytest
 from braze_etl.compile import EventReader
 from braze_etl.currents import AvroFile
 from braze_etl.model import FileRef, OpenPositions, Reason
-from braze_etl.run.due import DueFile, FromQuarantine
-from braze_etl.run.reading import blocks_of
+from braze_etl.run.finding.due import DueFile, FromQuarantine
+from braze_etl.run.working.reading import blocks_of
 from braze_etl.storage import FolderStore
 from braze_etl.transform import Mapping, MappingOptions
 from fixtures.generate import sample_record, write_avro

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from braze_etl.checkpoint import Backlog, LedgerIdentity, MemoryLedger
 from braze_etl.clock import ManualClock
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
-from braze_etl.run.due import DueFile
-from braze_etl.run.reopening import Reopening, deferred_in
-from braze_etl.run.tasks import Settlement, Task
+from braze_etl.run.finding.due import DueFile
+from braze_etl.run.finding.reopening import Reopening, deferred_in
+from braze_etl.run.working.tasks import Settlement, Task
 
 
 def test_a_throttled_file_comes_back_when_its_time_has_come_and_once(

@@ -19,10 +19,10 @@ from braze_etl.model import (
     Verdict,
 )
 from braze_etl.quarantine import EVERYTHING, Quarantine, Selection
-from braze_etl.run.books import Tag, TaskBooks
-from braze_etl.run.due import DueFile, open_files
-from braze_etl.run.replay import Replay, without
-from braze_etl.run.tasks import Settlement, Task
+from braze_etl.run.finding.due import DueFile, open_files
+from braze_etl.run.setaside.replay import Replay, without
+from braze_etl.run.working.books import Tag, TaskBooks
+from braze_etl.run.working.tasks import Settlement, Task
 from braze_etl.storage import FolderStore
 
 

@@ -9,9 +9,9 @@ import orjson
 from braze_etl.delivery import RequestCounts
 from braze_etl.errors import StateError
 from braze_etl.model import FileRef, FileSettlement, FileState, Reason, Tally
+from braze_etl.run.foresight.window import Window
 from braze_etl.run.report import RunReport
-from braze_etl.run.tasks import Settlement
-from braze_etl.run.window import Window
+from braze_etl.run.working.tasks import Settlement
 
 OPEN = "users.messages.email.Open"
 

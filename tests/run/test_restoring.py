@@ -10,8 +10,8 @@ from datetime import datetime
 from braze_etl.checkpoint import Backlog, BacklogLine, LedgerIdentity, MemoryLedger
 from braze_etl.clock import ManualClock
 from braze_etl.model import FileRef, FileSettlement, FileState, Tally
-from braze_etl.run.due import DueFiles
-from braze_etl.run.restoring import restore_command
+from braze_etl.run.finding.due import DueFiles
+from braze_etl.run.finding.restoring import restore_command
 
 
 def test_an_archived_file_is_not_due_and_counts_only_while_it_is_undelivered(

@@ -20,10 +20,10 @@ from braze_etl.model import (
     SetAside,
     Tally,
 )
-from braze_etl.run import standing as module
 from braze_etl.run.assembly import ledger_identity, open_quarantine
-from braze_etl.run.backlog import BacklogTally
-from braze_etl.run.standing import standing
+from braze_etl.run.finding.backlog import BacklogTally
+from braze_etl.run.showing import standing as module
+from braze_etl.run.showing.standing import standing
 
 OPEN = "users.messages.email.Open"
 

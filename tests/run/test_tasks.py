@@ -4,8 +4,8 @@ from collections.abc import Callable
 from itertools import count
 
 from braze_etl.model import FileRef
-from braze_etl.run.due import DueFile
-from braze_etl.run.tasks import MAX_FILES, Task, group, one_by_one, shares
+from braze_etl.run.finding.due import DueFile
+from braze_etl.run.working.tasks import MAX_FILES, Task, group, one_by_one, shares
 
 
 def files(make_ref: Callable[..., FileRef], *sizes: int) -> list[DueFile]:

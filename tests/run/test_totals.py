@@ -10,7 +10,7 @@ from braze_etl.delivery import RequestCounts
 from braze_etl.errors import KeyRefusedError
 from braze_etl.model import Reason, Tally
 from braze_etl.run.report import RunReport
-from braze_etl.run.totals import MOST_STATUSES, MOST_TYPES, OTHER, Totals
+from braze_etl.run.telling.totals import MOST_STATUSES, MOST_TYPES, OTHER, Totals
 
 OPEN = "users.messages.email.Open"
 

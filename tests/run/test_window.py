@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from braze_etl.run.window import Window
+from braze_etl.run.foresight.window import Window
 
 
 def window(now: datetime, *, oldest: float | None, listed: float | None) -> Window:

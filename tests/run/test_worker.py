@@ -18,11 +18,11 @@ from braze_etl.clock import ManualClock
 from braze_etl.compile import Drift, EventReader, MappedBlock
 from braze_etl.delivery import BatchBuilder, Courier, DeliverySettings, InlineExecutor, Reply
 from braze_etl.model import Event, FileRef, OpenPositions, Reason, Verdict
-from braze_etl.run.books import Tag
-from braze_etl.run.due import DueFile
-from braze_etl.run.pool import QUIT
-from braze_etl.run.tasks import Settlement, Task
-from braze_etl.run.worker import Inbox, Worker
+from braze_etl.run.finding.due import DueFile
+from braze_etl.run.working.books import Tag
+from braze_etl.run.working.pool import QUIT
+from braze_etl.run.working.tasks import Settlement, Task
+from braze_etl.run.working.worker import Inbox, Worker
 from braze_etl.storage import Store
 
 

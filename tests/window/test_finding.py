@@ -105,7 +105,7 @@ def test_after_ten_days_without_a_run_all_of_them_are_delivered_oldest_first(wor
 
 
 def _due(world: World) -> list[Any]:
-    from braze_etl.run.due import DueFiles
+    from braze_etl.run.finding.due import DueFiles
 
     return list(DueFiles(world.listing(), world.ledger, now=world.clock.now()))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from braze_etl.run.reconcile import Pace
+from braze_etl.run.finding.reconcile import Pace
 from tests.faults.world import NOON, World
 
 DAY = 86_400

@@ -18,7 +18,7 @@ from braze_etl.cli.mapping._force import mapping_in_force
 @output_option
 def list_types(config_path: Path | None, output: str) -> int:
     """List every event type: its name in Amplitude, whether it is sent, how many properties it has."""
-    from braze_etl.run.inspecting import list_types as listed
+    from braze_etl.run.showing.inspecting import list_types as listed
 
     mapping, is_selected = mapping_in_force(config_path)
     types = listed(mapping, is_selected)

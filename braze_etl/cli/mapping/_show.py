@@ -22,7 +22,7 @@ from braze_etl.cli.mapping._force import mapping_in_force
 @output_option
 def show(event_type: str, config_path: Path | None, output: str) -> int:
     """Show what becomes of each field of one Currents event type, and by which rule."""
-    from braze_etl.run.inspecting import show_type
+    from braze_etl.run.showing.inspecting import show_type
 
     shown = show_type(*_with(event_type, config_path))
     if output == "json":

@@ -29,7 +29,7 @@ def drop(config_path: Path | None, output: str, everything: bool, **asked: Any) 
             else "--all means every entry, and the other options only some",
             remedy="Name them by --id, --reason, --event-type, --file, --since or --until, or all by --all.",
         )
-    from braze_etl.run.dropping import drop_entries
+    from braze_etl.run.setaside.dropping import drop_entries
 
     settings = required_config(config_path).require("quarantine", "source", "state", "amplitude.region")
     dropped = drop_entries(settings, selection(open_entries(settings), **asked), SystemClock())

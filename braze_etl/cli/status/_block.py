@@ -14,7 +14,7 @@ from braze_etl.clock import iso
 
 if TYPE_CHECKING:
     from braze_etl.checkpoint import LedgerSummary, RunRecord
-    from braze_etl.run.standing import Deferred, Standing
+    from braze_etl.run.showing.standing import Deferred, Standing
 
 _AGES = {
     "under_6h": "under 6 hours",

@@ -16,7 +16,7 @@ from braze_etl.clock import SystemClock
 from braze_etl.errors import BrazeEtlError
 
 if TYPE_CHECKING:
-    from braze_etl.run.standing import Standing
+    from braze_etl.run.showing.standing import Standing
 
 _VARIABLE = "BRAZE_ETL_CONFIG"
 
@@ -65,7 +65,7 @@ def _see(path: Path, *, refresh: bool) -> Seen:
 
 
 def _standing(path: Path | None, *, refresh: bool) -> Standing:
-    from braze_etl.run.standing import standing
+    from braze_etl.run.showing.standing import standing
 
     needed = ("state", "quarantine", "mapping", "amplitude.region", *(["source"] if refresh else []))
     return standing(required_config(path).require(*needed), SystemClock(), refresh=refresh)

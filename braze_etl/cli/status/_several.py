@@ -15,7 +15,7 @@ from braze_etl.cli.status._block import ago, print_block, verdict
 from braze_etl.errors import BrazeEtlError
 
 if TYPE_CHECKING:
-    from braze_etl.run.standing import Standing
+    from braze_etl.run.showing.standing import Standing
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from braze_etl.model import Event
-from braze_etl.run.books import Tag, TaskBooks
+from braze_etl.run.working.books import Tag, TaskBooks
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from braze_etl.run.budget.account import Account
 from braze_etl.run.budget.allowance import Ask, Grant
 from braze_etl.run.budget.spent import NOTE, Spent
 from braze_etl.run.budget.terms import Terms
-from braze_etl.run.tasks import Settlement
+from braze_etl.run.working.tasks import Settlement
 
 _MOST_GRANTED: Final = 10_000
 """Events granted at once: few questions, and little that is kept from others by who does not use it."""

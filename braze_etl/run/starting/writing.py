@@ -18,7 +18,7 @@ from braze_etl.clock import hour_of, iso
 from braze_etl.config import Settings
 from braze_etl.errors import UsageError
 from braze_etl.run.assembly import load_mapping
-from braze_etl.run.estimate import Density
+from braze_etl.run.foresight.estimate import Density
 from braze_etl.run.starting.choosing import Group, grouped
 from braze_etl.run.starting.survey import Survey
 

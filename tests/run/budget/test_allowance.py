@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from braze_etl.model import FileSettlement, FileState, OpenPositions, Reason
-from braze_etl.run.books import TaskBooks, tags_of
 from braze_etl.run.budget import Allowance, Ask, Grant
-from braze_etl.run.due import WHOLE_FILE, DueFile, FromQuarantine
-from braze_etl.run.tasks import Settlement, Task
+from braze_etl.run.finding.due import WHOLE_FILE, DueFile, FromQuarantine
+from braze_etl.run.working.books import TaskBooks, tags_of
+from braze_etl.run.working.tasks import Settlement, Task
 from tests.run.budget.world import EVENING, STOPPED, World, due
 
 TOMORROW = EVENING + timedelta(minutes=10)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from braze_etl.model import Reason
 from braze_etl.run.budget import Ask, Meter, Terms
-from braze_etl.run.tasks import Settlement, Task
+from braze_etl.run.working.tasks import Settlement, Task
 from tests.run.budget.world import OTHER, STOPPED, World, due
 
 ENFORCED = Terms(per_day=25, stop=(STOPPED,))

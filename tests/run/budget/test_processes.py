@@ -8,8 +8,8 @@ from multiprocessing.connection import Connection
 
 from braze_etl.model import Tally
 from braze_etl.run.budget import Ask, Grant, Terms
-from braze_etl.run.pool import QUIT, READY, Died, WorkerPool
-from braze_etl.run.tasks import Settlement, Task
+from braze_etl.run.working.pool import QUIT, READY, Died, WorkerPool
+from braze_etl.run.working.tasks import Settlement, Task
 from tests.run.budget.world import STOPPED, World, due
 
 ASKED, TASKS = 7, 24

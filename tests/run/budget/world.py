@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from braze_etl.checkpoint import LedgerIdentity, MemoryLedger
 from braze_etl.clock import ManualClock
 from braze_etl.model import FileRef, Reason
-from braze_etl.run.books import TaskBooks, tags_of
 from braze_etl.run.budget import NOTE, Allowance, Meter, Terms
-from braze_etl.run.due import DueFile
-from braze_etl.run.tasks import Settlement, Task
+from braze_etl.run.finding.due import DueFile
+from braze_etl.run.working.books import TaskBooks, tags_of
+from braze_etl.run.working.tasks import Settlement, Task
 
 EVENING = datetime(2026, 11, 24, 23, 50, tzinfo=UTC)
 STOPPED, OTHER = "users.messages.email.Open", "users.behaviors.Purchase"

@@ -1,0 +1,67 @@
+"""What has to be confirmed before anything is touched: to exceed the budget, and a large first run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+
+from braze_etl.checkpoint import Ledger
+from braze_etl.clock import Clock
+from braze_etl.config import Settings
+from braze_etl.errors import UsageError
+from braze_etl.run.assembly import Scope
+from braze_etl.run.budget import Terms
+from braze_etl.run.foresight.looking import ledger_to_read
+from braze_etl.run.foresight.planning import Plan, make_plan
+from braze_etl.run.remapping.changes import plan_changes
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What a pass covers (None: all that is due, as `run` does), and what has not been confirmed yet."""
+
+    scope: Callable[[Settings, Ledger], Scope] | None = None
+    resend: bool = False
+    changed_only: bool = False
+    asks_budget: bool = False
+    asks_first_run: bool = False
+
+
+def admit(settings: Settings, intent: Intent, clock: Clock) -> None:
+    """Raise `UsageError` where the estimate of `plan` is more than is left, or than a first run may send.
+
+    The source is listed for that only where the configuration sets such a bound. Nothing is written.
+    """
+    asks_budget = intent.asks_budget and Terms.of(settings).bounded
+    asks_first_run = intent.asks_first_run and settings.budget.first_run_events is not None
+    if not asks_budget and not asks_first_run:
+        return
+    with closing(ledger_to_read(settings, clock)) as ledger:
+        asks_first_run = asks_first_run and ledger.summary().last_delivery is None
+        scope = intent.scope(settings, ledger) if intent.scope else None
+    if not asks_budget and not asks_first_run:
+        return
+    if intent.changed_only:
+        spending = plan_changes(settings, scope, clock).spending if asks_budget and scope else None
+        if spending is not None:
+            spending.refuse_overrun(estimated=False)
+        return
+    plan = make_plan(settings, scope, exact=False, clock=clock, resend=intent.resend)
+    if asks_first_run:
+        _refuse_large_first_run(settings, plan)
+    if asks_budget and plan.spending is not None:
+        plan.spending.refuse_overrun()
+
+
+def _refuse_large_first_run(settings: Settings, plan: Plan) -> None:
+    most, events = settings.budget.first_run_events, plan.to_send.total()
+    if most is None or events <= most:
+        return
+    project = settings.amplitude.project
+    raise UsageError(
+        f"this first run against the project {project!r} would send about {events:,} events (an estimate) of "
+        f"{plan.files.total():,} files, and budget.first_run_events is {most:,}",
+        remedy="Look at `plan` first; set source.start_at later or choose fewer event types, or give "
+        "--confirm-first-run if this is what you want.",
+    )

@@ -1,0 +1,97 @@
+"""What follows a pass: metrics for Prometheus, a notice for people, a ping for the dead man's switch.
+
+Nothing in here changes how the pass ended: what fails is a warning. It runs under the lease, because totals
+and notices are remembered in the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from braze_etl.checkpoint import Ledger
+from braze_etl.clock import Clock
+from braze_etl.config import Settings
+from braze_etl.errors import BrazeEtlError
+from braze_etl.quarantine import Quarantine
+from braze_etl.run.report import RunReport
+from braze_etl.run.telling import notices, totals
+from braze_etl.run.telling.metrics import METRICS, Facts, samples_of
+from braze_etl.run.telling.totals import SUCCESSES, Totals
+from braze_etl.telemetry import Exposed, exposition, get_logger, ping, post_json, push, write_textfile
+
+_log = get_logger(__name__)
+_T = TypeVar("_T")
+_SCHEDULED = "run"
+"""Notices and pings are about the scheduled job; whoever starts a backfill sees how it ends."""
+
+
+class Aftermath:
+    """Call it with the report of a pass that has ended, under the lease of its ledger."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, quarantine: Quarantine, clock: Clock) -> None:
+        self._pipeline = settings.pipeline
+        self._metrics = settings.metrics
+        self._notify = settings.notify
+        self._ledger = ledger
+        self._quarantine = quarantine
+        self._clock = clock
+
+    def __call__(self, report: RunReport) -> None:
+        """Tell everybody who is configured; raises nothing that the outside world can cause."""
+        if self._metrics.textfile or self._metrics.pushgateway.url:
+            self._expose(report)
+        if report.command == _SCHEDULED:
+            _attempt("the webhook was not told", lambda: self._tell(report))
+            _attempt("the dead man's switch was not asked for", lambda: self._ping(report))
+
+    def _expose(self, report: RunReport) -> None:
+        exposed = _attempt("no metrics could be made", lambda: self._exposed(report))
+        if exposed is None:
+            return
+        path, gateway = self._metrics.textfile, self._metrics.pushgateway
+        if path is not None:
+            _attempt("the textfile with metrics was not written", lambda: write_textfile(path, exposed))
+        if gateway.url is not None:
+            url, timeout = gateway.url.get_secret_value(), gateway.timeout.total_seconds()
+            group = {"pipeline": self._pipeline}
+            _attempt(
+                "metrics were not pushed",
+                lambda: push(exposed, url, job=gateway.job, grouping=group, timeout=timeout),
+            )
+
+    def _exposed(self, report: RunReport) -> Exposed:
+        counted = Totals.from_dict(self._ledger.recall(totals.NOTE))
+        counted.add(report)
+        self._ledger.remember(totals.NOTE, counted.as_dict())
+        depth = _attempt("the quarantine was not counted", self._quarantine.depth)
+        facts = Facts(report, counted, self._ledger.summary(), depth)
+        return exposition(METRICS, samples_of(facts), pipeline=self._pipeline)
+
+    def _tell(self, report: RunReport) -> None:
+        notify = self._notify
+        if notify.webhook is None:
+            return
+        told, now = self._ledger.recall(notices.NOTE), self._clock.now()
+        judged = notices.judge(report)
+        found = notices.decide(judged, told, now, on=notify.on, repeat_every=notify.repeat_every)
+        if found:
+            body, timeout = notices.message(report, found), notify.timeout.total_seconds()
+            post_json(notify.webhook.get_secret_value(), body, timeout=timeout)
+            self._ledger.remember(notices.NOTE, notices.remembered(told, found, now))
+
+    def _ping(self, report: RunReport) -> None:
+        notify = self._notify
+        if notify.dead_man is not None and report.exit_code in SUCCESSES:
+            ping(notify.dead_man.get_secret_value(), timeout=notify.timeout.total_seconds())
+
+
+def _attempt(otherwise: str, do: Callable[[], _T]) -> _T | None:
+    """Do it, or warn: the pass is over, and has its exit code."""
+    try:
+        return do()
+    except BrazeEtlError as error:
+        _log.warning(otherwise, error=error.message, remedy=error.remedy)
+    except OSError as error:
+        _log.warning(otherwise, error=str(error))
+    return None

@@ -1,0 +1,151 @@
+"""A pass as log lines: one for each thing that matters, so that the run of a day's files fits on a screen.
+
+What happens thousands of times (a file, a task) is told at DEBUG; in between, progress, every few minutes.
+No line holds a record, the id of a person, or a secret.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any, Final
+
+from braze_etl import __version__
+from braze_etl.clock import Clock
+from braze_etl.errors import BrazeEtlError
+from braze_etl.model import FileSettlement, Outcome
+from braze_etl.run.foresight.estimate import Outlook
+from braze_etl.run.parts import Progress
+from braze_etl.run.report import RunReport
+from braze_etl.run.working.tasks import Settlement
+from braze_etl.telemetry import get_logger
+
+PROGRESS_EVERY: Final = timedelta(minutes=5)
+_TYPES_NAMED: Final = 5
+_log = get_logger(__name__)
+
+
+class Logbook:
+    """Watches a pass (see `Progress`) and writes its lines."""
+
+    def __init__(self, clock: Clock, every: timedelta = PROGRESS_EVERY) -> None:
+        self._clock = clock
+        self._every = every.total_seconds()
+        self._told_at = clock.monotonic()
+        self._files = 0
+        self._events: Counter[str] = Counter()
+        self._warned: Counter[str] = Counter()
+
+    @contextmanager
+    def entry(self, report: RunReport) -> Iterator[None]:
+        """Tell how the pass inside of the block begins and ends."""
+        _log.info("run begins", run_id=report.run_id, command=report.command, version=__version__)
+        try:
+            yield
+        except BrazeEtlError as error:
+            _log.info("run ends", exit_code=error.exit_code, error=error.message)
+            raise
+        self.ended(report)
+
+    def discovered(self, outlook: Outlook, warnings: Mapping[str, int]) -> None:
+        """So much is due."""
+        _log.info("files are due", **asdict(outlook))
+        if warnings:
+            self._warned = Counter(warnings)
+            _log.warning("the listing gives cause to look", **warnings)
+
+    def settled(self, settlement: Settlement) -> None:
+        """A task came back."""
+        self._files += len(settlement.files)
+        for tally in settlement.by_event_type.values():
+            self._events.update(tally.as_dict())
+        if _log.tells_details:
+            _tell_details(settlement)
+        now = self._clock.monotonic()
+        if now - self._told_at >= self._every:
+            self._told_at = now
+            _log.info("progress", files=self._files, **self._events)
+
+    def in_flight(self, requests: int) -> None:
+        """So many requests are under way: nothing to write down."""
+
+    def ended(self, report: RunReport) -> None:
+        """The pass is over: what is not as it should be, a line each, and how it ended."""
+        _tell_of_records(report)
+        requests = report.requests
+        if requests.throttled:
+            _log.warning("Amplitude throttled requests", throttled=requests.throttled, sent=requests.sent)
+        if report.repairs:
+            _log.info("events were repaired before sending", **report.repairs)
+        if rest := report.warnings - self._warned:
+            _log.warning("the report has warnings", **rest)
+        _tell_of_the_end(report)
+
+
+class Audience:
+    """Several that watch the same pass."""
+
+    def __init__(self, *watchers: Progress) -> None:
+        self._watchers = watchers
+
+    def discovered(self, outlook: Outlook, warnings: Mapping[str, int]) -> None:
+        for watcher in self._watchers:
+            watcher.discovered(outlook, warnings)
+
+    def settled(self, settlement: Settlement) -> None:
+        for watcher in self._watchers:
+            watcher.settled(settlement)
+
+    def in_flight(self, requests: int) -> None:
+        for watcher in self._watchers:
+            watcher.in_flight(requests)
+
+
+def _tell_details(settlement: Settlement) -> None:
+    for file in settlement.files:
+        _log.debug("file settled", **_facts_of(file))
+    events = sum(tally.read for tally in settlement.by_event_type.values())
+    _log.debug("task settled", task=settlement.task, files=len(settlement.files), events=events)
+
+
+def _facts_of(file: FileSettlement) -> dict[str, Any]:
+    ref, state = file.ref, file.state.value if file.state else "due"
+    return {"key": ref.key, "event_type": ref.event_type, "state": state, **file.tally.as_dict()}
+
+
+def _tell_of_records(report: RunReport) -> None:
+    filtered = {r.value: count for r, count in report.reasons.items() if r.outcome is Outcome.FILTERED}
+    if filtered:
+        _log.info("records were filtered", **filtered)
+    for reason, records in report.reasons.most_common():
+        if reason.outcome is Outcome.QUARANTINED:
+            _log.warning("records were set aside", reason=reason.value, **_where(report, reason, records))
+        elif reason.outcome is Outcome.DEFERRED:
+            _log.warning("records are left for later", reason=reason.value, **_where(report, reason, records))
+
+
+def _where(report: RunReport, reason: str, records: int) -> dict[str, Any]:
+    of_reason = Counter({name: count for (name, why), count in report.type_reasons.items() if why == reason})
+    return {"records": records, "event_types": dict(of_reason.most_common(_TYPES_NAMED))}
+
+
+def _tell_of_the_end(report: RunReport) -> None:
+    facts = report.as_dict()
+    if budget := facts.get("budget"):
+        tell = _log.warning if budget["held"] else _log.info
+        tell("budget", **budget)
+    if report.error is not None:
+        error = report.error
+        _log.error("the run failed", kind=type(error).__name__, error=error.message, remedy=error.remedy)
+    _log.info(
+        "run ends",
+        exit_code=report.exit_code,
+        seconds=facts["seconds"],
+        files=facts["files"],
+        events=facts["events"],
+        requests=report.requests.sent,
+        hours_left=(facts["window"] or {}).get("hours_left"),
+    )

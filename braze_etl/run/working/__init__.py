@@ -1,0 +1,1 @@
+"""Who does the work: tasks, the processes that take them, and the books of each."""

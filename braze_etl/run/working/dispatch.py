@@ -1,0 +1,112 @@
+"""Dispatch: tasks to worker processes, settlements back, and what happens when a worker dies."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from braze_etl.errors import FatalError
+from braze_etl.model import Reason, Verdict
+from braze_etl.run.working.books import TaskBooks
+from braze_etl.run.working.pool import LOOK_ABOVE, Died, WorkerPool
+from braze_etl.run.working.tasks import Settlement, Task, one_by_one
+
+_POLL = 0.25
+_MAX_DEATHS = 20
+"""More dead workers than this in one pass are no file's fault: memory limit, broken installation."""
+
+
+class Dispatcher:
+    """Iterates over settlements until every task is settled, or until *should_stop* and all in flight is.
+
+    They come in groups: all that arrived while the ones before were stored, at most two of each worker. It
+    also ends when *should_pause* says so and all in flight is settled; then `has_more` tells whether tasks
+    are left, and to iterate again goes on with them. *review* sees each task when it is handed out.
+    """
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        tasks: Iterator[Task],
+        should_stop: Callable[[], bool],
+        should_pause: Callable[[], bool] = lambda: False,
+        review: Callable[[Task], Task] = lambda task: task,
+    ) -> None:
+        self._pool = pool
+        self._tasks = tasks
+        self._should_stop = should_stop
+        self._should_pause = should_pause
+        self._review = review
+        self._stopping = False
+        self._waiting: Task | None = None
+        self._again: deque[Task] = deque()
+        self._deaths = 0
+        self._numbers = itertools.count(-1, -1)  # of retried tasks; the others count upwards
+
+    def __iter__(self) -> Iterator[list[Settlement]]:
+        while True:
+            if self._should_stop():
+                self._stop()
+            while not self._stopping and not self._should_pause() and self._hand_out():
+                pass
+            if not self._pool.busy:
+                return
+            yield from self._take(list(self._pool.poll(_POLL)))
+
+    def has_more(self) -> bool:
+        """Whether tasks are left for another time, though nobody has asked for a stop."""
+        self._waiting = self._waiting or (None if self._stopping else self._next_task())
+        return self._waiting is not None and not self._stopping
+
+    def _hand_out(self) -> bool:
+        """Give a task to a worker, if there is one and a worker has room for it."""
+        task = self._waiting or self._next_task()
+        self._waiting = task and self._review(task)
+        if self._waiting is None or (self._waiting.files and not self._pool.submit(self._waiting)):
+            return False
+        self._waiting = None
+        return True
+
+    def _take(self, events: list[Settlement | Died]) -> Iterator[list[Settlement]]:
+        """Give what was settled, and only then see to the dead: that may be the end of the pass."""
+        settled = [event for event in events if isinstance(event, Settlement)]
+        if any(settlement.fatal for settlement in settled):
+            self._stop()
+        if settled:
+            yield settled
+        for event in events:
+            if isinstance(event, Died) and (killers := list(self._bury(event))):
+                yield killers
+
+    def _next_task(self) -> Task | None:
+        return self._again.popleft() if self._again else next(self._tasks, None)
+
+    def _stop(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._pool.stop()
+
+    def _bury(self, event: Died) -> Iterator[Settlement]:
+        self._deaths += bool(event.tasks)
+        if event.error is not None or self._deaths > _MAX_DEATHS:
+            self._stop()
+            words = event.error or f"{self._deaths} worker processes died, the last with {event.cause}"
+            raise FatalError(words, remedy=LOOK_ABOVE)
+        for task in event.tasks:
+            yield from self._after_death(task, event.cause)
+
+    def _after_death(self, task: Task, cause: str) -> Iterator[Settlement]:
+        if task.attempt:
+            yield _killer(task, cause)
+            return
+        self._again.extend(one_by_one(task, self._numbers))
+
+
+def _killer(task: Task, cause: str) -> Settlement:
+    """Set aside the one file of a task that ended two workers."""
+    books = TaskBooks(task)
+    words = f"reading it ended a worker process twice (the last with {cause})"
+    books.failed(0, Verdict(Reason.UNREADABLE_FILE, words))
+    books.read_to_end(0)
+    return books.settlement()

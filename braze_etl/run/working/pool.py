@@ -1,0 +1,204 @@
+"""Worker processes: each takes whole tasks over a pipe; the parent knows which tasks die with a worker."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from braze_etl.errors import FatalError
+from braze_etl.run.budget import Ask, Grant
+from braze_etl.run.working.forking import start_fork_server, worker_context
+from braze_etl.run.working.pulse import Pulse
+from braze_etl.run.working.tasks import Settlement, Task
+
+Serve = Callable[[Connection, Any], None]
+"""A worker's main function: serves tasks that arrive on the pipe until `QUIT`, given the blueprint."""
+
+READY = "ready"
+"""What a worker says first, when it has all it needs."""
+STOP = "stop"
+"""Begin nothing new; settle what is in flight."""
+QUIT = "quit"
+"""Leave when all is settled."""
+_DEPTH = 2
+"""Tasks a worker holds: it reads the second while the last requests of the first are on their way."""
+_START_AGAIN_AFTER = (0.05, 0.5)
+"""Seconds before the second and third attempt to start a process."""
+LOOK_ABOVE = "Look at the log above; give the job more memory or fewer workers."
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """A worker ended without being asked to; *tasks* are what it had not settled.
+
+    `error` is set when it never came up: then no file is to blame.
+    """
+
+    tasks: tuple[Task, ...]
+    cause: str
+    error: str | None = None
+
+
+class _Worker:
+    def __init__(self, context: Any, serve: Serve, blueprint: object) -> None:
+        self.pipe, theirs = context.Pipe()
+        self.process = _started(
+            lambda: context.Process(target=_main, args=(serve, theirs, blueprint), daemon=True)
+        )
+        theirs.close()
+        self.ready = False
+        self.tasks: dict[int, Task] = {}
+        self.in_flight = 0
+
+    def room_for(self, task: Task) -> bool:
+        # A task that is tried again runs alone, so that a second death is surely its own doing.
+        if task.attempt or any(held.attempt for held in self.tasks.values()):
+            return not self.tasks
+        return len(self.tasks) < _DEPTH
+
+    def send(self, message: object) -> None:
+        try:
+            self.pipe.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # it has died; its sentinel tells
+
+
+class WorkerPool:
+    """Up to *size* processes, started as tasks come; one owner, one thread.
+
+    While it is polled, *answer* is called for a worker that asks what it may send, and *watch* is told how
+    many requests all workers have under way.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        serve: Serve,
+        blueprint: object,
+        *,
+        answer: Callable[[Ask], Grant] = lambda ask: Grant(ask.events),
+        watch: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        start_fork_server()
+        self._context: Any = worker_context()
+        self._size = size
+        self._serve = serve
+        self._blueprint = blueprint
+        self._answer = answer
+        self._watch = watch
+        self._workers: list[_Worker] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether any task is unsettled."""
+        return any(worker.tasks for worker in self._workers)
+
+    def submit(self, task: Task) -> bool:
+        """Give the task to the least busy worker; False when none has room for it."""
+        candidates = [worker for worker in self._workers if worker.room_for(task)]
+        idle = [worker for worker in candidates if not worker.tasks]
+        if not idle and len(self._workers) < self._size:
+            idle = [_Worker(self._context, self._serve, self._blueprint)]
+            self._workers += idle
+        if not idle and not candidates:
+            return False
+        worker = min(idle or candidates, key=lambda candidate: len(candidate.tasks))
+        worker.tasks[task.number] = task
+        worker.send(task)
+        return True
+
+    def poll(self, timeout: float) -> Iterator[Settlement | Died]:
+        """Wait up to *timeout* seconds for settlements and deaths, and yield them."""
+        by_handle: dict[object, _Worker] = {}
+        for worker in self._workers:
+            by_handle[worker.pipe] = worker
+            by_handle[worker.process.sentinel] = worker
+        ready = wait(list(by_handle), timeout) if by_handle else []  # type: ignore[arg-type]  # handles are mixed
+        for worker in {id(by_handle[handle]): by_handle[handle] for handle in ready}.values():
+            yield from self._receive(worker)
+
+    def stop(self) -> None:
+        """Ask every worker to begin nothing new and to settle what is in flight."""
+        for worker in self._workers:
+            worker.send(STOP)
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Let the workers leave; one that does not within *timeout* seconds is killed."""
+        if self.busy:
+            self.stop()
+        for worker in self._workers:
+            worker.send(QUIT)
+        for worker in self._workers:
+            worker.process.join(timeout)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.pipe.close()
+        self._workers.clear()
+
+    def kill(self) -> None:
+        """End every worker at once."""
+        for worker in self._workers:
+            worker.process.kill()
+        self.close()
+
+    def _receive(self, worker: _Worker) -> Iterator[Settlement | Died]:
+        try:
+            while worker.pipe.poll():
+                message: Settlement | Ask | Pulse | str = worker.pipe.recv()
+                if isinstance(message, Settlement):
+                    del worker.tasks[message.task]
+                    if not worker.tasks:
+                        self._hear(worker, Pulse(0))
+                    yield message
+                else:
+                    self._hear(worker, message)
+        except (EOFError, OSError):  # OSError: it was killed in the middle of a message
+            worker.process.join()
+        if not worker.process.is_alive():
+            self._workers.remove(worker)
+            worker.pipe.close()
+            yield _death(worker)
+
+    def _hear(self, worker: _Worker, message: Ask | Pulse | str) -> None:
+        if isinstance(message, Ask):
+            worker.send(self._answer(message))
+        elif isinstance(message, Pulse):
+            worker.in_flight = message.in_flight
+            self._watch(sum(each.in_flight for each in self._workers))
+        else:
+            worker.ready = message == READY
+
+
+def _started(new_process: Callable[[], Any]) -> Any:
+    """Start a process. A fork server that has just been killed may not show yet: it is given time to."""
+    for pause in (*_START_AGAIN_AFTER, None):
+        process = new_process()
+        try:
+            process.start()
+        except (EOFError, OSError) as error:
+            if pause is None:
+                words = f"a worker process could not start ({error or type(error).__name__})"
+                raise FatalError(words, remedy=LOOK_ABOVE) from error
+            time.sleep(pause)
+        else:
+            break
+    return process
+
+
+def _death(worker: _Worker) -> Died:
+    code = worker.process.exitcode or 0
+    cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    error = None if worker.ready else f"a worker process could not start ({cause})"
+    return Died(tuple(worker.tasks.values()), cause, error)
+
+
+def _main(serve: Serve, pipe: Connection, blueprint: object) -> None:
+    # The parent decides when to stop; a Ctrl-C reaches the whole process group.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    serve(pipe, blueprint)

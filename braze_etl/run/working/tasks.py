@@ -1,0 +1,97 @@
+"""Tasks: groups of due files that a worker takes whole, and what comes back of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from braze_etl.compile import Drift
+from braze_etl.delivery import RequestCounts
+from braze_etl.errors import BrazeEtlError
+from braze_etl.model import FileSettlement, Position, ReasonCounts, SetAside, Tally
+from braze_etl.run.finding.due import DueFile
+from braze_etl.run.persons.busy import BusyIds
+
+TASK_BYTES = 8_000_000
+"""About 50,000 records of 160 stored bytes; a task is also what a crash sends again."""
+MAX_FILES = 500
+_SMALL_TASK_BYTES = 1_000_000
+_TASKS_A_WORKER = 4
+"""What is left is split so that every worker has several tasks, but none too small for a process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Files that one worker reads in order. `attempt` counts the workers that died over it."""
+
+    number: int
+    files: tuple[DueFile, ...]
+    attempt: int = 0
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What came of a task: the files' states, what to set aside, and this run's counts.
+
+    `by_event_type` and `reasons` count the records whose outcome this task fixed; `files` carry the books of
+    each file over all runs. `kept` are positions that a replay could not read: their entries in the
+    quarantine stay. `in_flight_limit` is the most requests that this worker (a process id) allows itself now.
+    `fatal` says why the worker can't go on at all.
+    """
+
+    task: int
+    files: list[FileSettlement] = field(default_factory=list)
+    set_aside: list[SetAside] = field(default_factory=list)
+    kept: list[Position] = field(default_factory=list)
+    by_event_type: dict[str, Tally] = field(default_factory=dict)
+    reasons: ReasonCounts = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
+    held: Counter[str] = field(default_factory=Counter)
+    """Records by event type that the budget kept from being sent."""
+    warnings: Counter[str] = field(default_factory=Counter)
+    requests: RequestCounts = field(default_factory=RequestCounts)
+    drift: Drift = field(default_factory=Drift)
+    busy: BusyIds = field(default_factory=BusyIds)
+    """What was sent by id, where that is asked for; that of several tasks may come with one of them."""
+    worker: int = 0
+    in_flight_limit: int = 0
+    fatal: BrazeEtlError | None = None
+
+
+def group(
+    files: Iterable[DueFile], numbers: Iterator[int], *, target: Callable[[int], int] = lambda _: TASK_BYTES
+) -> Iterator[Task]:
+    """Group due files, in their order, into tasks of about *target* bytes or at most `MAX_FILES` files.
+
+    *target* is asked for each task anew, with the bytes of all tasks before it.
+    """
+    members, size, before = list[DueFile](), 0, 0
+    for file in files:
+        weight = file.weight
+        if members and (size + weight > target(before) or len(members) >= MAX_FILES):
+            yield Task(next(numbers), tuple(members))
+            before += size
+            members, size = [], 0
+        members.append(file)
+        size += weight
+    if members:
+        yield Task(next(numbers), tuple(members))
+
+
+def shares(total: int, workers: int) -> Callable[[int], int]:
+    """Targets for `group` that end *workers* together: large tasks first, and ever smaller ones near the end.
+
+    *total* is the bytes of all tasks. A task is a quarter of a worker's share of what is left.
+    """
+
+    def target(before: int) -> int:
+        share = (total - before) // (_TASKS_A_WORKER * workers)
+        return min(TASK_BYTES, max(_SMALL_TASK_BYTES, share))
+
+    return target
+
+
+def one_by_one(task: Task, numbers: Iterator[int]) -> list[Task]:
+    """Split the task of a worker that died, so that the file that kills can be told from the others."""
+    return [Task(next(numbers), (file,), task.attempt + 1) for file in task.files]

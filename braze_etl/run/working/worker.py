@@ -1,0 +1,358 @@
+"""A worker process: takes tasks, reads their files, sends their events, returns settlements.
+
+One thread reads and keeps the books; the courier's threads post. The next task is read while the last
+requests of the one before are on their way. Everything reaches the reading thread through one queue: tasks
+and orders from the parent, and the news that delivery finished a batch.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing.connection import Connection
+from random import Random
+from typing import TypeAlias, TypeGuard
+
+from braze_etl.clock import SystemClock
+from braze_etl.compile import EventReader, MappedBlock
+from braze_etl.config import Settings
+from braze_etl.currents import Damage
+from braze_etl.delivery import BatchBuilder, Courier, HttpTransport
+from braze_etl.errors import (
+    AccessDeniedError,
+    BrazeEtlError,
+    SourceGoneError,
+    UnreadableFileError,
+)
+from braze_etl.model import Event, Reason, Verdict
+from braze_etl.run.assembly import delivery_settings, open_mapping, open_quarantine, open_source_ahead
+from braze_etl.run.budget import Allowance, Ask, Asking, Grant, Terms
+from braze_etl.run.finding.due import DueFile
+from braze_etl.run.persons.busy import BusyIds
+from braze_etl.run.working.books import Tag, TaskBooks, tags_of
+from braze_etl.run.working.payloads import Payloads
+from braze_etl.run.working.pool import QUIT, READY, STOP
+from braze_etl.run.working.pulse import Heart, Pulse
+from braze_etl.run.working.reading import Wanted, blocks_of
+from braze_etl.run.working.tasks import Settlement, Task
+from braze_etl.storage import Store
+from braze_etl.transform import mend_event
+
+_NEWS = "news"
+_ONLY_EVENTS = frozenset({dict})
+_LONGEST_STREAK = 5
+"""Files that may be denied, or gone, one after the other: with more, it is not the files that changed."""
+_PART = 2_000
+"""Outcomes taken from a block at once; of a large block there are never more in memory."""
+
+Message: TypeAlias = Task | str
+Inbox: TypeAlias = "queue.SimpleQueue[Message]"
+
+
+class Worker:
+    """Works on tasks until told to quit; `send` gets each settlement."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        reader: EventReader,
+        courier: Courier[Tag],
+        builder: BatchBuilder[Tag],
+        send: Callable[[Settlement], None],
+        stop: threading.Event,
+        payloads: Payloads | None = None,
+        allowance: Allowance | None = None,
+        mapping: str = "",
+        busy: BusyIds | None = None,
+        beat: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._reader = reader
+        self._payloads = payloads
+        self._allowance = allowance
+        self._mapping = mapping
+        self._busy = busy
+        self._beat = beat
+        self._courier = courier
+        self._builder = builder
+        self._send = send
+        self._stop = stop
+        self._books: dict[int, TaskBooks] = {}
+        self._counted = courier.counts
+        self._fatal: BrazeEtlError | None = None
+        self._mended: Counter[str] = Counter()
+        self._streak = 0
+        self._left_due = 0
+
+    def serve(self, inbox: Inbox) -> None:
+        """Take messages until `QUIT`."""
+        while (message := inbox.get()) != QUIT:
+            if isinstance(message, Task):
+                self._work_on(message)
+            self._account()
+
+    def _work_on(self, task: Task) -> None:
+        books = self._books[task.number] = TaskBooks(task, self._mapping)
+        try:
+            for number, due in enumerate(task.files):
+                if self._halted():
+                    break
+                self._read_file(books, number, due)
+            self._send_rest(books)
+        except BrazeEtlError as error:
+            # The store or Amplitude is gone for everybody; what is in flight is still accounted for.
+            self._fatal = self._fatal or error
+            self._drop_rest(books)
+        books.reading = False
+
+    def _halted(self) -> bool:
+        return self._stop.is_set() or self._fatal is not None
+
+    def _read_file(self, books: TaskBooks, number: int, due: DueFile) -> None:
+        try:
+            if not self._read_records(books, number, due):
+                return
+        except UnreadableFileError as error:
+            if isinstance(error, AccessDeniedError) and self._is_out_of_reach():
+                return
+            books.failed(number, Verdict(Reason.UNREADABLE_FILE, error.message))
+        except SourceGoneError as error:
+            if due.again is None and self._is_out_of_reach():
+                return
+            self._take_payloads(books, number, due)
+            books.failed(number, Verdict(Reason.SOURCE_GONE, error.message))
+        books.read_to_end(number)
+
+    def _is_out_of_reach(self) -> bool:
+        """Whether so many files in a row can't be had that they had better stay due, all but the first few.
+
+        Rights that were lost, or a folder that is no longer mounted, would else set the whole backlog aside.
+        """
+        self._streak += 1
+        self._left_due += self._streak > _LONGEST_STREAK
+        return self._streak > _LONGEST_STREAK
+
+    def _read_records(self, books: TaskBooks, number: int, due: DueFile) -> bool:
+        """Read a file, or what is wanted of it; False when a stop came first."""
+        for block, wanted in blocks_of(due, self._store, self._reader):
+            if self._halted():
+                return False
+            self._streak = 0
+            if isinstance(block, Damage):
+                books.damaged(number, block.offset, Verdict(Reason.DAMAGED_BLOCK, block.detail))
+            else:
+                books.block_read(number, block.offset, block.count)
+                self._take_block(books, number, block, wanted)
+        return True
+
+    def _take_payloads(self, books: TaskBooks, number: int, due: DueFile) -> None:
+        """Take the records that the quarantine keeps of a file that is gone."""
+        stored = self._payloads.stored(due, books.awaited(number)) if self._payloads else {}
+        for (block, record), payload in stored.items():
+            books.record_restored(number, block, record)
+            outcome = self._reader.map_record(due.ref, payload)
+            self._take_block(books, number, MappedBlock(block, 1, 0, [outcome]), None, first=record)
+
+    def _take_block(
+        self, books: TaskBooks, number: int, block: MappedBlock, wanted: Wanted, *, first: int = 0
+    ) -> None:
+        size = block.size // block.count
+        outcomes = iter(block.outcomes)
+        while part := list(islice(outcomes, _PART)):
+            events, tags = _sorted_out(books, number, block.offset, part, wanted, first=first)
+            if self._allowance:
+                events, tags = self._allowance.admit(books, number, events, tags)
+            if self._busy is not None:
+                self._busy.take(events)
+            self._fill_batches(books, number, events, tags, size)
+            first += len(part)
+
+    def _fill_batches(
+        self, books: TaskBooks, number: int, events: list[Event], tags: list[Tag], size: int
+    ) -> None:
+        while events:
+            taken, batch = self._builder.add(events, tags, size)
+            books.joined_batch(number, taken)
+            if batch is not None:
+                self._courier.submit(batch)
+                self._account()
+            events, tags = events[taken:], tags[taken:]
+
+    def _send_rest(self, books: TaskBooks) -> None:
+        if self._halted():
+            self._drop_rest(books)
+        elif batch := self._builder.flush():
+            self._courier.submit(batch)
+
+    def _drop_rest(self, books: TaskBooks) -> None:
+        if batch := self._builder.flush():
+            books.unsettled(batch.tags)
+
+    def _account(self) -> None:
+        for delivered in self._courier.results():
+            books = self._books[next(delivered.tags()).task]
+            books.accepted(delivered.accepted)
+            for tag, reason, words in delivered.set_aside:
+                books.refused(tag, Verdict(reason, words))
+            for tag, reason, not_before in delivered.deferred:
+                books.deferred(tag, reason, not_before)
+            books.unsettled(delivered.unsettled)
+            self._mended += delivered.repairs
+        self._beat(self._courier.in_flight)
+        self._note_failure()
+        for books in [books for books in self._books.values() if books.settled]:
+            del self._books[books.task.number]
+            self._send(self._closed(books))
+
+    def _note_failure(self) -> None:
+        """Know of the end of delivery also when no batch is left that `submit` would refuse."""
+        failure = self._courier.failure
+        if isinstance(failure, BrazeEtlError):
+            self._fatal = self._fatal or failure
+        elif failure is not None:
+            raise failure  # a mistake of ours in a posting thread ends the worker, loudly
+
+    def _closed(self, books: TaskBooks) -> Settlement:
+        settlement = books.settlement()
+        if self._payloads:
+            settlement.set_aside = self._payloads.attach(settlement.set_aside, books.task.files)
+        counts = self._courier.counts
+        settlement.requests = counts.since(self._counted)
+        settlement.repairs = self._reader.take_repairs() + self._mended
+        self._mended.clear()
+        settlement.drift = self._reader.take_drift()
+        if self._busy is not None:
+            settlement.busy = self._busy.hand_over()
+        if settlement.requests.short_ingests:
+            settlement.warnings["short_ingests"] = settlement.requests.short_ingests
+        if self._left_due:
+            settlement.warnings["out_of_reach_files"] = self._left_due
+            self._left_due = 0
+        settlement.worker, settlement.in_flight_limit = os.getpid(), self._courier.limit
+        settlement.fatal = self._fatal
+        self._counted = counts
+        return settlement
+
+
+def _sorted_out(
+    books: TaskBooks,
+    number: int,
+    block: int,
+    outcomes: list[Event | Verdict],
+    wanted: Wanted,
+    *,
+    first: int,
+) -> tuple[list[Event], list[Tag]]:
+    """Enter the verdicts into the books; give the events, and where each came from."""
+    task = books.task.number
+    if wanted is None and _are_events(outcomes):
+        return outcomes, tags_of(task, number, block, range(first, first + len(outcomes)))
+    events, records = list[Event](), list[int]()
+    for record, outcome in enumerate(outcomes, first):
+        if wanted is not None and record not in wanted:
+            continue
+        if isinstance(outcome, Verdict):
+            books.fixed(number, block, record, outcome)
+        else:
+            events.append(outcome)
+            records.append(record)
+    return events, tags_of(task, number, block, records)
+
+
+def _are_events(outcomes: list[Event | Verdict]) -> TypeGuard[list[Event]]:
+    """Whether no verdict is among them, as in nearly every block."""
+    return _ONLY_EVENTS.issuperset(map(type, outcomes))
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What a worker process is built from.
+
+    The settings, how many processes share them, whether what is set aside gets its payload, and whether
+    nothing may be sent before the parent has granted it.
+    """
+
+    settings: Settings
+    workers: int
+    keep_payloads: bool
+    rationed: bool = False
+
+
+def serve(pipe: Connection, blueprint: Blueprint) -> None:
+    """The main function of a worker process (see `WorkerPool`)."""
+    settings = blueprint.settings
+    inbox: Inbox = queue.SimpleQueue()
+    stop = threading.Event()
+    delivery = delivery_settings(settings, blueprint.workers)
+    clock = SystemClock()
+    store = open_source_ahead(settings)
+    mapping = open_mapping(settings)
+    reader = EventReader(mapping, decoder=settings.decoder)
+    transport = HttpTransport(delivery, clock)
+    jitter = Random()  # noqa: S311 - spreads back-offs, keeps no secret
+    courier: Courier[Tag] = Courier(
+        transport, delivery, clock, jitter, stop, notify=lambda: inbox.put(_NEWS), mend=mend_event
+    )
+    asking = Asking(lambda ask: _tell(pipe, ask), stop)
+    listening = (pipe, inbox, stop, store.expect, asking.hear)
+    threading.Thread(target=_listen, args=listening, daemon=True).start()
+    _tell(pipe, READY)
+    with courier:
+        worker = Worker(
+            store=store,
+            reader=reader,
+            payloads=Payloads(store, open_quarantine(settings), clock, keep=blueprint.keep_payloads),
+            courier=courier,
+            builder=BatchBuilder(delivery),
+            send=lambda settlement: _tell(pipe, settlement),
+            stop=stop,
+            allowance=Allowance(Terms.of(settings).stops, asking) if blueprint.rationed else None,
+            mapping=mapping.version,
+            busy=None if settings.mapping.identity.flag_above is None else BusyIds(),
+            beat=Heart(lambda pulse: _tell(pipe, pulse), clock).beat,
+        )
+        worker.serve(inbox)
+    store.close()
+    transport.close()
+
+
+def _tell(pipe: Connection, message: Settlement | Ask | Pulse | str) -> None:
+    """Send to the parent; when it is gone, leave as quietly as `_listen` does."""
+    try:
+        pipe.send(message)
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(1)
+
+
+def _listen(
+    pipe: Connection,
+    inbox: Inbox,
+    stop: threading.Event,
+    expect: Callable[[Sequence[DueFile]], None],
+    hear: Callable[[Grant | None], None],
+) -> None:
+    """Pass on what the parent says. When the parent is gone, post nothing more: nobody would know of it."""
+    try:
+        while (message := pipe.recv()) != QUIT:
+            if isinstance(message, Grant):
+                hear(message)
+                continue
+            if message == STOP:
+                stop.set()
+                hear(None)
+            inbox.put(_NEWS if message == STOP else message)
+            if isinstance(message, Task):
+                expect(message.files)
+    except (EOFError, OSError):
+        os._exit(1)
+    except BaseException:  # noqa: BLE001 - a worker that hears nothing would never end, nor let the run end
+        traceback.print_exc()
+        os._exit(1)
+    inbox.put(QUIT)
