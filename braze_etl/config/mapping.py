@@ -69,7 +69,7 @@ class Rule(_Part):
         default_factory=dict,
         description="Field with a JSON object as text -> prefix of the properties that its keys become.",
     )
-    lift: tuple[Literal["device", "location"], ...] = Field(
+    lift: Annotated[tuple[Literal["device", "location"], ...], BeforeValidator(_listed)] = Field(
         default=(), description="Groups of Amplitude's own fields; sent where the whole group is there."
     )
     add: Texts = Field(default=(), description="Fields (globs) that the preset leaves out.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -75,10 +75,10 @@ def _parse(text: Any, repairs: Counter[str]) -> dict[str, Any] | None:
 
 def _whole(field: str, text: Any, rules: _Targets | None, repairs: Counter[str]) -> dict[str, Any]:
     value = mend_text(text, repairs) if isinstance(text, str) else text
-    return {field: value} if rules is None else _ruled({"": value}, rules)
+    return {field: value} if rules is None else _ruled({None: value}, rules)
 
 
-def _ruled(parsed: dict[str, Any], rules: _Targets) -> dict[str, Any]:
+def _ruled(parsed: Mapping[Any, Any], rules: _Targets) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for key, value in parsed.items():
         if value is not None:
@@ -89,19 +89,21 @@ def _ruled(parsed: dict[str, Any], rules: _Targets) -> dict[str, Any]:
     return properties
 
 
-class _Targets(dict[str, tuple[tuple[str, "Change | None"], ...]]):
-    """Key -> its properties, asked of the rules once for each; the empty key is the whole text."""
+class _Targets(dict["str | None", tuple[tuple[str, "Change | None"], ...]]):
+    """Key -> its properties, asked of the rules once for each; None is the whole text."""
 
     def __init__(self, explosion: Explosion, rules: KeyRules) -> None:
         super().__init__()
         self._explosion = explosion
         self._rules = rules
 
-    def __missing__(self, key: str) -> tuple[tuple[str, Change | None], ...]:
+    def __missing__(self, key: str | None) -> tuple[tuple[str, Change | None], ...]:
         if len(self) >= _REMEMBERED:
             self.clear()
         field, prefix = self._explosion.field, self._explosion.prefix
         targets = self[key] = (
-            self._rules.targets(f"{field}.{key}", prefix + key) if key else self._rules.targets(field, field)
+            self._rules.targets(field, field)
+            if key is None
+            else self._rules.targets(f"{field}.{key}", prefix + key)
         )
         return targets

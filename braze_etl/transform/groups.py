@@ -24,6 +24,10 @@ class Groups(BaseModel):
     lift: dict[str, dict[str, str]]
     never_lifted: tuple[str, ...]
 
+    def expand_types(self, patterns: Iterable[str]) -> tuple[str, ...]:
+        """Put the globs of `engagement` and `behavior` in the place of these words."""
+        return tuple(glob for pattern in patterns for glob in self.event_types.get(pattern, (pattern,)))
+
 
 @cache
 def load_groups() -> Groups:
@@ -32,6 +36,5 @@ def load_groups() -> Groups:
 
 
 def expand_types(patterns: Iterable[str]) -> tuple[str, ...]:
-    """Put the globs of `engagement` and `behavior` in the place of these words."""
-    groups = load_groups().event_types
-    return tuple(glob for pattern in patterns for glob in groups.get(pattern, (pattern,)))
+    """Put globs in the place of the groups that this release knows."""
+    return load_groups().expand_types(patterns)

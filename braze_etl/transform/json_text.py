@@ -9,7 +9,7 @@ import orjson
 
 
 def read_json(text: Any) -> tuple[Any, bool]:
-    """What is in a text, and whether that is strict JSON: else it may hold NaN, infinity, half surrogate pairs.
+    """What is in a text, and whether that is strict JSON; else it may hold NaN, infinity, half pairs.
 
     None where it can't be read at all.
     """

@@ -14,15 +14,14 @@ from braze_etl.model import Reason, Verdict
 from braze_etl.transform.choice import Choice
 from braze_etl.transform.exploding import Explosion
 from braze_etl.transform.globs import matches
-from braze_etl.transform.groups import PII, load_groups
+from braze_etl.transform.groups import PII, Groups
 from braze_etl.transform.identity import IdentityRules, People
 from braze_etl.transform.naming import Naming
 from braze_etl.transform.options import MappingOptions
 from braze_etl.transform.plan import TimeBounds, TypePlan
-from braze_etl.transform.preset import Preset, TypeEntry, load_preset
+from braze_etl.transform.preset import Preset, TypeEntry, preset_data
 from braze_etl.transform.privacy import Change, Hashed, PrivateFields, WithoutQuery
 from braze_etl.transform.properties import PropertyRules
-from braze_etl.transform.resources import read_yaml
 from braze_etl.transform.rules import TypeRules
 from braze_etl.transform.selecting import choose, guard
 
@@ -36,26 +35,30 @@ _REVENUE = frozenset({"price", "productId"})
 class Mapping:
     """Plans by event type. Picklable, so that worker processes get the same mapping."""
 
-    def __init__(self, preset: Preset, options: MappingOptions, people: People, fingerprint: str) -> None:
+    def __init__(self, data: dict[str, Any], options: MappingOptions, people: People) -> None:
+        self.data = data
+        """The preset, as plain data."""
         self.options = options
         self.people = people
         """The lists and tables that it goes by."""
-        self.fingerprint = fingerprint
+        self.fingerprint = _fingerprint(data, options)
         """SHA-256 over the preset's data and the options, as hex digits: equal for equal outcomes."""
-        self._preset = preset
-        self._private = _private_fields(options.privacy)
+        self._preset = preset = Preset.model_validate(data)
+        self._private = _private_fields(options.privacy, preset.groups)
         self._identity = _identity(preset, options, self._private, people)
         self._placeholders = preset.test_events if options.test_events == "filter" else None
         self._plans: dict[str, TypePlan] = {}
 
     @classmethod
-    def load(cls, options: MappingOptions, people: People | None = None) -> Mapping:
-        """Load the preset that *options* name.
+    def load(
+        cls, options: MappingOptions, people: People | None = None, *, data: dict[str, Any] | None = None
+    ) -> Mapping:
+        """Put *options* over the preset that they name, or over that of another release, if *data* is one.
 
-        *people* are the lists and tables that the options name, read by whoever may read files.
+        *people* are the lists and tables that the options name, read by whoever may read files. Raises
+        `ValueError` for data that this release can't read.
         """
-        preset, data = load_preset(options.preset)
-        return cls(preset, options, people or People(), _fingerprint(data, options))
+        return cls(preset_data(options.preset) if data is None else data, options, people or People())
 
     @property
     def version(self) -> str:
@@ -78,9 +81,9 @@ class Mapping:
         preset, listed = self._preset, self._preset.entry(event_type)
         entry = listed or TypeEntry()
         title = self._title(event_type, entry)
-        rules = TypeRules(self.options.rules, event_type, self._private)
+        rules = TypeRules(self.options.rules, event_type, self._private, preset.groups)
         properties = self._properties(entry, title, rules)
-        chosen = choose(self.options.choose, event_type)
+        chosen = choose(self.options.choose, event_type, preset.groups)
         return TypePlan(
             event_type=event_type,
             listed=listed is not None,
@@ -150,15 +153,16 @@ class Mapping:
         return _HELD if held else None
 
 
-def _private_fields(privacy: Privacy) -> PrivateFields:
+def _private_fields(privacy: Privacy, groups: Groups) -> PrivateFields:
     """What is dropped comes first: a field that is named twice is not sent at all."""
     hashed = Hashed(privacy.salt.get_secret_value())
-    rules = (*_expanded(privacy.drop, None), *_expanded(privacy.hash, hashed))
-    return PrivateFields(rules, load_groups().json_texts)
+    rules = (*_expanded(privacy.drop, None, groups), *_expanded(privacy.hash, hashed, groups))
+    return PrivateFields(rules, groups.json_texts)
 
 
-def _expanded(globs: tuple[str, ...], change: Change | None) -> Iterator[tuple[str, Change | None]]:
-    groups = load_groups()
+def _expanded(
+    globs: tuple[str, ...], change: Change | None, groups: Groups
+) -> Iterator[tuple[str, Change | None]]:
     for glob in globs:
         if glob == PII:
             yield from ((each, change) for each in groups.pii)
@@ -190,5 +194,5 @@ def _time_bounds(time: Time) -> TimeBounds:
 
 
 def _fingerprint(data: Any, options: MappingOptions) -> str:
-    text = orjson.dumps([data, read_yaml("groups"), options.as_dict()], option=orjson.OPT_SORT_KEYS)
+    text = orjson.dumps([data, options.as_dict()], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from braze_etl.transform.groups import Groups
 from braze_etl.transform.identity import IdWords
 from braze_etl.transform.placeholders import PlaceholderRules
 from braze_etl.transform.resources import read_yaml
@@ -48,6 +49,7 @@ class Preset(_Data):
     identity: IdWords
     test_events: PlaceholderRules
     field_groups: dict[str, frozenset[str]]
+    groups: Groups
     documented: dict[str, TypeEntry]
     undocumented: dict[str, TypeEntry]
 
@@ -92,9 +94,14 @@ class Preset(_Data):
         return self.all_fields.union(self.never_properties, self.drop, named)
 
 
-def load_preset(name: str) -> tuple[Preset, Any]:
-    """Read a preset by name, with its plain data beside it."""
-    data = read_yaml(name)
+def preset_data(name: str) -> dict[str, Any]:
+    """All that a preset of this release says, as plain data: on top of its base, and with the groups."""
+    data: dict[str, Any] = read_yaml(name)
     if base := data.get("based_on"):
         data = {**read_yaml(base), **data}
-    return Preset.model_validate(data), data
+    return {**data, "groups": read_yaml("groups")}
+
+
+def load_preset(name: str) -> Preset:
+    """Read a preset of this release."""
+    return Preset.model_validate(preset_data(name))

@@ -1,4 +1,4 @@
-"""What is private, and what is sent in the place of a value: a hash, an address without its query, a table's."""
+"""What is private, and what is sent in the place of a value: a hash, an address without its query."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ class PrivateFields:
     def find(self, source: str) -> tuple[bool, Change | None]:
         """Whether *source* is private, and what is sent of it; None: nothing.
 
-        A key of a JSON text is private also where a field of its name is.
+        A key of a JSON text is private also where a field of its name is, upper and lower case being one.
         """
         key = source.rpartition(".")[2]
         for glob, change in self.rules:
-            if matches(source, (glob,)) or matches(key, (glob,)):
+            if any(matches(name, (glob,)) for name in (source, key, key.lower())):
                 return True, change
         return False, None
 
@@ -105,6 +105,9 @@ class PrivateFields:
             return _Within(source, self)
         holds_json = source in self.texts or any(glob.startswith(f"{source}.") for glob, _ in self.rules)
         return _WithinText(_Within(source, self)) if holds_json else None
+
+
+NOTHING_PRIVATE = PrivateFields()
 
 
 @dataclass(frozen=True, slots=True)

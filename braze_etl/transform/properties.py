@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from braze_etl.transform.globs import matches
-from braze_etl.transform.privacy import Change, PrivateFields, Translated, one_after_other
+from braze_etl.transform.globs import is_glob, matches
+from braze_etl.transform.privacy import NOTHING_PRIVATE, Change, PrivateFields, Translated, one_after_other
 
 Target: TypeAlias = tuple[str, Change | None]
 """A property, and how its value is changed on the way, if it is."""
@@ -17,7 +18,7 @@ Target: TypeAlias = tuple[str, Change | None]
 class Edit:
     """What one rule does to properties. Sources are fields, or `field.key` of a JSON text; most are globs.
 
-    `rule` is what people call it.
+    What is kept or dropped of a field is so of its keys. `rule` is what people call it.
     """
 
     rule: str
@@ -32,14 +33,14 @@ class Edit:
         """The name of a source's property, from the one before it; None: it becomes none."""
         if name is None and matches(source, self.add):
             name = source
-        if name is None or matches(source, self.drop):
+        field, _, key = source.partition(".")
+        if name is None or matches(source, self.drop) or matches(field, self.drop):
             return None
-        if self.keep is not None and not matches(source, self.keep):
+        if self.keep is not None and not matches(source, self.keep) and not matches(field, self.keep):
             return None
         for glob, pattern in self.rename:
             if matches(source, (glob,)):
-                leaf = source.rpartition(".")[2]
-                name = pattern.replace("{field}", leaf).replace("{property}", name)
+                name = _filled_in(pattern, field=key or field, property=name)
         return name
 
     def reaches_into(self, field: str) -> bool:
@@ -47,7 +48,11 @@ class Edit:
         if self.keep is not None:
             return True
         globs = (*self.add, *self.drop, *(glob for glob, _ in self.rename), *self.copies, *self.values)
-        return any(glob.startswith((f"{field}.", "*")) for glob in globs)
+        return any(is_glob(each) or each == field or each.startswith(f"{field}.") for each in globs)
+
+
+def _filled_in(pattern: str, **words: str) -> str:
+    return re.sub(r"\{(field|property)\}", lambda match: words[match[1]], pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class PropertyRules:
     unknown_fields: Literal["send", "drop"]
     """What to do with fields that are neither known nor dropped."""
     edits: tuple[Edit, ...] = ()
-    private: PrivateFields = PrivateFields()
+    private: PrivateFields = NOTHING_PRIVATE
 
     def targets(self, source: str, name: str | None = None) -> tuple[Target, ...]:
         """The properties that a field, or `field.key` of a JSON text, becomes.

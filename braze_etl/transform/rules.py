@@ -8,7 +8,7 @@ from typing import Any
 
 from braze_etl.config import Rule
 from braze_etl.transform.globs import matches
-from braze_etl.transform.groups import expand_types, load_groups
+from braze_etl.transform.groups import Groups
 from braze_etl.transform.naming import FieldText, Naming
 from braze_etl.transform.privacy import PrivateFields, Translated
 from braze_etl.transform.properties import Edit
@@ -22,14 +22,17 @@ def label(number: int, rule: Rule) -> str:
 class TypeRules:
     """Those of *rules* that are about *event_type*, in their order."""
 
-    def __init__(self, rules: Iterable[Rule], event_type: str, private: PrivateFields) -> None:
+    def __init__(
+        self, rules: Iterable[Rule], event_type: str, private: PrivateFields, groups: Groups
+    ) -> None:
         self._rules = [
             rule.model_copy(update={"rule": label(number, rule)})
             for number, rule in enumerate(rules, 1)
-            if matches(event_type, expand_types(rule.events))
+            if matches(event_type, groups.expand_types(rule.events))
         ]
         self._event_type = event_type
         self._private = private
+        self._groups = groups
 
     def naming(self, title: Naming, preset_name: Naming) -> Naming:
         """What the events are called: the last rule that says so wins, and may build on those before."""
@@ -61,7 +64,7 @@ class TypeRules:
     @cached_property
     def lifted_groups(self) -> tuple[Mapping[str, str], ...]:
         """Groups of fields that go to the top of the event; none with a field that must not travel."""
-        groups = load_groups()
+        groups = self._groups
         if matches(self._event_type, groups.never_lifted):
             return ()
         names = dict.fromkeys(name for rule in self._rules for name in rule.lift)

@@ -9,15 +9,15 @@ from braze_etl.config import LoopGuard, Selector
 from braze_etl.model import Reason, Verdict
 from braze_etl.transform.choice import Choice, Clause
 from braze_etl.transform.globs import matches
-from braze_etl.transform.groups import expand_types
+from braze_etl.transform.groups import Groups
 
 CUSTOM_EVENT = "users.behaviors.CustomEvent"
 
 
-def choose(section: ChooseSection, event_type: str) -> Verdict | Choice | None:
+def choose(section: ChooseSection, event_type: str, groups: Groups) -> Verdict | Choice | None:
     """A verdict on all records of the type, a choice among them, or None: all are chosen."""
-    exclude = tuple(_clauses(section.exclude, event_type, "choose.exclude"))
-    include = tuple(_clauses(section.include, event_type, "choose.include"))
+    exclude = tuple(_clauses(section.exclude, event_type, groups, "choose.exclude"))
+    include = tuple(_clauses(section.include, event_type, groups, "choose.include"))
     for clause in exclude:
         if not clause.conditions:
             return Verdict(Reason.NOT_SELECTED, f"excluded by {clause.words}")
@@ -40,9 +40,9 @@ def guard(section: LoopGuard, event_type: str) -> Choice | None:
     return Choice(Reason.FROM_AMPLITUDE, (), tuple(clauses)) if clauses else None
 
 
-def _clauses(selectors: Sequence[Selector], event_type: str, words: str) -> Iterator[Clause]:
+def _clauses(selectors: Sequence[Selector], event_type: str, groups: Groups, words: str) -> Iterator[Clause]:
     for number, selector in enumerate(selectors, 1):
-        if matches(event_type, expand_types(selector.events)):
+        if matches(event_type, groups.expand_types(selector.events)):
             yield Clause(selector.where, f"{words} {number}{_told(selector)}")
 
 

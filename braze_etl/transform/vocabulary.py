@@ -10,7 +10,7 @@ from typing import TypeAlias
 from braze_etl.config import MappingSection, Rule, Selector
 from braze_etl.model import Outcome, Reason
 from braze_etl.transform.globs import is_glob
-from braze_etl.transform.groups import PII, expand_types, load_groups
+from braze_etl.transform.groups import PII
 from braze_etl.transform.naming import RESERVED, Naming
 from braze_etl.transform.preset import load_preset
 from braze_etl.transform.rules import label
@@ -46,10 +46,10 @@ class _Checker:
     """Knows the words of one mapping: the preset's, and those that the mapping brings in itself."""
 
     def __init__(self, section: MappingSection) -> None:
-        preset, _ = load_preset(section.preset)
+        preset = load_preset(section.preset)
         self._section = section
         self._types = {*preset.event_types, *(name for name in section.send if not is_glob(name))}
-        self._groups = load_groups().event_types
+        self._groups = preset.groups
         self._fields = {*preset.all_words, *section.fields}
 
     def selector(self, path: tuple[str | int, ...], selector: Selector) -> Found:
@@ -97,8 +97,8 @@ class _Checker:
     def types(self, path: tuple[str | int, ...], whose: str, names: Iterable[str]) -> Found:
         """Event types; a glob may also mean what is still to come."""
         for number, name in enumerate(names):
-            if not is_glob(name) and name not in self._types and name not in self._groups:
-                near = _nearest(name, [*self._types, *self._groups])
+            if not is_glob(name) and name not in self._types and name not in self._groups.event_types:
+                near = _nearest(name, [*self._types, *self._groups.event_types])
                 yield (*path, number), f"{whose}: there is no event type {name}{near}"
 
     def fields(self, path: tuple[str | int, ...], whose: str, names: Iterable[str]) -> Found:
@@ -130,7 +130,7 @@ class _Checker:
             yield path, f"{whose}: Amplitude refuses events that are called {pattern!r}"
 
     def _always_has(self, field: str, rule: Rule) -> bool:
-        return field == "name" and set(expand_types(rule.events)) == {CUSTOM_EVENT}
+        return field == "name" and set(self._groups.expand_types(rule.events)) == {CUSTOM_EVENT}
 
 
 def _reason(path: tuple[str | int, ...], name: str) -> Found:

@@ -8,8 +8,10 @@ import pytest
 
 from braze_etl.checkpoint import LedgerIdentity, MemoryLedger
 from braze_etl.clock import ManualClock
+from braze_etl.model import Reason
 from braze_etl.run.remapping.mappings import Mappings
 from braze_etl.transform import Mapping, MappingOptions, People
+from braze_etl.transform.preset import preset_data
 
 RULES: dict[str, Any] = {
     "send": ["users.UserOrphan"],
@@ -57,10 +59,35 @@ def test_what_was_never_kept_can_not_be_had(ledger: MemoryLedger) -> None:
     assert Mappings(ledger, mapping()).of("0123456789abcdef") is None
 
 
+NEW = "users.messages.landingpage.Click"
+
+
+def test_the_mapping_of_an_earlier_release_is_that_of_its_preset(ledger: MemoryLedger) -> None:
+    """After an upgrade the preset lists a type that was held: what it held can still be told."""
+    data = preset_data("native")
+    undocumented = {name: entry for name, entry in data["undocumented"].items() if name != NEW}
+    options = MappingOptions(unknown_types="hold")
+    earlier = Mapping.load(options, data={**data, "undocumented": undocumented})
+    Mappings(ledger, earlier).keep()
+    now = Mapping.load(options)
+    again = Mappings(ledger, now).of(earlier.version)
+    assert again is not None
+    assert again.plan(NEW).withheld is Reason.HELD
+    assert now.plan(NEW).withheld is None
+
+
+def test_a_preset_is_kept_once_for_all_mappings_over_it(ledger: MemoryLedger) -> None:
+    for options in (MappingOptions(), MappingOptions(unknown_types="hold")):
+        Mappings(ledger, Mapping.load(options)).keep()
+    presets = [name for name in ledger.contents().notes if name.startswith("preset:")]
+    assert len(presets) == 1
+
+
 def test_a_mapping_that_comes_out_as_another_one_today_can_not_be_had(ledger: MemoryLedger) -> None:
-    """As after an upgrade to a program with a changed preset."""
-    ledger.remember("mapping:0123456789abcdef", {"options": {}})
-    assert Mappings(ledger, mapping()).of("0123456789abcdef") is None
+    then = mapping()
+    Mappings(ledger, then).keep()
+    ledger.remember("mapping:0123456789abcdef", ledger.recall(f"mapping:{then.version}"))
+    assert Mappings(ledger, mapping(unknown_types="hold")).of("0123456789abcdef") is None
 
 
 def test_options_that_this_program_does_not_have_are_no_error(ledger: MemoryLedger) -> None:

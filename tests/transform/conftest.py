@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-import yaml
 
+from braze_etl.config.reading import YamlReader
 from braze_etl.model import Event, Record, Verdict
 from braze_etl.transform import Mapping, MappingOptions, People, mapper_for
 
@@ -75,7 +75,7 @@ def mapped(record: Record) -> Transform:
     """Map a record by a mapping as it is written: `mapped(text, event_type, fields, people=None)`."""
 
     def run(text: str, event_type: str, fields: Record, people: People | None = None) -> Event | Verdict:
-        options = MappingOptions.model_validate(yaml.safe_load(text) or {})
+        options = MappingOptions.model_validate(YamlReader({}).read(text))
         plan = Mapping.load(options, people).plan(event_type)
         return mapper_for(plan)(record | fields, HOUR)
 

@@ -36,9 +36,9 @@ BY_TYPE = [
     ("choose: {exclude: [engagement]}", {CUSTOM, PURCHASE, FIRST_SESSION}),
     ("choose: {exclude: ['*.Send', behavior]}", {OPEN, CLICK, PUSH, LIST_CHANGE}),
     ("choose: {include: [engagement], exclude: ['users.messages.email.*']}", {PUSH, SEND, LIST_CHANGE}),
-    ("choose: {include: [{events: [engagement]}], exclude: [{events: '*.Open'}]}", {CLICK, SEND, LIST_CHANGE}),
+    ("choose: {include: [{events: engagement}], exclude: [{events: '*.Open'}]}", {CLICK, SEND, LIST_CHANGE}),
     ("choose: {include: [users.messages.email.open]}", set()),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("mapping", "sent"), BY_TYPE)
@@ -125,7 +125,7 @@ BY_FIELD: list[tuple[str, str, Record, bool]] = [
     (BOTH, PUSH, {"app_id": "app-1"}, True),
     (BOTH, PUSH, {"app_id": "app-1", "campaign_id": "c-1"}, False),
     (BOTH, PUSH, {"campaign_id": "c-2"}, False),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("mapping", "event_type", "fields", "sent"), BY_FIELD)

@@ -19,7 +19,7 @@ SHORT_REFUSED = ["nil", "none", "null", "n/a", "na", "{}", "0", "-1", "None", "N
 
 @pytest.fixture(scope="module")
 def rules() -> IdentityRules:
-    return IdentityRules(**asdict(load_preset("native")[0].identity))
+    return IdentityRules(**asdict(load_preset("native").identity))
 
 
 def rules_with(rules: IdentityRules, **changes: Any) -> IdentityRules:

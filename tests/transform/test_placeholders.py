@@ -26,7 +26,7 @@ MARKERS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def rules() -> PlaceholderRules:
-    return load_preset("native")[0].test_events
+    return load_preset("native").test_events
 
 
 @pytest.mark.parametrize("marker", MARKERS, ids=str)

@@ -8,7 +8,7 @@ from braze_etl.transform.titles import TitleRules
 
 @pytest.fixture(scope="module")
 def rules() -> TitleRules:
-    return load_preset("native")[0].titles
+    return load_preset("native").titles
 
 
 @pytest.mark.parametrize(

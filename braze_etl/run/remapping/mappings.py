@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import zlib
+from base64 import b64decode, b64encode
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from braze_etl.checkpoint import Ledger
-from braze_etl.errors import ConfigError
 from braze_etl.transform import Mapping, MappingOptions, People
 
 
@@ -20,15 +24,19 @@ class Mappings:
 
     def keep(self) -> None:
         """Have the ledger remember the mapping in force, if it does not know it yet."""
-        name = _note(self.now.version)
-        if not self._ledger.recall(name):
-            self._ledger.remember(name, {"options": self.now.options.as_dict()})
+        name, preset = _note(self.now.version), _packed(self.now.data)
+        if self._ledger.recall(name):
+            return
+        digest = hashlib.sha256(preset).hexdigest()[:16]
+        if not self._ledger.recall(f"preset:{digest}"):
+            self._ledger.remember(f"preset:{digest}", {"packed": b64encode(preset).decode()})
+        self._ledger.remember(name, {"options": self.now.options.as_dict(), "preset": digest})
 
     def of(self, version: str) -> Mapping | None:
         """Give the mapping of that version with the lists and tables of people as they are today.
 
-        None where it can't be had: the ledger does not know it, this program's preset is another than the one
-        it was made with, or its table of people is none that is in use today.
+        None where it can't be had: the ledger does not know it, this release can't read its preset or options
+        any more, or its table of people is none that is in use today.
         """
         if version not in self._made:
             self._made[version] = self._again(version)
@@ -39,10 +47,21 @@ class Mappings:
         try:
             options = _salted(MappingOptions.from_dict(kept["options"]), self.now.options)
             people = _people(options, self.now)
-            mapping = None if people is None else Mapping.load(options, people)
-        except (KeyError, ValueError, ConfigError):
-            return None  # not kept, or with options that this program does not have
+            data = self._preset(kept["preset"])
+            mapping = None if people is None else Mapping.load(options, people, data=data)
+        except (KeyError, ValueError, zlib.error):
+            return None  # not kept, or in a form that this release does not have
         return mapping if mapping is not None and mapping.version == version else None
+
+    def _preset(self, digest: str) -> dict[str, Any]:
+        packed = self._ledger.recall(f"preset:{digest}")["packed"]
+        data: dict[str, Any] = orjson.loads(zlib.decompress(b64decode(packed)))
+        return data
+
+
+def _packed(data: dict[str, Any]) -> bytes:
+    """A preset in few bytes, the same for the same data."""
+    return zlib.compress(orjson.dumps(data, option=orjson.OPT_SORT_KEYS), 9)
 
 
 def _note(version: str) -> str:

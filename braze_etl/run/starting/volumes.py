@@ -77,6 +77,16 @@ def newest_hour(store: Store, folders: Sequence[EventFolder], now: datetime) -> 
     return None, requests
 
 
+def newest_file(store: Store, folder: EventFolder, since: datetime) -> FileRef | None:
+    """Find the last file of the newest hour since then, in two or three requests; None for none."""
+    hours = list(_hours(store, Volume(folder), since))
+    if not hours:
+        return None
+    page = next(iter(store.pages(f"{folder.folder}{date_folder(hours[-1])}/")), None)
+    refs = (_ref(stored, folder.event_type) for stored in page.objects) if page else ()
+    return max(filter(None, refs), key=lambda ref: ref.modified, default=None)
+
+
 def _first_hour(store: Store, volume: Volume) -> datetime | None:
     pages = store.pages(volume.folder.folder, delimiter="/")
     volume.requests += 1

@@ -20,7 +20,7 @@ from braze_etl.errors import UsageError
 from braze_etl.run.assembly import load_mapping
 from braze_etl.run.foresight.estimate import Density
 from braze_etl.run.starting.choosing import Group, grouped
-from braze_etl.run.starting.survey import Survey
+from braze_etl.run.starting.surveying import Survey
 
 _BACK: Final = timedelta(hours=48)
 _MARGIN: Final = 1.5
@@ -106,8 +106,8 @@ def _state_note(state: str, choices: Choices) -> str:
             "# The ledger of files: what is done, and who is at work. Switch versioning on for this bucket."
         )
     return (
-        "# In the source's bucket, as nothing else was named. A bucket of its own, with versioning, is better:\n"
-        "# the job then needs no right to write where Braze writes. Let no lifecycle rule expire what lies here."
+        "# In the source's bucket, as nothing else was named. One of its own, with versioning, is better:\n"
+        "# the job then needs no right to write where Braze writes. No lifecycle rule may expire it."
     )
 
 

@@ -21,7 +21,7 @@ from braze_etl.errors import UsageError
 from braze_etl.model import FileRef
 from braze_etl.run.assembly import load_mapping, open_source
 from braze_etl.run.foresight.estimate import Density
-from braze_etl.run.sampling import Sample, Sampler
+from braze_etl.run.starting.sampling import Sample, Sampler
 from braze_etl.run.starting.volumes import HOURS_SAMPLED, Volume, newest_hour, spread, volume_of
 from braze_etl.storage import Page, Store
 

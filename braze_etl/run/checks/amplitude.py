@@ -1,0 +1,131 @@
+"""Amplitude: the way there, the key and its region, the clock, and one marked event."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+import orjson
+import requests
+from requests.utils import get_environ_proxies, select_proxy
+
+from braze_etl.clock import iso
+from braze_etl.delivery import Accepted, HttpTransport, Kind, NoReply, Standing, decide, shown_url
+from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped, warn
+from braze_etl.run.checks.site import Site
+
+TEST_EVENT: Final = "[braze_etl] Test"
+_SECONDS: Final = 10
+_SOME: Final = timedelta(seconds=60)
+"""Amplitude leaves times as they are up to this difference (amplitude.md, 1.5)."""
+_MUCH: Final = timedelta(minutes=5)
+"""S3 refuses requests that are off by 15 minutes."""
+_REMEDIES: Final = {
+    Kind.DNS: "Let this machine resolve the name; behind a proxy, set HTTPS_PROXY.",
+    Kind.TLS: "If a proxy signs with its own CA, name its bundle in REQUESTS_CA_BUNDLE.",
+    Kind.PROXY: "Correct HTTPS_PROXY, or take the host out of it with NO_PROXY.",
+    Kind.URL: "Correct amplitude.endpoint.",
+}
+_WAY: Final = "Allow outgoing HTTPS to this host: firewall, security group, network policy, or HTTPS_PROXY."
+
+
+def reachable(site: Site) -> Finding:
+    """Name, connection, certificate and proxy."""
+    answer, url = site.answer, site.delivery.url
+    if isinstance(answer, NoReply):
+        return fail(f"{answer.words}{_through(url)}", _REMEDIES.get(answer.kind, _WAY))
+    return ok(f"{shown_url(url)} answers{_through(url)}")
+
+
+def key(site: Site) -> Finding:
+    """Whether the key is good in the region, as far as a request without events tells."""
+    standing, amplitude = site.standing, site.settings.amplitude
+    if standing.standing is Standing.FINE:
+        return ok(f"Amplitude takes the key in region {amplitude.region}, project {amplitude.project}")
+    if standing.standing is Standing.UNCLEAR:
+        return warn(
+            f"Amplitude does not say whether the key is good: {standing.words}", "Try again in some minutes."
+        )
+    return fail(standing.words, f"{standing.remedy}{_other_region(site)}")
+
+
+def _other_region(site: Site) -> str:
+    amplitude = site.settings.amplitude
+    if amplitude.endpoint is not None or not site.standing.key_refused:
+        return ""
+    other = "EU" if amplitude.region == "US" else "US"
+    if site.is_taken_at(other):
+        return f" The key is good in the other region: set amplitude.region to {other}."
+    return f" It is not good in region {other} either."
+
+
+def clock(site: Site) -> Finding:
+    """The clock of this machine, against those of the servers."""
+    _ask_the_time(site)
+    if not site.server_times:
+        return skipped("no server told its time")
+    name, (theirs, ours) = max(site.server_times.items(), key=lambda each: abs(each[1][0] - each[1][1]))
+    skew = ours - theirs
+    way = "ahead of" if skew > timedelta(0) else "behind"
+    seen = f"this clock is {abs(skew).total_seconds():,.0f} s {way} that of {name}"
+    remedy = "Set the clock (NTP): the age of files and leases is told by it, and S3 refuses 15 minutes."
+    if abs(skew) >= _MUCH:
+        return fail(seen, remedy)
+    return warn(seen, remedy) if abs(skew) >= _SOME else ok(seen)
+
+
+def _ask_the_time(site: Site) -> None:
+    parts = urlsplit(site.delivery.url)
+    try:
+        # Without the key: any answer has a Date.
+        answer = requests.head(f"{parts.scheme}://{parts.netloc}/", timeout=_SECONDS, allow_redirects=False)
+        theirs = parsedate_to_datetime(answer.headers["Date"]).astimezone(UTC)
+    except (requests.RequestException, KeyError, ValueError):
+        return  # `amplitude.reachable` is where this is told
+    site.server_times["Amplitude"] = (theirs, site.clock.now())
+
+
+def send_test(site: Site) -> Finding:
+    """Send one marked event, which anybody can tell from real ones."""
+    event = marked_event(site.token, site.clock.now())
+    secret = site.delivery.api_key.get_secret_value()
+    transport = HttpTransport(site.delivery, site.clock)
+    try:
+        answer = transport.send(orjson.dumps({"api_key": secret, "events": [event]}), gzip=False)
+    finally:
+        transport.close()
+    decision = decide(answer, [event])
+    if isinstance(decision, Accepted):
+        return ok(
+            f"accepted: event {TEST_EVENT!r}, device id {event['device_id']}. In Amplitude, look for that "
+            "device id among the users; it shows within minutes"
+        )
+    words = getattr(decision, "words", "") or getattr(answer, "words", "")
+    return fail(f"the test event was not accepted: {words}", getattr(decision, "remedy", "") or "Try again.")
+
+
+def marked_event(token: str, now: datetime) -> dict[str, object]:
+    """The event: a device and an insert_id made for it, and no user."""
+    return {
+        "event_type": TEST_EVENT,
+        "device_id": f"braze-etl-test-{token}",
+        "insert_id": f"braze-etl-test-{token}",
+        "time": int(now.timestamp() * 1000),
+        "event_properties": {"sent_by": "braze-etl doctor", "at": iso(now)},
+    }
+
+
+def _through(url: str) -> str:
+    proxy = select_proxy(url, get_environ_proxies(url))
+    return f", through the proxy {shown_url(proxy)}" if proxy else ""
+
+
+_READS: Final = ("amplitude",)
+CHECKS: Final = (
+    Check("amplitude.reachable", reachable, reads=_READS),
+    Check("amplitude.key", key, needs=("amplitude.reachable",), reads=_READS),
+    Check("clock", clock, reads=_READS),
+)
+SEND_TEST: Final = Check("amplitude.test_event", send_test, needs=("amplitude.key",), reads=_READS)

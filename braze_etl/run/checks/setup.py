@@ -1,0 +1,127 @@
+"""The configuration, the environment, and the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from braze_etl import __version__
+from braze_etl.config import Settings
+from braze_etl.run.assembly import failed_tests, store_access
+from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped, warn
+from braze_etl.run.checks.site import Site
+from braze_etl.run.persons.located import locate
+from braze_etl.run.persons.people import load_suppression
+
+_PACKAGES: Final = ("boto3", "fastavro", "orjson", "pydantic", "requests")
+_LITTLE: Final = 1_000_000_000
+_NOTHING: Final = 100_000_000
+_FORGETFUL: Final = frozenset({"overlay", "aufs", "tmpfs", "ramfs"})
+
+
+def config(site: Site) -> Finding:
+    """The configuration is valid (else there would be no doctor), and so are the tests in its mapping."""
+    tests = len(site.settings.mapping.tests)
+    failed = failed_tests(site.config)
+    if failed:
+        return fail(
+            f"{len(failed)} of {tests} tests of the mapping fail:{failed[0]}", "`braze-etl config check`."
+        )
+    return ok(f"{site.config.path} is valid" + (f", {tests} tests of the mapping pass" if tests else ""))
+
+
+def environment(site: Site) -> Finding:
+    """Every variable is set, and there is a key."""
+    unset = sorted(set(site.config.unset.values()))
+    if unset:
+        return fail(
+            f"not set: {', '.join(unset)}", "Set them where the job runs: cron, unit, secret of the pod."
+        )
+    if not site.settings.amplitude.api_key.get_secret_value():
+        return fail(
+            "amplitude.api_key is empty", "Set it to ${AMPLITUDE_API_KEY}, and that in the environment."
+        )
+    return ok("every variable that the configuration names is set")
+
+
+def versions(_site: Site) -> Finding:
+    """What runs here, for whoever reports a fault."""
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    return ok(f"braze-etl {__version__}, Python {platform.python_version()}, {packages}")
+
+
+def disk(site: Site) -> Finding:
+    """Room for the ledger, the quarantine, and the list of due files."""
+    free = {
+        str(place): site.machine.free(place)
+        for place in (Path(tempfile.gettempdir()), *_places(site.settings))
+    }
+    place, least = min(free.items(), key=lambda each: each[1])
+    seen = f"{least / 1e9:,.1f} GB free at {place}"
+    remedy = "Make room, or move state, quarantine or TMPDIR to another disk."
+    if least < _NOTHING:
+        return fail(seen, remedy)
+    return warn(seen, remedy) if least < _LITTLE else ok(seen)
+
+
+def container(site: Site) -> Finding:
+    """A ledger on a disk that ends with its container begins anew with every run."""
+    sign, path = site.machine.container(), ledger_path(site.settings)
+    if path is None:
+        return ok("the ledger is in no file of this machine")
+    kind = site.machine.filesystem(path)
+    where = f"{path} lies on {kind or 'an unknown file system'}"
+    if not sign:
+        return ok(f"{where}; this does not look like a container")
+    if kind in _FORGETFUL:
+        return warn(
+            f"{where}, and this looks like a container ({sign}): it would be forgotten with it",
+            "Keep the state in S3 (state.uri: s3://...), or on a volume that outlives the container. A lost "
+            "ledger is a fresh start: what is older than 7 days would be counted twice.",
+        )
+    return ok(f"{where}: a volume, in what looks like a container ({sign}); see that it outlives it")
+
+
+def people(site: Site) -> Finding:
+    """The lists and tables of people that the mapping names; without them nothing is sent."""
+    mapping, access = site.settings.mapping, store_access(site.settings, site.settings.source)
+    seen = []
+    if mapping.privacy.suppress:
+        load_suppression(mapping.privacy.suppress, access, mapping.privacy.salt.get_secret_value())
+        seen.append(f"the suppress list {mapping.privacy.suppress} can be read")
+    if mapping.identity.lookup is not None:
+        # Only its beginning: a whole table would be copied, which takes minutes.
+        locate("look-up table", mapping.identity.lookup.uri, access).beginning()
+        seen.append(f"the look-up table {mapping.identity.lookup.uri} can be opened")
+    return ok("; ".join(seen)) if seen else skipped("the mapping names no list and no table")
+
+
+def ledger_path(settings: Settings) -> Path | None:
+    """The file of a ledger in SQLite."""
+    scheme, _, rest = settings.state.uri.partition("://")
+    return Path(rest.removeprefix("/")) if scheme == "sqlite" else None
+
+
+def _places(settings: Settings) -> list[Path]:
+    ledger, quarantine = ledger_path(settings), settings.quarantine.uri
+    folders = [Path(quarantine.removeprefix("file://"))] if not quarantine.startswith("s3://") else []
+    return [*([ledger.parent] if ledger else []), *folders]
+
+
+def is_writable(path: Path) -> bool:
+    """Whether this user may make something below *path*, which is there."""
+    return os.access(path, os.W_OK | os.X_OK)
+
+
+CHECKS: Final = (
+    Check("config", config),
+    Check("environment", environment),
+    Check("versions", versions),
+    Check("disk", disk, reads=("state", "quarantine")),
+    Check("container", container, reads=("state",)),
+    Check("mapping.people", people, reads=("mapping", "source")),
+)

@@ -1,0 +1,166 @@
+"""The rights on state and quarantine, one by one, with one small object that is written and removed again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC
+from pathlib import Path
+from typing import Final
+
+from braze_etl.config import Settings, WrittenStoreSection
+from braze_etl.errors import StoreError
+from braze_etl.run.assembly import store_access
+from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped
+from braze_etl.run.checks.machine import existing
+from braze_etl.run.checks.setup import is_writable, ledger_path
+from braze_etl.run.checks.site import Site
+from braze_etl.storage import ConditionalStore, Store, open_conditional_store, open_store
+
+_BODY: Final = b"braze-etl doctor\n"
+_WRONG_ETAG: Final = '"00000000000000000000000000000000"'
+
+
+class _Place:
+    """Where a probe object goes; below `probe/`, which the ledger does not take for its own remains."""
+
+    def __init__(self, site: Site, name: str) -> None:
+        self.name = name
+        self.section: WrittenStoreSection = getattr(site.settings, name)
+        self.uri: str = getattr(site.settings, name).uri
+        self._access = store_access(site.settings, self.section)
+        self._token = site.token
+
+    def store(self) -> tuple[Store, str]:
+        """The store, and the key of the probe in it."""
+        store, prefix = open_store(self.uri, access=self._access, must_exist=False)
+        return store, f"{prefix}probe/{self._token}"
+
+    def conditional(self) -> tuple[ConditionalStore, str]:
+        """The same with conditional writes."""
+        store, prefix = open_conditional_store(self.uri, access=self._access)
+        return store, f"{prefix}probe/{self._token}"
+
+
+def _listing(name: str) -> Callable[[Site], Finding]:
+    def look(site: Site) -> Finding:
+        if _is_local(site.settings, name):
+            return skipped(f"the {name} is on this disk")
+        place = _Place(site, name)
+        store, key = place.store()
+        next(iter(store.pages(key.partition("probe/")[0])), None)
+        return ok(f"{place.uri} can be listed")
+
+    return look
+
+
+def _put(name: str) -> Callable[[Site], Finding]:
+    def look(site: Site) -> Finding:
+        if _is_local(site.settings, name):
+            return _writable(site.settings, name)
+        place = _Place(site, name)
+        store, key = place.store()
+        store.put(key, _BODY)
+        return ok(f"an object can be written: {store.uri}/{key}")
+
+    return look
+
+
+def _get(name: str) -> Callable[[Site], Finding]:
+    def look(site: Site) -> Finding:
+        if _is_local(site.settings, name):
+            return skipped(f"the {name} is on this disk")
+        place = _Place(site, name)
+        store, key = place.conditional()
+        found = store.read(key)
+        if found is None or found.data != _BODY:
+            return fail(
+                f"{store.uri}/{key} is not what was written", "Use a store that is read as it was written."
+            )
+        site.server_times[f"S3 ({name})"] = (found.read_at.astimezone(UTC), site.clock.now())
+        return ok("it can be read")
+
+    return look
+
+
+def conditions(site: Site) -> Finding:
+    """Whether If-None-Match and If-Match are honoured: without that, two runs could both hold the lease."""
+    if _is_local(site.settings, "state"):
+        return skipped("the lease of a ledger in SQLite is a lock of the operating system")
+    store, key = _Place(site, "state").conditional()
+    if store.create(key, b"2") is not None:
+        return fail(f"{store.uri} ignores If-None-Match", _CONDITIONS)
+    if store.replace(key, b"3", _WRONG_ETAG) is not None:
+        return fail(f"{store.uri} ignores If-Match", _CONDITIONS)
+    found = store.read(key)
+    if found is None or store.replace(key, _BODY, found.etag) is None:
+        return fail(f"{store.uri} refuses If-Match with the ETag that it gave", _CONDITIONS)
+    return ok("writes under conditions are honoured")
+
+
+_CONDITIONS: Final = (
+    "Keep the state in a store that honours If-None-Match and If-Match on writes, as Amazon S3 does, or in "
+    "SQLite on a volume."
+)
+
+
+def _delete(name: str) -> Callable[[Site], Finding]:
+    def look(site: Site) -> Finding:
+        if _is_local(site.settings, name):
+            return skipped(f"the {name} is on this disk")
+        store, key = _Place(site, name).store()
+        try:
+            store.delete([key])
+        except StoreError as error:
+            return fail(f"{error.message}; the probe {key} is left behind", error.remedy)
+        return ok("the probe is removed again")
+
+    return look
+
+
+def _expiry(site: Site) -> Finding:
+    """A rule that deletes what the ledger is made of."""
+    if _is_local(site.settings, "state"):
+        return skipped("the state is on this disk")
+    store, key = _Place(site, "state").store()
+    lifetime = store.lifetime(key.partition("probe/")[0])
+    if lifetime is None:
+        return ok("no rule that deletes the ledger is known (or there is no right to read the rules)")
+    return fail(
+        f"a lifecycle rule deletes objects of the ledger after {lifetime.days} days",
+        "Take its prefix out of the rule; one that expires former versions is welcome.",
+    )
+
+
+def _is_local(settings: Settings, name: str) -> bool:
+    uri: str = getattr(settings, name).uri
+    return not uri.startswith("s3://")
+
+
+def _writable(settings: Settings, name: str) -> Finding:
+    """On this disk: by the rights alone, so that no folder is left behind."""
+    ledger = ledger_path(settings) if name == "state" else None
+    if name == "state" and ledger is None:
+        return skipped("the ledger is in memory")
+    folder = ledger.parent if ledger else Path(settings.quarantine.uri.removeprefix("file://"))
+    there = existing(folder)
+    if is_writable(there):
+        return ok(f"{folder} can be written" + ("" if there == folder.absolute() else ", and will be made"))
+    return fail(f"{there} can't be written", "Give the user that runs the job the right to write there.")
+
+
+def _probing(name: str) -> tuple[Check, ...]:
+    put = (f"{name}.put",)
+    return (
+        Check(f"{name}.list", _listing(name), reads=(name, "source")),
+        Check(f"{name}.put", _put(name), reads=(name, "source")),
+        Check(f"{name}.get", _get(name), needs=put),
+        *((Check("state.conditions", conditions, needs=("state.get",)),) if name == "state" else ()),
+        Check(f"{name}.delete", _delete(name), needs=put),
+    )
+
+
+CHECKS: Final = (
+    *_probing("state"),
+    Check("state.lifecycle", _expiry, reads=("state", "source")),
+    *_probing("quarantine"),
+)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.conftest import Bucket
+from tests.deploy.gatekeeper import gatekeeper
+from tests.deploy.policies import Grant
+from tests.run.checks.conftest import MakeSite, expire, in_s3, keys, look
+from tests.workplace import Workplace
+
+STATE = ("state.list", "state.put", "state.get", "state.conditions", "state.delete")
+QUARANTINE = ("quarantine.list", "quarantine.put", "quarantine.get", "quarantine.delete")
+RIGHTS = {
+    "s3:ListBucket": ("state.list", "quarantine.list"),
+    "s3:PutObject": ("state.put", "quarantine.put"),
+    "s3:GetObject": ("state.get", "quarantine.get"),
+    "s3:DeleteObject": ("state.delete", "quarantine.delete"),
+}
+
+
+@contextmanager
+def without(bucket: Bucket, right: str) -> Iterator[dict[str, Any]]:
+    """Sections for state and quarantine, with all rights but one."""
+    given = [
+        Grant(action, f"arn:aws:s3:::{bucket.name}{'' if action == 's3:ListBucket' else '/*'}")
+        for action in RIGHTS
+        if action != right
+    ]
+    with gatekeeper(bucket.endpoint_url, given) as gate:
+        yield in_s3(Bucket(bucket.name, bucket.uri, gate.url))
+
+
+def test_all_rights_on_s3_are_found_and_nothing_is_left_behind(make_site: MakeSite, bucket: Bucket) -> None:
+    site = make_site(**in_s3(bucket))
+    for names in (STATE, QUARANTINE):
+        assert [look(site, *names[: number + 1]).status for number in range(len(names))] == ["ok"] * len(
+            names
+        )
+    assert look(site, "state.lifecycle").status == "ok"
+    assert keys(bucket) == []
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+def test_a_right_that_is_missing_is_named(make_site: MakeSite, bucket: Bucket, right: str) -> None:
+    for check in RIGHTS[right]:
+        with without(bucket, right) as sections:
+            names = STATE if check.startswith("state") else QUARANTINE
+            found = look(make_site(**sections), *names[: names.index(check) + 1])
+        assert found.status == "fail"
+        assert "denied" in found.seen or right in found.seen or "AccessDenied" in found.seen
+        assert found.remedy
+
+
+def test_a_store_that_ignores_conditions_is_refused(
+    make_site: MakeSite, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from braze_etl.storage._s3_conditional import S3ConditionalStore
+
+    def careless(self: S3ConditionalStore, key: str, data: bytes, *_etag: str) -> str:
+        self.put(key, data)
+        return '"an etag"'
+
+    site = make_site(**in_s3(bucket))
+    monkeypatch.setattr(S3ConditionalStore, "replace", careless)
+    assert "ignores If-Match" in look(site, *STATE[:4]).seen
+    monkeypatch.setattr(S3ConditionalStore, "create", careless)
+    found = look(site, *STATE[:4])
+    assert (found.status, "ignores If-None-Match" in found.seen) == ("fail", True)
+
+
+def test_a_rule_that_deletes_the_ledger_is_told(make_site: MakeSite, bucket: Bucket) -> None:
+    expire(bucket, "ledger/", 30)
+    found = look(make_site(**in_s3(bucket)), "state.lifecycle")
+    assert (found.status, "30 days" in found.seen) == ("fail", True)
+
+
+def test_the_clock_of_the_store_is_heard(make_site: MakeSite, bucket: Bucket) -> None:
+    site = make_site(**in_s3(bucket))
+    look(site, *STATE[:3])
+    assert "S3 (state)" in site.server_times
+
+
+def test_on_a_disk_the_rights_are_looked_at_and_no_folder_is_made(
+    make_site: MakeSite, workplace: Workplace
+) -> None:
+    site = make_site()
+    assert "will be made" in look(site, "state.put").seen
+    assert look(site, "quarantine.put").status == "ok"
+    assert look(site, "state.list").status == "skipped"
+    assert not (workplace.folder / "state").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_fails(make_site: MakeSite, workplace: Workplace) -> None:
+    (workplace.folder / "state").mkdir(mode=0o500)
+    assert look(make_site(), "state.put").status == "fail"
+
+
+def test_a_folder_without_rights_is_told_for_root_too(
+    make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("braze_etl.run.checks.stores.is_writable", lambda _: False)
+    found = look(make_site(), "quarantine.put")
+    assert (found.status, "right to write" in found.remedy) == ("fail", True)

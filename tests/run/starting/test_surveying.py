@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from braze_etl.clock import ManualClock
+from braze_etl.config import Settings
+from braze_etl.errors import UsageError
+from braze_etl.run.starting import survey
+from braze_etl.storage import Page, Store, StoredObject
+from tests.run.starting.conftest import WriteFile
+from tests.volume import list_only_s3
+from tests.volume.list_only_s3 import LAST, TYPES
+
+OPEN, CLICK = "users.messages.email.Open", "users.messages.email.Click"
+OTHER = "dataexport.prod-01.S3.integration.ffffffffffffffffffffffff"
+
+
+def test_a_survey_tells_types_volumes_codecs_and_integrations(
+    settings: Settings, clock: ManualClock, write_file: WriteFile
+) -> None:
+    for number in range(10):
+        write_file(OPEN, f"2026-10-03-0{number}", 48)
+    write_file(CLICK, "2026-10-03-05", 24, connector=OTHER, codec="deflate")
+    write_file(CLICK, "2026-08-01-05", 24)
+    facts = survey(settings, clock, days=2).as_dict()
+    assert facts["looked_at"]["days"] == 2
+    line = facts["by_event_type"][OPEN]
+    assert line["files"] == 10
+    assert line["events"] == pytest.approx(480, rel=0.05)
+    assert line["events_per_day"] == pytest.approx(240, rel=0.05)
+    assert line["events_per_month"] == pytest.approx(7200, rel=0.05)
+    assert (line["oldest_hour"], line["newest_hour"]) == ("2026-10-03T00:00:00Z", "2026-10-03T09:00:00Z")
+    assert facts["codecs"] == {"null": 3, "deflate": 1}
+    assert facts["integrations"] == {
+        "0123456789abcdef01234567": [CLICK, OPEN],
+        "f" * 24: [CLICK],
+    }
+    assert (facts["oldest_hour"], facts["newest_hour"]) == ("2026-08-01T05:00:00Z", "2026-10-03T09:00:00Z")
+
+
+def test_shares_are_those_of_sampled_records(
+    settings: Settings, clock: ManualClock, write_file: WriteFile
+) -> None:
+    write_file(OPEN, "2026-10-03-01", 30, external_user_id=None)
+    write_file(CLICK, "2026-10-03-01", 10, external_user_id="null")
+    facts = survey(settings, clock, days=2).as_dict()
+    assert facts["without_identity"] == 0.75
+    assert facts["refused"] == 0.25
+    assert facts["by_event_type"][OPEN]["without_identity"] == 1.0
+    assert facts["reasons"] == {"no_identity": 30, "invalid_user_id": 10}
+
+
+def test_a_source_where_nothing_is_new_is_looked_at_where_it_ends(
+    settings: Settings, clock: ManualClock, write_file: WriteFile
+) -> None:
+    write_file(OPEN, "2026-03-01-05", 24)
+    found = survey(settings, clock, days=14)
+    assert found.types[OPEN].files == 1
+    assert found.until == datetime(2026, 3, 1, 6, tzinfo=UTC)
+
+
+def test_a_young_source_is_measured_by_the_hours_that_it_has(
+    settings: Settings, clock: ManualClock, write_file: WriteFile
+) -> None:
+    write_file(OPEN, "2026-10-03-06", 60)
+    write_file(OPEN, "2026-10-03-12", 60)
+    found = survey(settings, clock, days=14)
+    assert found.days == pytest.approx(7 / 24)
+    assert found.per_day(OPEN) == pytest.approx(120 / 7 * 24, rel=0.05)
+
+
+def test_a_type_that_was_not_seen_lately_is_listed_with_nothing(
+    settings: Settings, clock: ManualClock, write_file: WriteFile
+) -> None:
+    write_file(OPEN, "2026-10-03-06")
+    write_file(CLICK, "2026-01-03-06")
+    line = survey(settings, clock, days=14).as_dict()["by_event_type"][CLICK]
+    assert (line["files"], line["events"], line["oldest_hour"]) == (0, 0, "2026-01-03T06:00:00Z")
+
+
+def test_where_there_is_no_currents_file_the_error_tells_where_to_point(
+    settings: Settings, clock: ManualClock, source: Path
+) -> None:
+    (source / "other").mkdir(parents=True)
+    with pytest.raises(UsageError) as caught:
+        survey(settings, clock, days=14)
+    assert "dataexport." in caught.value.remedy
+
+
+class HugeBucket:
+    """A million keys that nobody had to write; every object is the same file."""
+
+    uri = "s3://acme"
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.lists: list[str] = []
+        self.reads: list[int] = []
+
+    def pages(self, prefix: str = "", *, start_after: str = "", delimiter: str = "") -> Iterator[Page]:
+        after = start_after
+        while True:
+            self.lists.append(prefix)
+            keys, prefixes, after = list_only_s3.page(prefix, after, delimiter)
+            yield Page(tuple(self._object(key) for key in keys), tuple(prefixes))
+            if not after:
+                return
+
+    def _object(self, key: str) -> StoredObject:
+        return StoredObject(key, "e", len(self.data), LAST)
+
+    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+        self.reads.append(length or 0)
+        return io.BytesIO(self.data[offset : offset + (length or 0)])
+
+    def put(self, key: str, data: bytes) -> None:
+        raise AssertionError(key)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        raise AssertionError(keys)
+
+    def lifetime(self, prefix: str = "") -> timedelta | None:
+        return None
+
+
+@pytest.mark.parametrize(("days", "lists"), [(14, 2 + 2 * TYPES), (60, 2 + 11 * TYPES)])
+def test_of_a_million_keys_few_are_asked_for(
+    settings: Settings,
+    write_file: WriteFile,
+    monkeypatch: pytest.MonkeyPatch,
+    days: int,
+    lists: int,
+) -> None:
+    bucket = HugeBucket(write_file(OPEN, "2026-10-01-00").read_bytes())
+    opened: tuple[Store, str] = (bucket, "currents/")
+    monkeypatch.setattr("braze_etl.run.starting.surveying.open_source", lambda _: opened)
+    found = survey(settings, ManualClock(LAST + timedelta(minutes=40)), days=days)
+    assert found.lists <= len(bucket.lists) <= lists
+    assert len(bucket.reads) <= 300
+    assert max(bucket.reads) <= 512 * 1024
+    assert len(found.types) == TYPES
+    assert sum(each.files for each in found.types.values()) == pytest.approx(days * 24 * TYPES, rel=0.01)
+    assert all(found.per_day(name) == pytest.approx(240, rel=0.05) for name in found.types)
