@@ -29,8 +29,8 @@ unit: $(VENV)/.dev ## The tests alone
 volume: $(VENV)/.dev ## A million events, and memory against file size (EVENTS=1000000)
 	$(BIN)/python -m pytest tests/volume -m heavy -s --timeout 3000
 
-bench: $(VENV)/.dev ## Against what one would use instead; writes docs/benchmarks.md (EVENTS=500000 ROUNDS=3)
-	EVENTS=$(or $(EVENTS),500000) ROUNDS=$(or $(ROUNDS),3) $(BIN)/python -m tests.bench.bench
+bench: $(VENV)/.dev ## Against what one would use instead, and each rule's cost; writes docs/benchmarks.md (EVENTS=500000 ROUNDS=3 ONLY=rules)
+	EVENTS=$(or $(EVENTS),500000) ROUNDS=$(or $(ROUNDS),3) ONLY=$(ONLY) $(BIN)/python -m tests.bench.bench
 
 faults: $(VENV)/.dev ## The fault matrix alone: scripted faults, real processes, real kills
 	$(BIN)/python -m pytest tests/faults -n auto --dist loadgroup

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from braze_etl.cli._logging import log_options
-from braze_etl.config import Config, load_config, parse_duration, parse_hour
+from braze_etl.clock import parse_duration, parse_hour
 from braze_etl.errors import UsageError
+
+if TYPE_CHECKING:  # what reads configurations takes long to import: `start_fork_server` comes before it
+    from braze_etl.config import Config
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -167,6 +170,7 @@ def required_config(path: Path | None) -> Config:
 
 def checked_config(path: Path) -> Config:
     """Load a configuration whose mapping knows all its words."""
+    from braze_etl.config import load_config
     from braze_etl.run.assembly import mapping_mistakes
 
     return load_config(path, examine=mapping_mistakes)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from braze_etl.errors import BrazeEtlError
+
+if TYPE_CHECKING:  # rich takes long to import: only for people
+    from rich.console import Console
+    from rich.table import Table
 
 _UNCUT = 1000
 
@@ -27,6 +28,9 @@ def print_error(error: BrazeEtlError, *, as_json: bool) -> None:
     if as_json:
         print_json({"exit_code": error.exit_code, "error": error.as_dict()})
         return
+    from rich.console import Console
+    from rich.markup import escape
+
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print(f"[bold red]error:[/] {escape(error.message)}")
     if error.remedy:
@@ -35,12 +39,16 @@ def print_error(error: BrazeEtlError, *, as_json: bool) -> None:
 
 def stdout_console() -> Console:
     """The console for people; where stdout is no terminal, plain text whose lines are never cut."""
+    from rich.console import Console
+
     width = None if sys.stdout.isatty() else _UNCUT
     return Console(width=width, soft_wrap=True, highlight=False)
 
 
 def plain_table(*columns: str, numbers: tuple[int, ...] = ()) -> Table:
     """A table without a frame; the columns whose index is in *numbers* are right-aligned and never cut."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
         if index in numbers:

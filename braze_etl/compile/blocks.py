@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from braze_etl.compile.cache import Convert, Converted
 from braze_etl.compile.runtime import UnusualError
@@ -45,7 +45,7 @@ class BlockMapper:
         memory stays flat.
         """
         if self._convert is not None:
-            before = self._mapper.repairs.copy()
+            before = dict(self._mapper.repairs)
             try:
                 outcomes = self._generated(block, self._convert)
             except Exception:  # noqa: BLE001 - whatever it was, fastavro's result is the one that counts
@@ -62,13 +62,13 @@ class BlockMapper:
         if len(block.payload) <= _LARGE:
             ((converted, unclear),) = self._stretches(block, convert, block.count)
             return self._completed(converted, unclear)
-        before = self._mapper.repairs.copy()
+        before = dict(self._mapper.repairs)
         for _ in self._stretches(block, convert, _STRETCH):
             pass
         self._put_back(before)
         return self._lazily(block, convert)
 
-    def _put_back(self, repairs: Counter[str]) -> None:
+    def _put_back(self, repairs: Mapping[str, int]) -> None:
         """Forget the repairs of what is mapped once more."""
         self._mapper.repairs.clear()
         self._mapper.repairs.update(repairs)

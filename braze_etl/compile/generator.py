@@ -14,7 +14,7 @@ one. A rule that is not there leaves no trace in the source.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +85,7 @@ class _Events:
         self._groups = [
             group for group in plan.lifted_groups if all(self._fits(*pair) for pair in group.items())
         ]
+        self._at_top = {*plan.lifted, *(name for group in self._groups for name in group), *_ADVERTISING}
         self._kept = {name for name in self._wanted() if name in fields}
         self._check_types()
         self.names: dict[str, Any] = {
@@ -98,7 +99,7 @@ class _Events:
         add, block = self._source.add, self._source.block
         add("outcomes = []", "unclear = []", "left_out = 0")
         with block("for index in range(count)"):
-            add("begin = pos", "doubtful = False", "properties = {}")
+            add("begin = pos", "doubtful = lost = False", "properties = {}")
             add(*(f"{variable(name)} = None" for name in _WHO if name not in self._fields))
             for each in self._fields.values():
                 write_field(self._source, each, self._use(each.name))
@@ -114,7 +115,7 @@ class _Events:
             named=named,
             variable=variable(name) if name in self._kept else None,
             echo=None if self._plan.placeholders is None else name.lower(),
-            longest=self._name.longest(name) or (MAX_TEXT if named else None),
+            longest=self._name.longest(name) or (MAX_TEXT if named or name in self._at_top else None),
         )
 
     def _named(self, name: str) -> tuple[tuple[str, str | None], ...]:
@@ -163,13 +164,14 @@ class _Events:
     def _write_choice(self, choice: Choice | None, function: str) -> None:
         if choice is None:
             return
-        self.names[function] = chooser(choice)
-        self._source.add(f"verdict = {function}({', '.join(self._values(choice.fields))})")
+        self._source.add(f"verdict = {self._call(choice, function)}")
         with self._source.block("if verdict is not None"):
             self._source.add("outcomes.append(verdict)", "continue")
 
-    def _values(self, names: Iterable[str]) -> list[str]:
-        return [variable(name) if name in self._kept else "None" for name in names]
+    def _call(self, choice: Choice, function: str) -> str:
+        self.names[function] = chooser(choice)
+        values = (variable(name) if name in self._kept else "None" for name in choice.fields)
+        return f"{function}({', '.join(values)})"
 
     def _write_checks(self) -> None:
         with self._source.block(f"if {' or '.join([*doubts(self._plan, self._kept), *self._name.doubts])}"):
@@ -186,7 +188,7 @@ class _Events:
             with block(f"if {bad_id(self._plan.identity, user)}"):
                 self._write_unclear()
             with block(f"if {device} and ({bad_id(self._plan.identity, device)})"):
-                add("left_out += 1", f"{device} = None")
+                add("lost = True", f"{device} = None")
         with block(f"elif not {device} or {bad_id(self._plan.identity, device)}"):
             # Common in some types, so it is not left to the mapper: no user, and no good device.
             self._write_resolve()
@@ -197,13 +199,16 @@ class _Events:
         self._write_resolve()
         self._source.add(f"{user} = identity.get('user_id')")
         with self._source.block(f"if {device} and 'device_id' not in identity"):
-            self._source.add("left_out += 1")
+            self._source.add("lost = True")
         self._source.add(f"{device} = identity.get('device_id')")
 
     def _write_resolve(self) -> None:
         self._source.add(f"identity = resolve({', '.join(map(variable, _WHO))})")
+        guard, verdict = self._plan.loop_guard, "identity"
+        if guard is not None:
+            verdict = f"filter_first(identity, {self._call(guard, 'find_loop')})"
         with self._source.block("if identity.__class__ is not dict"):
-            self._source.add("outcomes.append(identity)", "continue")
+            self._source.add(f"outcomes.append({verdict})", "continue")
 
     def _write_unclear(self) -> None:
         self._source.add("unclear.append((index, begin, pos))", "outcomes.append(None)", "continue")
@@ -218,6 +223,11 @@ class _Events:
         self._write_top()
         self._write_explosions()
         add(*(f"properties[{name!r}] = {value!r}" for name, value in self._plan.fixed.items()))
+        if any(explosion.field in self._fields for explosion in self._plan.explosions):
+            with block(f"if len(properties) > {MAX_PROPERTIES}"):
+                add("outcomes.append(too_many_verdict(properties))", "continue")
+        with block("if lost"):
+            add("left_out += 1")
         add("event['event_properties'] = properties", "outcomes.append(event)")
 
     def _base(self) -> dict[str, str]:
@@ -252,5 +262,3 @@ class _Events:
             self.names[function] = exploder(explosion, self._repairs)
             with self._source.block(f"if {value} is not None"):
                 self._source.add(f"properties.update({function}({value}))")
-                with self._source.block(f"if len(properties) > {MAX_PROPERTIES - len(self._plan.fixed)}"):
-                    self._write_unclear()

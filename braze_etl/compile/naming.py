@@ -10,6 +10,9 @@ from braze_etl.compile.checks import variable
 from braze_etl.compile.coverage import Field
 from braze_etl.transform import MAX_TEXT, FieldText, TypePlan, text_of
 
+_SHORT = 64
+"""Bytes of a text whose length is not looked at: it takes one byte (see `fields`)."""
+
 
 class EventName:
     """How a plan's events are called, for files with these *fields*.
@@ -31,7 +34,7 @@ class EventName:
         found = [] if any(isinstance(part, str) for part in naming.parts) else [f"not ({self.expression})"]
         if naming.may_be_reserved:
             found.append(f"({self.expression}) in RESERVED")
-        if len(naming.fields) > 1 or self.functions:
+        if len(naming.fields) > 1 or self.functions or self._longest_without > MAX_TEXT - _SHORT:
             found.append(f"len({self.expression}) > {MAX_TEXT}")
         return found
 
@@ -40,7 +43,13 @@ class EventName:
         naming = self._plan.naming
         if name not in {part.field for part in naming.fields}:
             return None
-        return MAX_TEXT - sum(len(part) for part in naming.parts if isinstance(part, str))
+        return max(1, MAX_TEXT - self._longest_without)
+
+    @property
+    def _longest_without(self) -> int:
+        """Characters of the parts that are no field, and of what stands for fields that are null."""
+        texts = (part if isinstance(part, str) else part.default or "" for part in self._plan.naming.parts)
+        return sum(map(len, texts))
 
     def _part(self, part: str | FieldText) -> str:
         if isinstance(part, str):

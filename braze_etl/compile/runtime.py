@@ -11,7 +11,8 @@ from struct import Struct
 from typing import Any
 
 from braze_etl.currents import shortest_float32
-from braze_etl.transform import MAX_INTEGER, RESERVED
+from braze_etl.model import Reason, Verdict
+from braze_etl.transform import MAX_INTEGER, RESERVED, filter_first, too_many
 
 _FLOAT = Struct("<f")
 _DOUBLE = Struct("<d")
@@ -142,6 +143,11 @@ NUMBERS = Numbers()
 """One for all functions, so that memory does not grow with the event types."""
 
 
+def too_many_verdict(properties: dict[str, Any]) -> Verdict:
+    """The verdict on an event with more properties than Amplitude takes."""
+    return Verdict(Reason.INVALID_EVENT, too_many(properties))
+
+
 def namespace() -> dict[str, Any]:
     """The global names of a generated function."""
     return {
@@ -153,9 +159,11 @@ def namespace() -> dict[str, Any]:
         "RESERVED": RESERVED,
         "UnusualError": UnusualError,
         "WHOLE": WHOLE,
+        "filter_first": filter_first,
         "has_longer": has_longer,
         "long_text": long_text,
         "read_double": read_double,
         "read_texts": read_texts,
+        "too_many_verdict": too_many_verdict,
         "utf8": utf8,
     }

@@ -1,5 +1,6 @@
 """Typed settings from a YAML file and the environment."""
 
+from braze_etl.clock import duration_text, parse_duration, parse_hour
 from braze_etl.config.loading import Config, load_config
 from braze_etl.config.mapping import (
     Choose,
@@ -14,7 +15,7 @@ from braze_etl.config.mapping import (
 )
 from braze_etl.config.model import Settings, StoreSection, WrittenStoreSection
 from braze_etl.config.monitoring import Topic
-from braze_etl.config.values import duration_text, parse_duration, parse_hour, parse_size
+from braze_etl.config.values import parse_size
 
 __all__ = [
     "Choose",

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import isfinite
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
 
 from braze_etl.config.values import Duration, Hour
 
@@ -18,8 +28,46 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-Texts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Condition: TypeAlias = Annotated[tuple[Scalar, ...], BeforeValidator(_listed)]
+def _one_or_more(**item: Any) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item}]})
+
+
+def _or_text(schema: dict[str, Any]) -> None:
+    """Let the JSON Schema of a model know that it may be written as a text."""
+    model = {**schema}
+    schema.clear()
+    schema["anyOf"] = [{"type": "string"}, model]
+
+
+def _sendable(value: Scalar) -> Scalar:
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"JSON has no number {value}")
+    if isinstance(value, int) and abs(value) > _MAX_INTEGER:
+        raise ValueError(f"{value} lies beyond 2^53, where JSON loses digits; in quotes it is sent as text")
+    if isinstance(value, str) and len(value) > _MAX_TEXT:
+        raise ValueError(f"the text has {len(value)} characters; Amplitude takes {_MAX_TEXT}")
+    return value
+
+
+_MAX_INTEGER = (1 << 53) - 1
+_MAX_TEXT = 1024
+Sent: TypeAlias = Annotated[Scalar, AfterValidator(_sendable)]
+"""A value that goes to Amplitude as it is (amplitude.md, 1.4)."""
+Property: TypeAlias = Annotated[str, Field(min_length=1, max_length=_MAX_TEXT)]
+Texts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_listed), _one_or_more(type="string")]
+Properties: TypeAlias = Annotated[
+    tuple[Property, ...], BeforeValidator(_listed), _one_or_more(type="string", minLength=1)
+]
+Condition: TypeAlias = Annotated[
+    tuple[Scalar, ...],
+    BeforeValidator(_listed),
+    _one_or_more(type=["boolean", "number", "string", "null"]),
+]
+Lifted: TypeAlias = Annotated[
+    tuple[Literal["device", "location"], ...],
+    BeforeValidator(_listed),
+    _one_or_more(enum=["device", "location"]),
+]
 Conditions: TypeAlias = dict[str, Condition]
 _EVERY_TYPE: tuple[str, ...] = ("*",)
 
@@ -30,6 +78,8 @@ class _Part(BaseModel):
 
 class Selector(_Part):
     """Records of these types of which all conditions hold; a text alone names the types."""
+
+    model_config = ConfigDict(json_schema_extra=_or_text)
 
     events: Texts = Field(
         default=_EVERY_TYPE, description="Types as globs, or the groups engagement, behavior."
@@ -69,24 +119,24 @@ class Rule(_Part):
         default_factory=dict,
         description="Field with a JSON object as text -> prefix of the properties that its keys become.",
     )
-    lift: Annotated[tuple[Literal["device", "location"], ...], BeforeValidator(_listed)] = Field(
+    lift: Lifted = Field(
         default=(), description="Groups of Amplitude's own fields; sent where the whole group is there."
     )
     add: Texts = Field(default=(), description="Fields (globs) that the preset leaves out.")
     keep: Texts | None = Field(default=None, description="Only these fields (globs) become properties.")
     drop: Texts = Field(default=(), description="Fields (globs) that become no property.")
-    rename: dict[str, str] = Field(
+    rename: dict[str, Property] = Field(
         default_factory=dict,
         description="Field (glob) -> property; {field} is the field's name, {property} its name so far.",
     )
-    copy_to: dict[str, Texts] = Field(
+    copy_to: dict[str, Properties] = Field(
         default_factory=dict, alias="copy", description="Field -> further properties with the same value."
     )
-    values: dict[str, dict[str, Scalar]] = Field(
+    values: dict[str, dict[str, Sent]] = Field(
         default_factory=dict,
         description="Field -> its values -> what is sent instead; `*` is any other, null sends nothing.",
     )
-    set_to: dict[str, Scalar] = Field(
+    set_to: dict[Property, Sent] = Field(
         default_factory=dict, alias="set", description="Property -> a value that all events get."
     )
 

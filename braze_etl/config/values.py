@@ -1,35 +1,21 @@
-"""The notations of configuration and command line: durations, sizes, counts, shares, hours (CONTRACT.md)."""
+"""The notations of the configuration as types: durations, sizes, counts, shares, hours (CONTRACT.md)."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from braze_etl.clock import hour_of
+from braze_etl.clock import duration_text, parse_duration, parse_hour
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB)", re.IGNORECASE)
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)")
 _TIMES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-_HOUR = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}")
-
-
-def parse_duration(value: Any) -> timedelta:
-    """Read `90s`, `15m`, `48h`, `7d`; a number alone has no unit and is refused with ValueError."""
-    if isinstance(value, timedelta):
-        return value
-    match = _DURATION.fullmatch(str(value).strip())
-    if not match:
-        raise ValueError(f"{value!r} is no duration; write a number and s, m, h or d, such as 48h")
-    return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
 
 
 def parse_size(value: Any) -> int:
@@ -66,47 +52,6 @@ def parse_share(value: Any) -> float:
     if isinstance(value, bool) or not 0 < share <= 1:
         raise ValueError(f"{value!r} is no share; write a percentage above 0% and up to 100%, such as 80%")
     return share
-
-
-def parse_hour(value: Any, *, last: bool = False) -> datetime:
-    """Read a UTC `date=` hour: `2026-10-01`, `2026-10-01T05`, or a full ISO time with zone, cut to its hour.
-
-    A bare day is its first hour, or with *last* its last one. Raises ValueError.
-    """
-    if isinstance(value, datetime):
-        return _aware_hour(value, str(value))
-    if isinstance(value, date):
-        return _day_hour(value.isoformat(), last=last)
-    text = str(value).strip()
-    try:
-        if _DAY.fullmatch(text):
-            return _day_hour(text, last=last)
-        if _HOUR.fullmatch(text):
-            return datetime.fromisoformat(text).replace(tzinfo=UTC)
-        return _aware_hour(datetime.fromisoformat(text), text)
-    except ValueError as error:
-        raise ValueError(
-            f"{text!r} is no UTC hour ({error}); write 2026-10-01, 2026-10-01T05 or 2026-10-01T05:00:00Z"
-        ) from None
-
-
-def _day_hour(text: str, *, last: bool) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC, hour=23 if last else 0)
-
-
-def _aware_hour(moment: datetime, text: str) -> datetime:
-    if moment.tzinfo is None:
-        raise ValueError(f"the time {text} has no zone")
-    return hour_of(moment)
-
-
-def duration_text(value: timedelta) -> str:
-    """Write a duration as the configuration does, in the largest unit that is exact."""
-    seconds = value.total_seconds()
-    for unit in ("d", "h", "m"):
-        if seconds and seconds % _SECONDS[unit] == 0:
-            return f"{seconds / _SECONDS[unit]:.0f}{unit}"
-    return f"{seconds:g}s"
 
 
 Duration = Annotated[

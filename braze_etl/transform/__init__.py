@@ -6,12 +6,12 @@ A record becomes an event, or a `Verdict` with its reason; no record raises.
 """
 
 from braze_etl.transform._lookup_layout import LookupColumns
-from braze_etl.transform.choice import Choice, chooser, text_of
+from braze_etl.transform.choice import Choice, chooser, filter_first, text_of
 from braze_etl.transform.examples import differences, outcome_of
 from braze_etl.transform.exploding import Explosion, exploder
 from braze_etl.transform.groups import expand_types
 from braze_etl.transform.identity import IdentityRules, People, is_left_out
-from braze_etl.transform.limits import MAX_INTEGER, MAX_PROPERTIES, MAX_TEXT, mend_event
+from braze_etl.transform.limits import MAX_INTEGER, MAX_PROPERTIES, MAX_TEXT, mend_event, too_many
 from braze_etl.transform.lookup import LookupTable, is_sqlite
 from braze_etl.transform.lookup_csv import build_table
 from braze_etl.transform.mapper import Mapper, mapper_for
@@ -50,6 +50,7 @@ __all__ = [
     "differences",
     "expand_types",
     "exploder",
+    "filter_first",
     "is_left_out",
     "is_sqlite",
     "mapper_for",
@@ -58,4 +59,5 @@ __all__ = [
     "mistakes",
     "outcome_of",
     "text_of",
+    "too_many",
 ]

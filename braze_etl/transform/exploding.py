@@ -15,6 +15,8 @@ Explode: TypeAlias = Callable[[Any], dict[str, Any]]
 
 _REMEMBERED = 10_000
 """Keys of one field whose names are kept; customers choose them, so there is no bound."""
+_SHALLOW = 2 * MAX_DEPTH
+"""Characters of which no text nests too deep: each level takes two brackets."""
 
 
 class KeyRules(Protocol):
@@ -49,9 +51,11 @@ def exploder(explosion: Explosion, repairs: Counter[str]) -> Explode:
     def explode(text: Any) -> dict[str, Any]:
         if text is None:
             return {}
-        parsed = _parse(text, repairs)
-        if parsed is None:
+        parsed, is_strict = read_json(text)
+        if not isinstance(parsed, dict) or (len(text) > _SHALLOW and _is_too_deep(text, parsed)):
             return _whole(field, text, rules, repairs)
+        if not is_strict or len(text) > MAX_TEXT:
+            parsed = mend(parsed, repairs)
         if rules is None:
             return {prefix + key: value for key, value in parsed.items() if value is not None}
         return _ruled(parsed, rules)
@@ -59,18 +63,9 @@ def exploder(explosion: Explosion, repairs: Counter[str]) -> Explode:
     return explode
 
 
-def _parse(text: Any, repairs: Counter[str]) -> dict[str, Any] | None:
-    """The object in a text, mended if it is not quite JSON; None where there is none."""
-    parsed, is_strict = read_json(text)
-    if not isinstance(parsed, dict):
-        return None
+def _is_too_deep(text: str, parsed: dict[str, Any]) -> bool:
     # Counting brackets is cheap and never too low: nearly every text is spared the walk.
-    if len(text) > 2 * MAX_DEPTH and text.count("{") + text.count("[") > MAX_DEPTH < depth_of(parsed):
-        return None
-    if is_strict and len(text) <= MAX_TEXT:
-        return parsed
-    mended: dict[str, Any] = mend(parsed, repairs)
-    return mended
+    return text.count("{") + text.count("[") > MAX_DEPTH < depth_of(parsed)
 
 
 def _whole(field: str, text: Any, rules: _Targets | None, repairs: Counter[str]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from math import isfinite
 from typing import Any
 
 from braze_etl.model import Event, Reason, Record, Verdict
-from braze_etl.transform.choice import Choice, chooser, text_of
+from braze_etl.transform.choice import Choice, chooser, filter_first, text_of
 from braze_etl.transform.exploding import exploder
 from braze_etl.transform.identity import is_left_out
-from braze_etl.transform.limits import MAX_INTEGER, MAX_PROPERTIES, MAX_TEXT, cut, mend
+from braze_etl.transform.limits import MAX_PROPERTIES, cut, fit, too_many
 from braze_etl.transform.naming import RESERVED
 from braze_etl.transform.plan import TypePlan
 from braze_etl.transform.properties import Target
@@ -52,7 +52,7 @@ class Mapper:
         device = record.get("device_id")
         event = plan.identity.resolve(record.get("external_user_id"), device, record.get("user_id"))
         if isinstance(event, Verdict):
-            return event
+            return filter_first(event, self._find_loop(record))
         if verdict := self._find_loop(record):
             return verdict
         if fault := unfit or self._complete(event, record, properties, horizon):
@@ -85,18 +85,10 @@ class Mapper:
             elif kind is float and not isfinite(value):
                 unfit = f"{field} is {value}, which JSON has no number for"
             for name, change in targets:
-                sent = self._fit(value if change is None else change(value))
+                sent = fit(value if change is None else change(value), self.repairs)
                 if sent is not None:
                     properties[name] = sent
         return properties, echoes, unfit
-
-    def _fit(self, value: Any) -> Any:
-        kind = value.__class__
-        if kind is str:
-            return value if len(value) <= MAX_TEXT else cut(value, self.repairs)
-        if kind is int:
-            return value if -MAX_INTEGER <= value <= MAX_INTEGER else mend(value, self.repairs)
-        return mend(value, self.repairs) if kind is list else value
 
     def _complete(self, event: Event, record: Record, properties: dict[str, Any], horizon: float) -> str:
         # Adds all that follows the identity; says what is wrong with the record instead, if anything is.
@@ -113,7 +105,7 @@ class Mapper:
             properties.update(explode(record.get(field)))
         properties.update(self.plan.fixed)
         if len(properties) > MAX_PROPERTIES:
-            return f"has {len(properties)} properties; Amplitude takes {MAX_PROPERTIES}"
+            return too_many(properties)
         event["event_properties"] = properties
         return ""
 
@@ -164,14 +156,14 @@ class Mapper:
                 continue
             if not fits(key, value):
                 return f"{field} is {type(value).__name__}, which Amplitude refuses as {key}"
-            event[key] = value
+            event[key] = fit(value, self.repairs)
         for group in self.plan.lifted_groups:
             values = {key: record.get(field) for field, key in group.items()}
             if all(fits(key, value) for key, value in values.items()):
-                event.update(values)
+                event.update((key, fit(value, self.repairs)) for key, value in values.items())
         ad_id, kind = record.get("ad_id"), record.get("ad_id_type")
         if ad_id and isinstance(ad_id, str) and isinstance(kind, str) and kind in self.plan.advertising_ids:
-            event[self.plan.advertising_ids[kind]] = ad_id
+            event[self.plan.advertising_ids[kind]] = fit(ad_id, self.repairs)
         return ""
 
 

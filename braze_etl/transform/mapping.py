@@ -107,12 +107,13 @@ class Mapping:
 
     def _properties(self, entry: TypeEntry, title: Naming, rules: TypeRules) -> PropertyRules:
         preset = self._preset
+        taken_apart = (field for field in (*entry.explode, *rules.parsed) if field not in self._private)
         common = preset.drop - preset.named_fields(entry)
         own_name = (part.field for part in title.fields)
         return PropertyRules(
             never=preset.never_properties,
             dropped=preset.never_properties.union(
-                common, entry.drop, self._lifted(entry), entry.explode, rules.parsed, own_name
+                common, entry.drop, self._lifted(entry), taken_apart, own_name
             ),
             renamed=preset.rename,
             known=preset.known_fields(entry).union(self.options.fields),
@@ -154,10 +155,11 @@ class Mapping:
 
 
 def _private_fields(privacy: Privacy, groups: Groups) -> PrivateFields:
-    """What is dropped comes first: a field that is named twice is not sent at all."""
+    """What hides most comes first: of a field that is named twice, as little as possible is sent."""
     hashed = Hashed(privacy.salt.get_secret_value())
     rules = (*_expanded(privacy.drop, None, groups), *_expanded(privacy.hash, hashed, groups))
-    return PrivateFields(rules, groups.json_texts)
+    in_order = sorted(rules, key=lambda rule: (isinstance(rule[1], WithoutQuery), rule[1] is not None))
+    return PrivateFields(tuple(in_order), groups.json_texts)
 
 
 def _expanded(

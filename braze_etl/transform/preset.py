@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from braze_etl.transform.groups import Groups
 from braze_etl.transform.identity import IdWords
+from braze_etl.transform.naming import Naming
 from braze_etl.transform.placeholders import PlaceholderRules
 from braze_etl.transform.resources import read_yaml
 from braze_etl.transform.titles import TitleRules
@@ -91,7 +92,8 @@ class Preset(_Data):
         """Every field that it knows of, also those that never become a property."""
         entries = [*self.documented.values(), *self.undocumented.values()]
         named = (field for entry in entries for field in (*entry.drop, *entry.lift, *entry.explode))
-        return self.all_fields.union(self.never_properties, self.drop, named)
+        titles = (part.field for entry in entries for part in Naming.parse(entry.title or "").fields)
+        return self.all_fields.union(self.never_properties, self.drop, named, titles)
 
 
 def preset_data(name: str) -> dict[str, Any]:

@@ -16,13 +16,15 @@ from braze_etl.config import Scalar
 from braze_etl.transform.choice import text_of
 from braze_etl.transform.globs import matches
 from braze_etl.transform.json_text import read_json
-from braze_etl.transform.limits import MAX_DEPTH, depth_of, mend
+from braze_etl.transform.limits import MAX_DEPTH, MAX_TEXT, depth_of, mend
 
 Change: TypeAlias = Callable[[Any], Any]
 """From a value that is not null to the one that is sent; None: none is. Of an array, each item is changed."""
 
 _PEOPLE = frozenset({"mailto", "tel", "sms"})
 """Schemes of addresses that are a person's."""
+_REMEMBERED = 10_000
+"""Keys of JSON texts of which it is known whether they are private; customers choose them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +84,21 @@ class PrivateFields:
 
     rules: tuple[tuple[str, Change | None], ...] = ()
     texts: AbstractSet[str] = frozenset()
+    _found: dict[str, tuple[bool, Change | None]] = field(default_factory=dict, compare=False, repr=False)
 
     def find(self, source: str) -> tuple[bool, Change | None]:
         """Whether *source* is private, and what is sent of it; None: nothing.
 
         A key of a JSON text is private also where a field of its name is, upper and lower case being one.
         """
+        found = self._found.get(source)
+        if found is None:  # asked for each key inside of each record, and there are dozens of globs
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            found = self._found[source] = self._look_up(source)
+        return found
+
+    def _look_up(self, source: str) -> tuple[bool, Change | None]:
         key = source.rpartition(".")[2]
         for glob, change in self.rules:
             if any(matches(name, (glob,)) for name in (source, key, key.lower())):
@@ -142,7 +153,8 @@ class _WithinText:
         parsed, _ = read_json(value)
         if not isinstance(parsed, dict) or depth_of(parsed) > MAX_DEPTH:
             return None
-        return orjson.dumps(self.within(mend(parsed, Counter()))).decode()
+        text = orjson.dumps(self.within(mend(parsed, Counter()))).decode()
+        return text[:MAX_TEXT]  # numbers may have become longer
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from braze_etl.transform.limits import MAX_INTEGER
+
 END_OF_TIME = 253_402_300_800
 """The year 10000 in epoch seconds: Amplitude documents no bound and stores what it is sent."""
 
@@ -25,5 +27,6 @@ def milliseconds(time: Any) -> int | None:
 def fits(key: str, value: Any) -> bool:
     """Whether Amplitude takes *value* at the top of an event under *key*: numbers for price, else text."""
     if key in NUMERIC_KEYS:
-        return isinstance(value, _NUMBER) and not isinstance(value, bool)
+        is_number = isinstance(value, _NUMBER) and not isinstance(value, bool)
+        return is_number and (isinstance(value, float) or -MAX_INTEGER <= value <= MAX_INTEGER)
     return isinstance(value, str)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import TypeAlias
 
 from braze_etl.config import MappingSection, Rule, Selector
 from braze_etl.model import Outcome, Reason
-from braze_etl.transform.globs import is_glob
-from braze_etl.transform.groups import PII
+from braze_etl.transform.globs import glob, is_glob
+from braze_etl.transform.groups import PII, Groups
 from braze_etl.transform.naming import RESERVED, Naming
-from braze_etl.transform.preset import load_preset
+from braze_etl.transform.preset import Preset, load_preset
 from braze_etl.transform.rules import label
 from braze_etl.transform.selecting import CUSTOM_EVENT
 
@@ -46,11 +47,24 @@ class _Checker:
     """Knows the words of one mapping: the preset's, and those that the mapping brings in itself."""
 
     def __init__(self, section: MappingSection) -> None:
-        preset = load_preset(section.preset)
         self._section = section
-        self._types = {*preset.event_types, *(name for name in section.send if not is_glob(name))}
-        self._groups = preset.groups
-        self._fields = {*preset.all_words, *section.fields}
+
+    # Each is made when a mapping first needs it: every command starts with a check, most of next to nothing.
+    @cached_property
+    def _preset(self) -> Preset:
+        return load_preset(self._section.preset)
+
+    @cached_property
+    def _groups(self) -> Groups:
+        return self._preset.groups
+
+    @cached_property
+    def _types(self) -> set[str]:
+        return {*self._preset.event_types, *(name for name in self._section.send if not is_glob(name))}
+
+    @cached_property
+    def _fields(self) -> set[str]:
+        return {*self._preset.all_words, *self._section.fields}
 
     def selector(self, path: tuple[str | int, ...], selector: Selector) -> Found:
         """A part of `choose`."""
@@ -80,14 +94,16 @@ class _Checker:
     def privacy(self) -> Found:
         """The section of that name."""
         privacy = self._section.privacy
-        for key, names, refused, why in (
-            ("drop", privacy.drop, _NEVER_DROPPED, "no event can do without it, see identity and suppress"),
-            ("hash", privacy.hash, _NEVER_HASHED, "it is no property, and not sent as it is"),
-        ):
+        for key, names in (("drop", privacy.drop), ("hash", privacy.hash)):
             yield from self.fields(("privacy", key), "privacy", [name for name in names if name != PII])
-            for name in names:
-                if name in refused:
-                    yield ("privacy", key), f"privacy: {name} can't be under {key}: {why}"
+        for name in privacy.drop:
+            for field in filter(glob(name).fullmatch, _NEVER_DROPPED):
+                words = f"privacy: {_told(field, name)} can't be under drop"
+                yield ("privacy", "drop"), f"{words}: no event can do without it, see identity and suppress"
+        for name in _NEVER_HASHED:
+            if name in privacy.hash:
+                words = f"privacy: {name} can't be under hash: it is no property, and not sent as it is"
+                yield ("privacy", "hash"), words
         if privacy.hash and not privacy.salt.get_secret_value():
             yield (
                 ("privacy", "hash"),
@@ -107,7 +123,8 @@ class _Checker:
             root = name.partition(".")[0]
             if not is_glob(name) and root not in self._fields:
                 near = _nearest(root, self._fields)
-                yield (*path, number), f"{whose}: there is no field {root}{near}"
+                place = name if isinstance(names, Mapping) else number
+                yield (*path, place), f"{whose}: there is no field {root}{near}"
 
     def _name(self, path: tuple[str | int, ...], whose: str, rule: Rule) -> Found:
         pattern = rule.name or ""
@@ -131,6 +148,10 @@ class _Checker:
 
     def _always_has(self, field: str, rule: Rule) -> bool:
         return field == "name" and set(self._groups.expand_types(rule.events)) == {CUSTOM_EVENT}
+
+
+def _told(field: str, name: str) -> str:
+    return field if field == name else f"{field}, which {name} matches,"
 
 
 def _reason(path: tuple[str | int, ...], name: str) -> Found:

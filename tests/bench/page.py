@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,9 +12,11 @@ from rich.table import Table as RichTable
 
 from tests.bench.aims import Aim
 from tests.bench.contenders import NAIVE
+from tests.bench.costs import Cost, Costs
 from tests.bench.figures import Figures
 from tests.bench.scenarios import IN_FLIGHT, LATENCY, Others
 
+RULES = "What each rule of a mapping costs"
 _HOW = """\
 Every contender is a whole process, from its start to its end, over the same files. All take turns in
 one run; a cell is the median (least-most). Each delivery goes to a sink process of its own on the same
@@ -24,14 +27,22 @@ gives the same events as this program. Before the first round each contender del
 nobody's modules are compiled while it is measured. The SDK and dlt run once. Single differences under 25 %
 mean nothing."""
 
+_RULES_HOW = """\
+CPU time of reading and mapping alone, in one process over a file in memory; nothing is sent. Each rule takes
+turns with the plain native mapping, over {events:,} records of each type in {rounds} rounds: the median of
+the ratios, and the nanoseconds a record took. The row below the plain mapping is that mapping against itself:
+differences as small mean nothing. "same code": what is generated for that type is the same letter by
+letter, with the rule and without it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Words in rows; the first column is text, the others are figures."""
+    """Words in rows; the first column is text, the others are figures. `words` stand before it."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    words: str = ""
 
 
 def contest(shape: str, events: int, by_name: Mapping[str, Figures]) -> Table:
@@ -87,6 +98,22 @@ def aims_table(aims: Sequence[Aim]) -> Table:
     return Table("Figures to reach, as ratios within this run", ["what", "aim", "measured", ""], rows)
 
 
+def rules(costs: Costs) -> Table:
+    """What each rule of a mapping costs a record, by type of event."""
+    header = ["rule", *(word for name in costs.plain for word in (name, "ns a record"))]
+    plain = [word for taken in costs.plain.values() for word in ("1.00", f"{taken:,.0f}")]
+    rows = [
+        [name, *(word for shape in costs.plain for word in _cost(by_shape[shape]))]
+        for name, by_shape in costs.rules.items()
+    ]
+    words = f"{_RULES_HOW.format(events=costs.events, rounds=costs.rounds)} Measured on {_now()} UTC."
+    return Table(RULES, header, [["the plain native mapping", *plain], *rows], words)
+
+
+def _cost(cost: Cost | None) -> tuple[str, str]:
+    return ("same code", "") if cost is None else (f"{cost.ratio:.2f}", f"{cost.nanoseconds:,.0f}")
+
+
 def show(table: Table, console: Console) -> None:
     """Print the table, aligned."""
     rich = RichTable(title=table.title, title_justify="left")
@@ -102,12 +129,29 @@ def document(tables: Sequence[Table], machine: Sequence[str], skipped: Sequence[
     notes = [*machine, *(f"not measured, as it could not be installed: {name}" for name in skipped)]
     parts = [
         "# Benchmarks",
-        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
+        f"Written by `make bench` on {_now()} UTC.",
         "\n".join(f"- {line}" for line in notes),
         _HOW,
-        *(part for table in tables for part in (f"## {table.title}", "\n".join(_markdown(table)))),
+        *map(_section, tables),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def with_table(document: str, table: Table) -> str:
+    """The page with *table* in the place of the one of its title, or at its end."""
+    parts = [part.strip() for part in re.split(r"(?m)^(?=## )", document)]
+    titles = [part.partition("\n")[0] for part in parts]
+    title = f"## {table.title}"
+    place = titles.index(title) if title in titles else len(parts)
+    return "\n\n".join([*parts[:place], _section(table), *parts[place + 1 :]]) + "\n"
+
+
+def _section(table: Table) -> str:
+    return "\n\n".join(filter(None, [f"## {table.title}", table.words, "\n".join(_markdown(table))]))
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
 
 
 def _markdown(table: Table) -> Iterator[str]:

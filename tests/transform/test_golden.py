@@ -1,5 +1,7 @@
 """One record of each event type and the event it becomes, kept in tests/golden/ for a person to read.
 
+What the preset `raw` makes of the same records is in `raw.jsonl`, an event a line.
+
 To write the files anew after an intended change:
 `BRAZE_ETL_UPDATE_GOLDEN=1 pytest tests/transform/test_golden.py`
 """
@@ -21,6 +23,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 UPDATE = bool(os.environ.get("BRAZE_ETL_UPDATE_GOLDEN"))
 HOUR = 1_790_000_000.0
 EVERYTHING = Mapping.load(MappingOptions(send=("*",)))
+RAW = Mapping.load(MappingOptions(preset="raw"))
+RAW_EVENTS = GOLDEN / "raw.jsonl"
 
 VALUES: dict[str, Any] = {
     "time": 1_790_000_123,
@@ -53,8 +57,8 @@ def build(event_type: str, fields: dict[str, list[Any]]) -> Record:
     return record
 
 
-def outcome_of(event_type: str, record: Record) -> dict[str, Any]:
-    outcome = mapper_for(EVERYTHING.plan(event_type))(record, HOUR)
+def outcome_of(event_type: str, record: Record, mapping: Mapping = EVERYTHING) -> dict[str, Any]:
+    outcome = mapper_for(mapping.plan(event_type))(record, HOUR)
     if isinstance(outcome, Verdict):
         return {"verdict": {"reason": outcome.reason.value, "detail": outcome.detail}}
     return {"event": outcome}
@@ -80,3 +84,34 @@ def test_the_golden_record_becomes_the_golden_event(path: Path) -> None:
     assert outcome == golden
     if "event" in golden:
         assert list(outcome["event"]) == list(golden["event"])
+
+
+def raw_lines() -> list[str]:
+    """What `raw` makes of the golden records, a line for each type."""
+    lines = []
+    for path in sorted(GOLDEN.glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))["record"]
+        found = {"event_type": path.stem, **outcome_of(path.stem, record, RAW)}
+        lines.append(json.dumps(found, ensure_ascii=False))
+    return lines
+
+
+def test_the_golden_records_become_the_golden_events_of_the_raw_preset_too() -> None:
+    lines = raw_lines()
+    if UPDATE:
+        RAW_EVENTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert RAW_EVENTS.read_text(encoding="utf-8").splitlines() == lines
+
+
+def test_raw_sends_every_type_by_its_own_name_and_every_field_by_its_own() -> None:
+    top = {"id", "time", "user_id", "external_user_id", "device_id"}
+    for line in RAW_EVENTS.read_text(encoding="utf-8").splitlines():
+        found = json.loads(line)
+        record = json.loads((GOLDEN / f"{found['event_type']}.json").read_text(encoding="utf-8"))["record"]
+        if "event" in found:
+            assert found["event"]["event_type"] == found["event_type"]
+            assert found["event"]["event_properties"] == {
+                field: value for field, value in record.items() if field not in top
+            }
+        else:
+            assert found["verdict"]["reason"] == "no_identity"

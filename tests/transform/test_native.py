@@ -25,7 +25,15 @@ CHANNEL_NAMES = {
 # The documentation's stand-in for the name, in the form of ours.
 TEMPLATES = {"users.behaviors.CustomEvent": "[Custom Event] {name}"}
 
-# Fields that Currents has added since the properties were documented; they are sent, as no rule drops them.
+# Fields that Currents has added since the properties were documented (currents.md, changelog of versions 11
+# and 12); they are sent, as no rule drops them.
+WHEN_ADDED = {
+    "is_unique": "version 11, 2026-08-05",
+    "send_time": "version 12, 2026-09-02",
+    "has_url_parameters": "version 12, 2026-09-02",
+    "link_aliasing_enabled": "version 12, 2026-09-02",
+    "message_extras": "version 12, 2026-09-02, of the aborts",
+}
 _ABORTS = ("email", "line", "pushnotification", "rcs", "sms", "webhook", "whatsapp")
 _MAILS = ("Bounce", "Deferral", "Delivery", "MarkAsSpam", "Open", "SoftBounce")
 _UNIQUE = (
@@ -84,6 +92,22 @@ def test_the_properties_are_exactly_the_documented_ones(
     properties = set(event["event_properties"])
     assert properties - ADDED_SINCE.get(event_type, set()) == set(facts["event_properties"])
     assert ADDED_SINCE.get(event_type, set()) <= properties
+
+
+def test_the_59_types_whose_properties_were_read_in_the_documentation_differ_by_younger_fields_alone(
+    native: dict[str, Any], catalogue: dict[str, Any]
+) -> None:
+    was_read = [name for name, facts in native.items() if facts["properties_basis"] == "Amplitude tab read"]
+    assert len(was_read) == 59
+    differing = {}
+    for event_type in was_read:
+        plan, facts = EVERYTHING.plan(event_type), native[event_type]
+        documented = {name for name in facts["event_properties"] if "{key}" not in name}
+        if found := plan.properties ^ documented:
+            differing[event_type] = found
+        assert plan.properties.isdisjoint(facts["dropped_fields"])
+    assert differing == {name: ADDED_SINCE[name] for name in was_read if name in ADDED_SINCE}
+    assert set().union(*differing.values()) == set(WHEN_ADDED)
 
 
 @pytest.mark.parametrize("event_type", DOCUMENTED)

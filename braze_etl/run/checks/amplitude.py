@@ -33,7 +33,7 @@ _WAY: Final = "Allow outgoing HTTPS to this host: firewall, security group, netw
 
 def reachable(site: Site) -> Finding:
     """Name, connection, certificate and proxy."""
-    answer, url = site.answer, site.delivery.url
+    (answer, _), url = site.asked, site.delivery.url
     if isinstance(answer, NoReply):
         return fail(f"{answer.words}{_through(url)}", _REMEDIES.get(answer.kind, _WAY))
     return ok(f"{shown_url(url)} answers{_through(url)}")
@@ -41,7 +41,7 @@ def reachable(site: Site) -> Finding:
 
 def key(site: Site) -> Finding:
     """Whether the key is good in the region, as far as a request without events tells."""
-    standing, amplitude = site.standing, site.settings.amplitude
+    (_, standing), amplitude = site.asked, site.settings.amplitude
     if standing.standing is Standing.FINE:
         return ok(f"Amplitude takes the key in region {amplitude.region}, project {amplitude.project}")
     if standing.standing is Standing.UNCLEAR:
@@ -53,7 +53,7 @@ def key(site: Site) -> Finding:
 
 def _other_region(site: Site) -> str:
     amplitude = site.settings.amplitude
-    if amplitude.endpoint is not None or not site.standing.key_refused:
+    if amplitude.endpoint is not None or not site.asked[1].key_refused:
         return ""
     other = "EU" if amplitude.region == "US" else "US"
     if site.is_taken_at(other):

@@ -13,11 +13,12 @@ from braze_etl.checkpoint import LeaseHolder, LedgerMissingError, LedgerSummary,
 from braze_etl.clock import Clock
 from braze_etl.config import Config, Settings
 from braze_etl.currents import EventFolder, event_folders
-from braze_etl.delivery import DeliverySettings, HttpTransport, NoReply, Reply, Standing, endpoint_url, probe
+from braze_etl.delivery import DeliverySettings, NoReply, Reply, Standing, endpoint_url
 from braze_etl.delivery import Finding as Answer
 from braze_etl.model import FileRef
 from braze_etl.run.assembly import delivery_settings, load_mapping, open_source, open_state, selection
 from braze_etl.run.budget import Account, Terms
+from braze_etl.run.checks.asking import ask
 from braze_etl.run.checks.machine import Machine
 from braze_etl.run.foresight.forecast import RECENT_RUNS
 from braze_etl.run.starting.sampling import Sample, Sampler
@@ -130,45 +131,11 @@ class Site:
         return delivery_settings(self.settings)
 
     @cached_property
-    def answer(self) -> Reply | NoReply:
-        """What Amplitude says to a request without events."""
-        return self._asked(self.delivery)[0]
-
-    @cached_property
-    def standing(self) -> Answer:
-        """What that says of key and endpoint."""
-        return probe(_Said(self.answer), self.delivery)
+    def asked(self) -> tuple[Reply | NoReply, Answer]:
+        """What Amplitude answers, and what that says of key and endpoint."""
+        return ask(self.delivery, self.clock)
 
     def is_taken_at(self, region: str) -> bool:
         """Whether the key is good in that region."""
-        settings = delivery_settings(self.settings)
-        other = DeliverySettings(url=self.url_of(region), api_key=settings.api_key, gzip=False)
-        return self._asked(other)[1].standing is Standing.FINE
-
-    def _asked(self, settings: DeliverySettings) -> tuple[Reply | NoReply, Answer]:
-        with closing(HttpTransport(settings, self.clock)) as transport:
-            heard = _Hearing(transport)
-            finding = probe(heard, settings)
-            return heard.answers[-1], finding
-
-
-class _Hearing:
-    """Passes on, and remembers the answers."""
-
-    def __init__(self, transport: HttpTransport) -> None:
-        self._transport = transport
-        self.answers: list[Reply | NoReply] = []
-
-    def send(self, body: bytes, *, gzip: bool) -> Reply | NoReply:
-        self.answers.append(self._transport.send(body, gzip=gzip))
-        return self.answers[-1]
-
-
-class _Said:
-    """A transport on which everything has been said."""
-
-    def __init__(self, answer: Reply | NoReply) -> None:
-        self._answer = answer
-
-    def send(self, body: bytes, *, gzip: bool) -> Reply | NoReply:  # noqa: ARG002 - the port's signature
-        return self._answer
+        other = DeliverySettings(url=self.url_of(region), api_key=self.delivery.api_key, gzip=False)
+        return ask(other, self.clock)[1].standing is Standing.FINE

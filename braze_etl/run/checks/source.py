@@ -8,6 +8,7 @@ from typing import Final
 
 from braze_etl.clock import iso
 from braze_etl.config import Settings, StoreSection, duration_text
+from braze_etl.currents import parse_key
 from braze_etl.model import Reason
 from braze_etl.run.assembly import store_access
 from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped, warn
@@ -72,6 +73,22 @@ _SILENT: Final = (
 )
 
 
+def connectors(site: Site) -> Finding:
+    """Connectors that write the same events side by side."""
+    writers: dict[str, set[str]] = {}
+    for ref in site.recent:
+        key = parse_key(ref.key)
+        writers.setdefault(ref.event_type, set()).add(key.integration if key else "")
+    ids = sorted(set().union(*writers.values()))
+    twice = sorted(name for name, each in writers.items() if len(each) > 1)
+    if twice:
+        return warn(
+            f"{len(twice)} event types, such as {twice[0]}, come from several connectors: {', '.join(ids)}",
+            "If they export the same workspace, each event is sent twice: name one in source.integrations.",
+        )
+    return ok(f"connectors at work: {', '.join(ids) or 'none'}")
+
+
 def reading(site: Site) -> Finding:
     """The right to read, and whether a recent file decodes."""
     archived = [ref for ref in site.recent if ref.archived]
@@ -134,6 +151,7 @@ CHECKS: Final = (
     Check("identity", identity, reads=("source", "state", "quarantine")),
     Check("source.list", listing, reads=("source",)),
     Check("source.fresh", fresh, needs=("source.list",), reads=("source", "mapping")),
+    Check("source.connectors", connectors, needs=("source.list",), reads=("source", "mapping")),
     Check("source.read", reading, needs=("source.list",), reads=("source", "mapping")),
     Check("source.lifecycle", lifecycle, needs=("source.list",), reads=("source",)),
     Check("mapping.sends", sent, needs=("source.list",), reads=("source", "mapping")),

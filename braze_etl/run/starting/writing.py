@@ -65,7 +65,7 @@ def configuration(found: Survey, settings: Settings, choices: Choices) -> str:
         newest=_hour(found.newest),
         integrations=_integrations(found),
         region=settings.amplitude.region,
-        region_note="as given" if choices.region_given else "not given: a key works in one region alone",
+        region_note="given" if choices.region_given else "not given, and a key works in one region alone",
         short_ids=_short_ids(found),
         state=_scalar(state),
         state_note=_state_note(state, choices),
@@ -134,11 +134,8 @@ def _sampled(found: Survey) -> str:
 
 
 def _integrations(found: Survey) -> str:
-    lines = [
-        f"    - {_scalar(id_)}".ljust(_NAMES) + f" # {len(names)} event types"
-        for id_, names in found.integrations.items()
-    ]
-    return "\n".join(lines or ['    - "*"'])
+    lines = [f"  #   {_scalar(id_)}: {len(names)} event types" for id_, names in found.integrations.items()]
+    return "\n".join(lines or ["  #   none that has a name"])
 
 
 def _short_ids(found: Survey) -> str:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -50,43 +50,43 @@ def test_a_refused_key_fails(make_site: MakeSite) -> None:
 
 
 def test_an_answer_that_tells_nothing_is_a_warning(make_site: MakeSite, workplace: Workplace) -> None:
-    workplace.suffer("faults: [{reply: 503}]")
+    workplace.suffer("- do: {reply: {status: 503}}")
     assert look(make_site(), *ASKED).status == "warn"
 
 
 @pytest.fixture
-def european() -> Iterator[SandboxServer]:
-    with SandboxServer(Project(api_key="e" * 32)) as server:
-        yield server
+def in_either(
+    make_site: MakeSite, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], Site]]:
+    """Makes sites with a key, for a region US that is the workplace's Amplitude; another one is region EU."""
+    url = f"{workplace.amplitude.url}/batch"
+    monkeypatch.setattr("braze_etl.run.assembly.endpoint_url", lambda _region, _endpoint: url)
+    with SandboxServer(Project(api_key="e" * 32)) as european:
+        yield lambda key: make_site(
+            amplitude={"endpoint": None, "api_key": key}, url_of=lambda _region: f"{european.url}/batch"
+        )
 
 
 @pytest.mark.parametrize(
-    ("key", "hint"), [("e" * 32, "amplitude.region to EU"), ("f" * 32, "not good in region EU")]
+    ("letter", "hint"), [("e", "amplitude.region to EU"), ("f", "not good in region EU")]
 )
 def test_the_other_region_is_asked_where_the_key_is_refused(
-    make_site: MakeSite,
-    workplace: Workplace,
-    european: SandboxServer,
-    monkeypatch: pytest.MonkeyPatch,
-    key: str,
-    hint: str,
+    in_either: Callable[[str], Site], letter: str, hint: str
 ) -> None:
-    american = workplace.amplitude.url
-    monkeypatch.setattr("braze_etl.run.assembly.endpoint_url", lambda _region, _endpoint: f"{american}/batch")
-    site = make_site(
-        amplitude={"endpoint": None, "api_key": key}, url_of=lambda _region: f"{european.url}/batch"
-    )
-    found = look(site, *ASKED)
+    found = look(in_either(letter * 32), *ASKED)
     assert (found.status, hint in found.remedy) == ("fail", True)
 
 
-def test_a_clock_that_is_right_is_fine(make_site: MakeSite) -> None:
-    assert look(make_site(), "clock").status == "ok"
+def test_a_clock_that_is_right_is_fine(make_site: MakeSite, s3_server: str) -> None:
+    assert look(make_site(amplitude={"endpoint": s3_server}), "clock").status == "ok"
 
 
 @pytest.mark.parametrize(("minutes", "status"), [(2, "warn"), (-20, "fail")])
-def test_a_clock_that_is_wrong_is_told(make_site: MakeSite, minutes: int, status: str) -> None:
-    site = make_site(clock=ManualClock(datetime.now(UTC) + timedelta(minutes=minutes)))
+def test_a_clock_that_is_wrong_is_told(
+    make_site: MakeSite, s3_server: str, minutes: int, status: str
+) -> None:
+    clock = ManualClock(datetime.now(UTC) + timedelta(minutes=minutes))
+    site = make_site(clock=clock, amplitude={"endpoint": s3_server})
     found = look(site, "clock")
     assert found.status == status
     assert ("ahead of" if minutes > 0 else "behind") in found.seen
@@ -112,7 +112,7 @@ def test_the_test_event_arrives_marked_and_is_told_where(make_site: MakeSite, wo
 
 def test_a_test_event_that_is_refused_fails(make_site: MakeSite, workplace: Workplace) -> None:
     assert send(make_site(amplitude={"api_key": "f" * 32})).status == "fail"
-    workplace.suffer("faults: [{reply: 503}]")
+    workplace.suffer("- do: {reply: {status: 503}}")
     assert send(make_site()).status == "fail"
 
 

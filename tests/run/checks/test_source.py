@@ -63,9 +63,11 @@ def test_a_bucket_that_braze_no_longer_writes_to_is_told(
 
 def test_files_at_fault_are_told_beside_those_that_are_good(at_the_time: Site, workplace: Workplace) -> None:
     (newest,) = workplace.files()[-1:]
-    newest.write_bytes(newest.read_bytes()[:-5])
-    assert look(at_the_time, *READ).status in {"warn", "fail"}
-    newest.write_bytes(b"no Avro")
+    folder = newest.parents[3].with_name("event_type=users.messages.email.Click") / "date=2026-10-01-02"
+    folder.mkdir(parents=True)
+    (folder / newest.name).write_bytes(newest.read_bytes()[:-5])
+    found = look(at_the_time, *READ)
+    assert (found.status, "1 files at fault" in found.seen) == ("warn", True)
 
 
 def test_a_file_that_nobody_can_read_fails(at_the_time: Site, workplace: Workplace) -> None:
@@ -86,6 +88,15 @@ def test_a_rule_that_deletes_files_too_early_is_told(
 
 def test_without_a_rule_nothing_is_deleted(at_the_time: Site) -> None:
     assert look(at_the_time, "source.list", "source.lifecycle").status == "ok"
+
+
+def test_connectors_that_write_the_same_types_are_told(make_site: MakeSite, workplace: Workplace) -> None:
+    clock = ManualClock(START + timedelta(hours=4))
+    workplace.export(events=50, start=START, event_types=OPENS)
+    assert look(make_site(clock=clock), "source.list", "source.connectors").status == "ok"
+    workplace.export(events=50, start=START, event_types=OPENS, integrations=2)
+    found = look(make_site(clock=clock), "source.list", "source.connectors")
+    assert (found.status, OPENS[0] in found.seen) == ("warn", True)
 
 
 def test_a_mapping_that_sends_nothing_fails(make_site: MakeSite, workplace: Workplace) -> None:

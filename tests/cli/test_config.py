@@ -1,0 +1,124 @@
+"""`braze-etl config` for authors of a mapping: its tests are run, its secrets stay secret."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from braze_etl.cli._main import run_command_line
+
+BEGINNING = "source: {uri: export}\namplitude: {region: US}\nmapping: {file: mapping.yaml}\n"
+MAPPING = """\
+choose:
+  exclude:
+    - events: users.messages.email.Open
+      where: {machine_open: "*"}
+rules:
+  - {drop: campaign_name, set: {channel: mail}}
+privacy: {hash: email_address, salt: "${PRIVACY_SALT}"}
+tests:
+  - test: machines stay out
+    event_type: users.messages.email.Open
+    record: {machine_open: "true"}
+    not_sent: not_selected
+  - event_type: users.messages.email.Open
+    record: {campaign_name: Spring}
+    event: {event_type: "[Appboy] Email Open", event_properties: {channel: mail, campaign_name: null}}
+"""
+
+Answer: TypeAlias = tuple[int, str, str]
+Check: TypeAlias = Callable[..., Answer]
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PRIVACY_SALT", raising=False)
+    Path("config.yaml").write_text(BEGINNING)
+
+    def command(mapping: str, *words: str) -> Answer:
+        Path("mapping.yaml").write_text(mapping)
+        with pytest.raises(SystemExit) as ended:
+            run_command_line(("config", "check", "-c", "config.yaml", *words))
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(ended.value.code or 0), out, err
+
+    return command
+
+
+def test_a_mapping_whose_tests_pass_is_valid(check: Check) -> None:
+    code, out, _ = check(MAPPING)
+    assert code == 0
+    assert "config.yaml is valid, and its 2 tests of the mapping pass" in out
+    assert "not set here: PRIVACY_SALT" in out
+    facts = json.loads(check(MAPPING, "--output", "json")[1])
+    assert (facts["valid"], facts["tests"], facts["unset_variables"]) == (True, 2, ["PRIVACY_SALT"])
+
+
+FAILING = [
+    (
+        'machine_open: "true"}',
+        "machine_open: null}",
+        "mapping.yaml line 9: machines stay out: sent as '[Appboy] Email Open', and must not be: ",
+    ),
+    (
+        "not_sent: not_selected",
+        "not_sent: held",
+        "machines stay out: not sent: not_selected (excluded by choose.exclude 1 (machine_open: *))",
+    ),
+    (
+        "channel: mail,",
+        "channel: push,",
+        "mapping.yaml line 13: users.messages.email.Open: channel is 'mail', and must be 'push'",
+    ),
+    ("campaign_name: null}}", "campaign_name: Spring}}", "campaign_name is None, and must be 'Spring'"),
+    ("Email Open", "Mail Open", "event_type is '[Appboy] Email Open', and must be '[Appboy] Mail Open'"),
+    ("campaign_name: Spring}\n", "machine_open: a}\n", "users.messages.email.Open: not sent: not_selected"),
+]
+
+
+@pytest.mark.parametrize(("stated", "instead", "words"), FAILING)
+def test_a_test_that_fails_is_named_with_its_line_and_the_difference(
+    check: Check, stated: str, instead: str, words: str
+) -> None:
+    assert stated in MAPPING
+    code, out, err = check(MAPPING.replace(stated, instead))
+    assert (code, out) == (2, "")
+    assert "1 of 2 tests of the mapping failed" in err
+    assert words in " ".join(err.split())
+
+
+def test_for_machines_a_failed_check_is_one_object(check: Check) -> None:
+    code, out, _ = check(MAPPING.replace("not_selected", "held"), "--output", "json")
+    error: dict[str, Any] = json.loads(out)["error"]
+    assert code == 2
+    assert "machines stay out" in error["message"]
+    assert error["remedy"]
+
+
+def test_a_mistake_is_said_before_any_test_is_run(check: Check) -> None:
+    code, _, err = check(MAPPING.replace("drop: campaign_name", "drop: campaign_nam"))
+    assert code == 2
+    assert "mapping.yaml line 6: rule 1: there is no field campaign_nam; the nearest is campaign_name" in err
+    assert "tests of the mapping" not in err
+
+
+def test_the_salt_is_never_printed(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRIVACY_SALT", "very-secret")
+    for mapping in (MAPPING, MAPPING.replace("not_selected", "held"), MAPPING.replace("hash:", "hsh:")):
+        assert "very-secret" not in "".join(check(mapping)[1:])
+
+
+def test_without_its_salt_nothing_is_previewed(
+    check: Check, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    check(MAPPING)
+    with pytest.raises(SystemExit) as ended:
+        run_command_line(("preview", "some.avro", "-c", "config.yaml"))
+    assert ended.value.code == 2
+    assert "PRIVACY_SALT: it is not set" in " ".join(capsys.readouterr().err.split())
