@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit volume bench faults soak fuzz format clean
+.PHONY: help demo test lint types unit volume bench faults soak fuzz reference pictures hooks format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,15 @@ soak: $(VENV)/.dev ## Kill runs at random moments, many times (ROUNDS=100 SEED=0
 
 fuzz: $(VENV)/.dev ## Read mutated Avro files with little memory and time (N=10000 SEED=0)
 	$(BIN)/python -m tests.faults.fuzz $(or $(N),10000) $(or $(SEED),0)
+
+reference: $(VENV)/.dev ## Write docs/reference.md from the code
+	$(BIN)/python -m tests.reference.generate
+
+pictures: $(VENV)/.dev ## Make the pictures of docs/pictures/ (needs Chromium)
+	$(BIN)/python -m tests.report.pictures
+
+hooks: $(VENV)/.dev ## Install the git hooks of .pre-commit-config.yaml (needs pre-commit)
+	pre-commit install
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .

@@ -69,7 +69,7 @@ _RULES = _some(
     set=st.dictionaries(_WORDS, _SCALARS, max_size=2),
 )
 _SELECTORS = st.lists(
-    _some(events=_EVENTS, where=st.dictionaries(_FIELDS, _WANTED, max_size=2)),
+    _some(events=_EVENTS, where=st.dictionaries(_FIELDS, _WANTED, max_size=2)).filter(bool),
     max_size=2,
 )
 _PRIVATE = _texts(_GLOBS.filter(lambda name: name not in ("time", "*", "p*", "c*")) | st.just("pii"))

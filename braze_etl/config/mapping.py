@@ -49,6 +49,12 @@ def _sendable(value: Scalar) -> Scalar:
     return value
 
 
+def _comparable(value: Scalar) -> Scalar:
+    if isinstance(value, int) and abs(value) > _MAX_INTEGER:
+        raise ValueError(f"{value} lies beyond 2^53; in quotes it is compared as text")
+    return value
+
+
 _MAX_INTEGER = (1 << 53) - 1
 _MAX_TEXT = 1024
 Sent: TypeAlias = Annotated[Scalar, AfterValidator(_sendable)]
@@ -59,7 +65,8 @@ Properties: TypeAlias = Annotated[
     tuple[Property, ...], BeforeValidator(_listed), _one_or_more(type="string", minLength=1)
 ]
 Condition: TypeAlias = Annotated[
-    tuple[Scalar, ...],
+    tuple[Annotated[Scalar, AfterValidator(_comparable)], ...],
+    Field(min_length=1),
     BeforeValidator(_listed),
     _one_or_more(type=["boolean", "number", "string", "null"]),
 ]
@@ -82,7 +89,7 @@ class Selector(_Part):
     model_config = ConfigDict(json_schema_extra=_or_text)
 
     events: Texts = Field(
-        default=_EVERY_TYPE, description="Types as globs, or the groups engagement, behavior."
+        default=_EVERY_TYPE, min_length=1, description="Types as globs, or the groups engagement, behavior."
     )
     where: Conditions = Field(
         default_factory=dict,
@@ -94,6 +101,12 @@ class Selector(_Part):
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         return {"events": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Selector:
+        if not self.model_fields_set:
+            raise ValueError("it names neither events nor where")
+        return self
 
 
 class Choose(_Part):
@@ -108,7 +121,7 @@ class Rule(_Part):
 
     rule: str | None = Field(default=None, description="A name for people.")
     events: Texts = Field(
-        default=_EVERY_TYPE, description="Types as globs, or the groups engagement, behavior."
+        default=_EVERY_TYPE, min_length=1, description="Types as globs, or the groups engagement, behavior."
     )
     name: str | None = Field(
         default=None,
@@ -158,11 +171,17 @@ class Lookup(_Part):
     """A table from an id of Braze to Amplitude's user id."""
 
     uri: str = Field(description="A CSV or SQLite file, or an s3 uri of one.")
-    key: Literal["external_user_id", "user_id"] = "external_user_id"
-    table: str | None = None
-    key_column: str | None = None
-    value_column: str | None = None
-    missing: Literal["pass", "filter", "quarantine"] = "pass"
+    key: Literal["external_user_id", "user_id"] = Field(
+        default="external_user_id",
+        description="The field whose value is looked up; user_id is Braze's own id.",
+    )
+    table: str | None = Field(default=None, description="SQLite: the table; null: the only one.")
+    key_column: str | None = Field(default=None, description="null: the first column.")
+    value_column: str | None = Field(default=None, description="null: the second column.")
+    missing: Literal["pass", "filter", "quarantine"] = Field(
+        default="pass",
+        description="What becomes of ids that the table does not have; pass: sent as they are.",
+    )
 
 
 class Identity(_Part):
@@ -211,7 +230,7 @@ class Example(_Part):
     """A record, and the event that it must become, or the reason why it must not be sent."""
 
     test: str | None = Field(default=None, description="A name for people.")
-    event_type: str
+    event_type: str = Field(description="The Currents type of the record.")
     record: dict[str, Any] = Field(description="Fields; what an event needs and is not given is filled in.")
     event: dict[str, Any] | None = Field(
         default=None, description="What must be in the event; null: must be absent."
@@ -236,9 +255,15 @@ class MappingSection(_Part):
     fields: Texts = Field(
         default=(), description="Fields that Braze has added since this release, to be known by name."
     )
-    unknown_types: Literal["send", "hold"] = "send"
-    unknown_fields: Literal["send", "drop"] = "send"
-    test_events: Literal["filter", "send"] = "filter"
+    unknown_types: Literal["send", "hold"] = Field(
+        default="send", description="Event types that the preset does not list; hold: filtered as held."
+    )
+    unknown_fields: Literal["send", "drop"] = Field(
+        default="send", description="Fields that the preset does not know."
+    )
+    test_events: Literal["filter", "send"] = Field(
+        default="filter", description="Placeholder records of Braze's `Send Test Events`."
+    )
     choose: Choose = Choose()
     rules: tuple[Rule, ...] = ()
     privacy: Privacy = Privacy()

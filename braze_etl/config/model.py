@@ -23,7 +23,7 @@ class StoreSection(_Section):
     """How an object store is reached; for `state` and `quarantine` null means the source's."""
 
     endpoint_url: str | None = Field(default=None, description="An S3-compatible server.")
-    region: str | None = None
+    region: str | None = Field(default=None, description="Of the bucket; null: as the AWS client finds it.")
     role_arn: str | None = Field(default=None, description="A role to assume for this store.")
     external_id: str | None = Field(default=None, description="Goes with role_arn.")
 
@@ -71,15 +71,21 @@ class Amplitude(_Section):
     api_key: SecretStr = Field(
         default=SecretStr(""), description="The project's API key, from the environment."
     )
-    region: Literal["US", "EU"]
+    region: Literal["US", "EU"] = Field(description="Amplitude's data centre; a key works in one alone.")
     endpoint: str | None = Field(default=None, description="Another URL: sandbox, proxy.")
-    gzip: Literal["auto"] | bool = "auto"
+    gzip: Literal["auto"] | bool = Field(
+        default="auto", description="Compress requests; auto: at Amplitude's own endpoints."
+    )
     max_events: int = Field(default=2000, ge=1, le=2000, description="Events per request.")
     max_bytes: Size = Field(
         default=18_000_000, ge=1_000, le=20_000_000, description="Uncompressed bytes per request."
     )
-    concurrency: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
-    min_id_length: int = Field(default=5, ge=1, le=1024)
+    concurrency: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        default="auto", description="Most requests in flight, over all workers; auto: 16."
+    )
+    min_id_length: int = Field(
+        default=5, ge=1, le=1024, description="Amplitude refuses shorter ids; sent along with each request."
+    )
     timeout: Duration = Field(default=timedelta(seconds=20), description="Of one request.")
     give_up_after: Duration = Field(default=timedelta(minutes=10), description="Of nothing but failures.")
     rate: Annotated[float, Field(gt=0)] | None = Field(
@@ -108,7 +114,9 @@ class State(WrittenStoreSection):
         default="sqlite:///state/braze-etl.db",
         description="Relative; four slashes for an absolute path, or s3://bucket/prefix.",
     )
-    create: Literal["auto", "never"] = "auto"
+    create: Literal["auto", "never"] = Field(
+        default="auto", description="never: a missing ledger is an error, and not a new beginning."
+    )
 
 
 class Quarantine(WrittenStoreSection):

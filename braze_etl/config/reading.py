@@ -13,6 +13,9 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
+_NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?\.(?:\d+|inf|nan)", re.IGNORECASE)
+
+
 class Place(NamedTuple):
     """A line of a file; `file` is empty for the configuration itself."""
 
@@ -42,6 +45,7 @@ class YamlReader:
         self.places: dict[KeyPath, Place] = {(): Place("", 1)}
         self.unset: dict[KeyPath, str] = {}
         self.problems: list[Problem] = []
+        self._above: list[yaml.Node] = []
 
     def read(self, text: str, *, file: str = "", root: KeyPath = ()) -> dict[str, Any]:
         """Read a file whose keys belong below *root*; empty when it is none, which is a problem."""
@@ -66,13 +70,32 @@ class YamlReader:
         return self.places[path]
 
     def _value(self, loader: yaml.SafeLoader, node: yaml.Node, path: KeyPath, file: str) -> Any:
+        place = Place(file, node.start_mark.line + 1)
+        if any(each is node for each in self._above):
+            self.problems.append(Problem(place, f"{dotted(path)}: an alias stands inside of what it names"))
+            return None
+        self._above.append(node)
+        try:
+            return self._content(loader, node, path, place)
+        finally:
+            self._above.pop()
+
+    def _content(self, loader: yaml.SafeLoader, node: yaml.Node, path: KeyPath, place: Place) -> Any:
+        file = place.file
         if isinstance(node, yaml.MappingNode):
             return dict(self._items(loader, node, path, file))
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
                 self.places[(*path, index)] = Place(file, item.start_mark.line + 1)
             return [self._value(loader, item, (*path, index), file) for index, item in enumerate(node.value)]
-        value = loader.construct_object(node)
+        try:
+            value = loader.construct_object(node)
+        except ValueError as error:
+            self.problems.append(Problem(place, f"{dotted(path)}: {node.value!r} can't be read: {error}"))
+            return None
+        if path[:1] == ("mapping",) and _is_ambiguous(node):
+            words = f"{dotted(path)}: YAML takes {node.value} for {value!r}; put it in quotes, or write that"
+            self.problems.append(Problem(place, words))
         return self._substitute(value, path) if isinstance(value, str) else value
 
     def _items(
@@ -105,6 +128,16 @@ def dotted(path: KeyPath) -> str:
     """A path as people write it: `mapping.rules[0].drop`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".") or "the file"
+
+
+def _is_ambiguous(node: yaml.Node) -> bool:
+    """Whether YAML 1.1 reads something else in a bare word than the person may have meant: no, 012, 12:30."""
+    if not isinstance(node, yaml.ScalarNode) or node.style is not None:
+        return False
+    kind = node.tag.rpartition(":")[2]
+    if kind == "bool":
+        return node.value.lower() not in ("true", "false")
+    return kind in ("int", "float") and _NUMBER.fullmatch(node.value) is None
 
 
 def _key_text(loader: yaml.SafeLoader, node: yaml.Node) -> str:

@@ -18,7 +18,7 @@ from braze_etl.run.persons.people import load_people
 from braze_etl.run.working.ahead import NOTHING_AHEAD, ReadAhead
 from braze_etl.run.working.cores import usable_cores
 from braze_etl.storage import Store, StoreAccess, open_store
-from braze_etl.transform import Mapping, MappingOptions, differences, mistakes
+from braze_etl.transform import Mapping, MappingOptions, differences, mistakes, unknown_types
 
 _MOST_IN_FLIGHT = 16
 """With `concurrency: auto`: 50,000 events/s at 200 ms a request take about 6 (performance.md)."""
@@ -151,8 +151,11 @@ def mapping_options(settings: Settings) -> MappingOptions:
 
 
 def mapping_mistakes(settings: Settings) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """The words of the mapping that stand for nothing, each with its path in the configuration."""
-    return ((("mapping", *path), words) for path, words in mistakes(settings.mapping))
+    """The words for types and fields that stand for nothing, each with its path in the configuration."""
+    for path, words in mistakes(settings.mapping):
+        yield ("mapping", *path), words
+    for number, words in unknown_types(settings.mapping, settings.budget.stop):
+        yield ("budget", "stop", number), f"budget.stop: {words}"
 
 
 def failed_tests(config: Config) -> list[str]:

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from braze_etl.run.report import RunReport
+
+EXIT_CODES: Final = {
+    0: "everything due was delivered; of other commands: done",
+    1: "failed: nothing further could be done (key refused, source or state unreachable, Amplitude failing);"
+    " a check of `doctor` failed",
+    2: "bad usage or bad configuration; nothing was touched",
+    3: "finished, and records or files were newly set aside; of `mapping check --strict`: something differs",
+    4: "stopped with work left for the next run",
+    5: "`status` only: the window is at risk",
+    11: "another run holds the lease",
+    130: "interrupted (SIGINT), after a clean stop",
+    143: "terminated (SIGTERM), after a clean stop",
+}
+"""What each code means, in the words of the reference."""
 
 
 class Stop:

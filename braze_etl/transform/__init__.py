@@ -22,7 +22,7 @@ from braze_etl.transform.placeholders import PlaceholderRules
 from braze_etl.transform.plan import TypePlan
 from braze_etl.transform.suppression import Suppression
 from braze_etl.transform.values import END_OF_TIME, NUMERIC_KEYS, milliseconds
-from braze_etl.transform.vocabulary import mistakes
+from braze_etl.transform.vocabulary import mistakes, unknown_types
 
 __all__ = [
     "END_OF_TIME",
@@ -60,4 +60,5 @@ __all__ = [
     "outcome_of",
     "text_of",
     "too_many",
+    "unknown_types",
 ]

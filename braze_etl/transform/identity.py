@@ -36,12 +36,23 @@ class UserTable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Lists and tables of ids, which are read beside the mapping; `key` names the record's id to look up."""
+    """Lists and tables of ids, which are read beside the mapping; `key` names the record's id to look up.
+
+    `table_version` is another text for another content of the table; empty where nobody asked for it.
+    """
 
     suppressed: SuppressedIds | None = None
     table: UserTable | None = None
     key: Literal["external_user_id", "user_id"] = "external_user_id"
     missing: Literal["pass", "filter", "quarantine"] = "pass"
+    table_version: str = ""
+
+    @property
+    def decisive_version(self) -> str:
+        """The version of a table that decides whether a record is filtered; empty for one that does not."""
+        # Looked up by Braze's user id, even a table that lets everybody pass tells who has no identity.
+        decides = self.table is not None and (self.missing == "filter" or self.key == "user_id")
+        return self.table_version if decides else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from braze_etl.config import Privacy, Time
+from braze_etl.config import Time
 from braze_etl.model import Reason, Verdict
 from braze_etl.transform.choice import Choice
 from braze_etl.transform.exploding import Explosion
@@ -44,7 +44,7 @@ class Mapping:
         self.fingerprint = _fingerprint(data, options)
         """SHA-256 over the preset's data and the options, as hex digits: equal for equal outcomes."""
         self._preset = preset = Preset.model_validate(data)
-        self._private = _private_fields(options.privacy, preset.groups)
+        self._private = _private_fields(options, preset.groups)
         self._identity = _identity(preset, options, self._private, people)
         self._placeholders = preset.test_events if options.test_events == "filter" else None
         self._plans: dict[str, TypePlan] = {}
@@ -62,8 +62,14 @@ class Mapping:
 
     @property
     def version(self) -> str:
-        """The beginning of the fingerprint: the name of this mapping in the ledger."""
-        return self.fingerprint[:16]
+        """The name of this mapping in the ledger: the beginning of the fingerprint.
+
+        Where a table of people decides what is filtered, `~` and a digest of its version follow: another
+        content of the table judges otherwise.
+        """
+        table = self.people.decisive_version
+        name = self.fingerprint[:16]
+        return f"{name}~{hashlib.sha256(table.encode()).hexdigest()[:8]}" if table else name
 
     @property
     def event_types(self) -> tuple[str, ...]:
@@ -93,9 +99,9 @@ class Mapping:
             choice=chosen if isinstance(chosen, Choice) else None,
             loop_guard=guard(self.options.loop_guard, event_type),
             constants=preset.constants,
-            lifted=self._lifted(entry),
+            lifted=self._lifted(entry, rules),
             lifted_groups=rules.lifted_groups,
-            advertising_ids={} if "ad_id" in self._private else preset.advertising_ids,
+            advertising_ids={} if rules.touches("ad_id") else preset.advertising_ids,
             explosions=tuple(self._explosions(entry, rules, properties)),
             fixed=rules.fixed,
             fields=frozenset(filter(properties.targets, properties.known)),
@@ -113,7 +119,7 @@ class Mapping:
         return PropertyRules(
             never=preset.never_properties,
             dropped=preset.never_properties.union(
-                common, entry.drop, self._lifted(entry), taken_apart, own_name
+                common, entry.drop, self._lifted(entry, rules), taken_apart, own_name
             ),
             renamed=preset.rename,
             known=preset.known_fields(entry).union(self.options.fields),
@@ -127,12 +133,12 @@ class Mapping:
         # Only the preset's own titles have a place for a field; a type's name may hold any character.
         return Naming.parse(title) if entry.title else Naming.of(title)
 
-    def _lifted(self, entry: TypeEntry) -> dict[str, str]:
+    def _lifted(self, entry: TypeEntry, rules: TypeRules) -> dict[str, str]:
         counts = self.options.purchase.revenue or self._preset.revenue
         return {
             field: key
             for field, key in entry.lift.items()
-            if field not in self._private and (counts == "count" or key not in _REVENUE)
+            if not rules.touches(field) and (counts == "count" or key not in _REVENUE)
         }
 
     def _explosions(
@@ -154,12 +160,14 @@ class Mapping:
         return _HELD if held else None
 
 
-def _private_fields(privacy: Privacy, groups: Groups) -> PrivateFields:
+def _private_fields(options: MappingOptions, groups: Groups) -> PrivateFields:
     """What hides most comes first: of a field that is named twice, as little as possible is sent."""
+    privacy = options.privacy
     hashed = Hashed(privacy.salt.get_secret_value())
     rules = (*_expanded(privacy.drop, None, groups), *_expanded(privacy.hash, hashed, groups))
     in_order = sorted(rules, key=lambda rule: (isinstance(rule[1], WithoutQuery), rule[1] is not None))
-    return PrivateFields(tuple(in_order), groups.json_texts)
+    parsed = (field for rule in options.rules for field in rule.parse)
+    return PrivateFields(tuple(in_order), groups.json_texts.union(parsed))
 
 
 def _expanded(

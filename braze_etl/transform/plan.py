@@ -100,4 +100,6 @@ class TypePlan:
 
     def change(self, field: str) -> Change | None:
         """How privacy changes the value of *field*, wherever it goes."""
-        return self.rules.private.find(field)[1]
+        private = self.rules.private
+        is_private, change = private.find(field)
+        return change if is_private else private.within(field, is_known=field in self.rules.known)

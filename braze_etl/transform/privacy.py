@@ -50,7 +50,7 @@ class WithoutQuery:
         if isinstance(value, list):
             return [None if item is None else self(item) for item in value]
         if not isinstance(value, str):
-            return value
+            return None if isinstance(value, dict) else value
         try:
             parts = urlsplit(value)
         except ValueError:
@@ -108,14 +108,19 @@ class PrivateFields:
     def __contains__(self, field: str) -> bool:
         return self.find(field)[0]
 
-    def within(self, source: str) -> Change | None:
-        """What leaves out the private part of a value that is not private itself; None: it has none."""
+    def within(self, source: str, *, is_known: bool = True) -> Change | None:
+        """What leaves out the private part of a value that is not private itself; None: it has none.
+
+        Of a field that nobody knows, each text is looked at that may be JSON.
+        """
         if not self.rules:
             return None
         if "." in source:
             return _Within(source, self)
         holds_json = source in self.texts or any(glob.startswith(f"{source}.") for glob, _ in self.rules)
-        return _WithinText(_Within(source, self)) if holds_json else None
+        if holds_json:
+            return _WithinText(_Within(source, self))
+        return None if is_known else _WithinUnknown(_WithinText(_Within(source, self)))
 
 
 NOTHING_PRIVATE = PrivateFields()
@@ -145,16 +150,27 @@ class _Within:
 
 @dataclass(frozen=True, slots=True)
 class _WithinText:
-    """A JSON text without the private keys in it; nothing of what can't be read, or is no object."""
+    """A JSON text without the private keys in it; nothing of what can't be read, or is a single value."""
 
     within: _Within
 
     def __call__(self, value: Any) -> Any:
         parsed, _ = read_json(value)
-        if not isinstance(parsed, dict) or depth_of(parsed) > MAX_DEPTH:
+        if not isinstance(parsed, dict | list) or depth_of(parsed) > MAX_DEPTH:
             return None
         text = orjson.dumps(self.within(mend(parsed, Counter()))).decode()
         return text[:MAX_TEXT]  # numbers may have become longer
+
+
+@dataclass(frozen=True, slots=True)
+class _WithinUnknown:
+    """The value of a field that nobody knows: if it looks like JSON, it is treated so."""
+
+    within: _WithinText
+
+    def __call__(self, value: Any) -> Any:
+        looks_so = isinstance(value, str) and value.lstrip().startswith(("{", "["))
+        return self.within(value) if looks_so else value
 
 
 @dataclass(frozen=True, slots=True)

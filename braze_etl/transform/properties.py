@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -42,6 +42,20 @@ class Edit:
             if matches(source, (glob,)):
                 name = _filled_in(pattern, field=key or field, property=name)
         return name
+
+    def removes(self, field: str) -> bool:
+        """Whether it keeps a field from being sent, at the top of the event too."""
+        return matches(field, self.drop) or (self.keep is not None and not matches(field, self.keep))
+
+    def copies_of(self, source: str) -> Iterator[str]:
+        """The further properties of a source."""
+        for glob, names in self.copies.items():
+            if matches(source, (glob,)):
+                yield from names
+
+    def change_of(self, source: str) -> Change | None:
+        """How it changes the values of a source: by the first table whose glob matches."""
+        return next((table for glob, table in self.values.items() if matches(source, (glob,))), None)
 
     def reaches_into(self, field: str) -> bool:
         """Whether it may say something of the keys of that JSON text."""
@@ -84,11 +98,11 @@ class PropertyRules:
         copies: list[str] = []
         for edit in self.edits:
             name = None if source in self.never else edit.name(source, name)
-            copies += edit.copies.get(source, ())
+            copies += edit.copies_of(source)
             if not is_private:
-                change = edit.values.get(source, change)
+                change = one_after_other(change, edit.change_of(source))
         if not is_private:
-            change = one_after_other(self.private.within(source), change)
+            change = one_after_other(self.private.within(source, is_known=source in self.known), change)
         names = copies if name is None else [name, *copies]
         return tuple((each, change) for each in names)
 
@@ -97,7 +111,7 @@ class PropertyRules:
         author, name = None, self._by_preset(source)
         for edit in self.edits:
             before, name = name, edit.name(source, name)
-            if name != before or source in edit.copies or source in edit.values:
+            if name != before or any(edit.copies_of(source)) or edit.change_of(source):
                 author = edit.rule
         return author
 

@@ -69,7 +69,13 @@ class TypeRules:
             return ()
         names = dict.fromkeys(name for rule in self._rules for name in rule.lift)
         chosen = (groups.lift[name] for name in names)
-        return tuple(group for group in chosen if not any(field in self._private for field in group))
+        return tuple(group for group in chosen if not any(map(self.touches, group)))
+
+    def touches(self, field: str) -> bool:
+        """Whether a field can't go to the top of the event as it is: it is private, removed or changed."""
+        return field in self._private or any(
+            edit.removes(field) or edit.change_of(field) for edit in self.edits
+        )
 
     @cached_property
     def edits(self) -> tuple[Edit, ...]:

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TypeAlias
 
-from braze_etl.config import MappingSection, Rule, Selector
+from braze_etl.config import Example, MappingSection, Rule, Selector
 from braze_etl.model import Outcome, Reason
-from braze_etl.transform.globs import glob, is_glob
+from braze_etl.transform.globs import glob, is_glob, matches
 from braze_etl.transform.groups import PII, Groups
 from braze_etl.transform.naming import RESERVED, Naming
 from braze_etl.transform.preset import Preset, load_preset
@@ -23,6 +23,12 @@ Found: TypeAlias = Iterator[tuple[tuple[str | int, ...], str]]
 _BRACES = re.compile(r"[{}]")
 _PATTERN = re.compile(r"\{(?:field|property)\}")
 _NAME_WORDS = {"title", "name_before", "event_type"}
+_EVENT_KEYS = {
+    *("user_id", "device_id", "event_type", "time", "insert_id", "library", "event_properties"),
+    *("price", "productId", "adid", "idfa", "platform", "os_version", "device_model"),
+    *("location_lat", "location_lng"),
+}
+"""What an event of ours may have at its top."""
 _NEVER_HASHED = ("id", "time", "user_id")
 _NEVER_DROPPED = (*_NEVER_HASHED, "external_user_id", "device_id")
 
@@ -36,11 +42,17 @@ def mistakes(section: MappingSection) -> Found:
     for number, rule in enumerate(section.rules):
         yield from checker.rule(("rules", number), rule)
     yield from checker.privacy()
+    for number, name in enumerate(section.fields):
+        if is_glob(name):
+            yield ("fields", number), f"fields takes names, and {name} is a glob"
     for number, example in enumerate(section.tests):
-        path = ("tests", number)
-        yield from checker.types((*path, "event_type"), "tests", (example.event_type,))
-        if example.not_sent is not None:
-            yield from _reason((*path, "not_sent"), example.not_sent)
+        yield from checker.example(("tests", number), example)
+
+
+def unknown_types(section: MappingSection, names: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Find event types and groups that nobody knows among *names*, which may begin with `!`."""
+    for path, words in _Checker(section).types((), "", [name.removeprefix("!") for name in names]):
+        yield int(path[0]), words.removeprefix(": ")
 
 
 class _Checker:
@@ -85,6 +97,8 @@ class _Checker:
             ("values", rule.values),
         ):
             yield from self.fields((*path, key), whose, names)
+        for field in filter(is_glob, rule.parse):
+            yield (*path, "parse", field), f"{whose}: parse takes the names of fields, and {field} is a glob"
         for field, pattern in rule.rename.items():
             if _BRACES.search(_PATTERN.sub("", pattern)):
                 yield (*path, "rename", field), f"{whose}: {pattern!r} knows {{field}} and {{property}} only"
@@ -100,6 +114,9 @@ class _Checker:
             for field in filter(glob(name).fullmatch, _NEVER_DROPPED):
                 words = f"privacy: {_told(field, name)} can't be under drop"
                 yield ("privacy", "drop"), f"{words}: no event can do without it, see identity and suppress"
+        if self._is_nameless():
+            words = "privacy: name can't be under drop: all custom events would be one; name them by a rule"
+            yield ("privacy", "drop"), words
         for name in _NEVER_HASHED:
             if name in privacy.hash:
                 words = f"privacy: {name} can't be under hash: it is no property, and not sent as it is"
@@ -109,6 +126,23 @@ class _Checker:
                 ("privacy", "hash"),
                 "privacy: hash needs a salt from the environment, such as salt: ${BRAZE_ETL_SALT}",
             )
+
+    def _is_nameless(self) -> bool:
+        """Whether custom events lose what tells them from each other."""
+        if self._section.preset != "native" or not matches("name", self._section.privacy.drop):
+            return False
+        named = (rule for rule in self._section.rules if rule.name is not None)
+        return not any(matches(CUSTOM_EVENT, self._groups.expand_types(rule.events)) for rule in named)
+
+    def example(self, path: tuple[str | int, ...], example: Example) -> Found:
+        """One of the tests."""
+        yield from self.types((*path, "event_type"), "tests", (example.event_type,))
+        yield from self.fields((*path, "record"), "tests", example.record)
+        for key in example.event or {}:
+            if key not in _EVENT_KEYS:
+                yield (*path, "event", key), f"tests: no event has the key {key}{_nearest(key, _EVENT_KEYS)}"
+        if example.not_sent is not None:
+            yield from _reason((*path, "not_sent"), example.not_sent)
 
     def types(self, path: tuple[str | int, ...], whose: str, names: Iterable[str]) -> Found:
         """Event types; a glob may also mean what is still to come."""

@@ -64,7 +64,7 @@ class Setting:
         return FileRef("a.avro", stored.etag, stored.size, stored.modified, kind, NOON)
 
     def compare(
-        self, ref: FileRef, before: Mapping, now: Mapping, filtered: int = 99, **known: Any
+        self, ref: FileRef, before: Mapping, now: Mapping, filtered: int = 0, **known: Any
     ) -> Compared | NotComparable:
         Mappings(self.ledger, before).keep()
         facts = {"mapping": before.version, "held_from": None, "state": FileState.DONE, **known}
@@ -84,7 +84,7 @@ def records_of(compared: Compared | NotComparable) -> int:
 
 
 def test_a_type_that_was_left_out_is_sent_now(setting: Setting) -> None:
-    compared = setting.compare(setting.file(ORPHAN, {}, {}), mapping(), mapping(send=[ORPHAN]))
+    compared = setting.compare(setting.file(ORPHAN, {}, {}), mapping(), mapping(send=[ORPHAN]), filtered=2)
     assert isinstance(compared, Compared)
     assert compared.changed.count == 2
     assert compared.reasons == {Reason.NOT_IN_NATIVE: 2}
@@ -93,7 +93,7 @@ def test_a_type_that_was_left_out_is_sent_now(setting: Setting) -> None:
 
 def test_of_a_file_only_the_records_that_were_filtered(setting: Setting) -> None:
     ref = setting.file(OPEN, {}, NOBODY, {}, {"external_user_id": "x"}, NOBODY)
-    compared = setting.compare(ref, mapping(), mapping(**EVERYBODY))
+    compared = setting.compare(ref, mapping(), mapping(**EVERYBODY), filtered=2)
     assert isinstance(compared, Compared)
     assert compared.reasons == {Reason.NO_IDENTITY: 2}
     places = [place for block in compared.changed.blocks.items() for place in block[1]]
@@ -140,6 +140,49 @@ def test_records_of_users_that_a_table_does_not_know_are_sent_when_that_is_decid
     assert compared.reasons == {Reason.UNKNOWN_USER: 1}
 
 
+def with_table(missing: str, ids: Ids, version: str) -> Mapping:
+    """A mapping with a table of that content."""
+    lookup = {"uri": "people.csv", "missing": missing}
+    return mapping(
+        People(table=ids, missing=missing, table_version=version),  # type: ignore[arg-type]  # a literal
+        identity={"lookup": lookup},
+    )
+
+
+def test_nothing_is_compared_by_another_content_of_a_table_that_decided(setting: Setting) -> None:
+    """The old table knew anna, the new one knows ben: by the new one ben's record would seem unsent."""
+    ref = setting.file(OPEN, {"external_user_id": "user-anna"}, {"external_user_id": "user-ben"})
+    before = with_table("filter", Ids({"user-anna"}), "monday")
+    now = with_table("pass", Ids({"user-ben"}), "tuesday")
+    assert setting.compare(ref, before, now, filtered=1) is NotComparable.MAPPING_UNKNOWN
+    same = with_table("pass", Ids({"user-anna"}), "monday")
+    assert records_of(setting.compare(ref, before, same, filtered=1)) == 1
+
+
+def test_another_content_of_a_table_that_let_everybody_pass_is_no_doubt(setting: Setting) -> None:
+    ref = setting.file(OPEN, {"external_user_id": "user-anna"}, NOBODY)
+    before = with_table("pass", Ids({"user-anna"}), "monday")
+    now = with_table("pass", Ids({"user-ben"}), "tuesday")
+    assert before.version == now.version
+    assert setting.compare(ref, before, now, filtered=1) == setting.compare(ref, before, before, filtered=1)
+
+
+def test_where_one_name_came_on_the_suppress_list_nothing_is_compared(setting: Setting) -> None:
+    """Its record counts as unsent by the list of today, and was accepted, as the books say."""
+    ref = setting.file(OPEN, {"external_user_id": "user-anna"}, {"external_user_id": "user-ben"}, NOBODY)
+    then, today = (People(suppressed=Ids(ids)) for ids in ((), ("user-ben",)))
+    compared = setting.compare(ref, mapping(then), mapping(today, **EVERYBODY), filtered=1)
+    assert compared is NotComparable.BOOKS_DIFFER
+
+
+def test_a_record_that_was_suppressed_is_not_sent_when_its_name_leaves_the_list(setting: Setting) -> None:
+    ref = setting.file(OPEN, {"external_user_id": "user-anna"}, {"external_user_id": "user-ben"}, NOBODY)
+    then = mapping(People(suppressed=Ids(("user-ben",))))
+    assert setting.compare(ref, then, mapping(**EVERYBODY), filtered=2) is NotComparable.BOOKS_DIFFER
+    nobody = setting.compare(ref, then, mapping(People(suppressed=Ids())), filtered=2)
+    assert records_of(nobody) == 0
+
+
 def test_a_type_that_is_left_out_as_before_is_told_without_reading(setting: Setting) -> None:
     compared = setting.compare(setting.file(ORPHAN, {}), mapping(), mapping(**EVERYBODY))
     assert isinstance(compared, Compared)
@@ -158,7 +201,7 @@ def test_a_type_that_was_sent_in_part_and_is_left_out_now_is_judged_by_both(sett
 def test_what_another_mapping_filters_of_what_was_sent_is_remembered_as_sent(setting: Setting) -> None:
     ref = setting.file(OPEN, {"external_user_id": "user-anna"}, NOBODY)
     now = mapping(**EVERYBODY, choose={"exclude": [{"where": {"external_user_id": "user-anna"}}]})
-    compared = setting.compare(ref, mapping(), now)
+    compared = setting.compare(ref, mapping(), now, filtered=1)
     assert records_of(compared) == 1
     assert isinstance(compared, Compared)
     assert compared.changed.mapping == f"{mapping().version},{now.version}"
@@ -168,19 +211,20 @@ def test_what_another_mapping_filters_of_what_was_sent_is_remembered_as_sent(set
 
 def test_what_the_budget_held_is_sent_now_and_what_lies_before_is_not(setting: Setting) -> None:
     ref = setting.file(OPEN, *[{}] * 8)
-    blocks = setting.compare(ref, mapping(), mapping(test_events="send"), held_from=(0, 0))
+    blocks = setting.compare(ref, mapping(), mapping(test_events="send"), filtered=8, held_from=(0, 0))
     assert isinstance(blocks, Compared)
     (*_, last) = blocks.changed.blocks
-    compared = setting.compare(ref, mapping(), mapping(), held_from=(last, 1))
+    held = len(blocks.changed.blocks[last]) - 1
+    compared = setting.compare(ref, mapping(), mapping(), filtered=held, held_from=(last, 1))
     assert isinstance(compared, Compared)
-    assert compared.reasons == {Reason.HELD: len(blocks.changed.blocks[last]) - 1}
+    assert compared.reasons == {Reason.HELD: held}
     assert min(compared.changed.blocks[last]) == 1
     assert blocks.changed.count == 8
 
 
 def test_a_failed_file_stays_failed(setting: Setting) -> None:
     ref = setting.file(ORPHAN, {})
-    compared = setting.compare(ref, mapping(), mapping(send=[ORPHAN]), state=FileState.FAILED)
+    compared = setting.compare(ref, mapping(), mapping(send=[ORPHAN]), filtered=1, state=FileState.FAILED)
     assert isinstance(compared, Compared)
     assert compared.changed.still_failed
 
@@ -189,7 +233,8 @@ def test_why_a_file_is_left_alone(setting: Setting) -> None:
     ref, now = setting.file(ORPHAN, {}, {}), mapping(send=[ORPHAN])
     assert setting.compare(ref, mapping(), now, mapping="") is NotComparable.MAPPING_UNKNOWN
     assert setting.compare(ref, mapping(), now, mapping="00") is NotComparable.MAPPING_UNKNOWN
-    assert setting.compare(ref, mapping(), now, filtered=1) is NotComparable.BOOKS_DIFFER
+    for other in (1, 3):
+        assert setting.compare(ref, mapping(), now, filtered=other) is NotComparable.BOOKS_DIFFER
     (setting.folder / "a.avro").write_bytes(b"no Avro")
     unreadable = FileRef(ref.key, next(setting.store.pages()).objects[0].etag, 7, NOON, ORPHAN, NOON)
     assert setting.compare(unreadable, mapping(), now) is NotComparable.UNREADABLE

@@ -124,6 +124,36 @@ def test_people_are_those_of_today_and_what_is_done_with_them_is_as_it_was(
     assert people.missing == (lookup or {}).get("missing", "pass")
 
 
+FILTERING = {"identity": {"lookup": {**LOOKUP, "missing": "filter"}}}
+
+
+def test_a_mapping_is_had_only_with_the_content_of_the_table_that_decided(ledger: MemoryLedger) -> None:
+    monday, tuesday = (
+        mapping(People(None, Table(), missing="filter", table_version=day), **FILTERING)
+        for day in ("monday", "tuesday")
+    )
+    Mappings(ledger, monday).keep()
+    Mappings(ledger, tuesday).keep()
+    assert Mappings(ledger, tuesday).of(monday.version) is None
+    again = Mappings(ledger, mapping(monday.people, test_events="send", **FILTERING)).of(monday.version)
+    assert again is not None
+    assert again.version == monday.version
+
+
+def test_all_contents_of_a_table_share_one_note(ledger: MemoryLedger) -> None:
+    for day in ("monday", "tuesday"):
+        people = People(None, Table(), missing="filter", table_version=day)
+        Mappings(ledger, mapping(people, **FILTERING)).keep()
+    notes = [name for name in ledger.contents().notes if name.startswith("mapping:")]
+    assert len(notes) == 1
+
+
+def test_what_was_judged_before_versions_of_tables_were_kept_can_not_be_had(ledger: MemoryLedger) -> None:
+    now = mapping(People(None, Table(), missing="filter", table_version="monday"), **FILTERING)
+    Mappings(ledger, now).keep()
+    assert Mappings(ledger, now).of(now.fingerprint[:16]) is None
+
+
 def test_a_mapping_with_a_table_that_is_no_longer_in_use_can_not_be_had(ledger: MemoryLedger) -> None:
     then = mapping(identity={"lookup": LOOKUP})
     Mappings(ledger, then).keep()

@@ -217,6 +217,22 @@ class TestPeople:
         assert people.table is not None
         assert people.table.find("64f0") == "1001"
 
+    def test_a_table_has_another_version_with_another_content(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        path = tmp_path / "ids.csv"
+        section = MappingSection.model_validate(
+            {"identity": {"lookup": {"uri": str(path), "missing": "filter"}}}
+        )
+        versions = []
+        for content in (CSV, CSV, "anna,2001\n"):
+            if not path.exists() or path.read_text() != content:
+                path.write_text(content)
+            versions.append(load_people(section, LOCAL).decisive_version)
+        assert versions[0] == versions[1] != versions[2]
+        assert versions[0]
+
     def test_are_nobody_where_it_names_none(self) -> None:
         people = load_people(MappingSection(), LOCAL)
         assert (people.suppressed, people.table) == (None, None)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from braze_etl.config import MappingSection
@@ -51,6 +52,62 @@ def test_a_record_with_the_id_in_any_field_is_theirs(record: dict[str, Any]) -> 
 )
 def test_a_record_of_somebody_else_is_not(record: dict[str, Any]) -> None:
     assert not person("anna-1").are_in(record)
+
+
+SMITH = "smith@example.com"
+OTHERS = ("john.smith@example.com", "john+smith@example.com", "smith@example.com.au", "o'smith@example.com")
+
+
+@pytest.mark.parametrize(
+    "other", [*OTHERS, "a%smith@example.com", "smith@example.com@relay", "x@smith@example.com"]
+)
+def test_an_address_that_holds_another_is_of_somebody_else(other: str) -> None:
+    smith = person(SMITH)
+    for record in (
+        {"external_user_id": other},
+        {"email_address": other},
+        {"properties": f'{{"email": "{other}", "note": "from {other}"}}'},
+        {"message_body": f"Write to {other}."},
+        {"message_body": other},
+    ):
+        assert not smith.are_in(record)
+    assert smith.blot_out(f"bad id {other}") == f"bad id {other}"
+
+
+@pytest.mark.parametrize(
+    "field", ["email_address", "email", "E-Mail", "push_token_device_id", "userId", "phones"]
+)
+def test_a_field_of_ids_or_addresses_is_compared_as_a_whole(field: str) -> None:
+    smith = person(SMITH)
+    for theirs in (SMITH, [None, SMITH]):
+        assert smith.are_in({field: theirs})
+        assert smith.are_in({"properties": orjson.dumps({field: theirs}).decode()})
+    for other in (f"work/{SMITH}", f"{SMITH}:2", f"<{SMITH}>"):
+        assert not smith.are_in({field: other})
+        assert not smith.are_in({"properties": orjson.dumps({field: other}).decode()})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Write to smith@example.com.",
+        "Write to smith@example.com. Or call.",
+        "Write to smith@example.com...",
+        "(smith@example.com.)",
+        "mailto:smith@example.com?subject=x",
+        "'smith@example.com', \"smith@example.com\"",
+        "{smith@example.com is no JSON",
+    ],
+)
+def test_a_name_is_found_in_a_text_whatever_stands_around_it(text: str) -> None:
+    smith = person(SMITH)
+    assert smith.are_in({"message_body": text})
+    assert smith.are_in({"properties": orjson.dumps({"note": text}).decode()})
+    assert SMITH not in smith.blot_out(text)
+
+
+def test_a_key_within_json_may_be_the_name() -> None:
+    assert person(SMITH).are_in({"properties": '{"smith@example.com": {"seen": 1}}'})
 
 
 def test_a_short_id_is_no_word_of_a_text() -> None:

@@ -269,3 +269,29 @@ def test_the_salt_is_in_no_words_about_the_mapping() -> None:
     plan = mapping.plan(OPEN)
     for text in (repr(options), str(options.as_dict()), repr(plan), mapping.fingerprint):
         assert "very-secret" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("privacy: {drop: pii}\nrules: [{name: 'E {properties:-x}'}]", CUSTOM_MAIL),
+        ("privacy: {drop: properties.email_address}\nrules: [{name: 'E {properties:-x}'}]", CUSTOM_MAIL),
+        ("privacy: {drop: pii}", {"name": "a", "properties": f'{{"page_url": {{"to": "{MAIL}"}}}}'}),
+        ("privacy: {drop: pii}", {"name": "a", "properties": f'{{"urls_url": [{{"email": "{MAIL}"}}]}}'}),
+        ("privacy: {drop: pii}", {"name": "a", "properties": f'{{"userEmail": "{MAIL}"}}'}),
+        ("privacy: {drop: pii}", CUSTOM_MAIL | {"brand_new": f' {{"email_address": "{MAIL}"}}'}),
+        ("privacy: {drop: pii}", CUSTOM_MAIL | {"brand_new": f'[{{"email_address": "{MAIL}"}}]'}),
+        (
+            "privacy: {drop: pii}\nfields: brand_new\nrules: [{parse: {brand_new: 'b '}}]",
+            CUSTOM_MAIL | {"brand_new": f'[{{"email_address": "{MAIL}"}}]'},
+        ),
+    ],
+)
+def test_no_json_carries_a_private_key_out(text: str, fields: Record, mapped: Any) -> None:
+    event = mapped(text.replace("{drop: pii}", "{drop: pii, salt: s}"), CUSTOM, fields)
+    assert MAIL not in said(event)
+
+
+def test_a_new_text_that_only_looks_like_one_is_sent_as_it_is(mapped: Any) -> None:
+    event = mapped("privacy: {drop: pii}", CUSTOM, {"name": "a", "properties": "{}", "mood": "fine"})
+    assert event["event_properties"]["mood"] == "fine"

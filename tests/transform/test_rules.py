@@ -264,3 +264,39 @@ def test_times_are_bounded_where_the_mapping_says_so(
     else:
         assert outcome.reason is Reason.INVALID_EVENT
         assert "time." in outcome.detail
+
+
+AD = {"ad_id": "AAAA-1", "ad_id_type": "ios_idfa"}
+PAID = {"price": 3.5, "product_id": "SKU-7", "currency": "EUR", "properties": "{}"}
+HERE = {"latitude": 52.5, "longitude": 13.4}
+
+
+@pytest.mark.parametrize(
+    ("text", "event_type", "fields", "keys"),
+    [
+        ("rules: [{drop: [ad_id, ad_id_type]}]", SESSION, AD, {"idfa"}),
+        ("rules: [{keep: platform}]", SESSION, AD, {"idfa"}),
+        ("rules: [{values: {ad_id: {'*': null}}}]", SESSION, AD, {"idfa"}),
+        ("rules: [{drop: [price, product_id]}]", PURCHASE, PAID, {"price", "productId"}),
+        ("rules: [{lift: location, drop: [latitude]}]", LOCATION, HERE, {"location_lat", "location_lng"}),
+    ],
+)
+def test_what_a_rule_takes_away_is_not_at_the_top_either(
+    text: str, event_type: str, fields: Record, keys: set[str], mapped: Any
+) -> None:
+    assert keys <= mapped("rules: [{lift: location}]", event_type, fields).keys()
+    assert not keys & mapped(text, event_type, fields).keys()
+
+
+def test_values_of_one_rule_are_those_that_the_next_one_sees(mapped: Any) -> None:
+    rules = "rules: [{values: {device_class: {mobile: phone}}}, {values: {'device_*': {phone: handset}}}]"
+    event = mapped(rules, OPEN, {"device_class": "mobile"})
+    assert event["event_properties"]["device_class"] == "handset"
+    rules = "rules: [{values: {device_class: {mobile: null}}}, {values: {device_class: {phone: handset}}}]"
+    event = mapped(rules, OPEN, {"device_class": "mobile"})
+    assert "device_class" not in event["event_properties"]
+
+
+def test_a_copy_of_a_glob_is_one_of_each_field(mapped: Any) -> None:
+    event = mapped("rules: [{copy: {'campaign_n*': of}}]", OPEN, {})
+    assert event["event_properties"]["of"] == "Autumn sale"

@@ -292,3 +292,40 @@ def test_no_mistake_repeats_the_salt(load: Load) -> None:
     words += mistakes(load, "privacy: {salt: very-secret, salt: very-secret}")
     assert len(words) >= 5
     assert "very-secret" not in " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("choose: {exclude: [{where: {app_id: []}}]}", "at least 1 item"),
+        ("choose: {exclude: [{}]}", "it names neither events nor where"),
+        ("rules: [{events: [], name: x}]", "at least 1 item"),
+        ("choose: {exclude: [{where: {language: no}}]}", "YAML takes no for False; put it in quotes"),
+        ("choose: {exclude: [{where: {campaign_id: 0123}}]}", "YAML takes 0123 for 83"),
+        ("choose: {exclude: [{where: {send_id: 12:30:45}}]}", "YAML takes 12:30:45 for 45045"),
+        ("choose: {exclude: [{where: {campaign_id: 12345678901234567890123}}]}", "in quotes"),
+        ("rules: &x [{set: *x}]", "an alias stands inside of what it names"),
+        ("time: {min: 2020-13-01}", "mapping.time.min: '2020-13-01' can't be read: month must be in 1..12"),
+        ("identity: {flag_above: !!int abc}", "can't be read"),
+        ("rules: [{parse: {'*_extras': 'x '}}]", "parse takes the names of fields, and *_extras is a glob"),
+        ("fields: ['brand_*']", "fields takes names, and brand_* is a glob"),
+        ("privacy: {drop: name}", "all custom events would be one"),
+        (
+            f"tests: [{{event_type: {OPEN}, record: {{campaign_nam: x}}, not_sent: not_selected}}]",
+            "tests: there is no field campaign_nam; the nearest is campaign_name",
+        ),
+        (
+            f"tests: [{{event_type: {OPEN}, record: {{}}, event: {{event_propertys: {{}}}}}}]",
+            "tests: no event has the key event_propertys; the nearest is event_properties",
+        ),
+    ],
+)
+def test_what_would_silently_mean_something_else_is_a_mistake(section: str, words: str, load: Load) -> None:
+    assert any(words in line for line in mistakes(load, section))
+
+
+def test_a_type_that_the_budget_can_not_stop_is_a_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(BEGINNING + "  preset: native\nbudget: {per_month: 10, stop: ['!engagment']}\n")
+    with pytest.raises(ConfigError, match=r"budget\.stop: there is no event type engagment"):
+        load_config(path, {}, examine=mapping_mistakes)

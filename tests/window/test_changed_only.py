@@ -151,6 +151,28 @@ def test_events_that_the_budget_held_are_sent_when_it_reaches_again(local: Place
     assert local.received() == 40
 
 
+def test_nothing_is_sent_by_another_content_of_a_look_up_table(
+    local: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the table of today the eight that were accepted would seem filtered, and go again by other ids."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    table, users = tmp_path / "lk.csv", [f"user-{number:02}" for number in range(20)]
+
+    def decide(known: list[str], missing: str) -> None:
+        table.write_text("".join(f"{user},amp-{user}\n" for user in known))
+        local.decide(identity={"lookup": {"uri": str(table), "missing": missing}})
+
+    decide(users[:8], "filter")
+    ids = local.write(OPEN, *users)
+    assert local.run()["events"]["filtered"] == 12
+    assert local.held() == sorted(ids[:8])
+    decide(users[8:], "pass")
+    assert local.plan()["not_comparable_because"] == {"mapping_unknown": 1}
+    report = balanced(local.backfill().json)
+    assert report["events"]["read"] == 0
+    assert local.received() == 8
+
+
 def test_it_is_not_to_be_combined_with_resend(local: Place) -> None:
     result = local.backfill("--resend")
     assert (result.code, result.error["type"]) == (2, "UsageError")

@@ -56,6 +56,9 @@ def load_people(mapping: MappingSection, access: StoreAccess) -> People:
     people = People(suppressed=load_suppression(privacy.suppress, access, salt) if privacy.suppress else None)
     if lookup is None:
         return people
+    # Asked for before it is opened: of a table that is replaced in between, the older version is noted, and
+    # what was judged by it is never compared, rather than compared with another content.
+    version = locate("look-up table", lookup.uri, access).version()
     table = open_lookup(
         lookup.uri,
         access,
@@ -63,7 +66,7 @@ def load_people(mapping: MappingSection, access: StoreAccess) -> People:
         key_column=lookup.key_column,
         value_column=lookup.value_column,
     )
-    return replace(people, table=table, key=lookup.key, missing=lookup.missing)
+    return replace(people, table=table, key=lookup.key, missing=lookup.missing, table_version=version)
 
 
 def add_to_list(uri: str, entry: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, TypeAlias, cast
@@ -36,15 +36,19 @@ class NotComparable(StrEnum):
     SOURCE_GONE = "source_gone"
     UNREADABLE = "unreadable"
     BOOKS_DIFFER = "books_differ"
-    """More records would have been filtered than its books say: lists of people have changed since."""
+    """More records, or fewer, would have been filtered than its books say: people's lists have changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Which records are sent now (none, or some), and why they were not before."""
+    """Which records are sent now (none, or some), and why they were not before.
+
+    `unsent` counts those that all mappings so far have left unsent, the ones held by the budget among them.
+    """
 
     changed: Changed
     reasons: Counter[Reason] = field(default_factory=Counter)
+    unsent: int = 0
 
 
 class Comparer:
@@ -70,7 +74,8 @@ class Comparer:
             return NotComparable.SOURCE_GONE
         except UnreadableFileError:
             return NotComparable.UNREADABLE
-        if compared.changed.count > known.tally.filtered:
+        # Held records are filtered in the books too. Equal, or what is taken for unsent may have been sent.
+        if compared.unsent != known.tally.filtered:
             return NotComparable.BOOKS_DIFFER
         return compared if known.state is not FileState.FAILED else _of_failed(compared)
 
@@ -120,11 +125,12 @@ def _difference(after: Reasons, past: list[tuple[Judgement, Reasons]], version: 
     """Which records all of the *past* has left unsent, and that are no longer filtered."""
     blocks: dict[int, tuple[int, ...]] = {}
     why = Counter[Reason]()
-    covers = True
+    covers, left = True, 0
     for block, reasons in after.items():
         sent: list[int] = []
         for record, reason in enumerate(reasons):
             unsent = all(each.leaves((block, record), says[block][record]) for each, says in past)
+            left += unsent
             filtered = reason is not None and reason.outcome is Outcome.FILTERED
             # What was sent and is filtered now has to be told from what never was, in times to come.
             covers &= unsent or not filtered
@@ -134,10 +140,10 @@ def _difference(after: Reasons, past: list[tuple[Judgement, Reasons]], version: 
         if sent:
             blocks[block] = tuple(sent)
     chain = followed_by(tuple(each for each, _ in past), version)
-    return Compared(Changed(blocks, version if covers else chain, chain), why)
+    return Compared(Changed(blocks, version if covers else chain, chain), why, left)
 
 
 def _of_failed(compared: Compared) -> Compared:
     changed = compared.changed
     failed = Changed(changed.blocks, changed.mapping, changed.mapping_if_held, still_failed=True)
-    return Compared(failed, compared.reasons)
+    return replace(compared, changed=failed)

@@ -36,7 +36,8 @@ class Mappings:
         """Give the mapping of that version with the lists and tables of people as they are today.
 
         None where it can't be had: the ledger does not know it, this release can't read its preset or options
-        any more, or its table of people is none that is in use today.
+        any more, or its table of people is none that is in use today, or had another content when it decided
+        what is filtered.
         """
         if version not in self._made:
             self._made[version] = self._again(version)
@@ -65,7 +66,8 @@ def _packed(data: dict[str, Any]) -> bytes:
 
 
 def _note(version: str) -> str:
-    return f"mapping:{version}"
+    """The name of the note: one for all contents of a look-up table, for the options are the same."""
+    return f"mapping:{version.partition('~')[0]}"
 
 
 def _salted(options: MappingOptions, now: MappingOptions) -> MappingOptions:

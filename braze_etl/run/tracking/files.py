@@ -24,10 +24,19 @@ _Stream: TypeAlias = io.BufferedReader | gzip.GzipFile | zipfile.ZipExtFile
 
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = b"PK\x03\x04"
+_EMPTY_ZIP: Final = b"PK\x05\x06"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _LAYERS: Final = 2
 """A zip of gzip files; archives that hold themselves would be unpacked for ever."""
 _DAMAGED: Final = (EOFError, OSError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError)
+_EXPECTED: Final = {
+    ".zip": "a zip of exported events",
+    ".gz": "a gzip file",
+    ".json": "events in JSON, one on each line",
+}
+"""What a file is by its name, where its first bytes do not show it."""
+_SHOWN: Final = 20
+"""Bytes that tell what a file is, and that an error text quotes."""
 _REMEDY: Final = (
     "Name a taxonomy as Amplitude exports it (.csv), or files of the Export API (.zip, .json.gz, .json)."
 )
@@ -47,15 +56,27 @@ def read_theirs(paths: Iterable[Path]) -> Theirs:
 
 
 def _read(stream: _Stream, name: str, theirs: Theirs, layers: int = 0) -> None:
-    begin = stream.peek(len(_ZIP))[: len(_ZIP)]
+    begin = stream.peek(_SHOWN)[:_SHOWN]
     if begin.startswith((_ZIP, _GZIP)):
         if layers == _LAYERS:
             raise UsageError(f"{name} is packed more than {_LAYERS} times", remedy=_REMEDY)
-        _unpack(stream, name, theirs, layers + 1, is_zip=begin == _ZIP)
+        _unpack(stream, name, theirs, layers + 1, is_zip=begin.startswith(_ZIP))
     elif begin.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"{"):
         _read_events(stream, name, theirs)
     else:
+        expected = _EXPECTED.get(Path(name.removesuffix(".gz") if layers else name).suffix.lower())
+        if expected is not None:
+            raise UsageError(f"{name} should be {expected}, but {_found(begin)}", remedy=_REMEDY)
         read_taxonomy(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), name, theirs)
+
+
+def _found(begin: bytes) -> str:
+    if not begin:
+        return "is empty"
+    if begin.startswith(_EMPTY_ZIP):
+        return "is a zip file with nothing in it"
+    is_text = all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in begin)
+    return f"begins with {begin.decode()!r}" if is_text else f"begins with the bytes {begin.hex(' ')}"
 
 
 def _unpack(stream: _Stream, name: str, theirs: Theirs, layers: int, *, is_zip: bool) -> None:

@@ -56,7 +56,7 @@ def put(tmp_path: Path) -> Callable[..., Path]:
     [
         LINES,
         b"\xef\xbb\xbf" + LINES,
-        b"\n" + LINES + b"\n\n",
+        b"\n" * 9 + LINES + b"\n\n",
         gzip.compress(LINES),
         zipped(LINES),
         zipped(gzip.compress(LINES)),
@@ -103,6 +103,52 @@ def test_a_file_that_can_not_be_read_is_named_with_its_trouble(
     assert "some.file" in raised.value.message
     assert words in raised.value.message
     assert raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        (
+            "day.zip",
+            CSV,
+            "day.zip should be a zip of exported events, but begins with 'Object Type,Object N'",
+        ),
+        ("day.ZIP", b"", "day.ZIP should be a zip of exported events, but is empty"),
+        ("day.zip", b"\x00\x01", "should be a zip of exported events, but begins with the bytes 00 01"),
+        (
+            "day.zip",
+            zipped()[-22:],
+            "should be a zip of exported events, but is a zip file with nothing in it",
+        ),
+        ("day.json", b"", "day.json should be events in JSON, one on each line, but is empty"),
+        ("day.json", b"[1]", "should be events in JSON, one on each line, but begins with '[1]'"),
+        ("day.json.gz", b"", "day.json.gz should be a gzip file, but is empty"),
+        (
+            "day.json.gz",
+            gzip.compress(b""),
+            "day.json.gz should be events in JSON, one on each line, but is empty",
+        ),
+        ("day.json", b"[\n1]", "but begins with '[\\n1]'"),
+        ("day.zip", b"\xe9t\xe9", "but begins with the bytes e9 74 e9"),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_is_told_from_what_it_is(
+    name: str, data: bytes, words: str, put: Callable[..., Path]
+) -> None:
+    with pytest.raises(UsageError) as raised:
+        read_theirs([put(data, name)])
+    assert words in raised.value.message
+    assert ".zip, .json.gz, .json" in raised.value.remedy
+
+
+def test_what_a_file_holds_counts_more_than_its_name(put: Callable[..., Path]) -> None:
+    files = [
+        put(LINES, "day.zip"),
+        put(gzip.compress(LINES), "day.json"),
+        put(gzip.compress(CSV), "plan.csv.gz"),
+    ]
+    theirs = read_theirs(files)
+    assert (theirs.events_read, theirs.is_complete) == (6, True)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""What the names in a run report's `warnings` and `repairs` mean, in words."""
+
+from __future__ import annotations
+
+from typing import Final
+
+WARNINGS: Final = {
+    "overdue_files": "files that were older than window.objective when they were found",
+    "late_files": "files that only the sweep behind the look-back found",
+    "out_of_reach_files": "files left due by a worker that met more than five unreadable ones in a row",
+    "before_start_not_counted": "the files before the ledger's start were not counted; the next run tries",
+    "short_ingests": "requests for which Amplitude took fewer events than were sent, without saying which",
+    "resent_after_7_days": "files sent again, by `--resend`, after Amplitude had forgotten their ids",
+    "older_than_deduplication": "replayed entries older than 7 days, which Amplitude may count twice",
+    "not_comparable_files": "files left alone by `--changed-only`: what their mapping sent can't be told",
+    "busy_ids": "ids with more events a day than mapping.identity.flag_above",
+    "budget_month_warned": "budget.warn_at of the month is spent",
+    "budget_month_used_up": "the month's bound is used up",
+    "budget_day_warned": "budget.warn_at of the day is spent",
+    "budget_day_used_up": "the day's bound is used up",
+}
+
+REPAIRS: Final = {
+    "text_cut": "a text beyond 1,024 characters was cut there",
+    "nul_removed": "NUL characters were taken out of a text",
+    "surrogates_replaced": "halves of surrogate pairs became U+FFFD",
+    "integer_as_text": "an integer beyond 2^53 was sent as text",
+    "number_left_out": "NaN or infinity was left out",
+    "device_id_left_out": "a device id that Amplitude refuses was left out beside a good user id",
+}
