@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from braze_etl.model import Reason, Verdict
-from braze_etl.transform import IdentityRules
+from braze_etl.transform import IdentityRules, People
 from braze_etl.transform.identity import is_left_out
 from braze_etl.transform.preset import load_preset
 
@@ -109,3 +109,18 @@ def test_a_detail_never_repeats_a_persons_id(rules: IdentityRules) -> None:
     outcome = rules.resolve("ann@" + "x" * 1100, None, None)
     assert isinstance(outcome, Verdict)
     assert "ann@" not in outcome.detail
+
+
+class _Table:
+    def find(self, key: str) -> str | None:
+        return None
+
+
+def test_a_table_has_a_decisive_version_only_where_it_decides_what_is_filtered() -> None:
+    """By Braze's user id, a table that lets everybody pass still tells who has no identity."""
+    of_users = People(table=_Table(), table_version="monday")
+    assert of_users.decisive_version == ""
+    assert replace(of_users, missing="quarantine").decisive_version == ""
+    assert replace(of_users, missing="filter").decisive_version == "monday"
+    assert replace(of_users, key="user_id").decisive_version == "monday"
+    assert People(missing="filter").decisive_version == ""
