@@ -33,7 +33,8 @@ WORDS: Final = {
     "program can evaluate; `backfill --resend` sends such files whole",
     NotComparable.SOURCE_GONE: "they are no longer in the source",
     NotComparable.UNREADABLE: "they can't be read",
-    NotComparable.BOOKS_DIFFER: "a list of people has changed since they were judged",
+    NotComparable.BOOKS_DIFFER: "by the old mapping more of their records are filtered today than their "
+    "books say, so that some of them may have been sent",
 }
 _log = get_logger(__name__)
 

@@ -44,6 +44,7 @@ class Compared:
     """Which records are sent now (none, or some), and why they were not before.
 
     `unsent` counts those that all mappings so far have left unsent, the ones held by the budget among them.
+    Who is on the suppress list today is not counted: nothing is sent of them, whatever was.
     """
 
     changed: Changed
@@ -74,8 +75,8 @@ class Comparer:
             return NotComparable.SOURCE_GONE
         except UnreadableFileError:
             return NotComparable.UNREADABLE
-        # Held records are filtered in the books too. Equal, or what is taken for unsent may have been sent.
-        if compared.unsent != known.tally.filtered:
+        # Held records are filtered in the books too. With more, some of what is taken for unsent was sent.
+        if compared.unsent > known.tally.filtered:
             return NotComparable.BOOKS_DIFFER
         return compared if known.state is not FileState.FAILED else _of_failed(compared)
 
@@ -130,7 +131,7 @@ def _difference(after: Reasons, past: list[tuple[Judgement, Reasons]], version: 
         sent: list[int] = []
         for record, reason in enumerate(reasons):
             unsent = all(each.leaves((block, record), says[block][record]) for each, says in past)
-            left += unsent
+            left += unsent and reason is not Reason.SUPPRESSED
             filtered = reason is not None and reason.outcome is Outcome.FILTERED
             # What was sent and is filtered now has to be told from what never was, in times to come.
             covers &= unsent or not filtered
