@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
+from braze_etl.cli._main import cli
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "fixtures/README.md"])
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -61,6 +65,17 @@ def _words(line: str, program: str) -> Iterator[list[str]]:
     ends = (index for index, word in enumerate(words) if word in {"|", ">", "<", "&&", "||", ";", "2>&1"})
     if words and words[0] == program:
         yield words[1 : next(ends, len(words))]
+
+
+def resolved(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The command that the words name, and what is left of them."""
+    command: click.Command = cli
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        below = None if "|" in words[0] else command.get_command(click.Context(command), words[0])
+        if below is None:
+            break
+        command, words = below, words[1:]
+    return command, words
 
 
 def links(page: Path) -> Iterator[tuple[str, str]]:

@@ -10,21 +10,10 @@ import click
 import pytest
 
 from braze_etl.cli._main import cli
-from tests.docs.pages import PAGES, ROOT, command_lines, name
+from tests.docs.pages import PAGES, ROOT, command_lines, name, resolved
 from tests.workplace import KEY, Workplace
 
 _PLACEHOLDER = re.compile(r"[A-Z]{2,}|\.\.\.")
-
-
-def resolved(words: list[str]) -> tuple[click.Command, list[str]]:
-    """The command that the words name, and what is left of them."""
-    command: click.Command = cli
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        below = None if "|" in words[0] else command.get_command(click.Context(command), words[0])
-        if below is None:
-            break
-        command, words = below, words[1:]
-    return command, words
 
 
 def options(command: click.Command) -> set[str]:

@@ -1,0 +1,41 @@
+"""The habits of the project hold: make help, git hooks, versions."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from braze_etl import __version__
+from tests.docs.pages import ROOT
+
+_TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
+
+
+def test_make_help_lists_every_target() -> None:
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"^  make (\w+)", listed, re.MULTILINE) == _TARGET.findall(
+        (ROOT / "Makefile").read_text()
+    )
+
+
+def test_every_target_without_a_file_is_phony() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    assert set(phony[0].split()) == set(_TARGET.findall(makefile))
+
+
+def test_the_hooks_use_the_environment_of_make_and_no_network() -> None:
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repository["repo"] for repository in repositories] == ["local"]
+    for hook in repositories[0]["hooks"]:
+        assert hook["language"] == "system"
+        assert Path(hook["entry"].split()[0]).parent == Path(".venv/bin")
+
+
+def test_the_version_is_a_semantic_one_and_the_changelog_begins_with_what_is_new() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+(-[\w.]+)?", __version__)
+    first = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+    assert first == "Unreleased" or first.startswith(__version__)
