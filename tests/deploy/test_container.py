@@ -9,7 +9,9 @@ import os
 import shlex
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -46,24 +48,30 @@ def test_process_1_stops_cleanly_at_sigterm(workplace: Workplace, alone: list[st
     assert balanced(result.json)["events"]["accepted"] == len(workplace.accepted_ids())
 
 
-def test_nothing_but_tmp_is_written_to_when_the_state_lies_in_s3(workplace: Workplace, bucket: Any) -> None:
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder for temporary files, as short as that of a container: sockets lie there, with 107 bytes a path."""
+    with TemporaryDirectory(prefix="ro-") as folder:
+        yield Path(folder)
+
+
+def test_nothing_but_tmp_is_written_to_when_the_state_lies_in_s3(
+    workplace: Workplace, bucket: Any, short: Path
+) -> None:
     written = workplace.export(events=300, awkward=0.1, **_EMAILS)
     access = {"endpoint_url": bucket.endpoint_url}
     workplace.configure(
         state={"uri": f"{bucket.uri}/ledger", **access}, quarantine={"uri": f"{bucket.uri}/aside", **access}
     )
-    command = read_only(workplace.folder, workplace.command("run", "--output", "json"))
-    result = ended(
-        workplace.start(command=command, TMPDIR=str(workplace.folder / "tmp"), HOME="/nonexistent")
-    )
-    assert result.code == 3, result.err
+    command = read_only(workplace.folder, short, workplace.command("run", "--output", "json"))
+    result = ended(workplace.start(command=command, TMPDIR=str(short), HOME="/nonexistent"))
+    assert result.code == 3, result
     assert workplace.accepted_ids() == written.must_arrive()
 
 
-def read_only(folder: Path, command: list[str]) -> list[str]:
-    """The command on a root file system that is only read, with a fresh `tmp` in *folder*."""
-    (folder / "tmp").mkdir()
-    mounts = f"mount -t tmpfs none {shlex.quote(f'{folder}/tmp')} && mount -o remount,bind,ro /"
+def read_only(folder: Path, tmp: Path, command: list[str]) -> list[str]:
+    """The command on a root file system that is only read, with *tmp* alone to write to."""
+    mounts = f"mount -t tmpfs none {shlex.quote(str(tmp))} && mount -o remount,bind,ro /"
     closed = f"! touch {shlex.quote(f'{folder}/written')} 2>/dev/null"
     start = namespace("--mount")
     if subprocess.run(
