@@ -50,7 +50,7 @@ def test_process_1_stops_cleanly_at_sigterm(workplace: Workplace, alone: list[st
 
 @pytest.fixture
 def short() -> Iterator[Path]:
-    """A folder for temporary files, as short as that of a container: sockets lie there, with 107 bytes a path."""
+    """A folder for temporary files whose name is short: sockets lie there, and have 107 bytes a path."""
     with TemporaryDirectory(prefix="ro-") as folder:
         yield Path(folder)
 
