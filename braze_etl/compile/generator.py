@@ -21,7 +21,7 @@ from typing import Any
 from braze_etl.compile.checks import bad_id, doubts, variable
 from braze_etl.compile.coverage import Field, NotCoveredError
 from braze_etl.compile.fields import Use, write_field
-from braze_etl.compile.naming import EventName
+from braze_etl.compile.naming import NAME, EventName
 from braze_etl.compile.source import Source
 from braze_etl.transform import (
     MAX_PROPERTIES,
@@ -174,8 +174,12 @@ class _Events:
         return f"{function}({', '.join(values)})"
 
     def _write_checks(self) -> None:
-        with self._source.block(f"if {' or '.join([*doubts(self._plan, self._kept), *self._name.doubts])}"):
+        with self._source.block(f"if {' or '.join(doubts(self._plan, self._kept))}"):
             self._write_unclear()
+        if self._name.doubts:
+            self._source.add(f"{NAME} = {self._name.expression}")
+            with self._source.block(f"if {' or '.join(self._name.doubts)}"):
+                self._write_unclear()
         if self._plan.identity.is_plain:
             self._write_plain_identity()
         else:
@@ -236,7 +240,7 @@ class _Events:
         return {
             "user_id": user,
             "device_id": device,
-            "event_type": self._name.expression,
+            "event_type": NAME if self._name.doubts else self._name.expression,
             "time": f"{variable('time')} * 1000",
             "insert_id": variable("id"),
             **{key: repr(value) for key, value in self._plan.constants.items()},

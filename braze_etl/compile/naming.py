@@ -13,6 +13,9 @@ from braze_etl.transform import MAX_TEXT, FieldText, TypePlan, text_of
 _SHORT = 64
 """Bytes of a text whose length is not looked at: it takes one byte (see `fields`)."""
 
+NAME = "event_name"
+"""The variable that keeps the name of an event whose name has to be looked at."""
+
 
 class EventName:
     """How a plan's events are called, for files with these *fields*.
@@ -29,13 +32,13 @@ class EventName:
 
     @cached_property
     def doubts(self) -> list[str]:
-        """Expressions of which one is true where the name may be none that Amplitude takes."""
+        """Expressions over `NAME` of which one is true where the name may be none that Amplitude takes."""
         naming = self._plan.naming
-        found = [] if any(isinstance(part, str) for part in naming.parts) else [f"not ({self.expression})"]
+        found = [] if any(isinstance(part, str) for part in naming.parts) else [f"not {NAME}"]
         if naming.may_be_reserved:
-            found.append(f"({self.expression}) in RESERVED")
+            found.append(f"{NAME} in RESERVED")
         if len(naming.fields) > 1 or self.functions or self._longest_without > MAX_TEXT - _SHORT:
-            found.append(f"len({self.expression}) > {MAX_TEXT}")
+            found.append(f"len({NAME}) > {MAX_TEXT}")
         return found
 
     def longest(self, name: str) -> int | None:

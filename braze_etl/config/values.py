@@ -54,6 +54,10 @@ def parse_share(value: Any) -> float:
     return share
 
 
+def _text_or(number: dict[str, Any], pattern: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": "string", "pattern": pattern, "examples": [example]}, number]})
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
@@ -63,39 +67,18 @@ Duration = Annotated[
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": r"^\d+(\.\d+)?\s*([KMGkmg]?[Bb])?$", "examples": ["18MB"]},
-                {"type": "integer", "minimum": 0},
-            ]
-        }
-    ),
+    _text_or({"type": "integer", "minimum": 0}, r"^\d+(\.\d+)?\s*([KMGkmg]?[Bb])?$", "18MB"),
 ]
 Count = Annotated[
     int,
     BeforeValidator(parse_count),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": r"^\d[\d_]*(\.\d+)?\s*[kMG]?$", "examples": ["10M"]},
-                {"type": "integer", "minimum": 0},
-            ]
-        }
-    ),
+    _text_or({"type": "integer", "minimum": 0}, r"^\d[\d_]*(\.\d+)?\s*[kMG]?$", "10M"),
 ]
 Share = Annotated[
     float,
     BeforeValidator(parse_share),
     PlainSerializer(lambda share: f"{share * 100:g}%", return_type=str),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$", "examples": ["80%"]},
-                {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-            ]
-        }
-    ),
+    _text_or({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, r"^\d+(\.\d+)?\s*%$", "80%"),
 ]
 Hour = Annotated[
     datetime,

@@ -14,8 +14,6 @@ from braze_etl.transform.placeholders import PlaceholderRules
 from braze_etl.transform.resources import read_yaml
 from braze_etl.transform.titles import TitleRules
 
-PRESETS = ("native", "raw")
-
 
 class _Data(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

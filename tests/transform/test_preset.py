@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from braze_etl.transform.preset import PRESETS, load_preset
+from braze_etl.config import MappingSection
+from braze_etl.transform.preset import load_preset
+
+PRESETS = get_args(MappingSection.model_fields["preset"].annotation)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from fnmatch import fnmatchcase
 from typing import Final
 
 from braze_etl.model import Reason
-from braze_etl.transform import Mapping, expand_types
+from braze_etl.transform import Mapping, expand_types, matches
 
 
 class Group(Enum):
@@ -48,11 +47,11 @@ def group_of(event_type: str, mapping: Mapping) -> Group:
         return Group.OTHERS
     if not plan.listed:
         return Group.UNKNOWN
-    if _matches(event_type, expand_types(["behavior"])):
+    if matches(event_type, expand_types(["behavior"])):
         return Group.BEHAVIOR
-    if _matches(event_type, _STEPS):
+    if matches(event_type, _STEPS):
         return Group.STEPS
-    return Group.SENDS if _matches(event_type, _SENDS) else Group.OUTCOMES
+    return Group.SENDS if matches(event_type, _SENDS) else Group.OUTCOMES
 
 
 def grouped(event_types: Iterable[str], mapping: Mapping) -> dict[Group, list[str]]:
@@ -61,7 +60,3 @@ def grouped(event_types: Iterable[str], mapping: Mapping) -> dict[Group, list[st
     for name in sorted(event_types):
         groups[group_of(name, mapping)].append(name)
     return groups
-
-
-def _matches(name: str, globs: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, glob) for glob in globs)
