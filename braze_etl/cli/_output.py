@@ -18,8 +18,9 @@ _UNCUT = 1000
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Write one JSON object on stdout."""
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+    """Write one JSON object on stdout: indented on a terminal, else in one line, for collectors of logs."""
+    form = orjson.OPT_INDENT_2 if sys.stdout.isatty() else None
+    sys.stdout.write(orjson.dumps(value, option=form).decode() + "\n")
     sys.stdout.flush()
 
 

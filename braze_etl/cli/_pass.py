@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from types import FrameType
 
 from braze_etl.cli._logging import set_up_logging
-from braze_etl.cli._output import print_json
+from braze_etl.cli._output import print_error, print_json
 from braze_etl.cli._progress import progress_for
 from braze_etl.cli._report import print_report
 from braze_etl.clock import SystemClock
 from braze_etl.config import Settings
+from braze_etl.errors import BrazeEtlError
 from braze_etl.run.exits import Stop, softened
 from braze_etl.run.opening import Request, open_job
 from braze_etl.run.telling.logbook import Audience, Logbook
@@ -22,8 +23,19 @@ from braze_etl.telemetry import common_facts
 
 
 def perform(settings: Settings, request: Request, *, as_json: bool, ok_exit: frozenset[int]) -> int:
-    """Run a pass, print its report, and return the exit code."""
+    """Run a pass, print its report or its error, and return the exit code that *ok_exit* leaves of it."""
     set_up_logging()
+    try:
+        code = _perform(settings, request, as_json=as_json)
+    except BrazeEtlError as error:
+        if error.exit_code not in ok_exit:
+            raise
+        print_error(error, as_json=as_json)
+        code = error.exit_code
+    return softened(code, ok_exit)
+
+
+def _perform(settings: Settings, request: Request, *, as_json: bool) -> int:
     clock = SystemClock()
     logbook = Logbook(clock)
     with (
@@ -39,7 +51,7 @@ def perform(settings: Settings, request: Request, *, as_json: bool, ok_exit: fro
         print_json(report.as_dict())
     else:
         print_report(report)
-    return softened(report.exit_code or 0, ok_exit)
+    return report.exit_code or 0
 
 
 @contextmanager

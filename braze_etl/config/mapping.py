@@ -77,6 +77,7 @@ Lifted: TypeAlias = Annotated[
 ]
 Conditions: TypeAlias = dict[str, Condition]
 _EVERY_TYPE: tuple[str, ...] = ("*",)
+_TYPES = "Types: globs, `!glob` excludes; or the groups engagement, behavior."
 
 
 class _Part(BaseModel):
@@ -88,9 +89,7 @@ class Selector(_Part):
 
     model_config = ConfigDict(json_schema_extra=_or_text)
 
-    events: Texts = Field(
-        default=_EVERY_TYPE, min_length=1, description="Types as globs, or the groups engagement, behavior."
-    )
+    events: Texts = Field(default=_EVERY_TYPE, min_length=1, description=_TYPES)
     where: Conditions = Field(
         default_factory=dict,
         description="Field -> value or values, of which one holds. Texts are globs, `!glob` is its contrary, "
@@ -120,9 +119,7 @@ class Rule(_Part):
     """Changes to the events of some types. Rules are applied in their order; inside of one, in this order."""
 
     rule: str | None = Field(default=None, description="A name for people.")
-    events: Texts = Field(
-        default=_EVERY_TYPE, min_length=1, description="Types as globs, or the groups engagement, behavior."
-    )
+    events: Texts = Field(default=_EVERY_TYPE, min_length=1, description=_TYPES)
     name: str | None = Field(
         default=None,
         description="The event's name. {title} is the preset's without its prefix, {name_before} the one so "
@@ -251,7 +248,9 @@ class MappingSection(_Part):
     preset: Literal["native", "raw"] = Field(
         default="native", description="native: as Braze's own connector; raw: as Currents."
     )
-    send: Texts = Field(default=(), description="Event types (globs) that the preset leaves out.")
+    send: Texts = Field(
+        default=(), description="Event types (globs, `!glob` excludes) that the preset leaves out."
+    )
     fields: Texts = Field(
         default=(), description="Fields that Braze has added since this release, to be known by name."
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+
+from braze_etl.globs import selects
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +21,10 @@ class Selection:
 
     def matches_integration(self, integration: str) -> bool:
         """Whether files of this integration id are wanted."""
-        return _matches(integration, self.integrations)
+        return selects(integration, self.integrations)
 
     def matches_event_type(self, event_type: str) -> bool:
         """Whether files of this event type are wanted."""
-        return _matches(event_type, self.event_types) and (
-            not self.narrowed_to or _matches(event_type, self.narrowed_to)
+        return selects(event_type, self.event_types) and (
+            not self.narrowed_to or selects(event_type, self.narrowed_to)
         )
-
-
-def _matches(name: str, globs: tuple[str, ...]) -> bool:
-    if any(fnmatchcase(name, glob[1:]) for glob in globs if glob.startswith("!")):
-        return False
-    includes = [glob for glob in globs if not glob.startswith("!")]
-    return any(fnmatchcase(name, glob) for glob in includes) if includes else bool(globs)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from fnmatch import fnmatchcase
 
+from braze_etl.globs import matches, selects
 from braze_etl.model import Reason
 from braze_etl.quarantine.entry import Entry
 
@@ -31,7 +31,7 @@ class Selection:
         return (
             (self.ids is None or entry.id in self.ids)
             and (not self.reasons or entry.reason in self.reasons)
-            and (not self.event_types or _glob_matches(entry.event_type, self.event_types))
+            and (not self.event_types or selects(entry.event_type, self.event_types))
             and (not self.files or any(_is_file(entry.position.key, each) for each in self.files))
             and (self.since is None or entry.at >= self.since)
             and (self.until is None or entry.at < self.until)
@@ -47,14 +47,6 @@ class Selection:
 EVERYTHING = Selection()
 
 
-def _glob_matches(name: str, globs: tuple[str, ...]) -> bool:
-    excludes = [glob[1:] for glob in globs if glob.startswith("!")]
-    includes = [glob for glob in globs if not glob.startswith("!")] or ["*"]
-    return any(fnmatchcase(name, glob) for glob in includes) and not any(
-        fnmatchcase(name, glob) for glob in excludes
-    )
-
-
 def _is_file(key: str, wanted: str) -> bool:
     # The key itself first: it may contain what a glob would read as a pattern.
-    return key == wanted or fnmatchcase(key, wanted)
+    return key == wanted or matches(key, (wanted,))

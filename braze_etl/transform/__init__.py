@@ -5,11 +5,11 @@ each Currents event type, plain data, and a plan is carried out by a `Mapper`, o
 A record becomes an event, or a `Verdict` with its reason; no record raises.
 """
 
+from braze_etl.globs import matches
 from braze_etl.transform._lookup_layout import LookupColumns
 from braze_etl.transform.choice import Choice, chooser, filter_first, text_of
 from braze_etl.transform.examples import differences, outcome_of
 from braze_etl.transform.exploding import Explosion, exploder
-from braze_etl.transform.globs import matches
 from braze_etl.transform.groups import expand_types
 from braze_etl.transform.identity import IdentityRules, People, is_left_out
 from braze_etl.transform.limits import MAX_INTEGER, MAX_PROPERTIES, MAX_TEXT, mend_event, too_many

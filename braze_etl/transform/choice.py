@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from braze_etl.config import Scalar
+from braze_etl.globs import glob
 from braze_etl.model import Outcome, Reason, Verdict
-from braze_etl.transform.globs import glob
 from braze_etl.transform.json_text import read_json
 
 Test: TypeAlias = Callable[[Any], bool]

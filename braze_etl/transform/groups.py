@@ -7,6 +7,7 @@ from functools import cache
 
 from pydantic import BaseModel, ConfigDict
 
+from braze_etl.globs import selects
 from braze_etl.transform.resources import read_yaml
 
 PII = "pii"
@@ -25,8 +26,17 @@ class Groups(BaseModel):
     never_lifted: tuple[str, ...]
 
     def expand_types(self, patterns: Iterable[str]) -> tuple[str, ...]:
-        """Put the globs of `engagement` and `behavior` in the place of these words."""
-        return tuple(glob for pattern in patterns for glob in self.event_types.get(pattern, (pattern,)))
+        """Put the globs of `engagement` and `behavior` in the place of these words, also behind a `!`."""
+        return tuple(
+            mark + glob
+            for pattern in patterns
+            for mark, word in [("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)]
+            for glob in self.event_types.get(word, (word,))
+        )
+
+    def select(self, patterns: Iterable[str], event_type: str) -> bool:
+        """Whether the globs, excludes and groups of *patterns* mean this type."""
+        return selects(event_type, self.expand_types(patterns))
 
 
 @cache

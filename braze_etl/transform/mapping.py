@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 
 from braze_etl.config import Time
+from braze_etl.globs import matches, selects
 from braze_etl.model import Reason, Verdict
 from braze_etl.transform.choice import Choice
 from braze_etl.transform.exploding import Explosion
-from braze_etl.transform.globs import matches
 from braze_etl.transform.groups import PII, Groups
 from braze_etl.transform.identity import IdentityRules, People
 from braze_etl.transform.naming import Naming
@@ -151,7 +151,7 @@ class Mapping:
     def _filter(
         self, event_type: str, listed: TypeEntry | None, chosen: Verdict | Choice | None
     ) -> Verdict | None:
-        is_wanted = matches(event_type, self.options.send)
+        is_wanted = selects(event_type, self.options.send)
         if not is_wanted and matches(event_type, self._preset.withheld):
             return _NOT_IN_NATIVE
         if isinstance(chosen, Verdict):

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from braze_etl.config import Scalar
+from braze_etl.globs import matches
 from braze_etl.transform.choice import text_of
-from braze_etl.transform.globs import matches
 from braze_etl.transform.json_text import read_json
 from braze_etl.transform.limits import MAX_DEPTH, MAX_TEXT, depth_of, mend
 

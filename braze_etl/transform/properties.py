@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from braze_etl.transform.globs import is_glob, matches
+from braze_etl.globs import is_glob, matches
 from braze_etl.transform.privacy import NOTHING_PRIVATE, Change, PrivateFields, Translated, one_after_other
 
 Target: TypeAlias = tuple[str, Change | None]

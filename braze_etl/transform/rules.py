@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from braze_etl.config import Rule
-from braze_etl.transform.globs import matches
+from braze_etl.globs import matches
 from braze_etl.transform.groups import Groups
 from braze_etl.transform.naming import FieldText, Naming
 from braze_etl.transform.privacy import PrivateFields, Translated
@@ -28,7 +28,7 @@ class TypeRules:
         self._rules = [
             rule.model_copy(update={"rule": label(number, rule)})
             for number, rule in enumerate(rules, 1)
-            if matches(event_type, groups.expand_types(rule.events))
+            if groups.select(rule.events, event_type)
         ]
         self._event_type = event_type
         self._private = private

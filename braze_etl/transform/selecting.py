@@ -8,7 +8,6 @@ from braze_etl.config import Choose as ChooseSection
 from braze_etl.config import LoopGuard, Selector
 from braze_etl.model import Reason, Verdict
 from braze_etl.transform.choice import Choice, Clause
-from braze_etl.transform.globs import matches
 from braze_etl.transform.groups import Groups
 
 CUSTOM_EVENT = "users.behaviors.CustomEvent"
@@ -42,7 +41,7 @@ def guard(section: LoopGuard, event_type: str) -> Choice | None:
 
 def _clauses(selectors: Sequence[Selector], event_type: str, groups: Groups, words: str) -> Iterator[Clause]:
     for number, selector in enumerate(selectors, 1):
-        if matches(event_type, groups.expand_types(selector.events)):
+        if groups.select(selector.events, event_type):
             yield Clause(selector.where, f"{words} {number}{_told(selector)}")
 
 

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TypeAlias
 
 from braze_etl.config import Example, MappingSection, Rule, Selector
+from braze_etl.globs import glob, is_glob, matches
 from braze_etl.model import Outcome, Reason
-from braze_etl.transform.globs import glob, is_glob, matches
 from braze_etl.transform.groups import PII, Groups
 from braze_etl.transform.naming import RESERVED, Naming
 from braze_etl.transform.preset import Preset, load_preset
@@ -50,8 +50,8 @@ def mistakes(section: MappingSection) -> Found:
 
 
 def unknown_types(section: MappingSection, names: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Find event types and groups that nobody knows among *names*, which may begin with `!`."""
-    for path, words in _Checker(section).types((), "", [name.removeprefix("!") for name in names]):
+    """Find event types and groups that nobody knows among *names*."""
+    for path, words in _Checker(section).types((), "", names):
         yield int(path[0]), words.removeprefix(": ")
 
 
@@ -132,7 +132,7 @@ class _Checker:
         if self._section.preset != "native" or not matches("name", self._section.privacy.drop):
             return False
         named = (rule for rule in self._section.rules if rule.name is not None)
-        return not any(matches(CUSTOM_EVENT, self._groups.expand_types(rule.events)) for rule in named)
+        return not any(self._groups.select(rule.events, CUSTOM_EVENT) for rule in named)
 
     def example(self, path: tuple[str | int, ...], example: Example) -> Found:
         """One of the tests."""
@@ -145,8 +145,8 @@ class _Checker:
             yield from _reason((*path, "not_sent"), example.not_sent)
 
     def types(self, path: tuple[str | int, ...], whose: str, names: Iterable[str]) -> Found:
-        """Event types; a glob may also mean what is still to come."""
-        for number, name in enumerate(names):
+        """Event types, which may begin with `!`; a glob may also mean what is still to come."""
+        for number, name in enumerate(each.removeprefix("!") for each in names):
             if not is_glob(name) and name not in self._types and name not in self._groups.event_types:
                 near = _nearest(name, [*self._types, *self._groups.event_types])
                 yield (*path, number), f"{whose}: there is no event type {name}{near}"
@@ -155,9 +155,14 @@ class _Checker:
         """Fields, or `field.key` of a JSON text."""
         for number, name in enumerate(names):
             root = name.partition(".")[0]
-            if not is_glob(name) and root not in self._fields:
+            place = name if isinstance(names, Mapping) else number
+            if name.startswith("!"):
+                yield (
+                    (*path, place),
+                    f"{whose}: {name} excludes nothing here: only event types and values can",
+                )
+            elif not is_glob(name) and root not in self._fields:
                 near = _nearest(root, self._fields)
-                place = name if isinstance(names, Mapping) else number
                 yield (*path, place), f"{whose}: there is no field {root}{near}"
 
     def _name(self, path: tuple[str | int, ...], whose: str, rule: Rule) -> Found:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from braze_etl import __version__
 from braze_etl.cli._main import run_command_line
@@ -104,6 +105,24 @@ def test_the_schema_knows_every_section(do: Do) -> None:
     schema = as_json(do("config", "schema"))
     assert {"source", "amplitude", "state", "quarantine", "mapping", "window"} <= set(schema["properties"])
     assert schema["required"] == ["source", "amplitude"]
+
+
+def test_the_schema_accepts_a_configuration_of_nothing_but_defaults(do: Do) -> None:
+    schema = as_json(do("config", "schema"))
+    defaults = {
+        name: {
+            key: field["default"]
+            for key, field in schema["$defs"][section["$ref"].rpartition("/")[2]]["properties"].items()
+            if "default" in field
+        }
+        for name, section in schema["properties"].items()
+        if "$ref" in section
+    }
+    assert defaults["window"] == {"objective": "2d", "warn_at": "1d"}
+    config = {**defaults, "source": {**defaults["source"], **CONFIG["source"]}}
+    Draft202012Validator(schema).validate(
+        {**config, "amplitude": {**defaults["amplitude"], **CONFIG["amplitude"]}}
+    )
 
 
 def test_preview_shows_the_events_a_file_becomes(do: Do, tmp_path: Path) -> None:

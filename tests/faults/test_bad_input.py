@@ -88,6 +88,15 @@ def test_a_missing_folder_fails_the_run_and_is_found_when_it_is_back(place: Work
     nothing_is_lost(place, written)
 
 
+def test_a_folder_for_temporary_files_that_takes_no_socket_is_named(place: Workplace) -> None:
+    deep = place.folder / ("d" * 90)
+    deep.mkdir()
+    result = place.do("run", "--output", "json", TMPDIR=str(deep))
+    assert result.code == 2
+    assert "temporary files" in result.error["message"]
+    assert "TMPDIR" in result.error["remedy"]
+
+
 def test_a_bucket_that_does_not_exist_is_named(place: Workplace, s3_server: str) -> None:
     place.configure(source={"uri": "s3://no-such-bucket-here/currents", "endpoint_url": s3_server})
     result = place.do("run", "--output", "json")

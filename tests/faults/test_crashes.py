@@ -116,6 +116,9 @@ def test_a_run_that_finds_another_at_work_is_told_by_whom_and_touches_nothing(pl
     second = place.do("run", "--output", "json")
     assert second.code == 11
     assert f"process {first.pid}" in second.error["message"]
+    accepted = place.do("run", "--output", "json", "--ok-exit", "3,11")
+    assert (accepted.code, accepted.json["exit_code"]) == (0, 11)
+    assert f"process {first.pid}" in accepted.error["message"]
     place.recover()
     assert ended(first).code == 0
     nothing_is_lost(place, written)

@@ -38,6 +38,9 @@ BY_TYPE = [
     ("choose: {include: [engagement], exclude: ['users.messages.email.*']}", {PUSH, SEND, LIST_CHANGE}),
     ("choose: {include: [{events: engagement}], exclude: [{events: '*.Open'}]}", {CLICK, SEND, LIST_CHANGE}),
     ("choose: {include: [users.messages.email.open]}", set()),
+    ("choose: {include: [{events: [engagement, '!users.messages.email.*']}]}", {PUSH, SEND, LIST_CHANGE}),
+    ("choose: {include: [{events: ['!engagement']}]}", {CUSTOM, PURCHASE, FIRST_SESSION}),
+    ("choose: {exclude: ['!engagement']}", {OPEN, CLICK, PUSH, SEND, LIST_CHANGE}),
 ]
 
 

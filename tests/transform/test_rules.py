@@ -38,6 +38,8 @@ NAMES: list[tuple[str, str, Record, str]] = [
     (f"rules: [{{events: {PUSH}, name: Pushed}}]", OPEN, {}, "[Appboy] Email Open"),
     ("rules: [{events: engagement, name: Engaged}]", OPEN, {}, "Engaged"),
     ("rules: [{events: behavior, name: Engaged}]", OPEN, {}, "[Appboy] Email Open"),
+    ("rules: [{events: ['!behavior'], name: Engaged}]", OPEN, {}, "Engaged"),
+    ("rules: [{events: ['*', '!*.email.*'], name: Engaged}]", OPEN, {}, "[Appboy] Email Open"),
     ("", CUSTOM, CAKE, "[Appboy] [Custom Event] ate cake"),
     ("preset: raw", CUSTOM, CAKE, CUSTOM),
     ("rules: [{name: '{title}'}]", CUSTOM, CAKE, "[Custom Event] ate cake"),

@@ -60,7 +60,15 @@ WORDS = [
         "choose: {exclude: [{events: engagment}]}",
         "choose: there is no event type engagment; the nearest is engagement",
     ),
+    (
+        "choose: {exclude: [{events: ['*', '!users.messages.email.Opne']}]}",
+        f"choose: there is no event type users.messages.email.Opne; the nearest is {OPEN}",
+    ),
     # fields
+    (
+        "rules: [{drop: ['*', '!campaign_*']}]",
+        "rule 1: !campaign_* excludes nothing here: only event types and values can",
+    ),
     (
         "choose: {exclude: [{where: {machine_opened: true}}]}",
         "choose: there is no field machine_opened; the nearest is machine_open",

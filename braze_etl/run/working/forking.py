@@ -1,7 +1,7 @@
 """The fork server: the process that worker processes are forked from, with all that they import in it.
 
-Forking the parent itself would copy its threads' locks. This module imports nothing of the job, so that a
-command can start the server first, and both processes import at the same time.
+Forking the parent itself would copy its threads' locks. This module imports next to nothing of the job, so
+that a command can start the server first, and both processes import at the same time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import multiprocessing
 import signal
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
+
+from braze_etl.errors import UsageError
 
 _PRELOADED = ["braze_etl.run.working.worker"]
 _IS_THERE = "forkserver" in multiprocessing.get_all_start_methods()
@@ -25,6 +27,8 @@ def start_fork_server() -> None:
 
     It is deaf to SIGTERM, which a scheduler may send to the whole process group: that would end the server,
     and with it all that is known of the workers. What is blocked here stays blocked in what is started here.
+
+    Raises `UsageError` if the folder for temporary files does not take its socket.
     """
     if not _IS_THERE:
         return
@@ -33,5 +37,10 @@ def start_fork_server() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         forkserver.ensure_running()
+    except OSError as error:
+        raise UsageError(
+            f"no worker process can be started: the folder for temporary files takes no socket: {error}",
+            remedy="Set TMPDIR to a folder that can be written, with a path of at most 70 characters.",
+        ) from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

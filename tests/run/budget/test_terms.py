@@ -33,6 +33,12 @@ def test_excludes_win_over_includes() -> None:
     assert not chosen.stops("users.behaviors.Purchase")
 
 
+def test_a_group_can_be_excluded() -> None:
+    chosen = terms(budget={"per_day": 1, "stop": ["*", "!engagement"]})
+    assert not chosen.stops("users.messages.email.Open")
+    assert chosen.stops("users.behaviors.Purchase")
+
+
 @pytest.mark.parametrize(
     ("per_million", "events", "price"),
     [

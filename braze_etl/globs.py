@@ -1,4 +1,4 @@
-"""Globs over names and values: `*` is any text and `?` any character; all else stands for itself.
+"""Globs over names, keys and values: `*` is any text and `?` any character; all else stands for itself.
 
 Brackets too, unlike in a shell: Amplitude and Braze put them into names (`[Amplitude] Cohort`).
 """
@@ -26,3 +26,14 @@ def is_glob(text: str) -> bool:
 def matches(name: str, globs: Iterable[str]) -> bool:
     """Whether some glob matches."""
     return any(glob(each).fullmatch(name) for each in globs)
+
+
+def selects(name: str, globs: Iterable[str]) -> bool:
+    """Whether some glob matches and no `!glob` does; nothing but excludes selects all the rest."""
+    wanted: list[str] = []
+    unwanted: list[str] = []
+    for each in globs:
+        (unwanted if each.startswith("!") else wanted).append(each.removeprefix("!"))
+    if not wanted:
+        return bool(unwanted) and not matches(name, unwanted)
+    return matches(name, wanted) and not matches(name, unwanted)
