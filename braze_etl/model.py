@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 Event: TypeAlias = dict[str, Any]
 """One event as Amplitude's Batch API takes it (amplitude.md, 1.4); every value is plain JSON."""
@@ -29,55 +29,45 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a record was not accepted (CONTRACT.md, the run report); filters come in the order of checking."""
+    """Why a record was not accepted (CONTRACT.md, the run report); filters come in the order of checking.
 
-    NOT_IN_NATIVE = "not_in_native"
-    NOT_SELECTED = "not_selected"
-    HELD = "held"
-    TEST_EVENT = "test_event"
-    NO_IDENTITY = "no_identity"
-    SUPPRESSED = "suppressed"
-    SHARED_ID = "shared_id"
-    UNKNOWN_USER = "unknown_user"
-    FROM_AMPLITUDE = "from_amplitude"
+    `outcome` is the one that the reason belongs to, `meaning` says it in words for people.
+    """
 
-    REDACTED_IDENTITY = "redacted_identity"
-    INVALID_USER_ID = "invalid_user_id"
-    INVALID_DEVICE_ID = "invalid_device_id"
-    INVALID_EVENT = "invalid_event"
-    REJECTED = "rejected"
-    SILENCED = "silenced"
-    TOO_LARGE = "too_large"
-    DAMAGED_BLOCK = "damaged_block"
-    UNREADABLE_FILE = "unreadable_file"
-    SOURCE_GONE = "source_gone"
+    outcome: Outcome
+    meaning: str
 
-    THROTTLED = "throttled"
-    DAILY_QUOTA = "daily_quota"
-    FAILING = "failing"
+    NOT_IN_NATIVE = "not_in_native", Outcome.FILTERED, "the native connector does not send this event type"
+    NOT_SELECTED = "not_selected", Outcome.FILTERED, "the configuration does not select it"
+    HELD = "held", Outcome.FILTERED, "held back by the budget, or as an unknown event type"
+    TEST_EVENT = "test_event", Outcome.FILTERED, "a test event of Braze"
+    NO_IDENTITY = "no_identity", Outcome.FILTERED, "neither a user id nor a device id"
+    SUPPRESSED = "suppressed", Outcome.FILTERED, "the person is on the suppress list"
+    SHARED_ID = "shared_id", Outcome.FILTERED, "an id that many people share"
+    UNKNOWN_USER = "unknown_user", Outcome.FILTERED, "the look-up table does not know the id"
+    FROM_AMPLITUDE = "from_amplitude", Outcome.FILTERED, "came from Amplitude in the first place"
 
-    @property
-    def outcome(self) -> Outcome:
-        """The outcome that this reason belongs to."""
-        if self in _FILTERS:
-            return Outcome.FILTERED
-        return Outcome.DEFERRED if self in _DEFERRALS else Outcome.QUARANTINED
+    REDACTED_IDENTITY = "redacted_identity", Outcome.QUARANTINED, "Braze has redacted the user id"
+    INVALID_USER_ID = "invalid_user_id", Outcome.QUARANTINED, "Amplitude would refuse the user id"
+    INVALID_DEVICE_ID = "invalid_device_id", Outcome.QUARANTINED, "Amplitude would refuse the device id"
+    INVALID_EVENT = "invalid_event", Outcome.QUARANTINED, "Amplitude would refuse the event as it is"
+    REJECTED = "rejected", Outcome.QUARANTINED, "Amplitude refused the event"
+    SILENCED = "silenced", Outcome.QUARANTINED, "Amplitude has silenced the device"
+    TOO_LARGE = "too_large", Outcome.QUARANTINED, "larger than a request may be"
+    DAMAGED_BLOCK = "damaged_block", Outcome.QUARANTINED, "a damaged stretch of a file"
+    UNREADABLE_FILE = "unreadable_file", Outcome.QUARANTINED, "a file that could not be read"
+    SOURCE_GONE = "source_gone", Outcome.QUARANTINED, "the file was deleted before it was read"
 
+    THROTTLED = "throttled", Outcome.DEFERRED, "the user sends more than Amplitude takes at a time"
+    DAILY_QUOTA = "daily_quota", Outcome.DEFERRED, "the user is over the daily quota of Amplitude"
+    FAILING = "failing", Outcome.DEFERRED, "Amplitude did not answer"
 
-_FILTERS = frozenset(
-    {
-        Reason.NOT_IN_NATIVE,
-        Reason.NOT_SELECTED,
-        Reason.HELD,
-        Reason.TEST_EVENT,
-        Reason.NO_IDENTITY,
-        Reason.SUPPRESSED,
-        Reason.SHARED_ID,
-        Reason.UNKNOWN_USER,
-        Reason.FROM_AMPLITUDE,
-    }
-)
-_DEFERRALS = frozenset({Reason.THROTTLED, Reason.DAILY_QUOTA, Reason.FAILING})
+    # The defaults are for type checkers, which take a look-up such as `Reason("held")` for this call.
+    def __new__(cls, value: str, outcome: Outcome = Outcome.QUARANTINED, meaning: str = "") -> Self:
+        reason = str.__new__(cls, value)
+        reason._value_ = value
+        reason.outcome, reason.meaning = outcome, meaning
+        return reason
 
 
 @dataclass(frozen=True, slots=True)

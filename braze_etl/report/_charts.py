@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from braze_etl.model import Reason
 from braze_etl.report._bars import Bar, bars
 from braze_etl.report._chart import Chart, Spec, Table
-from braze_etl.report._reasons import MEANINGS
 from braze_etl.report._times import Limit, Period, line, stacked
 from braze_etl.report._words import count, share, size, stretch, when
 
@@ -169,7 +169,7 @@ def reasons(data: Data, outcome: str, title: str) -> Chart | None:
         for reason, records in counts.items()
     ]
     rows = [
-        [f"{reason}: {MEANINGS.get(reason, 'a rule of the mapping')}", count(records), share(records, total)]
+        [f"{reason}: {Reason(reason).meaning}", count(records), share(records, total)]
         for reason, records in counts.items()
     ]
     return Chart(outcome, title, about, bars(lines, about), Table(["reason", "records", "share"], rows))

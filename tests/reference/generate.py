@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from braze_etl.cli._main import cli
 from braze_etl.config.model import Settings
 from braze_etl.model import Outcome, Reason
-from braze_etl.report._reasons import MEANINGS
 from braze_etl.run.exits import EXIT_CODES
 from braze_etl.run.telling.metrics import METRICS
 from braze_etl.run.telling.words import REPAIRS, WARNINGS
@@ -199,7 +198,7 @@ def _reasons() -> Iterator[str]:
     yield "## Reasons\n"
     yield "Each belongs to one outcome for good; filters come in the order of checking.\n"
     ordered = [reason for outcome in Outcome for reason in Reason if reason.outcome is outcome]
-    rows = ((f"`{reason}`", reason.outcome.value, _plain(MEANINGS[reason])) for reason in ordered)
+    rows = ((f"`{reason}`", reason.outcome.value, _plain(reason.meaning)) for reason in ordered)
     yield _table(("reason", "outcome", "meaning"), rows)
 
 

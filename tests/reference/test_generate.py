@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from braze_etl.model import Reason
-from braze_etl.report._reasons import MEANINGS
 from braze_etl.run.exits import EXIT_CODES
 from braze_etl.run.telling.words import REPAIRS, WARNINGS
 from tests.reference.generate import PAGE, commands, keys, reference
@@ -42,10 +40,6 @@ def test_every_key_of_the_configuration_says_what_it_does() -> None:
 
 def test_every_section_of_the_configuration_says_what_it_is() -> None:
     assert all(model.__doc__ for _, model, _ in keys())
-
-
-def test_every_reason_has_its_words_and_no_other() -> None:
-    assert set(MEANINGS) == {reason.value for reason in Reason}
 
 
 def test_every_warning_that_the_code_counts_has_its_words() -> None:

@@ -120,14 +120,6 @@ def test_without_the_libraries_it_says_what_to_install(
     assert "braze-etl[report]" in caught.value.remedy
 
 
-def test_every_reason_has_words() -> None:
-    from braze_etl.model import Outcome, Reason
-    from braze_etl.report._reasons import MEANINGS
-
-    assert {reason.value for reason in Reason if reason.outcome is not Outcome.DEFERRED} <= set(MEANINGS)
-    assert set(MEANINGS) <= {reason.value for reason in Reason}
-
-
 def test_one_run_of_one_second_makes_a_page() -> None:
     at = datetime(2026, 11, 24, 12, 29, 59, tzinfo=UTC)
     told = run(at, report(at, {"users.behaviors.Purchase": books(1)}, seconds=1, latency=0.5))

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from collections import Counter
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +20,6 @@ from braze_etl.run.telling.totals import Totals
 from braze_etl.telemetry import exposition
 
 OPEN = "users.messages.email.Open"
-PAGE = Path(__file__).parents[2] / "docs/monitoring.md"
 
 
 def facts(now: datetime, **changes: Any) -> Facts:
@@ -107,11 +104,3 @@ def test_the_names_follow_the_convention(now: datetime) -> None:
         [promtool, "check", "metrics"], input=exposed(facts(now)), capture_output=True, text=True, check=False
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
-
-
-def test_the_page_lists_every_metric_with_its_labels() -> None:
-    rows = re.findall(
-        r"^\| `(braze_etl_\w+)` \| (\w+) \| ([^|]*) \| (.*) \|$", PAGE.read_text(), re.MULTILINE
-    )
-    written = {name: (kind, labels.replace("`", "").strip(), text) for name, kind, labels, text in rows}
-    assert written == {m.name: (m.kind, ", ".join(m.labels), m.help) for m in METRICS}
