@@ -16,9 +16,10 @@ demo: $(VENV)/.runtime ## Generate a small export, deliver it to a local stand-i
 
 test: lint types unit ## Lint, types and the whole test suite
 
-lint: $(VENV)/.dev ## Ruff
+lint: $(VENV)/.dev ## Ruff, and the house plan of .importlinter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 
 types: $(VENV)/.dev ## mypy, strict
 	$(BIN)/mypy

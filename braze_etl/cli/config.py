@@ -8,6 +8,7 @@ import click
 
 from braze_etl.cli._options import config_option, output_option, required_config
 from braze_etl.cli._output import print_json, stdout_console
+from braze_etl.config import json_schema
 from braze_etl.errors import ConfigError
 
 
@@ -49,7 +50,5 @@ def check(config_path: Path | None, output: str) -> int:
 @click.option("--output", type=click.Choice(["text", "json"]), default="json", hidden=True)
 def schema(output: str) -> int:  # noqa: ARG001 - a schema is JSON either way
     """Print the JSON Schema of the configuration, for editors."""
-    from braze_etl.config.schema import json_schema
-
     print_json(json_schema())
     return 0

@@ -15,6 +15,7 @@ from braze_etl.config.mapping import (
 )
 from braze_etl.config.model import Settings, StoreSection, WrittenStoreSection
 from braze_etl.config.monitoring import Topic
+from braze_etl.config.schema import json_schema
 from braze_etl.config.values import parse_size
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Topic",
     "WrittenStoreSection",
     "duration_text",
+    "json_schema",
     "load_config",
     "parse_duration",
     "parse_hour",

@@ -25,7 +25,7 @@ from braze_etl.delivery.decision import (
 )
 from braze_etl.delivery.inline import InlineExecutor
 from braze_etl.delivery.outcome import Delivered, RequestCounts
-from braze_etl.delivery.probe import Finding, Standing, probe
+from braze_etl.delivery.probing import Finding, Standing, probe
 from braze_etl.delivery.protocol import Compression, decide
 from braze_etl.delivery.reply import Kind, NoReply, Reply
 from braze_etl.delivery.settings import DeliverySettings, endpoint_url, gzip_default, shown_url

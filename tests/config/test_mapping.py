@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from braze_etl.config import load_config
+from braze_etl.config import json_schema, load_config
 from braze_etl.config.reading import YamlReader
-from braze_etl.config.schema import json_schema
 from braze_etl.run.assembly import failed_tests, mapping_mistakes
 
 DOCS = Path(__file__).parents[2] / "docs"
