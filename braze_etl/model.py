@@ -7,6 +7,7 @@ counting reasons is counting outcomes, and `Tally.read` is a sum: the books bala
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -212,3 +213,52 @@ class FileSettlement:
 
 ReasonCounts: TypeAlias = Counter[tuple[str, Reason]]
 """Records by (event type, reason)."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Books by event type, and the reasons of the records that were not accepted."""
+
+    by_event_type: dict[str, Tally] = field(default_factory=dict)
+    reasons: ReasonCounts = field(default_factory=Counter)
+
+    def count(self, event_type: str, books: Tally, reasons: Mapping[Reason, int]) -> None:
+        """Add the books of a file of that type; of nothing, nothing is left."""
+        if not books.read:
+            return
+        self.by_event_type.setdefault(event_type, Tally()).add(books)
+        for reason, records in reasons.items():
+            self.reasons[event_type, reason] += records
+
+    def add(self, other: Counts) -> None:
+        """Add what *other* has counted."""
+        for event_type, books in other.by_event_type.items():
+            self.by_event_type.setdefault(event_type, Tally()).add(books)
+        self.reasons.update(other.reasons)
+
+    @property
+    def total(self) -> Tally:
+        """The books of all types."""
+        total = Tally()
+        for books in self.by_event_type.values():
+            total.add(books)
+        return total
+
+    @property
+    def by_reason(self) -> Counter[Reason]:
+        """The reasons of all types."""
+        total = Counter[Reason]()
+        for (_, reason), records in self.reasons.items():
+            total[reason] += records
+        return total
+
+    def reasons_of(self, outcome: Outcome) -> Counter[str]:
+        """Those reasons that belong to *outcome*, by name."""
+        return Counter({r.value: n for r, n in self.by_reason.items() if r.outcome is outcome})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The part of the run report: `by_event_type` and `reasons`, the most frequent reason first."""
+        return {
+            "by_event_type": {name: books.as_dict() for name, books in sorted(self.by_event_type.items())},
+            "reasons": {reason.value: records for reason, records in self.by_reason.most_common()},
+        }

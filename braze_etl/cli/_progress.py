@@ -101,7 +101,7 @@ class Bar:
         """A task came back; a file that was deferred and is taken up again does not count twice."""
         done = [file.ref.size for file in settlement.files if file.state is not None]
         self._files = min(self._files + len(done), self._due)
-        self._events += sum(tally.read for tally in settlement.by_event_type.values())
+        self._events += settlement.counts.total.read
         self._progress.update(self._task, advance=sum(done))
         self._tell()
 

@@ -37,9 +37,9 @@ def _print_tally(console: Console, report: RunReport) -> None:
     table = plain_table(
         "event type", "read", "accepted", "filtered", "quarantined", "deferred", numbers=(1, 2, 3, 4, 5)
     )
-    for event_type, tally in sorted(report.by_event_type.items()):
+    for event_type, tally in sorted(report.counts.by_event_type.items()):
         table.add_row(event_type, *_numbers(tally))
-    if report.by_event_type:
+    if report.counts.by_event_type:
         table.add_section()
         table.add_row("all", *_numbers(report.events), style="bold")
         console.print(table)
@@ -55,9 +55,9 @@ def _print_facts(console: Console, report: RunReport) -> None:
     facts.show_header = False
     files = f"{report.done:,} done, {report.failed:,} failed, {report.remaining:,} remaining"
     facts.add_row("files", f"{report.discovered:,} due: {files}")
-    if report.reasons:
-        reasons = (f"{records:,} {reason.value}" for reason, records in report.reasons.most_common())
-        facts.add_row("not sent", ", ".join(reasons))
+    if reasons := report.counts.by_reason:
+        not_sent = (f"{records:,} {reason.value}" for reason, records in reasons.most_common())
+        facts.add_row("not sent", ", ".join(not_sent))
     for title, counts in (("repaired", report.repairs), ("warnings", report.warnings)):
         if counts:
             facts.add_row(title, ", ".join(f"{count:,} {name}" for name, count in counts.most_common()))

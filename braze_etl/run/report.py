@@ -12,7 +12,7 @@ from braze_etl.clock import iso
 from braze_etl.compile import Drift
 from braze_etl.delivery import RequestCounts
 from braze_etl.errors import BrazeEtlError
-from braze_etl.model import FileState, Reason, ReasonCounts, Tally
+from braze_etl.model import Counts, FileState, Reason, Tally
 from braze_etl.run.budget import Account
 from braze_etl.run.foresight.forecast import Forecast
 from braze_etl.run.foresight.window import Window
@@ -37,12 +37,11 @@ class RunReport:
     cut_short: bool = False
     """Whether it was time to stop before all that is due was listed."""
     archived: BacklogLine = field(default_factory=BacklogLine)
-    by_event_type: dict[str, Tally] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
+    repeats: Counts = field(default_factory=Counts)
+    """Those of the counts that lie in files which stay due as they were: the next run counts them again."""
     bytes_read: Counter[str] = field(default_factory=Counter)
     """By event type, the stored bytes behind the records that were read: what rates are measured by."""
-    reasons: Counter[Reason] = field(default_factory=Counter)
-    type_reasons: ReasonCounts = field(default_factory=Counter)
-    """The same by event type too; too many for the report."""
     latency: Latency = field(default_factory=Latency)
     in_flight_limits: dict[int, int] = field(default_factory=dict)
     """What each worker process allowed itself at last."""
@@ -70,21 +69,15 @@ class RunReport:
     @property
     def events(self) -> Tally:
         """The books of the whole run."""
-        total = Tally()
-        for tally in self.by_event_type.values():
-            total.add(tally)
-        return total
+        return self.counts.total
 
     def add(self, settlement: Settlement) -> None:
         """Count what came of a task."""
         self.done += sum(file.state is FileState.DONE for file in settlement.files)
         self.failed += sum(file.state is FileState.FAILED for file in settlement.files)
-        for event_type, tally in settlement.by_event_type.items():
-            self.by_event_type.setdefault(event_type, Tally()).add(tally)
+        self.counts.add(settlement.counts)
+        self.repeats.add(settlement.repeats)
         self.bytes_read += _bytes_read(settlement)
-        for (_, reason), records in settlement.reasons.items():
-            self.reasons[reason] += records
-        self.type_reasons += settlement.reasons
         self.in_flight_limits[settlement.worker] = settlement.in_flight_limit
         self.repairs += settlement.repairs
         self.held += settlement.held
@@ -95,13 +88,12 @@ class RunReport:
     @property
     def drift_facts(self) -> dict[str, Any]:
         """Where files differ from the catalogue, as JSON values."""
-        return self.drift.as_dict({name: tally.read for name, tally in self.by_event_type.items()})
+        return self.drift.as_dict({name: books.read for name, books in self.counts.by_event_type.items()})
 
     def take_back(self, event_type: str, deferred: Counter[Reason]) -> None:
         """Records that this run had deferred are taken up again: their outcome is open once more."""
-        self.by_event_type[event_type].deferred -= deferred.total()
-        self.reasons = self.reasons - deferred
-        self.type_reasons -= Counter({(event_type, reason): count for reason, count in deferred.items()})
+        self.counts.by_event_type[event_type].deferred -= deferred.total()
+        self.counts.reasons -= Counter({(event_type, reason): count for reason, count in deferred.items()})
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values, in the order of CONTRACT.md."""
@@ -121,11 +113,8 @@ class RunReport:
                 "bytes": self.bytes,
             },
             "events": events.as_dict(),
-            "by_event_type": {
-                event_type: tally.as_dict() for event_type, tally in sorted(self.by_event_type.items())
-            },
+            **self.counts.as_dict(),
             "bytes_read": dict(sorted(self.bytes_read.items())),
-            "reasons": {reason.value: records for reason, records in self.reasons.most_common()},
             "repairs": dict(self.repairs),
             "warnings": dict(self.warnings),
             "drift": self.drift_facts,
@@ -140,6 +129,8 @@ class RunReport:
         if self.account is not None:
             account = self.account.as_dict(run=events.accepted)
             report["budget"] = {**account, "stopped": sorted(self.held), "held": self.held.total()}
+        if self.repeats.by_event_type:
+            report["repeats"] = self.repeats.as_dict()
         if self.error:
             report["error"] = self.error.as_dict()
         return report
@@ -155,7 +146,7 @@ def _bytes_read(settlement: Settlement) -> Counter[str]:
     return Counter(
         {
             event_type: round(sizes[event_type] * min(1.0, tally.read / records[event_type]))
-            for event_type, tally in settlement.by_event_type.items()
+            for event_type, tally in settlement.counts.by_event_type.items()
             if records[event_type]
         }
     )

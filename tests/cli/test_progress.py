@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from braze_etl.cli._progress import Bar, bar_on, progress_for
-from braze_etl.model import FileRef, FileSettlement, FileState, Tally
+from braze_etl.model import Counts, FileRef, FileSettlement, FileState, Tally
 from braze_etl.run.foresight.estimate import Outlook
 from braze_etl.run.working.tasks import Settlement
 from tests.cli.terminal import on_a_terminal, plain
@@ -53,7 +53,7 @@ def came_back(files: int, events: int, size: int = 1_000_000) -> Settlement:
         FileSettlement(FileRef(str(number), "e", size, NOW, OPEN, NOW), FileState.DONE)
         for number in range(files)
     ]
-    return Settlement(0, files=done, by_event_type={OPEN: Tally(accepted=events)})
+    return Settlement(0, files=done, counts=Counts({OPEN: Tally(accepted=events)}))
 
 
 def test_it_tells_files_events_a_second_requests_and_the_time_left() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+from collections import Counter
 from contextlib import closing
 from typing import Any
 
@@ -73,6 +74,23 @@ def test_two_runs_reach_metrics_webhook_and_dead_mans_switch(place: Workplace, w
     assert watcher.asked("/ping") == 2
     (message,) = watcher.told("/hook")
     assert (message["topics"], message["exit_code"]) == ({"quarantined": "begun"}, 3)
+
+
+def test_runs_that_fail_count_no_record_twice(place: Workplace) -> None:
+    written = place.export(events=300, awkward=0.2, duplicates=0)
+    good = place.project
+    place.become(Project(api_key="f" * 32))
+    for _ in range(3):
+        failed = place.run()
+        assert failed["repeats"]["by_event_type"]
+    place.become(good)
+    place.run()
+    records = Counter[str]()
+    for (name, labels), value in samples(place).items():
+        if name == "braze_etl_records_total":
+            records[labels.split(" ")[1]] += int(value)
+    assert records.total() == written.summary.events
+    assert records["accepted"] == len(place.accepted_ids())
 
 
 def test_a_refused_key_is_in_metrics_webhook_and_log(place: Workplace, watcher: Watcher) -> None:

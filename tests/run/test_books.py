@@ -49,7 +49,7 @@ def test_a_file_is_done_when_each_record_has_an_outcome(make_ref: Callable[..., 
     assert file.state is FileState.DONE
     assert file.tally == Tally(accepted=3, filtered=1, quarantined=1)
     assert [aside.position.record for aside in settlement.set_aside] == [4]
-    assert settlement.reasons == {
+    assert settlement.counts.reasons == {
         ("users.messages.email.Open", Reason.NO_IDENTITY): 1,
         ("users.messages.email.Open", Reason.INVALID_USER_ID): 1,
     }
@@ -128,7 +128,7 @@ def test_the_books_of_an_open_file_go_on_where_they_stood(
     assert file.state is FileState.OPEN
     assert file.open == (later,)
     assert file.tally == Tally(accepted=11, filtered=1, deferred=2)
-    assert settlement.by_event_type["users.messages.email.Open"] == Tally(accepted=1)
+    assert settlement.counts.by_event_type["users.messages.email.Open"] == Tally(accepted=1)
 
 
 def test_a_file_that_cannot_be_read_is_set_aside_as_one(make_ref: Callable[..., FileRef]) -> None:
@@ -216,7 +216,7 @@ def test_whatever_happens_the_books_balance(fates: list[str]) -> None:
     assert file.tally.read == len(fates) - fates.count("unsettled")
     assert (file.state is None) == ("unsettled" in fates)
     assert (file.state is FileState.DONE) == (not {"unsettled", "deferred"} & set(fates))
-    assert settlement.reasons.total() == file.tally.read - file.tally.accepted
+    assert settlement.counts.reasons.total() == file.tally.read - file.tally.accepted
     assert len(settlement.set_aside) == file.tally.quarantined
     assert sum(part.count for part in file.open) == file.tally.deferred
 
@@ -279,7 +279,7 @@ def test_what_a_replay_cannot_read_stays_as_it_was(make_ref: Callable[..., FileR
     settlement = books.settlement()
     assert [(each.block, each.record) for each in settlement.kept] == [(100, 2), (950, 1)]
     assert [each.reason for each in settlement.set_aside] == [Reason.REJECTED]
-    assert {reason: n for (_, reason), n in settlement.reasons.items()} == {
+    assert {reason: n for (_, reason), n in settlement.counts.reasons.items()} == {
         Reason.INVALID_USER_ID: 2,
         Reason.REJECTED: 1,
     }

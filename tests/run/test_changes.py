@@ -225,7 +225,7 @@ def test_a_record_that_can_not_be_read_any_more_leaves_the_file_as_it_was(settin
         settlement = books.settlement()
         assert settlement.files[0].state is None
         assert settlement.set_aside == []
-        assert settlement.by_event_type == {}
+        assert settlement.counts.by_event_type == {}
 
 
 def test_a_file_of_which_a_part_failed_stays_failed(setting: Setting) -> None:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from braze_etl.compile import Drift, FieldDrift, UnknownType
-from braze_etl.model import FileRef, Tally
+from braze_etl.model import Counts, FileRef, Tally
 from braze_etl.run.report import RunReport
 from braze_etl.run.showing.drift import drift_lines, field_words, past_drift, tell_of_drift
 from braze_etl.run.working.tasks import Settlement
@@ -35,8 +35,8 @@ def test_a_report_joins_what_its_tasks_found_with_the_records_read(
     make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
     report = RunReport("r1", "p", "run", now)
-    first = Settlement(1, by_event_type={NAP: Tally(accepted=5)}, drift=found(mood=NEW))
-    second = Settlement(2, by_event_type={NAP: Tally(filtered=2)}, drift=found(verse=NEW))
+    first = Settlement(1, counts=Counts({NAP: Tally(accepted=5)}), drift=found(mood=NEW))
+    second = Settlement(2, counts=Counts({NAP: Tally(filtered=2)}), drift=found(verse=NEW))
     second.drift.note_type(NAP, UnknownType("sent", "[Appboy] Nap", 3))
     report.add(first)
     report.add(second)

@@ -24,7 +24,7 @@ def test_the_first_that_applies_counts(report: RunReport) -> None:
     stop = Stop()
     report.newly_set_aside = 1
     assert exit_code(report, stop) == 3
-    report.by_event_type["t"] = Tally(deferred=1)
+    report.counts.by_event_type["t"] = Tally(deferred=1)
     assert exit_code(report, stop) == 4
     stop.request(signal.SIGTERM)
     assert exit_code(report, stop) == 143

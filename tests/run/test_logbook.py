@@ -12,7 +12,7 @@ import pytest
 from braze_etl.clock import ManualClock
 from braze_etl.delivery import RequestCounts
 from braze_etl.errors import LeaseHeldError, StoreError
-from braze_etl.model import FileRef, FileSettlement, FileState, Outcome, Reason, Tally
+from braze_etl.model import Counts, FileRef, FileSettlement, FileState, Outcome, Reason, Tally
 from braze_etl.run.foresight.estimate import Outlook
 from braze_etl.run.report import RunReport
 from braze_etl.run.telling.logbook import Audience, Logbook
@@ -40,8 +40,7 @@ def settled(ref: FileRef) -> Settlement:
     return Settlement(
         1,
         files=[FileSettlement(ref, FileState.DONE, tally)],
-        by_event_type={ref.event_type: tally},
-        reasons=Counter({(ref.event_type, Reason.HELD): 1}),
+        counts=Counts({ref.event_type: tally}, Counter({(ref.event_type, Reason.HELD): 1})),
     )
 
 
@@ -49,9 +48,8 @@ def finished(now: datetime) -> RunReport:
     """The report of a bad day: every reason, throttling, warnings, repairs, an error."""
     report = RunReport("r1", "p", "run", now, finished_at=now, exit_code=1)
     for reason in Reason:
-        report.reasons[reason] += 2
-        report.type_reasons["t", reason] += 2
-    report.by_event_type = {"t": Tally(quarantined=20, filtered=18, deferred=6)}
+        report.counts.reasons["t", reason] += 2
+    report.counts.by_event_type = {"t": Tally(quarantined=20, filtered=18, deferred=6)}
     report.requests = RequestCounts(sent=9, throttled=4)
     report.warnings = Counter(late_files=2, overdue_files=1)
     report.repairs = Counter(surrogates=1)

@@ -24,8 +24,8 @@ OPEN = "users.messages.email.Open"
 
 def facts(now: datetime, **changes: Any) -> Facts:
     report = RunReport("r1", "p", "run", now, finished_at=now, exit_code=0, seconds=2.0)
-    report.by_event_type = {OPEN: Tally(accepted=5, quarantined=2)}
-    report.type_reasons = Counter({(OPEN, Reason.REJECTED): 2})
+    report.counts.by_event_type = {OPEN: Tally(accepted=5, quarantined=2)}
+    report.counts.reasons = Counter({(OPEN, Reason.REJECTED): 2})
     report.window = Window(timedelta(hours=48), timedelta(hours=24), now - timedelta(hours=3), now)
     report.requests = RequestCounts(sent=1, by_status=Counter({"200": 1}))
     report.in_flight_limits = {101: 4, 102: 3}

@@ -11,7 +11,7 @@ import pytest
 
 from braze_etl.config import Topic
 from braze_etl.errors import KeyRefusedError
-from braze_etl.model import Reason, Tally
+from braze_etl.model import Counts, Reason, Tally
 from braze_etl.run.foresight.window import Window
 from braze_etl.run.report import RunReport
 from braze_etl.run.telling.notices import decide, judge, message, remembered
@@ -106,8 +106,10 @@ def test_a_run_says_what_is_wrong_in_words(now: datetime) -> None:
         error=KeyRefusedError("Amplitude refused the API key.", remedy="Check it."),
         window=Window(timedelta(hours=48), timedelta(hours=24), now - timedelta(hours=30), now),
         newly_set_aside=7,
-        reasons=Counter({Reason.REJECTED: 4, Reason.TOO_LARGE: 3, Reason.HELD: 9}),
-        by_event_type={"t": Tally(quarantined=7)},
+        counts=Counts(
+            {"t": Tally(quarantined=7)},
+            Counter({("t", Reason.REJECTED): 4, ("t", Reason.TOO_LARGE): 3, ("t", Reason.HELD): 9}),
+        ),
     )
     judged = judge(bad)
     assert judged["failed"] == "Amplitude refused the API key. Check it."

@@ -8,7 +8,7 @@ import orjson
 
 from braze_etl.delivery import RequestCounts
 from braze_etl.errors import StateError
-from braze_etl.model import FileRef, FileSettlement, FileState, Reason, Tally
+from braze_etl.model import Counts, FileRef, FileSettlement, FileState, Reason, Tally
 from braze_etl.run.foresight.window import Window
 from braze_etl.run.report import RunReport
 from braze_etl.run.working.tasks import Settlement
@@ -17,11 +17,13 @@ OPEN = "users.messages.email.Open"
 
 
 def settlement(ref: FileRef, state: FileState | None, tally: Tally, **reasons: int) -> Settlement:
+    counts = Counts()
+    counts.count(ref.event_type, tally, {Reason(name): count for name, count in reasons.items()})
     return Settlement(
         1,
         files=[FileSettlement(ref, state, tally)],
-        by_event_type={ref.event_type: tally},
-        reasons=Counter({(ref.event_type, Reason(name)): count for name, count in reasons.items()}),
+        counts=counts,
+        repeats=Counts() if state else counts,
         requests=RequestCounts(sent=2, throttled=1, by_status=Counter({"200": 2})),
     )
 
@@ -38,6 +40,8 @@ def test_a_report_is_the_sum_of_its_settlements(make_ref: Callable[..., FileRef]
     assert facts["events"] == {"read": 9, "accepted": 7, "filtered": 1, "quarantined": 1, "deferred": 0}
     assert facts["by_event_type"] == {OPEN: facts["events"]}
     assert facts["reasons"] == {"no_identity": 1, "unreadable_file": 1}
+    repeats = {"read": 2, "accepted": 2, "filtered": 0, "quarantined": 0, "deferred": 0}
+    assert facts["repeats"] == {"by_event_type": {OPEN: repeats}, "reasons": {}}
     assert (facts["requests"]["sent"], facts["requests"]["throttled"]) == (6, 3)
     assert facts["events_per_second"] == 4.5
     assert facts["window"] == {"oldest_undelivered": None, "hours_left": 48.0}
@@ -50,7 +54,7 @@ def test_a_record_that_is_taken_up_again_counts_once(make_ref: Callable[..., Fil
     report.take_back(OPEN, Counter({Reason.THROTTLED: 2}))
     report.add(settlement(make_ref("a"), FileState.DONE, Tally(accepted=1, quarantined=1), rejected=1))
     assert report.events == Tally(accepted=6, quarantined=1)
-    assert report.reasons == {Reason.REJECTED: 1}
+    assert report.counts.by_reason == {Reason.REJECTED: 1}
     assert report.remaining == 0
 
 
@@ -70,6 +74,6 @@ def test_rates_are_measured_by_the_bytes_behind_the_records_read(
     report.add(settlement(make_ref("whole", size=1000), FileState.DONE, Tally(accepted=10)))
     report.add(settlement(make_ref("unsettled", size=1000), None, Tally(accepted=5)))
     resent = settlement(make_ref("resent", size=1000), FileState.DONE, Tally(accepted=100))
-    resent.by_event_type = {OPEN: Tally(accepted=2)}
+    resent.counts.by_event_type = {OPEN: Tally(accepted=2)}
     report.add(resent)
     assert report.as_dict()["bytes_read"] == {OPEN: 1020}

@@ -20,13 +20,13 @@ def report(
 ) -> RunReport:
     found = RunReport("r1", "p", command, now, exit_code=code, finished_at=now + timedelta(seconds=3))
     found.seconds = 3.0
-    found.by_event_type = dict(books or {})
+    found.counts.by_event_type = dict(books or {})
     return found
 
 
 def test_totals_grow_from_pass_to_pass_and_survive_in_the_ledger(now: datetime) -> None:
     first = report(now, {OPEN: Tally(accepted=5, filtered=2)})
-    first.done, first.type_reasons = 2, Counter({(OPEN, Reason.NO_IDENTITY): 2})
+    first.done, first.counts.reasons = 2, Counter({(OPEN, Reason.NO_IDENTITY): 2})
     first.requests = RequestCounts(
         sent=2, throttled=1, repeated_ids=3, by_status=Counter({"200": 1, "429": 1})
     )
@@ -40,6 +40,18 @@ def test_totals_grow_from_pass_to_pass_and_survive_in_the_ledger(now: datetime) 
     assert (totals.sums["throttled"], totals.sums["repeated_ids"]) == (2, 6)
     assert totals.runs == {"run 0": 2}
     assert totals.last["run"]["ended"] == "2026-10-03T12:30:03Z"
+
+
+def test_what_the_next_run_counts_again_is_counted_once(now: datetime) -> None:
+    refused = report(now, {OPEN: Tally(accepted=3, filtered=2)}, code=1)
+    refused.counts.reasons = Counter({(OPEN, Reason.NO_IDENTITY): 2})
+    refused.repeats.add(refused.counts)
+    settled = report(now, {OPEN: Tally(accepted=5, filtered=2)})
+    settled.counts.reasons = Counter({(OPEN, Reason.NO_IDENTITY): 2})
+    totals = Totals()
+    for each in (refused, refused, settled):
+        totals.add(each)
+    assert totals.records == {OPEN: Counter(accepted=5, no_identity=2)}
 
 
 def test_a_failure_does_not_forget_the_last_success(now: datetime) -> None:
@@ -81,7 +93,7 @@ def test_statuses_are_bounded(now: datetime) -> None:
 def test_the_note_of_a_project_with_a_hundred_types_is_small(now: datetime) -> None:
     books = {name: Tally(accepted=123_456_789, filtered=10_000) for name in sorted(load_catalogue())[:100]}
     found = report(now, books)
-    found.type_reasons = Counter({(name, Reason.NO_IDENTITY): 10_000 for name in books})
+    found.counts.reasons = Counter({(name, Reason.NO_IDENTITY): 10_000 for name in books})
     totals = Totals()
     totals.add(found)
     assert len(orjson.dumps(totals.as_dict())) < 10_000

@@ -113,7 +113,7 @@ def test_what_is_set_aside_has_its_own_position_whatever_lies_before_it(
     refused = {(100, 4, Reason.REJECTED), (200, 1, Reason.REJECTED)}
     assert aside == {*refused, (100, 3, Reason.INVALID_EVENT)}
     assert sorted(amplitude.taken) == ["a", "b", "d", "f"]
-    (tally,) = settlement.by_event_type.values()
+    (tally,) = settlement.counts.by_event_type.values()
     assert (tally.accepted, tally.filtered, tally.quarantined) == (4, 1, 3)
 
 

@@ -168,7 +168,7 @@ def test_a_file_that_is_gone_or_denied_between_list_and_get_stops_no_other(
     report = world.run()
     assert report.exit_code == 3
     assert (report.done, report.failed) == (2, 1)
-    assert report.reasons == {reason: 1}
+    assert report.counts.by_reason == {reason: 1}
     assert world.held() == {*world.expected[keys[0]], *world.expected[keys[2]]}
 
 

@@ -63,7 +63,7 @@ class Meter:
         """Count what was accepted, and take back the rest of what was granted; warns in the settlements."""
         for settlement in settlements:
             self._roll()
-            accepted = sum(tally.accepted for tally in settlement.by_event_type.values())
+            accepted = sum(tally.accepted for tally in settlement.counts.by_event_type.values())
             self._spent = self._spent.plus(accepted - self._granted.pop(settlement.task, 0))
             self._warn(settlement)
         if self.terms.configured and not self._noted.covers(self._spent):

@@ -60,7 +60,7 @@ class Logbook:
     def settled(self, settlement: Settlement) -> None:
         """A task came back."""
         self._files += len(settlement.files)
-        for tally in settlement.by_event_type.values():
+        for tally in settlement.counts.by_event_type.values():
             self._events.update(tally.as_dict())
         if _log.tells_details:
             _tell_details(settlement)
@@ -107,7 +107,7 @@ class Audience:
 def _tell_details(settlement: Settlement) -> None:
     for file in settlement.files:
         _log.debug("file settled", **_facts_of(file))
-    events = sum(tally.read for tally in settlement.by_event_type.values())
+    events = settlement.counts.total.read
     _log.debug("task settled", task=settlement.task, files=len(settlement.files), events=events)
 
 
@@ -117,10 +117,9 @@ def _facts_of(file: FileSettlement) -> dict[str, Any]:
 
 
 def _tell_of_records(report: RunReport) -> None:
-    filtered = {r.value: count for r, count in report.reasons.items() if r.outcome is Outcome.FILTERED}
-    if filtered:
+    if filtered := report.counts.reasons_of(Outcome.FILTERED):
         _log.info("records were filtered", **filtered)
-    for reason, records in report.reasons.most_common():
+    for reason, records in report.counts.by_reason.most_common():
         if reason.outcome is Outcome.QUARANTINED:
             _log.warning("records were set aside", reason=reason.value, **_where(report, reason, records))
         elif reason.outcome is Outcome.DEFERRED:
@@ -128,7 +127,8 @@ def _tell_of_records(report: RunReport) -> None:
 
 
 def _where(report: RunReport, reason: str, records: int) -> dict[str, Any]:
-    of_reason = Counter({name: count for (name, why), count in report.type_reasons.items() if why == reason})
+    counts = report.counts.reasons
+    of_reason = Counter({name: count for (name, why), count in counts.items() if why == reason})
     return {"records": records, "event_types": dict(of_reason.most_common(_TYPES_NAMED))}
 
 

@@ -5,7 +5,6 @@ Decisions alone: nothing is sent here, and what was told before is handed in.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -120,7 +119,7 @@ def _at_risk(report: RunReport) -> str:
 def _quarantined(report: RunReport) -> str:
     if not report.newly_set_aside:
         return ""
-    reasons = Counter({r.value: n for r, n in report.reasons.items() if r.outcome is Outcome.QUARANTINED})
+    reasons = report.counts.reasons_of(Outcome.QUARANTINED)
     named = ", ".join(f"{records:,} {reason}" for reason, records in reasons.most_common())
     return f"{report.newly_set_aside:,} entries in the quarantine that were not there before ({named})"
 

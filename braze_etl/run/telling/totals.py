@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from braze_etl.clock import iso
 from braze_etl.currents import load_catalogue
-from braze_etl.model import FileState, Outcome
+from braze_etl.model import Counts, FileState, Outcome
 from braze_etl.run.report import RunReport
 from braze_etl.run.telling.latency import Latency
 
@@ -56,11 +56,8 @@ class Totals:
         self._add_run(report)
 
     def _add_records(self, report: RunReport) -> None:
-        counts: Counter[tuple[str, str]] = Counter()
-        for event_type, tally in report.by_event_type.items():
-            counts[event_type, Outcome.ACCEPTED.value] += tally.accepted
-        for (event_type, reason), records in report.type_reasons.items():
-            counts[event_type, reason.value] += records
+        counts = _by_ending(report.counts)
+        counts.subtract(_by_ending(report.repeats))  # the run that settles their files counts them
         for (event_type, ending), records in sorted((+counts).items()):
             known = event_type in load_catalogue()
             name = event_type if known else _within(self.records, event_type, MOST_TYPES)
@@ -100,6 +97,16 @@ class Totals:
 
 
 _COUNTERS: Final = ("files", "statuses", "sums", "warnings", "repairs", "runs")
+
+
+def _by_ending(counts: Counts) -> Counter[tuple[str, str]]:
+    """Records by event type, and `accepted` or their reason."""
+    endings: Counter[tuple[str, str]] = Counter()
+    for event_type, books in counts.by_event_type.items():
+        endings[event_type, Outcome.ACCEPTED.value] += books.accepted
+    for (event_type, reason), records in counts.reasons.items():
+        endings[event_type, reason.value] += records
+    return endings
 
 
 def _within(known: Mapping[str, object], name: str, most: int) -> str:

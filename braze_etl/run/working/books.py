@@ -51,6 +51,7 @@ def tags_of(task: int, file: int, block: int, records: Iterable[int]) -> list[Ta
 class _FileBook:
     due: DueFile
     tally: Tally = field(default_factory=Tally)
+    reasons: Counter[Reason] = field(default_factory=Counter)
     in_flight: int = 0
     read_to_end: bool = False
     unsettled: bool = False
@@ -230,7 +231,12 @@ class TaskBooks:
 
     def settlement(self) -> Settlement:
         """Close the books; call once, when `settled`."""
-        self._result.files = [book.settlement(self._mapping) for book in self._files]
+        for book in self._files:
+            file = book.settlement(self._mapping)
+            self._result.files.append(file)
+            self._result.counts.count(file.ref.event_type, book.tally, book.reasons)
+            if file.state is None:
+                self._result.repeats.count(file.ref.event_type, book.tally, book.reasons)
         return self._result
 
     def _unreadable(self, file: int, places: list[Place], verdict: Verdict) -> None:
@@ -271,11 +277,9 @@ class TaskBooks:
 
     def _count(self, file: int, outcome: Outcome, reason: Reason | None, records: int = 1) -> None:
         book = self._files[file]
-        event_type = book.due.ref.event_type
         book.tally.count(outcome, records)
-        self._result.by_event_type.setdefault(event_type, Tally()).count(outcome, records)
         if reason is not None:
-            self._result.reasons[event_type, reason] += records
+            book.reasons[reason] += records
 
     def _set_aside(self, file: int, block: int, record: int | None, verdict: Verdict) -> None:
         ref = self._files[file].due.ref

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from braze_etl.compile import Drift
 from braze_etl.delivery import RequestCounts
 from braze_etl.errors import BrazeEtlError
-from braze_etl.model import FileSettlement, Position, ReasonCounts, SetAside, Tally
+from braze_etl.model import Counts, FileSettlement, Position, SetAside
 from braze_etl.run.finding.due import DueFile
 from braze_etl.run.persons.busy import BusyIds
 
@@ -34,8 +34,9 @@ class Task:
 class Settlement:
     """What came of a task: the files' states, what to set aside, and this run's counts.
 
-    `by_event_type` and `reasons` count the records whose outcome this task fixed; `files` carry the books of
-    each file over all runs. `kept` are positions that a replay could not read: their entries in the
+    `counts` are of the records whose outcome this task fixed, and `repeats` of those among them that lie in
+    files without a state, which the next run reads again; `files` carry the books of each file over all runs.
+    `kept` are positions that a replay could not read: their entries in the
     quarantine stay. `in_flight_limit` is the most requests that this worker (a process id) allows itself now.
     `fatal` says why the worker can't go on at all.
     """
@@ -44,8 +45,8 @@ class Settlement:
     files: list[FileSettlement] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
     kept: list[Position] = field(default_factory=list)
-    by_event_type: dict[str, Tally] = field(default_factory=dict)
-    reasons: ReasonCounts = field(default_factory=Counter)
+    counts: Counts = field(default_factory=Counts)
+    repeats: Counts = field(default_factory=Counts)
     repairs: Counter[str] = field(default_factory=Counter)
     held: Counter[str] = field(default_factory=Counter)
     """Records by event type that the budget kept from being sent."""

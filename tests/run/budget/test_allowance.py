@@ -68,7 +68,7 @@ def test_records_that_were_left_open_stay_open_until_the_bound_ends() -> None:
     file, settlement = sent(DueFile(due("a").ref, open=(left,)), Clerk(1), (100, (1, 3, 5)))
     assert (file.state, file.held_from) == (FileState.OPEN, None)
     assert file.open == (OpenPositions(Reason.THROTTLED, TOMORROW, {100: (3, 5)}),)
-    assert settlement.reasons == {(STOPPED, Reason.THROTTLED): 2}
+    assert settlement.counts.reasons == {(STOPPED, Reason.THROTTLED): 2}
 
 
 def test_records_that_are_replayed_stay_in_the_quarantine() -> None:

@@ -27,7 +27,7 @@ def settled(world: World, number: int, *kinds: str, blocks: tuple[int, ...], ref
 def test_no_more_is_granted_than_the_bound_leaves(world: World) -> None:
     settlement = settled(world, 1, STOPPED, STOPPED, blocks=(8, 12))
     assert world.sent == 25
-    assert settlement.reasons == {(STOPPED, Reason.HELD): 15}
+    assert settlement.counts.reasons == {(STOPPED, Reason.HELD): 15}
     assert settlement.held == {STOPPED: 15}
     world.meter.close()
     assert world.noted() == (25, 25)
@@ -36,8 +36,8 @@ def test_no_more_is_granted_than_the_bound_leaves(world: World) -> None:
 def test_types_that_are_not_named_go_on_and_are_spent(world: World) -> None:
     settled(world, 1, STOPPED, OTHER, blocks=(20,))
     settlement = settled(world, 2, OTHER, STOPPED, blocks=(10,))
-    assert settlement.by_event_type[OTHER].accepted == 10
-    assert settlement.by_event_type[STOPPED].filtered == 10
+    assert settlement.counts.by_event_type[OTHER].accepted == 10
+    assert settlement.counts.by_event_type[STOPPED].filtered == 10
     world.meter.close()
     assert world.noted() == (50, 50)
 
@@ -45,7 +45,7 @@ def test_types_that_are_not_named_go_on_and_are_spent(world: World) -> None:
 def test_what_was_deferred_is_given_back_and_can_be_spent(world: World) -> None:
     settled(world, 1, STOPPED, blocks=(20,), refused=12)
     settlement = settled(world, 2, STOPPED, blocks=(20,))
-    assert settlement.by_event_type[STOPPED].accepted == 17
+    assert settlement.counts.by_event_type[STOPPED].accepted == 17
     world.meter.close()
     assert world.noted() == (25, 25)
 
@@ -54,7 +54,7 @@ def test_a_new_day_has_a_budget_of_its_own(world: World) -> None:
     settled(world, 1, STOPPED, blocks=(30,))
     world.clock.advance(15 * 60)
     settlement = settled(world, 2, STOPPED, blocks=(20,))
-    assert settlement.by_event_type[STOPPED].accepted == 20
+    assert settlement.counts.by_event_type[STOPPED].accepted == 20
     world.meter.close()
     assert world.noted() == (45, 20)
 
@@ -65,7 +65,7 @@ def test_a_new_month_that_begins_in_the_middle_of_a_run_has_a_budget_of_its_own(
     world.started()
     settled(world, 1, STOPPED, blocks=(30,))
     world.clock.advance(15 * 60)
-    assert settled(world, 2, STOPPED, blocks=(30,)).by_event_type[STOPPED].accepted == 25
+    assert settled(world, 2, STOPPED, blocks=(30,)).counts.by_event_type[STOPPED].accepted == 25
     world.meter.close()
     assert world.noted() == (25, 25)
 
@@ -91,7 +91,7 @@ def test_the_next_run_goes_on_from_what_the_state_remembers(world: World) -> Non
     settled(world, 1, STOPPED, blocks=(20,))
     world.meter.close()
     world.started()
-    assert settled(world, 1, STOPPED, blocks=(20,)).by_event_type[STOPPED].accepted == 5
+    assert settled(world, 1, STOPPED, blocks=(20,)).counts.by_event_type[STOPPED].accepted == 5
 
 
 @pytest.mark.parametrize("terms", [ENFORCED, replace(ENFORCED, stop=())])

@@ -6,7 +6,7 @@ import os
 import signal
 from multiprocessing.connection import Connection
 
-from braze_etl.model import Tally
+from braze_etl.model import Counts, Tally
 from braze_etl.run.budget import Ask, Grant, Terms
 from braze_etl.run.working.pool import QUIT, READY, Died, WorkerPool
 from braze_etl.run.working.tasks import Settlement, Task
@@ -28,7 +28,7 @@ def greedy(pipe: Connection, killer: int) -> None:
         if message.number == killer:
             os.kill(os.getpid(), signal.SIGKILL)
         tally = Tally(accepted=min(ASKED, answer.events))
-        pipe.send(Settlement(message.number, by_event_type={STOPPED: tally}))
+        pipe.send(Settlement(message.number, counts=Counts({STOPPED: tally})))
 
 
 def run(world: World, *, killer: int = -1) -> int:
@@ -43,7 +43,7 @@ def run(world: World, *, killer: int = -1) -> int:
                 if isinstance(event, Died):
                     continue
                 world.meter.settled([event])
-                accepted += sum(tally.accepted for tally in event.by_event_type.values())
+                accepted += sum(tally.accepted for tally in event.counts.by_event_type.values())
                 assert world.noted()[1] >= accepted
     finally:
         pool.close()
