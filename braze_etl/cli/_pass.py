@@ -8,18 +8,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 from braze_etl.cli._logging import set_up_logging
 from braze_etl.cli._output import print_error, print_json
 from braze_etl.cli._progress import progress_for
 from braze_etl.cli._report import print_report
-from braze_etl.clock import SystemClock
+from braze_etl.clock import Clock, SystemClock
 from braze_etl.config import Settings
 from braze_etl.errors import BrazeEtlError
 from braze_etl.run.exits import Stop, softened
 from braze_etl.run.opening import Request, open_job
 from braze_etl.run.telling.logbook import Audience, Logbook
 from braze_etl.telemetry import common_facts
+
+_ECHO: Final = 1.0
+"""Seconds in which the same signal counts once: `timeout` signals its child, and then the group it is in."""
 
 
 def perform(settings: Settings, request: Request, *, as_json: bool, ok_exit: frozenset[int]) -> int:
@@ -40,7 +44,7 @@ def _perform(settings: Settings, request: Request, *, as_json: bool) -> int:
     logbook = Logbook(clock)
     with (
         common_facts(pipeline=settings.pipeline, command=request.command),
-        _clean_stop() as stop,
+        _clean_stop(clock) as stop,
         progress_for(sys.stderr) as bar,
         open_job(settings, request, clock=clock, stop=stop, progress=Audience(logbook, bar)) as job,
         common_facts(run_id=job.report.run_id),
@@ -55,15 +59,18 @@ def _perform(settings: Settings, request: Request, *, as_json: bool) -> int:
 
 
 @contextmanager
-def _clean_stop() -> Iterator[Stop]:
+def _clean_stop(clock: Clock) -> Iterator[Stop]:
     """Turn the first SIGINT or SIGTERM into a request to stop; a second one ends the process at once."""
-    stop = Stop()
+    stop, first = Stop(), 0.0
 
     def on_signal(signum: int, _frame: FrameType | None) -> None:
-        if stop.signum is not None:
+        nonlocal first
+        if stop.signum is None:
+            first = clock.monotonic()
+            stop.request(signum)
+        elif signum != stop.signum or clock.monotonic() - first > _ECHO:
             # Workers notice that their parent is gone, and post nothing more.
             os._exit(128 + signum)
-        stop.request(signum)
 
     previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

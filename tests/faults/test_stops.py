@@ -70,6 +70,18 @@ def test_a_second_signal_ends_the_run_at_once_and_loses_nothing(place: Workplace
     nothing_is_lost(place, written)
 
 
+def test_the_same_signal_twice_in_a_row_is_one_and_the_stop_is_clean(place: Workplace) -> None:
+    place.export(events=600, hours=1, duplicates=0)
+    place.configure(amplitude={**SMALL, "give_up_after": "1h"}, workers=1)
+    place.suffer("- when: {after: 2}\n  do: {delay: 0.5}")
+    process = place.start("run", "--output", "json")
+    wait_until(lambda: place.amplitude.stats()["requests"].get("200", 0) > 0, "something is accepted")
+    for _ in range(2):
+        os.kill(process.pid, signal.SIGTERM)
+    result = ended(process)
+    assert (result.code, result.json["exit_code"]) == (143, 143)
+
+
 def test_a_run_that_waits_out_a_back_off_stops_at_once_too(place: Workplace) -> None:
     place.export(events=300, hours=1)
     place.configure(amplitude={**SMALL, "give_up_after": "1h"}, workers=1)
