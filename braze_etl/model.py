@@ -245,6 +245,11 @@ class Counts:
         return total
 
     @property
+    def read(self) -> Counter[str]:
+        """Records by event type."""
+        return Counter({name: books.read for name, books in self.by_event_type.items()})
+
+    @property
     def by_reason(self) -> Counter[Reason]:
         """The reasons of all types."""
         total = Counter[Reason]()

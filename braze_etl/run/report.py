@@ -143,10 +143,5 @@ def _bytes_read(settlement: Settlement) -> Counter[str]:
         if file.state is not None:
             sizes[file.ref.event_type] += file.ref.size
             records[file.ref.event_type] += file.tally.read
-    return Counter(
-        {
-            event_type: round(sizes[event_type] * min(1.0, tally.read / records[event_type]))
-            for event_type, tally in settlement.counts.by_event_type.items()
-            if records[event_type]
-        }
-    )
+    read = settlement.counts.read - settlement.repeats.read
+    return Counter({name: round(sizes[name] * min(1.0, read[name] / records[name])) for name in +records})

@@ -29,6 +29,12 @@ def test_what_runs_have_read_is_the_measure_for_its_type_alone() -> None:
     assert density.events(CLICK, BacklogLine(1, 3000 + 350)) == 1
 
 
+def test_records_whose_files_were_not_done_do_not_make_the_others_small() -> None:
+    broken = report(100_000, 5000)
+    broken["repeats"] = {"by_event_type": {OPEN: {"read": 4000}}}
+    assert Density.of([broken]).events(OPEN, BacklogLine(1, 50_000)) == 500
+
+
 def test_where_the_events_are_known_they_are_not_estimated() -> None:
     backlog = Backlog(1, 10_000_000, {"a": BacklogLine(1, 10_000_000)})
     outlook = Outlook.of(backlog, [], 2000, events=2001)

@@ -77,10 +77,13 @@ def test_people_get_the_numbers_and_what_to_do() -> None:
     assert look({}, 10).message == "nothing is left"
     assert look({5: 10}, None).message == "10.0 MB left; no run has measured a rate yet"
     assert look({5: 36}, 36).message == "36.0 MB take 1.0 hours at 10.0 kB/s, all in time"
+    assert look({5: 6}, 36).message == "6.0 MB take 10 minutes at 10.0 kB/s, all in time"
+    assert look({5: 0.1}, 36).message == "100.0 kB take a minute at most at 10.0 kB/s, all in time"
     late = look({47: 72, 50: 1}, 36)
     assert late.as_dict()["files_late"] == 2
-    assert "2 files too late" in late.message
+    assert "1 file past the objective already; 1 file too late (2026-10-01T13:00:00Z: 1.0 " in late.message
     assert "raise --max-runtime, run more often, or use more workers" in late.message
+    assert look({50: 1, 60: 1}, 36).message.endswith("10.0 kB/s, 2 files past the objective already")
     assert "2026-10-01T13:00:00Z: 1.0 hours left, needs 2.0" in look({47: 72}, 36).message
 
 
@@ -107,6 +110,8 @@ def run(hours_ago: float, seconds: float, megabytes: float, **facts: Any) -> dic
         ([run(1, 10, 20), run(2, 30, 20)], 1 * MB, 1.0),
         # A run that had next to nothing to do says nothing about the rate.
         ([run(0, 5, 0.01), run(1, 10, 20)], 2 * MB, 1.0),
+        # One that failed spent its time on failing.
+        ([run(0, 600, 20, error={"message": "refused"}), run(1, 10, 20)], 2 * MB, 1.0),
         # A replay reads here and there; a backfill reads whole files.
         ([run(0, 5, 50, command="quarantine replay"), run(1, 10, 20, command="backfill")], 2 * MB, 1.0),
         # Cut short after half an hour of each hour.

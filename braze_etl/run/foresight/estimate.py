@@ -30,9 +30,11 @@ class Density:
         """Sum up run reports, as the ledger keeps them."""
         size, records = Counter[str](), Counter[str]()
         for report in reports:
+            repeats = report.get("repeats", {}).get("by_event_type", {})
             for event_type, read in report.get("bytes_read", {}).items():
                 size[event_type] += read
                 records[event_type] += report["by_event_type"][event_type]["read"]
+                records[event_type] -= repeats.get(event_type, {}).get("read", 0)
         return cls({name: size[name] / records[name] for name in size if size[name] and records[name] > 0})
 
     def events(self, event_type: str, line: BacklogLine) -> int:

@@ -5,7 +5,7 @@ The oldest hour is sent first, so each hour has its own deadline, and what comes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -20,6 +20,7 @@ RECENT_RUNS: Final = 10
 _HOUR = timedelta(hours=1)
 _PASSES: Final = frozenset({"run", "backfill"})
 _CUT_SHORT: Final = 4
+_FASTER: Final = "raise --max-runtime, run more often, or use more workers"
 _TELLING: Final = 0.1
 """A run that read less than this part of what the largest one read spent its time on other things."""
 
@@ -28,8 +29,8 @@ _TELLING: Final = 0.1
 class Rate:
     """What runs clear, in bytes of files a second of their own time, and the share of the day they run.
 
-    `bytes_per_second` is None when no run has read anything. `running_share` is below 1 where runs that were
-    cut short had to wait for the next one.
+    Runs that failed tell nothing of it. `bytes_per_second` is None when no other has read anything.
+    `running_share` is below 1 where runs that were cut short had to wait for the next one.
     """
 
     bytes_per_second: float | None = None
@@ -39,14 +40,11 @@ class Rate:
     def of(cls, reports: Sequence[Mapping[str, Any]]) -> Self:
         """Measure it from run reports, the newest first."""
         passes = [each for each in reports if each.get("command") in _PASSES]
-        sizes = [_size(each) for each in passes]
-        telling = [
-            (size, each["seconds"])
-            for size, each in zip(sizes, passes, strict=True)
-            if size and size >= _TELLING * max(sizes)
-        ]
-        seconds = sum(time for _, time in telling)
-        per_second = sum(size for size, _ in telling) / seconds if seconds else None
+        read = [(_size(each), each["seconds"]) for each in passes if "error" not in each]
+        most = max((size for size, _ in read), default=0)
+        telling = [(size, seconds) for size, seconds in read if size and size >= _TELLING * most]
+        in_all = sum(seconds for _, seconds in telling)
+        per_second = sum(size for size, _ in telling) / in_all if in_all else None
         return cls(per_second, _running_share([each for each in passes if each["command"] == "run"]))
 
     def hours(self, size: int) -> float | None:
@@ -142,7 +140,7 @@ class Forecast:
         needed = self.rate.hours(self.bytes_left)
         if needed is None:
             return f"{_amount(self.bytes_left)} left; no run has measured a rate yet"
-        takes = f"{_amount(self.bytes_left)} take {needed:.1f} hours at {self._pace()}"
+        takes = f"{_amount(self.bytes_left)} take {_duration(needed)} at {self._pace()}"
         return f"{takes}, {self._verdict()}"
 
     def _pace(self) -> str:
@@ -151,14 +149,14 @@ class Forecast:
         return f"{_amount(self.rate.bytes_per_second or 0)}/s{pause}"
 
     def _verdict(self) -> str:
-        late = self.late
-        if not late:
-            return "all in time"
-        what = f"{sum(each.files for each in late):,} files too late"
-        if late[0].hours_left > 0:
-            first = late[0]
-            what += f" ({iso(first.hour)}: {first.hours_left:.1f} hours left, needs {first.hours_needed:.1f})"
-        return f"{what}: raise --max-runtime, run more often, or use more workers"
+        said = []
+        if missed := [each for each in self.late if each.hours_left <= 0]:
+            said.append(f"{_files(missed)} past the objective already")
+        if slow := [each for each in self.late if each.hours_left > 0]:
+            first = slow[0]
+            room = f"{first.hours_left:.1f} hours left, needs {first.hours_needed:.1f}"
+            said.append(f"{_files(slow)} too late ({iso(first.hour)}: {room}): {_FASTER}")
+        return "; ".join(said) or "all in time"
 
 
 def recent_reports(ledger: Ledger) -> list[dict[str, Any]]:
@@ -192,6 +190,18 @@ def forecast_of_run(
 def _size(report: Mapping[str, Any]) -> int:
     size: int = sum(report.get("bytes_read", {}).values())
     return size
+
+
+def _duration(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    minutes = round(60 * hours)
+    return f"{minutes} minutes" if minutes > 1 else "a minute at most"
+
+
+def _files(hours: Iterable[Deadline]) -> str:
+    files = sum(each.files for each in hours)
+    return "1 file" if files == 1 else f"{files:,} files"
 
 
 def _rounded(hours: float | None) -> float | None:
