@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from itertools import pairwise
+from typing import NoReturn, TextIO
 
 import click
 
@@ -59,17 +61,42 @@ def cli() -> None:
 def run_command_line(args: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit with its code; every error becomes a sentence, never a traceback."""
     words = list(sys.argv[1:] if args is None else args)
+    _make_streams_usable()
     try:
         code = cli.main(words, prog_name="braze-etl", standalone_mode=False)
     except BrokenPipeError:
         # Whoever read our output has left; nothing more can be said.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - kept open for the interpreter's last flush
+        sys.stdout = _nowhere()
         sys.exit(1)
+    except click.exceptions.NoArgsIsHelpError as asked:
+        click.echo(asked.format_message(), err=True)
+        code = UsageError.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: the type decides what is said
-        failure = _as_ours(error)
-        print_error(failure, as_json=_wants_json(words))
-        code = failure.exit_code
+        code = _say(_as_ours(error), as_json=_wants_json(words))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(failure: BrazeEtlError, *, as_json: bool) -> int:
+    try:
+        print_error(failure, as_json=as_json)
+    except OSError:  # stdout is what failed: a full disk
+        sys.stdout = _nowhere()
+        print_error(failure, as_json=False)
+    return failure.exit_code
+
+
+def _make_streams_usable() -> None:
+    """A scheduler may close a stream, and its locale may lack letters; neither keeps a run from its work."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, _nowhere())
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w")  # noqa: PTH123 - kept open for the interpreter's last flush
 
 
 def _as_ours(error: Exception) -> BrazeEtlError:
@@ -90,5 +117,5 @@ def _as_ours(error: Exception) -> BrazeEtlError:
 
 
 def _wants_json(words: Sequence[str]) -> bool:
-    pairs = zip(words, [*words[1:], ""], strict=True)
+    pairs = pairwise([*words, ""])
     return any(word == "--output=json" or (word == "--output" and value == "json") for word, value in pairs)

@@ -42,7 +42,7 @@ def _markers(rules: PlaceholderRules, fields: Collection[str]) -> Iterator[str]:
 def bad_id(rules: IdentityRules, name: str) -> str:
     """An expression that is true for a text that is redacted, or no good id (`IdentityRules.fault`)."""
     bounds = f"{rules.min_length} <= len({name}) <= {rules.max_length}"
-    return f"not {bounds} or {name}.lower() in REFUSED or {name} == {rules.masked!r}"
+    return f"not {bounds} or {name}.lower() in REFUSED or {name} == {rules.masked!r} or '\\0' in {name}"
 
 
 def variable(field: str) -> str:

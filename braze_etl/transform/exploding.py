@@ -43,7 +43,7 @@ def exploder(explosion: Explosion, repairs: Counter[str]) -> Explode:
     """Make the function that takes a text apart; null values are left out, and null gives nothing.
 
     What is bad JSON, no object, or nested deeper than Amplitude takes, goes whole under the field's own name,
-    as the text it is. Of what can't be sent as it is, *repairs* counts the repairs.
+    as the text it is, and *repairs* counts it beside what else was mended.
     """
     field, prefix = explosion.field, explosion.prefix
     rules = None if explosion.rules is None else _Targets(explosion, explosion.rules)
@@ -69,6 +69,7 @@ def _is_too_deep(text: str, parsed: dict[str, Any]) -> bool:
 
 
 def _whole(field: str, text: Any, rules: _Targets | None, repairs: Counter[str]) -> dict[str, Any]:
+    repairs["json_left_whole"] += 1
     value = mend_text(text, repairs) if isinstance(text, str) else text
     return {field: value} if rules is None else _ruled({None: value}, rules)
 

@@ -124,6 +124,7 @@ class IdentityRules(IdWords):
         """Say what is wrong with an id, without repeating a person's; empty when it is good."""
         if not isinstance(value, str):
             return "is no text"
+        value = value.replace("\0", "")  # as the request leaves it
         length = len(prefix) + len(value)
         if length < self.min_length:
             return f"has {length} characters; amplitude.min_id_length is {self.min_length}"

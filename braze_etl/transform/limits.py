@@ -8,6 +8,7 @@ Repairs are counted by name:
 `surrogates_replaced`     halves of surrogate pairs, which no encoding has, become U+FFFD
 `integer_as_text`         an integer beyond 2^53 is sent as text: as a number it would lose digits
 `number_left_out`         NaN and infinity in a JSON text are left out
+`json_left_whole`         what should be a JSON object and is none, or nests too deep, stays one text
 ========================  ========================================================================
 """
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -50,6 +53,37 @@ def test_version_and_help_name_the_program(do: Do) -> None:
     assert code == 0
     for name in ("run", "backfill", "plan", "preview", "status", "quarantine", "state", "config", "sandbox"):
         assert f"  {name} " in out
+
+
+@pytest.mark.parametrize("words", [(), ("state",), ("quarantine",)])
+def test_without_a_command_the_help_is_shown(do: Do, words: tuple[str, ...]) -> None:
+    code, out, err = do(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"Usage: braze-etl {' '.join(words)}".strip())
+
+
+def in_shell(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii", "etl": f"{sys.executable} -m braze_etl"}
+    return subprocess.run(
+        ["sh", "-c", line], cwd=folder, env=environ, capture_output=True, text=True, check=False
+    )
+
+
+def test_closed_streams_and_poor_locales_keep_no_command_from_its_work(do: Do, tmp_path: Path) -> None:
+    record = sample_record(PURCHASE, 1) | {"product_id": "caf\u00e9"}
+    write_avro(tmp_path / f"x.event_type={PURCHASE}.avro", PURCHASE, [record])
+    shown = in_shell(tmp_path, f"$etl preview 'x.event_type={PURCHASE}.avro' --output text")
+    assert (shown.returncode, r"caf\xe9" in shown.stdout) == (0, True)
+    for closed in (">&-", "2>&-"):
+        assert in_shell(tmp_path, f"$etl config check -c config.yaml {closed}").returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has no /dev/full")
+def test_output_that_can_not_be_written_is_said_without_a_traceback(do: Do, tmp_path: Path) -> None:
+    full = in_shell(tmp_path, "$etl config check -c config.yaml --output json >/dev/full")
+    assert full.returncode == 1
+    assert "No space left on device" in full.stderr
+    assert "Traceback" not in full.stderr
 
 
 @pytest.mark.parametrize(

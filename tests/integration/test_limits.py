@@ -38,6 +38,7 @@ def test_what_amplitude_can_not_take_is_repaired_and_the_report_says_so(workplac
         "surrogates_replaced": 1,
         "nul_removed": 2,
         "device_id_left_out": 1,
+        "json_left_whole": 1,
     }
     assert report["reasons"] == {"invalid_event": 2}
     assert report["requests"]["retried"] == 0

@@ -68,4 +68,11 @@ def test_what_is_nearly_json_is_mended_and_counted(
 def test_a_long_text_that_is_no_json_is_cut() -> None:
     repairs: Counter[str] = Counter()
     assert explode("x" * 2000, repairs) == {"properties": "x" * 1024}
-    assert repairs == {"text_cut": 1}
+    assert repairs == {"text_cut": 1, "json_left_whole": 1}
+
+
+@pytest.mark.parametrize("text", ["", "{bad", "[1]", "[" * 60])
+def test_what_goes_whole_is_counted(text: str) -> None:
+    repairs: Counter[str] = Counter()
+    assert explode(text, repairs) == {"properties": text}
+    assert repairs == {"json_left_whole": 1}

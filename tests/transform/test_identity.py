@@ -51,6 +51,13 @@ def test_a_user_id_that_amplitude_refuses_is_never_replaced_by_the_device(
     assert reason(rules.resolve(user, "device-1", None)) is Reason.INVALID_USER_ID
 
 
+@pytest.mark.parametrize("user", ["\0" * 8, "abc\0\0\0", "anonymous\0"])
+def test_ids_are_judged_without_the_nul_characters_that_no_request_has(
+    rules: IdentityRules, user: str
+) -> None:
+    assert reason(rules.resolve(user, None, None)) is Reason.INVALID_USER_ID
+
+
 @pytest.mark.parametrize("user", SHORT_REFUSED)
 def test_reserved_words_are_refused_under_a_lower_minimum_too(rules: IdentityRules, user: str) -> None:
     assert reason(rules_with(rules, min_length=1).resolve(user, None, None)) is Reason.INVALID_USER_ID
