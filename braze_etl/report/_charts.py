@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from braze_etl.model import Reason
-from braze_etl.report._bars import Bar, bars
+from braze_etl.report._bars import Bar, Part, bars
 from braze_etl.report._chart import Chart, Spec, Table
 from braze_etl.report._times import Limit, Period, line, stacked
-from braze_etl.report._words import count, share, size, stretch, when
+from braze_etl.report._words import count, share, short, size, stretch, when
 
 Data = Mapping[str, Any]
 
@@ -26,9 +26,9 @@ def outcomes(data: Data) -> Chart | None:
     lines = [
         Bar(
             short(name),
-            {each: books[each] for each in _OUTCOMES},
-            f"{_accepted(books)} of {count(sum(books.values()))} accepted",
-            share(books["accepted"], sum(books.values())),
+            [Part(each, books[each], each) for each in _OUTCOMES],
+            _ended(books),
+            _accepted(books),
         )
         for name, books in by_type.items()
     ]
@@ -52,10 +52,9 @@ def delivered(data: Data) -> Chart | None:
     series = dict(zip(found["event_types"], _COLOURS, strict=False))
     if not series:
         return None
-    hours = found["hours"]
-    each = "" if hours == 1 else f", averaged over {_days(hours)}"
+    each = "" if found["hours"] == 1 else f", averaged over {_days(found['hours'])}"
     about = f"Records that Amplitude accepted, per hour{each}, by event type."
-    rows = [row for bucket in found["buckets"] for row in _stack(bucket, hours)]
+    rows = [row for bucket in found["buckets"] for row in _stack(bucket)]
     table = [
         [_stretch(bucket), *map(count, bucket["accepted"].values())]
         for bucket in reversed(found["buckets"])
@@ -65,13 +64,13 @@ def delivered(data: Data) -> Chart | None:
         "delivered",
         "Delivered per hour",
         about,
-        stacked(rows, series, about),
+        stacked(rows, series, about, period=_period(data)),
         Table(["UTC, all records of", *map(short, series)], table),
         [(short(name), ink) for name, ink in series.items()],
     )
 
 
-def _stack(bucket: Data, hours: int) -> Iterator[Spec]:
+def _stack(bucket: Data) -> Iterator[Spec]:
     """What was delivered in a stretch of time; nothing is told once, so that the axis has its place."""
     for place, (name, records) in enumerate(bucket["accepted"].items()):
         if records or not place:
@@ -80,7 +79,7 @@ def _stack(bucket: Data, hours: int) -> Iterator[Spec]:
                 "to": bucket["to"],
                 "when": _stretch(bucket),
                 "series": name,
-                "value": round(records / hours, 2),
+                "value": round(records / bucket["hours"], 2),
                 "records": records,
             }
 
@@ -106,7 +105,7 @@ def latency(data: Data) -> Chart | None:
 def backlog_age(data: Data) -> Chart | None:
     """The age of the oldest undelivered hour, against the objective."""
     about = "Age of the oldest undelivered hour, or of the last complete listing, when runs ended."
-    return _ages("backlog_age", "Age of the backlog", about, data, data["backlog"], ink="s2")
+    return _ages("backlog_age", "Age of the backlog", about, data, data["backlog_age"], ink="s2")
 
 
 def _ages(name: str, title: str, about: str, data: Data, points: list[Data], *, ink: str) -> Chart | None:
@@ -136,7 +135,7 @@ def _ages(name: str, title: str, about: str, data: Data, points: list[Data], *, 
 
 def backlog(data: Data) -> Chart | None:
     """The bytes that runs left for later."""
-    points = [point for point in data["backlog"] if point["bytes"] is not None]
+    points = data["backlog_size"]
     if not any(point["bytes"] for point in points):
         return None
     about = "Bytes of files that were due and not delivered when runs ended."
@@ -164,67 +163,33 @@ def reasons(data: Data, outcome: str, title: str) -> Chart | None:
     about = f"Records that were {outcome}, by reason."
     lines = [
         Bar(
-            _worded(reason), {outcome: records}, f"{count(records)} ({share(records, total)})", count(records)
+            _worded(reason),
+            [Part(outcome, records, outcome)],
+            f"{count(records)} ({share(records, total)})",
+            count(records),
         )
         for reason, records in counts.items()
     ]
-    rows = [
-        [f"{reason}: {Reason(reason).meaning}", count(records), share(records, total)]
-        for reason, records in counts.items()
-    ]
+    rows = [[_meaning(reason), count(records), share(records, total)] for reason, records in counts.items()]
     return Chart(outcome, title, about, bars(lines, about), Table(["reason", "records", "share"], rows))
-
-
-def budget(data: Data) -> Chart | None:
-    """What is spent of the budget of this month and of this day."""
-    found = data["budget"] or {}
-    bounds = {name: each for name in ("month", "day") if (each := found.get(name)) and each.get("limit")}
-    if not bounds:
-        return None
-    about = "Events spent of the budget, as of the last run."
-    lines = [
-        Bar(
-            f"{name} {each['period']}",
-            {"accepted": each["spent"], "track": max(0, each["limit"] - each["spent"])},
-            f"{share(each['spent'], each['limit'])} of {count(each['limit'])} spent",
-            share(each["spent"], each["limit"]),
-        )
-        for name, each in bounds.items()
-    ]
-    rows = [
-        [
-            f"{name} {each['period']}",
-            count(each["spent"]),
-            count(each["limit"]),
-            count(each["limit"] - each["spent"]),
-        ]
-        for name, each in bounds.items()
-    ]
-    table = Table(["budget", "spent", "limit", "left"], rows)
-    return Chart(
-        "budget", "Budget", about, bars(lines, about, whole=True), table, notes=list(budget_notes(found))
-    )
-
-
-def budget_notes(found: Data) -> Iterator[str]:
-    """What the budget has held, and what was spent in money."""
-    if held := found.get("held"):
-        yield f"The last run held {count(held)} records of {', '.join(map(short, found['stopped']))}."
-    if cost := found.get("cost"):
-        yield f"Cost: {cost['month']} {cost['currency']} this month, {cost['day']} {cost['currency']} today."
-
-
-def short(event_type: str) -> str:
-    """An event type without what nearly all of them begin with."""
-    return event_type.removeprefix("users.")
 
 
 def _accepted(books: Mapping[str, int]) -> str:
     return share(books["accepted"], sum(books.values())) if books["accepted"] else "none"
 
 
+def _ended(books: Mapping[str, int]) -> str:
+    aside = f", {count(books['quarantined'])} quarantined" if books["quarantined"] else ""
+    return f"{_accepted(books)} of {count(sum(books.values()))} accepted{aside}"
+
+
 def _worded(reason: str) -> str:
     return reason.replace("_", " ")
+
+
+def _meaning(reason: str) -> str:
+    """A reason with what it means; one that only another release knows has its name alone."""
+    return f"{reason}: {Reason(reason).meaning}" if reason in set(Reason) else reason
 
 
 def _days(hours: int) -> str:

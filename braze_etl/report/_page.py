@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from braze_etl.errors import UsageError
 from braze_etl.report import _charts, _words
+from braze_etl.report._budget import budget, budget_notes
 from braze_etl.report._drift import drift_table
+from braze_etl.report._verdict import verdict
 
 _ROOM: Final = files("braze_etl.report")
 _ENDINGS: Final = {
@@ -21,9 +23,18 @@ _ENDINGS: Final = {
     "4": ("warn", "work was left for the next run"),
     "130": ("warn", "interrupted"),
     "143": ("warn", "interrupted"),
-    "none": ("bad", "at work, or killed"),
+    "killed": ("bad", "killed: it has no end and no report"),
+    "at_work": ("", "at work now"),
 }
 _OTHER_ENDING: Final = ("bad", "ended early")
+
+
+def _ending(ending: str) -> tuple[str, str]:
+    return _ENDINGS.get(ending, _OTHER_ENDING)
+
+
+_WORDS: Final = ("ago", "count", "counted", "share", "size", "span", "when")
+_FILTERS: Final = {"ending": _ending} | {name: getattr(_words, name) for name in _WORDS}
 
 
 def render(data: Mapping[str, Any]) -> str:
@@ -42,16 +53,15 @@ def render(data: Mapping[str, Any]) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        name: getattr(_words, name) for name in ("count", "runs", "share", "size", "span", "when")
-    }
-    environment.filters |= {"short": _charts.short, "ending": _ending}
+    environment.filters |= _FILTERS
     scripts = [_charting(), _inline(_read("page.js"))]
     return environment.from_string(_read("page.html.jinja")).render(
         data=data,
         charts=_drawn(data),
         drift=drift_table(data["drift"]),
-        budget_notes=list(_charts.budget_notes(data["budget"] or {})),
+        budget_notes=list(budget_notes(data)),
+        verdict=verdict(data),
+        wrong=any(run["error"] or run["ending"] == "killed" for run in data["runs"]),
         style=_read("page.css"),
         scripts=scripts,
         hashes=[_hash(script) for script in scripts],
@@ -76,13 +86,9 @@ def _drawn(data: Mapping[str, Any]) -> dict[str, Any]:
         "backlog": _charts.backlog(data),
         "filtered": _charts.reasons(data, "filtered", "Filtered, by reason"),
         "quarantined": _charts.reasons(data, "quarantined", "Quarantined, by reason"),
-        "budget": _charts.budget(data),
+        "budget": budget(data),
     }
     return {name: chart for name, chart in drawn.items() if chart is not None}
-
-
-def _ending(code: str | int | None) -> tuple[str, str]:
-    return _ENDINGS.get("none" if code is None else str(code), _OTHER_ENDING)
 
 
 def _read(name: str) -> str:

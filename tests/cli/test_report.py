@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import TypeAlias
 import pytest
 import yaml
 
-from braze_etl.checkpoint import RunRecord, open_ledger
+from braze_etl.checkpoint import LeaseOwner, RunRecord, open_ledger
 from braze_etl.cli._main import run_command_line
 from braze_etl.clock import SystemClock, iso
 from braze_etl.config import Settings
@@ -60,7 +63,7 @@ def test_it_writes_the_page_and_says_where(do: Do, settings: Settings, tmp_path:
     remember(settings, list(busy_past(30)))
     code, out, _ = do()
     assert code == 0
-    assert out.startswith("report.html: 30 runs since ")
+    assert re.fullmatch(r"report.html: 30 runs since 20\d\d-\d\d-\d\d \d\d:\d\d UTC; .*\n", out)
     page = (tmp_path / "report.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
     assert "messages.email.Open" in page
@@ -73,6 +76,17 @@ def test_days_say_how_far_back_it_goes(do: Do, settings: Settings, tmp_path: Pat
     assert (tmp_path / "day.html").exists()
     assert not (tmp_path / "report.html").exists()
     assert do("--days", "0")[0] == 2
+
+
+def test_a_history_that_is_shorter_than_asked_for_is_said_to_be(do: Do, settings: Settings) -> None:
+    remember(settings, list(busy_past(72)))
+    assert do("--days", "30")[1].endswith(" UTC; asked for 30 days, but the state keeps no older run\n")
+    assert "asked for" not in do("--days", "1")[1]
+
+
+def test_one_run_is_one_run(do: Do, settings: Settings) -> None:
+    remember(settings, list(busy_past(1)))
+    assert "1 run since" in do()[1]
 
 
 def test_machines_get_the_data_and_no_page_unless_they_name_one(
@@ -96,11 +110,74 @@ def test_before_the_first_run_there_is_a_page_that_says_so(
     assert not (tmp_path / "state").exists()
 
 
-def test_a_page_that_cannot_be_written_is_a_mistake_with_a_remedy(do: Do, settings: Settings) -> None:
+def test_a_page_that_cannot_be_written_is_a_mistake_with_a_remedy(
+    do: Do, settings: Settings, tmp_path: Path
+) -> None:
     code, _, err = do("-o", "no/such/folder/page.html")
     assert code == 2
     assert "no/such/folder/page.html" in err
-    assert "-o" in err
+    assert "Create the folder no/such/folder, or name another with -o." in err
+    assert do("-o", "x" * 300)[0] == 2
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_dash_is_stdout_which_then_has_the_page_alone(do: Do, settings: Settings, tmp_path: Path) -> None:
+    code, out, err = do("-o", "-")
+    assert code == 0
+    assert out.startswith("<!DOCTYPE html>")
+    assert out.rstrip().endswith("</html>")
+    assert "-: 0 runs since" in err
+    assert not (tmp_path / "-").exists()
+
+
+def test_stdout_is_not_promised_to_the_page_and_the_data_at_once(do: Do, settings: Settings) -> None:
+    code, out, err = do("--output", "json", "-o", "-")
+    assert code == 2
+    assert "both need stdout" in out + err
+
+
+def test_a_page_behind_a_link_is_replaced_and_the_link_stays(
+    do: Do, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("old")
+    (tmp_path / "link.html").symlink_to("site/index.html")
+    assert do("-o", "link.html")[0] == 0
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "site" / "index.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_a_pipe_or_a_device_is_written_to_and_not_replaced(
+    do: Do, settings: Settings, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit((tmp_path / "pipe").read_text)
+        code, out, err = do("-o", "pipe")
+        assert (code, out) == (0, "")
+        assert err.startswith("pipe: 0 runs since ")
+        assert reader.result().startswith("<!DOCTYPE html>")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_the_budget_is_that_of_the_state_and_of_the_configuration_as_they_are_now(
+    do: Do, settings: Settings, tmp_path: Path
+) -> None:
+    remember(settings, list(busy_past(3)))
+    plain = settings.model_dump(mode="json", include={"pipeline", "source", "amplitude"}, exclude_unset=True)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**plain, "budget": {"per_month": 3000}}))
+    do()
+    assert "0% of 3,000 spent" in (tmp_path / "report.html").read_text()
+
+
+def test_a_run_that_holds_the_lease_is_at_work(do: Do, settings: Settings) -> None:
+    begun = RunRecord("r7", "run", datetime.now(UTC))
+    ledger = open_ledger(settings.state.uri, ledger_identity(settings), clock=SystemClock())
+    ledger.begin_run(begun)
+    with ledger.lease(LeaseOwner("r7", "host", os.getpid(), "run")):
+        assert json.loads(do("--output", "json")[1])["exit_codes"] == {"at_work": 1}
+    ledger.close()
+    assert json.loads(do("--output", "json")[1])["exit_codes"] == {"killed": 1}
 
 
 def test_the_sums_are_those_of_the_runs(workplace: Workplace) -> None:

@@ -16,6 +16,25 @@ from websocket import WebSocket, create_connection
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _GUARD = 60.0
+_INKED = """
+(async (png) => {
+  const image = new Image();
+  image.src = "data:image/png;base64," + png;
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.width, image.height)
+    .getContext("2d", { willReadFrequently: true });
+  canvas.drawImage(image, 0, 0);
+  return Object.fromEntries([...document.querySelectorAll(".chart")].map((chart) => {
+    const box = chart.getBoundingClientRect();
+    const { data } = canvas.getImageData(box.x + scrollX, box.y + scrollY, box.width, box.height);
+    let inked = 0;
+    for (let at = 0; at < data.length; at += 4) {
+      inked += [0, 1, 2].some((part) => Math.abs(data[at + part] - data[part]) > 12);
+    }
+    return [chart.id.replace("chart-", ""), (4 * inked) / data.length];
+  }));
+})
+"""
 
 
 def find_chromium() -> str | None:
@@ -56,7 +75,7 @@ class Page:
             mobile=width < 600,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Emulation.setEmulatedMedia", media="", features=[scheme])
         self.call("Page.navigate", url=path.absolute().as_uri())
         while not self.loaded:
             self._next()
@@ -72,6 +91,12 @@ class Page:
         """What is to be seen, as PNG; *whole*: also what lies below the window."""
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         return base64.b64decode(shot["data"])
+
+    def inked(self) -> dict[str, float]:
+        """Of each chart's box, the share of pixels that differ from its ground."""
+        png = base64.b64encode(self.picture(whole=True)).decode()
+        shares: dict[str, float] = self.ask(f"{_INKED}({png!r})")
+        return shares
 
     def _next(self) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(self.socket.recv())

@@ -24,7 +24,7 @@ def data_of(history: History, **now: Any) -> Data:
         "last_delivery": "2026-11-24T11:31:00Z",
         "last_delivery_age_hours": 0.98,
         "backlog": {"files": 12, "bytes": 1_800_000},
-        "forecast": {"message": "1.8 MB take 0.1 hours at 5.0 MB/s, all in time"},
+        "forecast": {"message": "1.8 MB take about a minute at 5.0 MB/s, all in time"},
         "deferred": 250,
         "quarantined": 412,
     }
@@ -38,17 +38,30 @@ def data_of(history: History, **now: Any) -> Data:
     }
 
 
+def bound(period: str, spent: int, limit: int, *, ends_at: str) -> Data:
+    """A bound of the budget, with a warning from 80% on."""
+    left, warned = max(0, limit - spent), spent >= 0.8 * limit
+    return {
+        "period": period,
+        "spent": spent,
+        "limit": limit,
+        "left": left,
+        "warned": warned,
+        "ends_at": ends_at,
+    }
+
+
 def a_month() -> Data:
     """A month of an ordinary pipeline, with a budget and drift."""
-    runs = list(busy_past())[::-1]
+    runs = list(busy_past(740))[::-1]
     data = data_of(History.of(runs, NOW, 30, timedelta(hours=48)))
-    data["budget"] = {
-        "month": {"period": "2026-11", "spent": 12_400_000, "limit": 20_000_000, "left": 7_600_000},
-        "day": {"period": "2026-11-24", "spent": 310_000, "limit": 800_000, "left": 490_000},
-        "cost": {"currency": "USD", "per_million": "15", "month": "186.00", "day": "4.65", "run": "0.17"},
-        "stopped": ["users.canvas.Entry"],
-        "held": 1200,
+    data["now"]["budget"] = {
+        "month": bound("2026-11", 12_400_000, 20_000_000, ends_at="2026-12-01T00:00:00Z"),
+        "day": bound("2026-11-24", 310_000, 800_000, ends_at="2026-11-25T00:00:00Z"),
+        "cost": {"currency": "USD", "per_million": "15", "month": "186.00", "day": "4.65"},
+        "stopped": [],
     }
+    data["held"] = {"records": 1200, "event_types": ["users.canvas.Entry"]}
     new = {"was": None, "now": "string?", "outcome": "sent", "sent_as": "mailbox_theme"}
     fax = {"records": 1200, "outcome": "held", "name": "Fax Sent", "fields": 9}
     data["drift"]["unknown_event_types"] = {"users.messages.fax.Send": fax}

@@ -22,6 +22,9 @@ from tests.workplace import open_workplace
 
 _WIDTH = 104
 _TYPES = ("users.messages.email.*", "users.behaviors.app.*", "users.behaviors.Purchase")
+_END_OF_DELIVERED = """
+Math.ceil(document.querySelector("#chart-delivered").closest("section").getBoundingClientRect().bottom)
+"""
 
 
 def main(folder: Path) -> None:
@@ -40,7 +43,8 @@ def picture_page(work: Path, folder: Path) -> None:
     page.write_text(render(a_month()), encoding="utf-8")
     with open_browser(program, work / "profile") as tab:
         for name, dark in (("light", False), ("dark", True)):
-            tab.show(page, 1280, 1130, dark=dark)
+            tab.show(page, 1280, 900, dark=dark)
+            tab.show(page, 1280, tab.ask(_END_OF_DELIVERED) + 12, dark=dark)
             (folder / f"report-{name}.png").write_bytes(tab.picture())
 
 

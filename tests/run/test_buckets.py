@@ -27,13 +27,20 @@ def test_the_longer_the_time_the_wider_the_stretches(days: float, hours: int) ->
 
 
 @given(moments, moments)
-def test_they_cover_the_time_without_a_gap(one: datetime, other: datetime) -> None:
+def test_they_cover_the_time_without_a_gap_and_no_more(one: datetime, other: datetime) -> None:
     since, until = min(one, other), max(one, other)
     ends = list(Buckets.covering(since, until))
-    assert ends[0][0] <= since
-    assert until < ends[-1][1]
+    assert (ends[0][0], ends[-1][1]) == (since, until)
     assert all(before[1] == after[0] for before, after in pairwise(ends))
-    assert all(start.minute == 0 for start, _ in ends)
+    assert all(end.minute == 0 for _, end in ends[:-1])
+
+
+@given(moments, moments)
+def test_none_of_several_is_so_short_that_a_rate_over_it_says_nothing(one: datetime, other: datetime) -> None:
+    buckets = Buckets.covering(min(one, other), max(one, other))
+    spans = [end - start for start, end in buckets]
+    assert len(spans) == 1 or min(spans) >= buckets.width / 2
+    assert all(span == buckets.width for span in spans[1:-1])
 
 
 @given(st.integers(0, 10**9), moments, moments)

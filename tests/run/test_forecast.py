@@ -78,7 +78,7 @@ def test_people_get_the_numbers_and_what_to_do() -> None:
     assert look({5: 10}, None).message == "10.0 MB left; no run has measured a rate yet"
     assert look({5: 36}, 36).message == "36.0 MB take 1.0 hours at 10.0 kB/s, all in time"
     assert look({5: 6}, 36).message == "6.0 MB take 10 minutes at 10.0 kB/s, all in time"
-    assert look({5: 0.1}, 36).message == "100.0 kB take a minute at most at 10.0 kB/s, all in time"
+    assert look({5: 0.1}, 36).message == "100.0 kB take about a minute at 10.0 kB/s, all in time"
     late = look({47: 72, 50: 1}, 36)
     assert late.as_dict()["files_late"] == 2
     assert "1 file past the objective already; 1 file too late (2026-10-01T13:00:00Z: 1.0 " in late.message

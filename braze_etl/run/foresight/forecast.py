@@ -196,7 +196,7 @@ def _duration(hours: float) -> str:
     if hours >= 1:
         return f"{hours:.1f} hours"
     minutes = round(60 * hours)
-    return f"{minutes} minutes" if minutes > 1 else "a minute at most"
+    return f"{minutes} minutes" if minutes > 1 else "about a minute"
 
 
 def _files(hours: Iterable[Deadline]) -> str:

@@ -1,4 +1,4 @@
-"""Time cut into equal stretches of whole UTC hours, for sums that stay small however long the time is."""
+"""Time cut into stretches between whole UTC hours, for sums that stay small however long the time is."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ _BEGINNING: Final = datetime(2024, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """*count* stretches of *width* from *start* on; iterates over their ends (from, to)."""
+    """*count* stretches from *since* to *until*; iterates over their ends (from, to).
 
+    The first reaches to *start* + *width*, and all but that and the last are *width* long: these two may be
+    half as short, or half as long again.
+    """
+
+    since: datetime
+    until: datetime
     start: datetime
     width: timedelta
     count: int
@@ -31,16 +37,21 @@ class Buckets:
             count = (until - start) // width + 1
             if count <= at_most:
                 break
-        return cls(start, width, count)
+        # A rate over a few minutes says little: a stub goes with its neighbour.
+        if count > 1 and start + width - since < width / 2:
+            start, count = start + width, count - 1
+        if count > 1 and until - (start + (count - 1) * width) < width / 2:
+            count -= 1
+        return cls(since, until, start, width, count)
 
     @property
     def hours(self) -> int:
-        """The width in hours."""
+        """The width of a whole stretch in hours."""
         return self.width // _HOUR
 
     def __iter__(self) -> Iterator[tuple[datetime, datetime]]:
-        ends = [self.start + number * self.width for number in range(self.count + 1)]
-        return pairwise(ends)
+        cuts = [self.start + number * self.width for number in range(1, self.count)]
+        return pairwise([self.since, *cuts, self.until])
 
     def place(self, moment: datetime) -> int:
         """Which stretch a moment lies in; the first or the last for what lies outside."""

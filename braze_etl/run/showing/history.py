@@ -2,15 +2,16 @@
 
 A deferred record is counted as read by every run that meets it, and a replayed one was quarantined before. So
 the deferred are not summed over runs (how many there are now is the ledger's to say), and what replays
-delivered is counted apart.
+delivered is counted apart. A record of a file that stays due is counted by the run that settles the file.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, Final
 
 from braze_etl.checkpoint import RunRecord
@@ -28,45 +29,102 @@ _POINTS: Final = 240
 _HOUR: Final = timedelta(hours=1)
 _REQUESTS: Final = ("sent", "retried", "throttled", "bytes_raw", "bytes_wire")
 OTHERS: Final = "other event types"
+_COMPLETED: Final = frozenset({0, 3, 4})
+_STOPPED: Final = frozenset({130, 143})
 _SUMMED: Final = (Outcome.ACCEPTED, Outcome.FILTERED, Outcome.QUARANTINED)
 
 
 @dataclass(frozen=True)
 class History:
-    """The runs from *since* to *until*, the newest first; their windows were measured by `objective`."""
+    """The runs of the last *days*, the newest first; their windows were measured by `objective`.
+
+    `oldest` is the beginning of the first of them if the state keeps no older run, and `at_work` the id of
+    the run that holds the lease.
+    """
 
     runs: Sequence[RunRecord]
-    since: datetime
     until: datetime
+    days: int
     objective: timedelta
+    oldest: datetime | None = None
+    at_work: str | None = None
 
     @classmethod
-    def of(cls, runs: Iterable[RunRecord], now: datetime, days: int, objective: timedelta) -> History:
-        """The last *days* of the history: it begins with its first run where it is shorter than that."""
-        first = now - timedelta(days=days)
-        kept = [run for run in runs if run.started_at >= first]
-        since = kept[-1].started_at if kept else first
-        return cls(kept, min(since, now), now, objective)
+    def of(
+        cls,
+        runs: Sequence[RunRecord],
+        now: datetime,
+        days: int,
+        objective: timedelta,
+        at_work: str | None = None,
+    ) -> History:
+        """The last *days* of what the state keeps; *runs* has an older one too, if there is any."""
+        kept = [run for run in runs if run.started_at >= now - timedelta(days=days)]
+        oldest = kept[-1].started_at if kept and len(kept) == len(runs) else None
+        return cls(kept, now, days, objective, oldest, at_work)
+
+    @property
+    def since(self) -> datetime:
+        """Where the period begins: with the first run that is known, but an hour ago at the latest."""
+        return min(self.oldest or self.until - timedelta(days=self.days), self.until - _HOUR)
 
     def as_dict(self) -> dict[str, Any]:
         """The history as JSON values, bounded in size whatever the number of runs."""
         by_type, reasons = self._by_event_type(), self._reasons()
         totals = {outcome: sum(each[outcome] for each in by_type.values()) for outcome in _SUMMED}
         return {
-            "period": {"since": iso(self.since), "until": iso(self.until), "runs": len(self.runs)},
+            "period": self._period(),
+            "failing": self._failing(),
             "outcomes": {outcome.value: records for outcome, records in totals.items()},
-            "replayed": sum(_events(run)[Outcome.ACCEPTED] for run in self._replays()),
+            "replayed": sum(each["accepted"] for run in self._replays() for each in _books(run).values()),
             "reasons": {name: dict(counts.most_common()) for name, counts in reasons.items()},
             "by_event_type": _listed(by_type),
             "delivered": self._delivered(by_type),
-            "latency": self._worst(_latency),
-            "backlog": self._worst(_age),
+            "latency": [_age(*found) for found in self._worst(_latency)],
+            "backlog_age": [_age(*found) for found in self._worst(self._oldest_undelivered)],
+            "backlog_size": [_size(*found) for found in self._worst(_bytes_left)],
             "requests": dict(self._requests()),
-            "exit_codes": dict(Counter(_ending(run) for run in self.runs).most_common()),
-            "budget": next((run.report["budget"] for run in self.runs if run.report.get("budget")), None),
+            "exit_codes": dict(Counter(self._ending(run) for run in self.runs).most_common()),
+            "held": self._held(),
             "drift": past_drift(run.report for run in self.runs),
-            "runs": [_line(run) for run in self.runs[:_RUNS_LISTED]],
+            "runs": [{**_line(run), "ending": self._ending(run)} for run in self.runs[:_RUNS_LISTED]],
         }
+
+    def _period(self) -> dict[str, Any]:
+        return {
+            "since": iso(self.since),
+            "until": iso(self.until),
+            "days": self.days,
+            "oldest_run": iso(self.oldest) if self.oldest else None,
+            "runs": len(self.runs),
+        }
+
+    def _failing(self) -> dict[str, Any] | None:
+        """The scheduled runs that failed in a row up to the last one; None if that one did not fail."""
+        ended = [run for run in self.runs if run.command == "run" and run.run_id != self.at_work]
+        failed = list(takewhile(_failed, ended))
+        if not failed:
+            return None
+        return {
+            "runs": len(failed),
+            "all": len(failed) == len(ended),
+            "since": iso(failed[-1].started_at),
+            "exit_code": failed[0].exit_code,
+            "error": failed[0].report.get("error"),
+        }
+
+    def _held(self) -> dict[str, Any] | None:
+        """What the budget held in the last pass that was not cut off; None if it held nothing."""
+        ended = (run.report for run in self._passes() if run.exit_code in _COMPLETED)
+        budget = next(ended, {}).get("budget") or {}
+        if not budget.get("held"):
+            return None
+        return {"records": budget["held"], "event_types": budget["stopped"]}
+
+    def _ending(self, run: RunRecord) -> str:
+        if run.exit_code is not None:
+            return str(run.exit_code)
+        return "at_work" if run.run_id == self.at_work else "killed"
 
     def _passes(self) -> list[RunRecord]:
         return [run for run in self.runs if run.command != _REPLAY]
@@ -78,15 +136,16 @@ class History:
         """Event types with their outcomes: those first that most was delivered of."""
         sums: dict[str, Counter[str]] = {}
         for run in self._passes():
-            for event_type, books in run.report.get("by_event_type", {}).items():
+            for event_type, books in _books(run).items():
                 outcomes = {outcome.value: books[outcome] for outcome in _SUMMED}
                 sums.setdefault(event_type, Counter()).update(outcomes)
-        return dict(sorted(sums.items(), key=_most_delivered_first))
+        settled = {name: outcomes for name, outcomes in sums.items() if outcomes.total()}
+        return dict(sorted(settled.items(), key=_most_delivered_first))
 
     def _reasons(self) -> dict[str, Counter[str]]:
         counts = {outcome.value: Counter[str]() for outcome in _SUMMED[1:]}
         for run in self._passes():
-            for reason, records in run.report.get("reasons", {}).items():
+            for reason, records in _reasons(run).items():
                 if (outcome := _outcome(reason)) in counts:
                     counts[outcome][reason] += records
         return counts
@@ -96,12 +155,15 @@ class History:
         return Counter({name: sum(each.get(name, 0) for each in told) for name in _REQUESTS})
 
     def _delivered(self, by_type: Mapping[str, Counter[str]]) -> dict[str, Any]:
-        """Accepted records by the time of their delivery, spread evenly over the run that delivered them."""
+        """Accepted records by the time of their delivery, spread evenly over the run that delivered them.
+
+        `hours` is what a rate is measured by: it may reach beyond now, to when the next run is due.
+        """
         own = list(by_type)[:_TYPES_SHOWN]
-        buckets = Buckets.covering(self.since, self.until)
+        buckets = Buckets.covering(*self._delivering())
         counts: list[Counter[str]] = [Counter() for _ in buckets]
         for run in self.runs:
-            for event_type, books in run.report.get("by_event_type", {}).items():
+            for event_type, books in _books(run).items():
                 series = event_type if event_type in own else OTHERS
                 for place, records in buckets.spread(books["accepted"], run.started_at, _end(run)):
                     counts[place][series] += records
@@ -110,41 +172,78 @@ class History:
             "hours": buckets.hours,
             "event_types": shown,
             "buckets": [
-                {"from": iso(start), "to": iso(end), "accepted": {name: each[name] for name in shown}}
+                {
+                    "from": iso(start),
+                    "to": iso(min(end, self.until)),
+                    "hours": round((end - start) / _HOUR, 3),
+                    "accepted": {name: each[name] for name in shown},
+                }
                 for (start, end), each in zip(buckets, counts, strict=True)
             ],
         }
 
-    def _worst(self, hours_of: Callable[[RunRecord, timedelta], float | None]) -> list[dict[str, Any]]:
-        """How old data was when runs ended, by the time; of many runs the worst of each stretch of time."""
+    def _delivering(self) -> tuple[datetime, datetime]:
+        """The time that the runs stand for: what the first and the last delivered came in over a while."""
+        if not self.runs:
+            return self.since, self.until
+        first, last = self.runs[-1].started_at, self.runs[0].started_at
+        around = min(_HOUR, (last - first) / (len(self.runs) - 1) if len(self.runs) > 1 else _HOUR) / 2
+        begin = self.since if self.oldest is None else first - around
+        return begin, max(self.until, _end(self.runs[0]) + around)
+
+    def _worst(self, measure: Callable[[RunRecord], float | None]) -> list[tuple[RunRecord, float]]:
+        """The runs of which it was measured, by the time; of many the worst of each stretch of time."""
         buckets = Buckets.covering(self.since, self.until, at_most=_POINTS)
-        worst: dict[int, tuple[float, RunRecord]] = {}
+        worst: dict[int, tuple[RunRecord, float]] = {}
         for run in reversed(self.runs):
-            hours, place = hours_of(run, self.objective), buckets.place(_end(run))
-            if hours is not None and (place not in worst or hours >= worst[place][0]):
-                worst[place] = hours, run
-        return [_point(hours, run) for hours, run in worst.values()]
+            value, place = measure(run), buckets.place(_end(run))
+            if value is not None and (place not in worst or value >= worst[place][1]):
+                worst[place] = run, value
+        return list(worst.values())
+
+    def _oldest_undelivered(self, run: RunRecord) -> float | None:
+        """The age of the oldest undelivered hour, or of the last complete listing, in hours."""
+        left = (run.report.get("window") or {}).get("hours_left")
+        return None if left is None else self.objective / _HOUR - left
 
 
-def _age(run: RunRecord, objective: timedelta) -> float | None:
-    """The age of the oldest undelivered hour, or of the last complete listing, in hours."""
-    left = (run.report.get("window") or {}).get("hours_left")
-    return None if left is None else objective / _HOUR - left
+def _books(run: RunRecord) -> dict[str, Counter[str]]:
+    """What the run counted of each event type, but for the records that the next run counts again."""
+    books = {name: Counter(each) for name, each in run.report.get("by_event_type", {}).items()}
+    for name, again in run.report.get("repeats", {}).get("by_event_type", {}).items():
+        books[name].subtract(again)
+    return books
 
 
-def _latency(run: RunRecord, _objective: timedelta) -> float | None:
+def _reasons(run: RunRecord) -> Counter[str]:
+    """The same of the reasons."""
+    again = run.report.get("repeats", {}).get("reasons", {})
+    return Counter(run.report.get("reasons", {})) - Counter(again)
+
+
+def _failed(run: RunRecord) -> bool:
+    """Whether a run broke off; one that was stopped by a signal ended as it should."""
+    return run.exit_code not in {*_COMPLETED, *_STOPPED}
+
+
+def _latency(run: RunRecord) -> float | None:
     """The mean age of the records that this run had accepted, in hours, since the beginning of their hour."""
     seconds = (run.report.get("latency") or {}).get("hour_to_accepted")
     return None if seconds is None else seconds / 3600
 
 
-def _point(hours: float, run: RunRecord) -> dict[str, Any]:
-    return {
-        "at": iso(_end(run)),
-        "hours": round(hours, 2),
-        "files": run.report["files"]["remaining"],
-        "bytes": (run.report.get("forecast") or {}).get("bytes_left"),
-    }
+def _bytes_left(run: RunRecord) -> int | None:
+    """What the run left for later; None if it did not get as far as counting that."""
+    left: int | None = (run.report.get("forecast") or {}).get("bytes_left")
+    return left
+
+
+def _age(run: RunRecord, hours: float) -> dict[str, Any]:
+    return {"at": iso(_end(run)), "hours": round(hours, 2)}
+
+
+def _size(run: RunRecord, left: float) -> dict[str, Any]:
+    return {"at": iso(_end(run)), "files": run.report["files"]["remaining"], "bytes": left}
 
 
 def _end(run: RunRecord) -> datetime:
@@ -165,10 +264,6 @@ def _events(run: RunRecord) -> Counter[str]:
     return Counter(run.report.get("events", {}))
 
 
-def _ending(run: RunRecord) -> str:
-    return "none" if run.exit_code is None else str(run.exit_code)
-
-
 def _listed(by_type: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
     """The largest types, and the sum of the others."""
     by_size = sorted(by_type.items(), key=lambda item: -item[1].total())
@@ -186,6 +281,7 @@ def _line(run: RunRecord) -> dict[str, Any]:
         "started_at": iso(run.started_at),
         "seconds": run.report.get("seconds"),
         "exit_code": run.exit_code,
+        "error": run.report.get("error"),
         "files": files.get("done"),
         "remaining": files.get("remaining"),
         **{outcome.value: events[outcome] if run.report else None for outcome in Outcome},

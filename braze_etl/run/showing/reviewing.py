@@ -22,9 +22,9 @@ def review(settings: Settings, clock: Clock, *, days: int) -> dict[str, Any]:
     found = standing(settings, clock)
     now = found.as_dict()
     del now["exit_code"], now["runs"]
-    history = History.of(
-        _runs(settings, clock, found.now - timedelta(days=days)), found.now, days, found.window.objective
-    )
+    runs = _runs(settings, clock, found.now - timedelta(days=days))
+    at_work = found.holder.owner.run_id if found.holder else None
+    history = History.of(runs, found.now, days, found.window.objective, at_work)
     return {
         "pipeline": settings.pipeline,
         "generated_at": iso(found.now),
