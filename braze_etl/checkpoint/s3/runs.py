@@ -16,8 +16,8 @@ from braze_etl.checkpoint.s3.head import Head
 from braze_etl.checkpoint.s3.objects import Objects
 
 IN_ONE: Final = 32
-OLDER_KEPT: Final = 40
-"""Full objects that are kept: 1,280 runs, seven weeks of hourly ones."""
+OLDER_KEPT: Final = 320
+"""Full objects that are kept: 10,240 runs, five weeks of one every five minutes."""
 
 
 class Runs:
