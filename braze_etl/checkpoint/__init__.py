@@ -4,6 +4,7 @@
 tests and rehearsals. The parent process of a run is the only writer.
 """
 
+from braze_etl.checkpoint._rules import never_create
 from braze_etl.checkpoint.copying import Copied, copy_ledger
 from braze_etl.checkpoint.facts import (
     Backlog,
@@ -44,5 +45,6 @@ __all__ = [
     "SqliteLedger",
     "copy_ledger",
     "find_identity",
+    "never_create",
     "open_ledger",
 ]

@@ -23,7 +23,11 @@ _FAILED = 1
 
 @click.command()
 @config_option
-@click.option("--send-test", is_flag=True, help="Also send one marked event to Amplitude.")
+@click.option(
+    "--send-test",
+    is_flag=True,
+    help="Also send one marked event to Amplitude; each makes a new device there.",
+)
 @output_option
 def doctor(config_path: Path | None, send_test: bool, output: str) -> int:
     """Check every prerequisite one by one, each with its remedy; exit 1 if one fails.

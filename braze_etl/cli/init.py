@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from pydantic import ValidationError
-from rich.markup import escape
 
 from braze_etl.cli._options import output_option
-from braze_etl.cli._output import plain_table, print_json, stdout_console
+from braze_etl.cli._output import print_json
 from braze_etl.clock import SystemClock
 from braze_etl.config import Settings
 from braze_etl.errors import UsageError
-
-if TYPE_CHECKING:
-    from braze_etl.run.starting import Survey
 
 _FILE = Path("braze-etl.yaml")
 
@@ -31,6 +27,7 @@ _FILE = Path("braze-etl.yaml")
 @click.option("--endpoint-url", help="An S3-compatible server for the source.")
 @click.option("--source-region", help="The AWS region of the source.")
 @click.option("--role-arn", help="A role to assume for the source.")
+@click.option("--external-id", help="Goes with --role-arn.")
 @click.option("--force", "--yes", is_flag=True, help="Overwrite the file if there is one.")
 @output_option
 def init(
@@ -43,6 +40,7 @@ def init(
     endpoint_url: str | None,
     source_region: str | None,
     role_arn: str | None,
+    external_id: str | None,
     force: bool,
     output: str,
 ) -> int:
@@ -50,27 +48,39 @@ def init(
 
     The source is only read: LIST requests, and the beginnings of a few files.
     """
-    from braze_etl.run.starting import Choices, configuration, survey
+    from braze_etl.run.starting import Choices, configuration, first_hour, survey
 
     path = target or _FILE
     _refuse_to_overwrite(path, force=force)
-    reach = {"endpoint_url": endpoint_url, "region": source_region, "role_arn": role_arn}
-    settings = _settings({"uri": source, **reach}, {"project": project, "region": region or "US"})
+    reach = {
+        "endpoint_url": endpoint_url,
+        "region": source_region,
+        "role_arn": role_arn,
+        "external_id": external_id,
+    }
+    amplitude = {"project": project, "region": region or "US"}
+    settings = _settings({"uri": source, **reach}, amplitude, {} if state is None else {"uri": state})
     found = survey(settings, SystemClock(), days=days)
     _write(path, configuration(found, settings, Choices(state, region is not None)), force=force)
     if output == "json":
         print_json({"exit_code": 0, "config": str(path), **found.as_dict()})
     else:
-        _print(found, path)
+        from braze_etl.cli._survey import print_survey
+
+        print_survey(found, source, first_hour(found.now))
+        then = f"BRAZE_ETL_STATE_CREATE=auto braze-etl doctor -c {path}"
+        click.echo(f"{path} is written. Read it, then: {then}")
     return 0
 
 
-def _settings(source: dict[str, Any], amplitude: dict[str, Any]) -> Settings:
+def _settings(source: dict[str, Any], amplitude: dict[str, Any], state: dict[str, Any]) -> Settings:
     names = {"pipeline": amplitude["project"], "mapping": {"unknown_types": "hold"}}
     try:
-        return Settings.model_validate({"source": source, "amplitude": amplitude, **names})
+        return Settings.model_validate({"source": source, "amplitude": amplitude, "state": state, **names})
     except ValidationError as error:
-        raise UsageError(str(error.errors()[0]["msg"]), remedy="Correct the options of init.") from None
+        mistake = error.errors()[0]
+        words = mistake.get("ctx", {}).get("error", mistake["msg"])
+        raise UsageError(str(words), remedy="Correct the options of init.") from None
 
 
 def _refuse_to_overwrite(path: Path, *, force: bool) -> None:
@@ -88,37 +98,3 @@ def _write(path: Path, text: str, *, force: bool) -> None:
         raise UsageError(
             f"{path} can't be written: {error.strerror}", remedy="Name another file with -o."
         ) from error
-
-
-def _print(found: Survey, path: Path) -> None:
-    console, facts = stdout_console(), found.as_dict()
-    names = ("event type", "files", "MB", "events a day", "a month", "no identity", "refused")
-    table = plain_table(*names, numbers=tuple(range(1, len(names))))
-    lines = sorted(facts["by_event_type"].items(), key=lambda item: item[1]["events"], reverse=True)
-    for name, line in lines:
-        table.add_row(
-            escape(name),
-            f"{line['files']:,}",
-            f"{line['bytes'] / 1e6:,.1f}",
-            f"{line['events_per_day']:,}",
-            f"{line['events_per_month']:,}",
-            _share(line["without_identity"]),
-            _share(line["refused"]),
-        )
-    console.print(table)
-    looked = facts["looked_at"]
-    newest, oldest = facts["newest_hour"] or "none", facts["oldest_hour"] or "none"
-    console.print(f"\n{looked['days']:,.1f} days up to {newest}; the oldest hour is {oldest}")
-    console.print(
-        f"looked at with {looked['lists']:,} LIST requests and {looked['reads']:,} reads;"
-        f" {looked['records']:,} records sampled"
-    )
-    codecs = ", ".join(facts["codecs"]) or "none seen"
-    console.print(f"integrations: {', '.join(facts['integrations']) or 'not named'}; codecs: {codecs}")
-    for fault in facts["faults"][:5]:
-        console.print(f"unreadable in the sample: {fault}", markup=False)
-    console.print(f"{path} is written. Read it, then: braze-etl doctor -c {path}", markup=False)
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"

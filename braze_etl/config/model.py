@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from braze_etl.config.budget import BudgetSection, CostSection
 from braze_etl.config.mapping import MappingSection
 from braze_etl.config.monitoring import MetricsSection, NotifySection
-from braze_etl.config.values import Duration, Hour, Size
+from braze_etl.config.values import Duration, Hour, LedgerUri, Size, StoreUri
 
 _PATTERNS = Field(default=("*",), description="Globs; `!glob` excludes, and excludes win.")
 
@@ -39,7 +39,7 @@ class WrittenStoreSection(StoreSection):
 class Source(StoreSection):
     """Where the Currents files are, and which of them are due."""
 
-    uri: str = Field(description="s3://bucket/prefix, a folder, or file:///folder.")
+    uri: StoreUri = Field(description="s3://bucket/prefix, a folder, or file:///folder.")
     start_at: Hour | None = Field(
         default=None, description="First UTC hour that is due; fixed in the ledger at its creation."
     )
@@ -110,7 +110,7 @@ class Amplitude(_Section):
 class State(WrittenStoreSection):
     """Where the ledger is kept."""
 
-    uri: str = Field(
+    uri: LedgerUri = Field(
         default="sqlite:///state/braze-etl.db",
         description="Relative; four slashes for an absolute path, or s3://bucket/prefix.",
     )
@@ -122,7 +122,7 @@ class State(WrittenStoreSection):
 class Quarantine(WrittenStoreSection):
     """Where what was set aside is kept."""
 
-    uri: str = Field(default="state/quarantine", description="A folder or s3://bucket/prefix.")
+    uri: StoreUri = Field(default="state/quarantine", description="A folder or s3://bucket/prefix.")
     payload: Literal["auto"] | bool = Field(
         default="auto",
         description="Keep the records themselves, which are personal data, beside the entries. "

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
 from braze_etl.clock import duration_text, parse_duration, parse_hour
 
@@ -15,6 +15,8 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB)", re.IGNORECASE)
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)")
 _TIMES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_LEDGER = re.compile(r"sqlite:///(?!:memory:$).*[^/]|s3://[^/].*|memory://.*", re.DOTALL)
+_STORE = re.compile(r"(?!.*://).+|s3://[^/].*|file://(localhost)?/.*", re.DOTALL | re.IGNORECASE)
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
@@ -54,6 +56,15 @@ def parse_share(value: Any) -> float:
     return share
 
 
+def _uri(grammar: re.Pattern[str], what: str, forms: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if "${" not in value and not grammar.fullmatch(value):  # a variable may not be set yet
+            raise ValueError(f"{value!r} is no place for {what}; write {forms}")
+        return value
+
+    return AfterValidator(check)
+
+
 def _text_or(number: dict[str, Any], pattern: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [{"type": "string", "pattern": pattern, "examples": [example]}, number]})
 
@@ -84,4 +95,13 @@ Hour = Annotated[
     datetime,
     BeforeValidator(parse_hour),
     WithJsonSchema({"type": "string", "examples": ["2026-10-01T05"]}),
+]
+StoreUri = Annotated[str, _uri(_STORE, "files", "s3://bucket/prefix, a path, or file:///absolute/path")]
+LedgerUri = Annotated[
+    str,
+    _uri(
+        _LEDGER,
+        "a ledger",
+        "sqlite:///state/braze-etl.db (relative), sqlite:////data/braze-etl.db (absolute) or s3://bucket/prefix",
+    ),
 ]

@@ -32,6 +32,12 @@ class EventFolder:
     folder: str
     prefix: str
 
+    @property
+    def integration(self) -> str:
+        """The id of the connector that writes there; empty where no `dataexport.` folder lies right above."""
+        above = parse_integration_folder(_name(self.folder.removesuffix("/").rpartition("/")[0]))
+        return above.integration if above else ""
+
 
 def event_folders(level: ListLevel, prefix: str, selection: Selection, name: str) -> Iterator[EventFolder]:
     """Yield the selected event folders below *prefix*, at any depth, nearest first.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +12,7 @@ from braze_etl.clock import Clock, hour_of
 from braze_etl.config import Config, Settings, StoreSection, WrittenStoreSection
 from braze_etl.currents import Listing, Selection
 from braze_etl.delivery import DeliverySettings, endpoint_url, gzip_default
+from braze_etl.errors import StoreError
 from braze_etl.quarantine import Quarantine
 from braze_etl.run.finding.reconcile import Pace, Reconcile
 from braze_etl.run.finding.walk import Hours
@@ -67,9 +69,11 @@ def open_quarantine(settings: Settings) -> Quarantine:
 
 
 def source_lifetime(settings: Settings) -> timedelta | None:
-    """How long the source keeps its files before it deletes them itself, as far as that can be known."""
+    """How long the source's files can be read before it deletes or archives them itself, if that is known."""
     store, prefix = open_source(settings)
-    return store.lifetime(prefix)
+    with suppress(StoreError):  # few jobs have the right to read the rules, and none depends on it
+        return store.lifetime(prefix)
+    return None
 
 
 def keeps_payloads(settings: Settings, lifetime: timedelta | None) -> bool:

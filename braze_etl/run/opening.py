@@ -152,7 +152,7 @@ def _tell_of_a_new_ledger(settings: Settings, ledger: Ledger) -> None:
 def _tell_of_a_short_life(settings: Settings, lifetime: timedelta | None) -> None:
     if lifetime is not None and lifetime <= settings.window.objective:
         _log.warning(
-            "the source deletes files by a lifecycle rule before they have to be delivered",
+            "the source deletes or archives files by a lifecycle rule before they have to be delivered",
             after=duration_text(lifetime),
             objective=duration_text(settings.window.objective),
             remedy="let the rule wait for weeks: a file that is gone can't be delivered, nor replayed",

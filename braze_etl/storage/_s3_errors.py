@@ -99,7 +99,7 @@ _REPLACED = (SourceGoneError, "was replaced since it was listed", "the next run 
 _DENIED = (
     AccessDeniedError,
     "may not be read by this job: access denied",
-    "allow s3:GetObject on it (and kms:Decrypt if it is encrypted with a KMS key), then replay it",
+    "allow s3:GetObject on it (and kms:Decrypt if it is encrypted with a KMS key)",
 )
 _ARCHIVED = (
     UnreadableFileError,

@@ -68,7 +68,7 @@ class FolderStore:
         except PermissionError as error:
             raise AccessDeniedError(
                 f"{self._root / key} can't be read: {error.strerror}",
-                remedy="give the user that runs the job the right to read this file, then replay it",
+                remedy="give the user that runs the job the right to read this file",
             ) from error
         except OSError as error:
             raise self._failed("open", key, error) from error
@@ -89,7 +89,7 @@ class FolderStore:
             raise self._failed("write", key, error) from error
 
     def lifetime(self, prefix: str = "") -> None:
-        """See `Store.lifetime`; nobody tells of a folder."""
+        """See `Store.lifetime`; a folder deletes nothing itself."""
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`; folders stay."""

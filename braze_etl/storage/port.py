@@ -61,7 +61,11 @@ class Store(Protocol):
         ...
 
     def lifetime(self, prefix: str = "") -> timedelta | None:
-        """How long objects below *prefix* are kept before the store itself deletes them; None: not known."""
+        """How long objects below *prefix* can be read before the store itself deletes or archives them.
+
+        None where it never does; zero where it does so at once, or on a fixed day. `StoreError` where that
+        can't be known: few jobs have the right to ask.
+        """
         ...
 
     def delete(self, keys: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from itertools import islice
@@ -17,7 +17,7 @@ from braze_etl.storage._access import StoreAccess
 from braze_etl.storage._s3_body import Body, ResumingBody
 from braze_etl.storage._s3_client import make_client
 from braze_etl.storage._s3_errors import CAUGHT, Request, explain
-from braze_etl.storage._s3_lifecycle import shortest_lifetime
+from braze_etl.storage._s3_lifecycle import ARCHIVES, shortest_lifetime
 from braze_etl.storage.port import Page, StoredObject
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _NO_ACCESS = StoreAccess()
 _BUFFER = 1 << 16
-_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _PAGE_SIZE = 1000  # of a listing and of a deletion: the protocol's limit for both
 
 
@@ -70,7 +69,7 @@ class S3Store:
             "OptionalObjectAttributes": ["RestoreStatus"],
         }
         while True:
-            with self._explained("s3:ListBucket"):
+            with self._explained("s3:ListBucket", prefix):
                 answer = self._client.list_objects_v2(**asked)
             yield _page(answer)
             if not answer.get("NextContinuationToken"):
@@ -104,10 +103,9 @@ class S3Store:
             self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
 
     def lifetime(self, prefix: str = "") -> timedelta | None:
-        """See `Store.lifetime`; read from the bucket's lifecycle rules where rights allow."""
-        with suppress(*CAUGHT):  # few jobs have the right to read them, and none depends on it
+        """See `Store.lifetime`; read from the bucket's lifecycle rules."""
+        with self._explained("s3:GetLifecycleConfiguration"):
             return shortest_lifetime(self._client, self._bucket, prefix)
-        return None
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`; 1,000 keys a request."""
@@ -169,7 +167,7 @@ def _page(answer: ListObjectsV2OutputTypeDef) -> Page:
 def _is_archived(item: ObjectTypeDef) -> bool:
     """Whether it has to be restored first; a restored copy is there until its expiry."""
     restored = "RestoreExpiryDate" in item.get("RestoreStatus", {})
-    return item.get("StorageClass") in _ARCHIVES and not restored
+    return item.get("StorageClass") in ARCHIVES and not restored
 
 
 def _unquoted(etag: str) -> str:

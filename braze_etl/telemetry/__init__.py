@@ -1,6 +1,6 @@
 """Logs, metrics and calls to the services that watch: for people and machines; knows nothing of the job."""
 
-from braze_etl.telemetry.calls import ping, post_json, push
+from braze_etl.telemetry.calls import CallError, ping, post_json, push, reach
 from braze_etl.telemetry.logs import (
     LogFormat,
     Logger,
@@ -12,6 +12,7 @@ from braze_etl.telemetry.logs import (
 from braze_etl.telemetry.metrics import Exposed, Histogram, Metric, Samples, exposition, write_textfile
 
 __all__ = [
+    "CallError",
     "Exposed",
     "Histogram",
     "LogFormat",
@@ -26,5 +27,6 @@ __all__ = [
     "ping",
     "post_json",
     "push",
+    "reach",
     "write_textfile",
 ]

@@ -45,19 +45,33 @@ def push(exposed: Exposed, url: str, *, job: str, grouping: Mapping[str, str], t
     push_to_gateway(url, job, exposed, dict(grouping), timeout, handler)
 
 
+def reach(url: str, *, timeout: float) -> str:
+    """Ask the server of *url* for its root, and return the server's name; raises `CallError`.
+
+    Any answer will do. Of the address nothing but the server is used, so that nobody is told anything.
+    """
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    _answer("HEAD", f"{parts.scheme}://{place}/", timeout=timeout)
+    return _host(url)
+
+
 def _call(method: str, url: str, *, timeout: float | None, **how: Any) -> None:
+    """Make a request that has to succeed."""
+    _check(_answer(method, url, timeout=timeout, **how), _host(url))
+
+
+def _answer(method: str, url: str, *, timeout: float | None, **how: Any) -> requests.Response:
     """Make a request; redirects are not followed, for what was posted would be lost on the way."""
     import requests
 
-    host = urlsplit(url).hostname or "an address without a host"
     try:
-        answer = requests.request(method, url, allow_redirects=False, timeout=timeout, **how)
+        return requests.request(method, url, allow_redirects=False, timeout=timeout, **how)
     except (requests.RequestException, ValueError) as error:
         raise CallError(
-            f"{host} can't be reached: {_kind(error)}",
+            f"{_host(url)} can't be reached: {_kind(error)}",
             remedy="Check the address in the configuration, the network and the proxy.",
         ) from None  # whose words hold the address
-    _check(answer, host)
 
 
 def _check(answer: requests.Response, host: str) -> None:
@@ -66,6 +80,10 @@ def _check(answer: requests.Response, host: str) -> None:
             f"{host} answered with the status {answer.status_code}",
             remedy="Check the address in the configuration, and whether that service still knows it.",
         )
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or "an address without a host"
 
 
 def _kind(error: Exception) -> str:

@@ -92,6 +92,15 @@ def test_one_type_is_shown_field_by_field(do: Do, configure: Callable[..., None]
     }
 
 
+def test_a_type_that_the_mapping_brings_in_itself_is_shown(do: Do, configure: Callable[..., None]) -> None:
+    configure(unknown_types="hold", send=["users.messages.pigeon.Coo", "!users.messages.crow.*"])
+    code, out, _ = do("show", "users.messages.pigeon.Coo", "-c", "config.yaml")
+    assert code == 0
+    assert ["sent", "yes"] in [line.split() for line in out.splitlines()]
+    listed = as_json(do("list", "-c", "config.yaml", "--output", "json"))["event_types"]
+    assert listed["users.messages.pigeon.Coo"]["outcome"] == "sent"
+
+
 def test_a_misspelt_type_is_a_usage_error_with_the_nearest_one(do: Do) -> None:
     code, out, err = do("show", "users.messages.email.Opne")
     assert (code, out) == (2, "")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,26 @@ def test_the_smallest_configuration_has_the_documented_defaults(load: Load) -> N
     assert settings.state.uri == "sqlite:///state/braze-etl.db"
     assert settings.mapping.identity.anonymous == "device"
     assert settings.workers == "auto"
+
+
+@pytest.mark.parametrize("uri", ["foo/bar", "/abs/x.db", "sqlite:///state/", "sqlite:///:memory:", "s3://"])
+def test_a_state_that_no_command_could_use_is_a_mistake_with_its_line(load: Load, uri: str) -> None:
+    words = mistakes(load, f"{SMALLEST}state:\n  uri: {json.dumps(uri)}\n")
+    assert f"line 7: state.uri is wrong: '{uri}' is no place for a ledger" in words
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite:////data/x.db", "s3://acme/x", "memory://", "${STATE}", "s3://${B}/x"]
+)
+def test_a_state_that_can_be_used_or_waits_for_the_environment_is_none(load: Load, uri: str) -> None:
+    assert load(f"{SMALLEST}state:\n  uri: {json.dumps(uri)}\n").settings.state.uri == uri
+
+
+@pytest.mark.parametrize("uri", ["gs://x", "http://x/y", "s3://", "s3:///x", "file://host/x", ""])
+def test_files_that_no_store_could_hold_are_a_mistake_with_its_line(load: Load, uri: str) -> None:
+    words = mistakes(load, f"{SMALLEST}quarantine:\n  uri: {json.dumps(uri)}\n")
+    assert f"line 7: quarantine.uri is wrong: '{uri}' is no place for files" in words
+    assert "source.uri" in mistakes(load, f'source: {{uri: "{uri}"}}\namplitude: {{region: US}}\n')
 
 
 def test_all_mistakes_come_at_once_each_with_its_line(load: Load) -> None:

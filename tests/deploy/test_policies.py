@@ -12,9 +12,10 @@ import yaml
 from click.testing import CliRunner
 
 from braze_etl.cli._main import cli
+from braze_etl.run.starting.places import places
 from tests.deploy.gatekeeper import Gatekeeper, gatekeeper
 from tests.deploy.manifests import CONFIGS, ROLE_SUBJECT
-from tests.deploy.policies import Grant, grants, policy
+from tests.deploy.policies import Grant, Need, allowed, grants, policy
 from tests.workplace import KEY, Workplace
 
 _SETTINGS = CONFIGS / "kubernetes/overlays/production/settings/braze-etl.yaml"
@@ -37,8 +38,13 @@ def behind(s3_server: str) -> Iterator[str]:
 
 
 def configure(place: Workplace, gate: Gatekeeper, **state: Any) -> None:
-    """The configuration of the production overlay, but S3 and Amplitude are here; and one with SQLite."""
+    """The configuration of the production overlay, but S3 and Amplitude are here; and one with SQLite.
+
+    All event types are sent, and nobody is told.
+    """
     settings = yaml.safe_load(_SETTINGS.read_text())
+    for section in ("mapping", "budget", "metrics", "notify"):
+        del settings[section]
     settings["source"] |= {"endpoint_url": gate.url, "start_at": "2026-10-01"}
     settings["amplitude"]["endpoint"] = place.amplitude.url
     settings["state"] |= state
@@ -58,7 +64,7 @@ def upload(place: Workplace, s3: str, **more: Any) -> None:
 
 
 def every_command(place: Workplace, s3: str) -> None:
-    """All that the program does with S3: from a disk into S3, passes, looks, and the quarantine."""
+    """All that the program does with S3: a beginning, from a disk into S3, passes, looks, what people do."""
     key = {"AMPLITUDE_API_KEY": KEY}
 
     def do(*arguments: str, **environ: str) -> None:
@@ -67,10 +73,13 @@ def every_command(place: Workplace, s3: str) -> None:
 
     def look(*arguments: str) -> None:
         # In this process: a new one takes most of a second to begin.
-        words = [*arguments, "-c", str(place.folder / "config.yaml")]
-        result = CliRunner().invoke(cli, words, env=key, standalone_mode=False)
+        result = CliRunner().invoke(cli, arguments, env={**key, **config}, standalone_mode=False)
         assert result.exception is None, (arguments, result.exception, result.output)
 
+    config = {"BRAZE_ETL_CONFIG": str(place.folder / "config.yaml")}
+    endpoint = yaml.safe_load((place.folder / "config.yaml").read_text())["source"]["endpoint_url"]
+    written = str(place.folder / "written.yaml")
+    look("init", "--source", "s3://acme-currents/currents", "--endpoint-url", endpoint, "-o", written)
     sample = f"s3://acme-currents/currents/{place.files()[0].relative_to(place.source).as_posix()}"
     do("run", BRAZE_ETL_CONFIG="disk.yaml")
     do("state", "copy", "disk.yaml", "config.yaml", BRAZE_ETL_STATE_CREATE="auto")
@@ -79,11 +88,16 @@ def every_command(place: Workplace, s3: str) -> None:
     look("plan", "--exact")
     do("run")
     do("backfill", "--from", "2026-10-01", "--to", "2026-10-02", "--resend")
+    look("doctor")
     look("status", "--refresh")
+    look("report", "--output", "json")
     look("preview", sample)
+    look("doctor")
     look("quarantine", "list")
     do("quarantine", "replay")
+    look("erase", "--user", "customer-1")
     look("quarantine", "drop", "--all")
+    look("state", "unlock", "--yes")
 
 
 def test_a_full_run_needs_what_the_policies_give_and_nothing_besides(
@@ -132,6 +146,15 @@ def test_a_ledger_that_is_gone_is_told_as_that_and_not_as_a_lack_of_rights(
         result = workplace.do("run", AMPLITUDE_API_KEY=KEY)
     assert result.code == 2
     assert "There is no ledger" in result.err
+
+
+def test_what_init_names_by_itself_lies_where_the_policy_reaches() -> None:
+    given = grants("state.json")
+    for place in places("s3://acme-state/currents", "acme-web", None):
+        bucket, _, prefix = place.removeprefix("s3://").partition("/")
+        for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
+            assert allowed(Need(action, f"arn:aws:s3:::{bucket}/{prefix}/x"), given)
+        assert allowed(Need("s3:ListBucket", f"arn:aws:s3:::{bucket}", f"{prefix}/"), given)
 
 
 def test_the_source_is_only_read() -> None:

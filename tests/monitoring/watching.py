@@ -41,7 +41,7 @@ def watching() -> Iterator[Watcher]:
             self.send_header("Location", "/elsewhere")
             self.end_headers()
 
-        do_GET = do_POST = do_PUT = _answer  # noqa: N815 - the names that http.server looks for
+        do_GET = do_HEAD = do_POST = do_PUT = _answer  # noqa: N815 - the names that http.server looks for
 
         def log_message(self, *_: object) -> None:
             pass

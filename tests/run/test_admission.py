@@ -10,7 +10,7 @@ import pytest
 from braze_etl.checkpoint import Ledger
 from braze_etl.clock import ManualClock
 from braze_etl.config import Settings
-from braze_etl.errors import UsageError
+from braze_etl.errors import ConfigError, UsageError
 from braze_etl.model import FileSettlement, FileState, Tally
 from braze_etl.run.assembly import Scope, open_state
 from braze_etl.run.foresight import admission
@@ -64,6 +64,13 @@ def test_a_first_run_is_asked_about_and_a_later_one_is_not(
     deliver(settings)
     monkeypatch.setattr(admission, "make_plan", None)
     admit(settings, Intent(asks_first_run=True), CLOCK)
+
+
+def test_a_ledger_that_is_lost_is_told_as_that_and_never_as_a_first_run(configure: Configure) -> None:
+    made = configure(first_run_events=1)
+    settings = made.model_copy(update={"state": made.state.model_copy(update={"create": "never"})})
+    with pytest.raises(ConfigError, match="There is no ledger at"):
+        admit(settings, Intent(asks_first_run=True), CLOCK)
 
 
 def test_a_small_first_run_goes_on(configure: Configure) -> None:

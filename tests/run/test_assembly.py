@@ -39,6 +39,12 @@ def test_records_are_kept_where_it_is_asked_for_or_their_source_goes_first(
     assert keeps_payloads(settings, source_lifetime(settings)) is kept
 
 
+def test_a_lifetime_that_can_not_be_asked_for_keeps_no_run_from_its_work(s3_server: str) -> None:
+    source = {"uri": "s3://no-such-bucket/currents", "endpoint_url": s3_server}
+    settings = Settings.model_validate({"source": source, "amplitude": {"region": "US"}})
+    assert source_lifetime(settings) is None
+
+
 def new_ledger(now: datetime, start: datetime) -> MemoryLedger:
     return MemoryLedger(LedgerIdentity("p", "default", "US"), clock=ManualClock(now), start_at=start)
 

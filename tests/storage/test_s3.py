@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from braze_etl.errors import StoreError
+from braze_etl.errors import AccessDeniedError, StoreError
 from braze_etl.storage import StoreAccess
 from braze_etl.storage.s3 import S3Store
 
@@ -81,9 +81,17 @@ RULES: dict[str, tuple[list[dict[str, Any]], int | None]] = {
         [{"Filter": {"Tag": {"Key": "tmp", "Value": "1"}}, "Expiration": {"Days": 3}}],
         None,
     ),
-    "to an archive, not an end": (
+    "to an archive, where nothing is read at once": (
         [{"Filter": {"Prefix": ""}, "Transitions": [{"Days": 3, "StorageClass": "GLACIER"}]}],
+        3,
+    ),
+    "to a cheaper class that is read at once": (
+        [{"Filter": {"Prefix": ""}, "Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}]}],
         None,
+    ),
+    "on a day, and from then on at once": (
+        [{"Filter": {"Prefix": ""}, "Expiration": {"Date": datetime(2030, 1, 1, tzinfo=UTC)}}],
+        0,
     ),
 }
 
@@ -101,8 +109,28 @@ def test_how_long_objects_live_is_read_from_the_lifecycle_rules(bucket: Any, nam
     assert store.lifetime("currents/") == (None if days is None else timedelta(days=days))
 
 
-def test_rules_that_can_not_be_read_tell_nothing(s3_server: str) -> None:
-    assert S3Store("no-such-bucket", StoreAccess(endpoint_url=s3_server)).lifetime() is None
+def test_rules_that_can_not_be_read_are_told_from_none(s3_server: str) -> None:
+    with pytest.raises(StoreError, match="no-such-bucket"):
+        S3Store("no-such-bucket", StoreAccess(endpoint_url=s3_server)).lifetime()
+
+
+def test_a_listing_that_is_denied_names_the_prefix(bucket: Any) -> None:
+    store = S3Store(bucket.name, StoreAccess(bucket.endpoint_url, "us-east-1"))
+    with Stubber(store._client) as server:
+        server.add_client_error("list_objects_v2", "AccessDenied", http_status_code=403)
+        with pytest.raises(StoreError, match=f"s3:ListBucket on s3://{bucket.name}/currents/") as caught:
+            next(iter(store.pages("currents/")))
+    assert caught.value.remedy.startswith("allow s3:ListBucket")
+
+
+def test_a_denied_object_is_told_with_the_rights_alone(bucket: Any) -> None:
+    store = S3Store(bucket.name, StoreAccess(bucket.endpoint_url, "us-east-1"))
+    with Stubber(store._client) as server:
+        server.add_client_error("get_object", "AccessDenied", http_status_code=403)
+        with pytest.raises(AccessDeniedError) as caught:
+            store.open("head.json")
+    # A ledger's object is read like any other: nothing in it could be replayed.
+    assert caught.value.remedy.endswith("(and kms:Decrypt if it is encrypted with a KMS key)")
 
 
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE", "GLACIER_IR", "STANDARD_IA"])

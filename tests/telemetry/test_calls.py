@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from braze_etl.telemetry import Metric, exposition, ping, post_json, push
+from braze_etl.telemetry import Metric, exposition, ping, post_json, push, reach
 from braze_etl.telemetry.calls import CallError
 from tests.monitoring.watching import Watcher
 
@@ -42,6 +42,12 @@ def test_a_service_that_is_not_there_is_told_without_the_address() -> None:
         with pytest.raises(CallError, match="can't be reached: ConnectionError") as caught:
             post_json(f"http://127.0.0.1:{port}/s3cret", {}, timeout=5)
     assert "s3cret" not in caught.value.message
+
+
+def test_a_way_is_tried_without_the_address_and_any_answer_will_do(watcher: Watcher) -> None:
+    watcher.status = 404
+    assert reach(f"{watcher.url.replace('//', '//anna:s3cret@')}/ping", timeout=5) == "127.0.0.1"
+    assert watcher.heard == [("HEAD", "/", b"")]
 
 
 def test_a_service_that_is_silent_does_not_hold_the_run() -> None:

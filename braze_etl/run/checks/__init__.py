@@ -6,7 +6,7 @@ are in S3, which is removed again; and `SEND_TEST`, which is made only when it i
 
 from typing import Final
 
-from braze_etl.run.checks import amplitude, ledger, records, setup, source, stores
+from braze_etl.run.checks import amplitude, ledger, lifecycle, monitoring, records, setup, source, stores
 from braze_etl.run.checks.amplitude import SEND_TEST, TEST_EVENT
 from braze_etl.run.checks.finding import Check, Examined, Finding, Status, examine
 from braze_etl.run.checks.machine import Machine
@@ -17,8 +17,10 @@ CHECKS: Final = (
     *source.CHECKS,
     *records.CHECKS,
     *stores.CHECKS,
+    *lifecycle.CHECKS,
     *ledger.CHECKS,
     *amplitude.CHECKS,
+    *monitoring.CHECKS,
 )
 
 __all__ = [

@@ -12,7 +12,7 @@ import requests
 from requests.utils import get_environ_proxies, select_proxy
 
 from braze_etl.clock import iso
-from braze_etl.delivery import Accepted, HttpTransport, Kind, NoReply, Standing, decide, shown_url
+from braze_etl.delivery import Accepted, HttpTransport, Kind, NoReply, Reply, Standing, decide, shown_url
 from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped, warn
 from braze_etl.run.checks.site import Site
 
@@ -28,15 +28,30 @@ _REMEDIES: Final = {
     Kind.PROXY: "Correct HTTPS_PROXY, or take the host out of it with NO_PROXY.",
     Kind.URL: "Correct amplitude.endpoint.",
 }
+_PASSING: Final = frozenset({408, 429, *range(500, 600)})
+_BETWEEN: Final = (
+    "Something between answers in Amplitude's place: a proxy, a firewall, a portal that wants a login, or the"
+    " server of amplitude.endpoint. Let requests to this host through, or correct HTTPS_PROXY or endpoint."
+)
 _WAY: Final = "Allow outgoing HTTPS to this host: firewall, security group, network policy, or HTTPS_PROXY."
 
 
 def reachable(site: Site) -> Finding:
     """Name, connection, certificate and proxy."""
-    (answer, _), url = site.asked, site.delivery.url
+    (answer, standing), url = site.asked, site.delivery.url
     if isinstance(answer, NoReply):
         return fail(f"{answer.words}{_through(url)}", _REMEDIES.get(answer.kind, _WAY))
+    if standing.standing is Standing.UNCLEAR and _is_foreign(answer):
+        return fail(
+            f"{shown_url(url)} answers{_through(url)} in words that are not Amplitude's: {answer.words}",
+            _BETWEEN,
+        )
     return ok(f"{shown_url(url)} answers{_through(url)}")
+
+
+def _is_foreign(answer: Reply) -> bool:
+    """Whether it is no JSON, as Amplitude's answers are, and no passing trouble of its servers either."""
+    return answer.body is None and answer.status not in _PASSING
 
 
 def key(site: Site) -> Finding:

@@ -23,8 +23,8 @@ def ledger(site: Site) -> Finding:
     if books is None:
         if state.create == "auto":
             return ok(f"{_NO_LEDGER}; the first run makes one at {state.uri}")
-        return warn(
-            f"{_NO_LEDGER} at {state.uri}, and state.create is never",
+        return fail(
+            f"{_NO_LEDGER} at {state.uri}, and state.create is never: every run will be refused",
             "If there never was one, set state.create to auto for the first run alone (a configuration of "
             "`init` does with BRAZE_ETL_STATE_CREATE=auto). If there was, bring it back first.",
         )

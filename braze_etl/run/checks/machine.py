@@ -52,6 +52,11 @@ def existing(path: Path) -> Path:
     return next(each for each in (path, *path.parents) if each.exists())
 
 
+def is_writable(path: Path) -> bool:
+    """Whether this user may change a file that is there, or list a folder and make something in it."""
+    return os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0))
+
+
 def _text_of(path: Path) -> str:
     try:
         return path.read_text("utf-8", errors="replace")

@@ -7,9 +7,11 @@ from typing import Final
 from braze_etl.model import Reason
 from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped, warn
 from braze_etl.run.checks.site import Site
+from braze_etl.run.starting.sampling import Sample
 
 _MANY: Final = 0.25
 _HALF: Final = 0.5
+_THIN: Final = 100
 
 
 def identity(site: Site) -> Finding:
@@ -18,7 +20,7 @@ def identity(site: Site) -> Finding:
     if not sample.judged:
         return skipped("the sample has no record that is no test event")
     share = sample.without_identity / sample.judged
-    seen = f"{sample.without_identity:,} of {sample.judged:,} sampled records ({share:.1%}) belong to nobody"
+    seen = f"{sample.without_identity:,} of {_sampled(sample)} ({share:.1%}) belong to nobody{_thin(sample)}"
     if share < _MANY:
         return ok(seen)
     found = fail if share == 1 else warn
@@ -35,7 +37,7 @@ def ids(site: Site) -> Finding:
     if not sample.judged:
         return skipped("the sample has no record that is no test event")
     if not sample.refused:
-        return ok(f"Amplitude takes the ids of all {sample.judged:,} sampled records")
+        return ok(f"Amplitude takes the ids of all {_sampled(sample)}{_thin(sample)}")
     reasons = ", ".join(
         f"{count:,} {reason.value}"
         for reason, count in sample.reasons.items()
@@ -43,9 +45,17 @@ def ids(site: Site) -> Finding:
     )
     share = sample.refused / sample.judged
     found = fail if share >= _HALF else warn
-    return found(
-        f"{sample.refused:,} of {sample.judged:,} sampled records ({share:.1%}): {reasons}", _mend(site)
-    )
+    seen = f"{sample.refused:,} of {_sampled(sample)} ({share:.1%}): {reasons}{_thin(sample)}"
+    return found(seen, _mend(site))
+
+
+def _sampled(sample: Sample) -> str:
+    return f"{sample.judged:,} sampled records of {sample.files:,} files"
+
+
+def _thin(sample: Sample) -> str:
+    """Of a thin sample, a share says little."""
+    return "; few to judge by" if sample.judged < _THIN else ""
 
 
 def _mend(site: Site) -> str:

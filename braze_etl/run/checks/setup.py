@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import tempfile
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped, warn
 from braze_etl.run.checks.site import Site
 from braze_etl.run.persons.located import locate
 from braze_etl.run.persons.people import load_suppression
+from braze_etl.run.starting.places import lies_below, sqlite_path
 
 _PACKAGES: Final = ("boto3", "fastavro", "orjson", "pydantic", "requests")
 _LITTLE: Final = 1_000_000_000
@@ -70,7 +70,7 @@ def disk(site: Site) -> Finding:
 
 def container(site: Site) -> Finding:
     """A ledger on a disk that ends with its container begins anew with every run."""
-    sign, path = site.machine.container(), ledger_path(site.settings)
+    sign, path = site.machine.container(), sqlite_path(site.settings.state.uri)
     if path is None:
         return ok("the ledger is in no file of this machine")
     kind = site.machine.filesystem(path)
@@ -100,21 +100,25 @@ def people(site: Site) -> Finding:
     return ok("; ".join(seen)) if seen else skipped("the mapping names no list and no table")
 
 
-def ledger_path(settings: Settings) -> Path | None:
-    """The file of a ledger in SQLite."""
-    scheme, _, rest = settings.state.uri.partition("://")
-    return Path(rest.removeprefix("/")) if scheme == "sqlite" else None
+def places(site: Site) -> Finding:
+    """Source, state and quarantine have to lie apart: each is listed, and takes all below it for its own."""
+    source, state, quarantine = (
+        (name, getattr(site.settings, name).uri) for name in ("source", "state", "quarantine")
+    )
+    for (name, uri), (of, other) in ((state, source), (quarantine, source), (quarantine, state)):
+        if lies_below(uri, other):
+            return warn(
+                f"the {name} {uri} lies below the {of} {other}",
+                f"Move it to a place of its own ({name}.uri): the {of} is listed down to it, and what cleans "
+                "up or expires the one takes the other along.",
+            )
+    return ok("source, state and quarantine lie apart")
 
 
 def _places(settings: Settings) -> list[Path]:
-    ledger, quarantine = ledger_path(settings), settings.quarantine.uri
+    ledger, quarantine = sqlite_path(settings.state.uri), settings.quarantine.uri
     folders = [Path(quarantine.removeprefix("file://"))] if not quarantine.startswith("s3://") else []
     return [*([ledger.parent] if ledger else []), *folders]
-
-
-def is_writable(path: Path) -> bool:
-    """Whether this user may make something below *path*, which is there."""
-    return os.access(path, os.W_OK | os.X_OK)
 
 
 CHECKS: Final = (
@@ -123,5 +127,6 @@ CHECKS: Final = (
     Check("versions", versions),
     Check("disk", disk, reads=("state", "quarantine")),
     Check("container", container, reads=("state",)),
+    Check("places", places, reads=("source.uri", "state.uri", "quarantine.uri")),
     Check("mapping.people", people, reads=("mapping", "source")),
 )

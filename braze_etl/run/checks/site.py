@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -91,17 +91,30 @@ class Site:
 
         Oldest hour first.
         """
-        sent = [each for each in self.folders if self.mapping.plan(each.event_type).withheld is None]
-        folders, now = spread(sent or self.folders, _FOLDERS), self.clock.now()
-        since = now - max(self.settings.source.lookback, timedelta(days=1))
-        found = self._newest(folders, since)
+        folders, now = spread(self._looked_at, _FOLDERS), self.clock.now()
+        found = list(self.newest(folders))
         if not found and (newest := newest_hour(self.source[0], folders, now)[0]) is not None:
-            found = self._newest(folders, newest)
+            found = list(self.newest(folders, newest))
         return sorted(found, key=lambda ref: (ref.hour, ref.modified))
 
-    def _newest(self, folders: list[EventFolder], since: datetime) -> list[FileRef]:
+    @property
+    def doubles(self) -> dict[str, list[EventFolder]]:
+        """The event types, of those sent, if any are, that have more than one folder."""
+        folders: dict[str, list[EventFolder]] = {}
+        for each in self._looked_at:
+            folders.setdefault(each.event_type, []).append(each)
+        return {name: several for name, several in folders.items() if len(several) > 1}
+
+    def newest(self, folders: Iterable[EventFolder], since: datetime | None = None) -> Iterator[FileRef]:
+        """The newest file of each folder that has one since then (of the look-back); two LISTs each."""
+        since = since or self.clock.now() - max(self.settings.source.lookback, timedelta(days=1))
         found = (newest_file(self.source[0], each, since) for each in folders)
-        return [ref for ref in found if ref is not None]
+        return (ref for ref in found if ref is not None)
+
+    @cached_property
+    def _looked_at(self) -> list[EventFolder]:
+        sent = [each for each in self.folders if self.mapping.plan(each.event_type).withheld is None]
+        return sent or self.folders
 
     @cached_property
     def sample(self) -> Sample:

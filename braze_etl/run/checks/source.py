@@ -7,15 +7,20 @@ from datetime import timedelta
 from typing import Final
 
 from braze_etl.clock import iso
-from braze_etl.config import Settings, StoreSection, duration_text
+from braze_etl.config import Settings, StoreSection
 from braze_etl.currents import parse_key
-from braze_etl.model import Reason
+from braze_etl.model import FileRef
 from braze_etl.run.assembly import store_access
 from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped, warn
 from braze_etl.run.checks.site import Site
+from braze_etl.run.starting.volumes import spread
 from braze_etl.storage import find_caller
 
 _QUIET: Final = timedelta(hours=6)
+_DOUBLES: Final = 5
+"""Event types of several connectors whose newest files are compared, of up to so many connectors each."""
+_WRITERS: Final = 4
+_SIDE_BY_SIDE: Final = timedelta(hours=24)
 _GIVEN_UP: Final = timedelta(days=5)
 """So long does Braze keep events of a connector whose credentials fail (currents.md, 1.3)."""
 
@@ -60,11 +65,16 @@ def fresh(site: Site) -> Finding:
     newest = site.recent[-1]
     # Not when it was modified: a copy of an old bucket is no sign of life.
     age = max(timedelta(0), site.clock.now() - newest.hour - timedelta(hours=1))
-    ago = f"{age / timedelta(hours=1):,.1f} hours ago"
-    seen = f"the newest file is of the hour {iso(newest.hour)}, which ended {ago} ({newest.event_type})"
+    ended = f"ended {_ago(age)}" if age else "has not ended yet"
+    seen = f"the newest file is of the hour {iso(newest.hour)}, which {ended} ({newest.event_type})"
     if age >= _GIVEN_UP and site.settings.source.uri.startswith("s3://"):
         return fail(seen, _SILENT)
     return warn(seen, _SILENT) if age >= _QUIET else ok(seen)
+
+
+def _ago(age: timedelta) -> str:
+    hours = age / timedelta(hours=1)
+    return f"{hours:,.1f} hours ago" if hours >= 1 else f"{age / timedelta(minutes=1):.0f} minutes ago"
 
 
 _SILENT: Final = (
@@ -75,24 +85,38 @@ _SILENT: Final = (
 
 def connectors(site: Site) -> Finding:
     """Connectors that write the same events side by side."""
-    writers: dict[str, set[str]] = {}
-    for ref in site.recent:
-        key = parse_key(ref.key)
-        writers.setdefault(ref.event_type, set()).add(key.integration if key else "")
-    ids = sorted(set().union(*writers.values()))
-    twice = sorted(name for name, each in writers.items() if len(each) > 1)
-    if twice:
-        return warn(
-            f"{len(twice)} event types, such as {twice[0]}, come from several connectors: {', '.join(ids)}",
-            "If they export the same workspace, each event is sent twice: name one in source.integrations.",
-        )
-    return ok(f"connectors at work: {', '.join(ids) or 'none'}")
+    doubles = site.doubles
+    for name in spread(sorted(doubles), _DOUBLES):
+        files = sorted(site.newest(spread(doubles[name], _WRITERS)), key=lambda ref: ref.hour)
+        # One that was made anew has the files of the one before beside it: that wrote last when this began.
+        if len(files) > 1 and files[-1].hour - files[-2].hour <= _SIDE_BY_SIDE:
+            ids = _writers(files)
+            return warn(
+                f"{len(doubles)} event types, such as {name}, come from several connectors: {ids}", _TWICE
+            )
+    return ok(f"connectors at work: {_writers(site.recent) or 'none'}")
+
+
+_TWICE: Final = (
+    "If they export the same workspace, each event is sent twice: name one in source.integrations."
+)
+
+
+def _writers(files: list[FileRef]) -> str:
+    keys = (parse_key(ref.key) for ref in files)
+    return ", ".join(sorted({key.integration for key in keys if key}))
 
 
 def reading(site: Site) -> Finding:
     """The right to read, and whether a recent file decodes."""
     archived = [ref for ref in site.recent if ref.archived]
     sample = site.sample
+    if sample.denied:
+        first, files = sample.denied[0], f"{len(sample.denied)} of {len(site.recent)} recent files"
+        remedy = (
+            f"{first.remedy[:1].upper()}{first.remedy[1:]}; or leave such types out with source.event_types."
+        )
+        return fail(f"{files} could not be read: {first.message}", remedy)
     if sample.records:
         codecs = ", ".join(sample.codecs)
         seen = f"{sample.records:,} records of {sample.files} recent files were read; codecs: {codecs}"
@@ -105,46 +129,33 @@ def reading(site: Site) -> Finding:
         )
     return fail(
         f"no recent file could be read: {sample.faults[0] if sample.faults else 'there is none'}",
-        "Allow s3:GetObject below source.uri, and kms:Decrypt where the files are encrypted with a key.",
+        "Look at one of them with `braze-etl preview`: they are no Currents files, or damaged.",
     )
 
 
 _DAMAGED: Final = "Such files are set aside, and the others delivered: `quarantine list` will name them."
 
 
-def lifecycle(site: Site) -> Finding:
-    """Rules of the bucket that delete files before they are delivered, or could be replayed."""
-    store, prefix = site.source
-    lifetime, settings = store.lifetime(prefix), site.settings
-    if lifetime is None:
-        return ok("no rule that deletes files is known (or there is no right to read the rules)")
-    seen = f"the bucket deletes files after {duration_text(lifetime)}"
-    if lifetime <= settings.window.objective:
-        return fail(
-            f"{seen}, and they have {duration_text(settings.window.objective)} to be delivered",
-            "Let the rule wait for weeks: a file that is gone can't be delivered, nor replayed.",
-        )
-    if lifetime < settings.quarantine.payload_ttl and settings.quarantine.payload is False:
-        return warn(
-            f"{seen}; what is set aside can't be replayed after that",
-            "Let the rule wait longer, or set quarantine.payload to auto.",
-        )
-    return ok(seen)
-
-
-def sent(site: Site) -> Finding:
+def sends(site: Site) -> Finding:
     """Which of the source's event types the mapping sends."""
-    reasons = Counter(site.mapping.plan(name).withheld for name in {each.event_type for each in site.folders})
-    seen = f"{reasons.pop(None, 0)} event types are sent"
-    left = ", ".join(f"{count} {reason.value}" for reason, count in reasons.items() if reason is not None)
-    seen += f"; not sent: {left}" if left else ""
-    if seen.startswith("0 "):
+    plans = [site.mapping.plan(name) for name in sorted({each.event_type for each in site.folders})]
+    reasons = Counter(plan.withheld.value for plan in plans if plan.withheld is not None)
+    sent = len(plans) - reasons.total()
+    left = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    seen = f"{sent} event types are sent" + (f"; not sent: {left}" if left else "")
+    if not sent:
         return fail(seen, "Name event types in mapping.choose.include: `braze-etl mapping list` shows all.")
-    if reasons[Reason.HELD]:
-        return warn(
-            seen, "Types that this release does not know are held: docs/drift.md says how to send them."
-        )
+    # Whatever keeps it off: a list of what is chosen was written before the type was there.
+    new = [plan.event_type for plan in plans if plan.withheld is not None and not plan.listed]
+    if new:
+        return warn(f"{seen}. This release does not know: {', '.join(new)}", _NEW)
     return ok(seen)
+
+
+_NEW: Final = (
+    "To send one, name it in mapping.send, and in mapping.choose.include where that lists types"
+    " (docs/drift.md). To be told of it no more, leave it out with `!name` in source.event_types."
+)
 
 
 CHECKS: Final = (
@@ -153,6 +164,5 @@ CHECKS: Final = (
     Check("source.fresh", fresh, needs=("source.list",), reads=("source", "mapping")),
     Check("source.connectors", connectors, needs=("source.list",), reads=("source", "mapping")),
     Check("source.read", reading, needs=("source.list",), reads=("source", "mapping")),
-    Check("source.lifecycle", lifecycle, needs=("source.list",), reads=("source",)),
-    Check("mapping.sends", sent, needs=("source.list",), reads=("source", "mapping")),
+    Check("mapping.sends", sends, needs=("source.list",), reads=("source", "mapping")),
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -11,9 +12,9 @@ from braze_etl.config import Settings, WrittenStoreSection
 from braze_etl.errors import StoreError
 from braze_etl.run.assembly import store_access
 from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped
-from braze_etl.run.checks.machine import existing
-from braze_etl.run.checks.setup import is_writable, ledger_path
+from braze_etl.run.checks.machine import existing, is_writable
 from braze_etl.run.checks.site import Site
+from braze_etl.run.starting.places import sqlite_path
 from braze_etl.storage import ConditionalStore, Store, open_conditional_store, open_store
 
 _BODY: Final = b"braze-etl doctor\n"
@@ -117,20 +118,6 @@ def _delete(name: str) -> Callable[[Site], Finding]:
     return look
 
 
-def _expiry(site: Site) -> Finding:
-    """A rule that deletes what the ledger is made of."""
-    if _is_local(site.settings, "state"):
-        return skipped("the state is on this disk")
-    store, key = _Place(site, "state").store()
-    lifetime = store.lifetime(key.partition("probe/")[0])
-    if lifetime is None:
-        return ok("no rule that deletes the ledger is known (or there is no right to read the rules)")
-    return fail(
-        f"a lifecycle rule deletes objects of the ledger after {lifetime.days} days",
-        "Take its prefix out of the rule; one that expires former versions is welcome.",
-    )
-
-
 def _is_local(settings: Settings, name: str) -> bool:
     uri: str = getattr(settings, name).uri
     return not uri.startswith("s3://")
@@ -138,14 +125,34 @@ def _is_local(settings: Settings, name: str) -> bool:
 
 def _writable(settings: Settings, name: str) -> Finding:
     """On this disk: by the rights alone, so that no folder is left behind."""
-    ledger = ledger_path(settings) if name == "state" else None
+    ledger = sqlite_path(settings.state.uri) if name == "state" else None
     if name == "state" and ledger is None:
         return skipped("the ledger is in memory")
     folder = ledger.parent if ledger else Path(settings.quarantine.uri.removeprefix("file://"))
     there = existing(folder)
-    if is_writable(there):
+    within = _files_of(ledger) if ledger else _folders_in(folder.expanduser())
+    refused = next((path for path in chain([there], within) if not is_writable(path)), None)
+    if refused is None:
         return ok(f"{folder} can be written" + ("" if there == folder.absolute() else ", and will be made"))
-    return fail(f"{there} can't be written", "Give the user that runs the job the right to write there.")
+    return fail(
+        f"{refused} can't be written",
+        "Give the user that runs the job the right to write there. A run by another user, such as root,"
+        " leaves files and folders that are that user's own.",
+    )
+
+
+def _files_of(ledger: Path) -> Iterator[Path]:
+    """What SQLite and the lease keep beside the ledger, as far as it is there."""
+    names = (f"{ledger.name}{ending}" for ending in ("", ".lock", "-journal", "-wal", "-shm"))
+    return (path for path in map(ledger.with_name, names) if path.exists())
+
+
+def _folders_in(quarantine: Path) -> Iterator[Path]:
+    """Where the next entries go, if something was set aside before: the newest day, and that of payloads."""
+    for folder in (quarantine, quarantine / "payloads"):
+        if folder.is_dir():
+            yield folder
+            yield from sorted(path for path in folder.glob("[0-9]*") if path.is_dir())[-1:]
 
 
 def _probing(name: str) -> tuple[Check, ...]:
@@ -161,6 +168,5 @@ def _probing(name: str) -> tuple[Check, ...]:
 
 CHECKS: Final = (
     *_probing("state"),
-    Check("state.lifecycle", _expiry, reads=("state", "source")),
     *_probing("quarantine"),
 )

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
-from braze_etl.checkpoint import Ledger
+from braze_etl.checkpoint import Ledger, LedgerMissingError, never_create
 from braze_etl.clock import Clock
 from braze_etl.config import Settings
 from braze_etl.errors import UsageError
-from braze_etl.run.assembly import Scope
+from braze_etl.run.assembly import Scope, open_state
 from braze_etl.run.budget import Terms
 from braze_etl.run.foresight.looking import ledger_to_read
 from braze_etl.run.foresight.planning import Plan, make_plan
@@ -32,12 +32,13 @@ def admit(settings: Settings, intent: Intent, clock: Clock) -> None:
     """Raise `UsageError` where the estimate of `plan` is more than is left, or than a first run may send.
 
     The source is listed for that only where the configuration sets such a bound. Nothing is written.
+    `ConfigError` where the ledger is missing and may not be made: a lost one is no first run to confirm.
     """
     asks_budget = intent.asks_budget and Terms.of(settings).bounded
     asks_first_run = intent.asks_first_run and settings.budget.first_run_events is not None
     if not asks_budget and not asks_first_run:
         return
-    with closing(ledger_to_read(settings, clock)) as ledger:
+    with closing(_ledger(settings, clock)) as ledger:
         asks_first_run = asks_first_run and ledger.summary().last_delivery is None
         scope = intent.scope(settings, ledger) if intent.scope else None
     if not asks_budget and not asks_first_run:
@@ -52,6 +53,15 @@ def admit(settings: Settings, intent: Intent, clock: Clock) -> None:
         _refuse_large_first_run(settings, plan)
     if asks_budget and plan.spending is not None:
         plan.spending.refuse_overrun()
+
+
+def _ledger(settings: Settings, clock: Clock) -> Ledger:
+    if settings.state.create == "auto":
+        return ledger_to_read(settings, clock)
+    try:
+        return open_state(settings, clock, read_only=True)
+    except LedgerMissingError:
+        raise never_create(settings.state.uri) from None
 
 
 def _refuse_large_first_run(settings: Settings, plan: Plan) -> None:

@@ -26,8 +26,11 @@ class Group(Enum):
         "Off: customer behavior (sessions, custom events, purchases). If the product sends these to\n"
         "Amplitude itself, they would be counted twice, revenue too."
     )
-    OTHERS = "Off: no customer events. The preset leaves them out unless `mapping.send` names them as well."
-    UNKNOWN = "Not known to this release, and so not sent as long as `unknown_types` is `hold`."
+    OTHERS = "Off: no customer events. To send one, name it in `send` above as well."
+    UNKNOWN = (
+        "Off: not known to this release. To send one, name it in `send` above as well: without that,\n"
+        "its name is a mistake here."
+    )
 
 
 _SENDS: Final = ("*.Send", "*.CarrierSend", "*.Delivery", "*.Abort", "*.Retry", "*.Deferral")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from braze_etl.checkpoint import BacklogLine
 from braze_etl.currents import AvroFile, Block, Damage, DamagedBlock, RecordReader
-from braze_etl.errors import FileError
+from braze_etl.errors import AccessDeniedError, FileError
 from braze_etl.model import FileRef, Reason, Record, Verdict
 from braze_etl.storage import Store
 from braze_etl.transform import Mapping, TypePlan
@@ -29,6 +29,7 @@ class Sample:
 
     `reasons` counts the records that have no id, or one that Amplitude would refuse; `short_ids` the lengths
     (prefixes included) of those that are shorter than `min_id_length`; `test_events` are in neither.
+    `denied` are the refusals of files that this job has no right to read, `faults` what else was wrong.
     """
 
     files: int = 0
@@ -41,6 +42,7 @@ class Sample:
     reasons: Counter[Reason] = field(default_factory=Counter)
     short_ids: Counter[int] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
+    denied: list[AccessDeniedError] = field(default_factory=list)
 
     def add(self, other: Sample) -> None:
         """Add what another sample saw."""
@@ -50,6 +52,7 @@ class Sample:
         self.reasons += other.reasons
         self.short_ids += other.short_ids
         self.faults += other.faults
+        self.denied += other.denied
 
     @property
     def judged(self) -> int:
@@ -88,13 +91,15 @@ class Sampler:
     def read(self, ref: FileRef) -> Sample:
         """Look at the first records of a file: one ranged read, and a second where one block is very long.
 
-        What can't be read is among the sample's `faults`; `StoreError` is raised.
+        What can't be read is among the sample's `faults` or `denied`; `StoreError` is raised.
         """
         sample = Sample()
         try:
             self._read(ref, _BEGINNING, sample)
             if not sample.records and not sample.faults and _BEGINNING < ref.size <= _WHOLE:
                 self._read(ref, ref.size, sample)
+        except AccessDeniedError as error:
+            sample.denied.append(error)
         except FileError as error:
             sample.faults.append(error.message)
         sample.files = 1 if sample.records else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,7 @@ _OLDEST: Final = timedelta(days=366 * 16)
 class Volume:
     """The files of one event folder since a moment; estimated from some of its hours unless `exact`.
 
-    `oldest` and `newest` are `date=` hours of all its files, `newest` None where it is older than was looked.
+    `hours` has the stored bytes of each `date=` hour since then, `oldest` is the first hour of all its files.
     `requests` counts LISTs.
     """
 
@@ -34,17 +35,15 @@ class Volume:
     archived: int = 0
     exact: bool = True
     oldest: datetime | None = None
-    newest: datetime | None = None
+    hours: Counter[datetime] = field(default_factory=Counter)
     requests: int = 0
     found: list[FileRef] = field(default_factory=list)
 
     @property
     def integration(self) -> str:
         """The id of the connector that writes it; empty where neither folder nor file tells."""
-        key = parse_key(f"{self.folder.folder}date=2000-01-01-00/.avro")
-        if key is None and self.found:
-            key = parse_key(self.found[0].key)
-        return key.integration if key else ""
+        key = parse_key(self.found[0].key) if self.found and not self.folder.integration else None
+        return key.integration if key else self.folder.integration
 
 
 def volume_of(store: Store, folder: EventFolder, since: datetime, *, hours: int = HOURS_SAMPLED) -> Volume:
@@ -59,8 +58,6 @@ def volume_of(store: Store, folder: EventFolder, since: datetime, *, hours: int 
         _count(volume, first)
     elif second is not None:
         _estimate(store, volume, since, hours)
-    if volume.exact:
-        volume.newest = max((ref.hour for ref in volume.found), default=None)
     return volume
 
 
@@ -101,6 +98,7 @@ def _count(volume: Volume, page: Page) -> None:
             volume.files += 1
             volume.bytes += ref.size
             volume.archived += ref.archived
+            volume.hours[ref.hour] += ref.size
             volume.found.append(ref)
 
 
@@ -116,7 +114,8 @@ def _estimate(store: Store, volume: Volume, since: datetime, most: int) -> None:
     volume.exact = factor == 1
     volume.files, volume.bytes = round(volume.files * factor), round(volume.bytes * factor)
     volume.archived = round(volume.archived * factor)
-    volume.newest = hours[-1] if hours else None
+    if not volume.exact:
+        volume.hours = Counter(dict.fromkeys(hours, volume.bytes // len(hours)))
 
 
 def _hours(store: Store, volume: Volume, since: datetime) -> Iterator[datetime]:

@@ -15,12 +15,12 @@ import yaml
 
 from braze_etl.checkpoint import BacklogLine
 from braze_etl.clock import hour_of, iso
-from braze_etl.config import Settings
-from braze_etl.errors import UsageError
+from braze_etl.config import Settings, StoreSection
 from braze_etl.run.assembly import load_mapping
 from braze_etl.run.foresight.estimate import Density
 from braze_etl.run.starting.choosing import Group, grouped
-from braze_etl.run.starting.surveying import Survey
+from braze_etl.run.starting.found import Survey
+from braze_etl.run.starting.places import places
 
 _BACK: Final = timedelta(hours=48)
 _MARGIN: Final = 1.5
@@ -48,9 +48,9 @@ def configuration(found: Survey, settings: Settings, choices: Choices) -> str:
     `UsageError` where the state would lie among the files of the source.
     """
     form = _Form(files(__package__).joinpath("configuration.txt").read_text("utf-8"))
-    state, quarantine = _places(settings, choices.state)
+    state, quarantine = places(found.source, settings.pipeline, choices.state)
     groups = grouped(found.types, load_mapping(settings))
-    start_at = hour_of(found.now - _BACK)
+    start_at = first_hour(found.now)
     expected, bound = _first_run(found, groups[Group.OUTCOMES], start_at)
     return form.substitute(
         today=f"{found.now:%Y-%m-%d}",
@@ -58,12 +58,13 @@ def configuration(found: Survey, settings: Settings, choices: Choices) -> str:
         sampled=_sampled(found),
         pipeline=_scalar(settings.pipeline),
         project=_scalar(settings.amplitude.project),
-        source=_scalar(settings.source.uri),
+        source=_scalar(found.source),
         reach=_reach(settings),
         start_at=f"{start_at:%Y-%m-%dT%H}",
         oldest=_hour(found.oldest),
         newest=_hour(found.newest),
-        integrations=_integrations(found),
+        backfill=_backfill(found, start_at),
+        connectors="\n".join(_connectors(found)),
         region=settings.amplitude.region,
         region_note="given" if choices.region_given else "not given, and a key works in one region alone",
         short_ids=_short_ids(found),
@@ -71,35 +72,23 @@ def configuration(found: Survey, settings: Settings, choices: Choices) -> str:
         state_note=_state_note(state, choices),
         quarantine=_scalar(quarantine),
         no_identity=_no_identity(found),
+        send="".join(f"{line}\n" for line in _send(groups)),
         include="\n".join(_include(found, groups)),
         expected=f"{expected:,}",
         first_run_events=f"{bound:_}",
     )
 
 
-def _places(settings: Settings, state: str | None) -> tuple[str, str]:
-    """Where the ledger and the quarantine go."""
-    source, name = settings.source.uri, settings.pipeline
-    if state is None and not source.startswith("s3://"):
-        return f"sqlite:///state/{name}.db", f"state/{name}-quarantine"
-    if state is None:
-        bucket, _, prefix = source.removeprefix("s3://").partition("/")
-        if not prefix.strip("/"):
-            raise UsageError(
-                f"{source} is a whole bucket: the ledger beside it would lie among its files",
-                remedy="Name a place for it with --state, such as s3://another-bucket/braze-etl/ledger.",
-            )
-        state = f"s3://{bucket}/braze-etl/{name}/ledger"
-    if state.startswith("s3://"):
-        return state, state.rstrip("/").removesuffix("/ledger") + "/quarantine"
-    return state, f"state/{name}-quarantine"
+def first_hour(now: datetime) -> datetime:
+    """Where a configuration begins that is written now."""
+    return hour_of(now - _BACK)
 
 
 def _state_note(state: str, choices: Choices) -> str:
     if not state.startswith("s3://"):
         return (
-            "# On this disk, which has to outlive the job. In a container, or with several machines, in S3:\n"
-            "# uri: s3://acme-state/braze-etl/ledger"
+            "# On this disk, which has to outlive the job. In a container, or with several machines, keep\n"
+            "# it in S3 (s3://acme-state/braze-etl/ledger, say), and the quarantine beside it."
         )
     if choices.state is not None:
         return (
@@ -113,7 +102,7 @@ def _state_note(state: str, choices: Choices) -> str:
 
 def _reach(settings: Settings) -> str:
     source = settings.source
-    named = {"endpoint_url": source.endpoint_url, "region": source.region, "role_arn": source.role_arn}
+    named = {name: getattr(source, name) for name in StoreSection.model_fields}
     return "".join(f"  {name}: {_scalar(value)}\n" for name, value in named.items() if value is not None)
 
 
@@ -133,13 +122,49 @@ def _sampled(found: Survey) -> str:
     )
 
 
-def _integrations(found: Survey) -> str:
-    lines = [f"  #   {_scalar(id_)}: {len(names)} event types" for id_, names in found.integrations.items()]
-    return "\n".join(lines or ["  #   none that has a name"])
+def _backfill(found: Survey, start_at: datetime) -> str:
+    if found.newest is None or found.newest >= start_at:
+        return ""
+    first, last = found.oldest or found.newest, found.newest
+    return (
+        "  # All of them are older than this: a run would find nothing to send. Set it earlier, or have\n"
+        f"  # them sent by `braze-etl backfill --from {first:%Y-%m-%dT%H} --to {last:%Y-%m-%dT%H}`.\n"
+    )
+
+
+def _connectors(found: Survey) -> Iterator[str]:
+    chosen, named = found.chosen, found.integrations
+    if not chosen:
+        yield '  # Connectors. One that is made anew in Braze has another id, and "*" finds it. Found here:'
+        yield from (f"  #   {_scalar(id_)}: {len(names)} event types" for id_, names in named.items())
+        if not named:
+            yield "  #   none that has a name"
+        yield '  integrations: ["*"]'
+        return
+    yield "  # Connectors. Some write the same event types in the same hours. If they export the same"
+    yield "  # workspace, each event would be sent twice, which can't be taken back: so one is chosen. Take"
+    yield "  # the # away where they export different ones."
+    yield "  integrations:"
+    for id_, names in named.items():
+        twice = [name for name, ids in found.overlaps.items() if id_ in ids]
+        also = f"; others write {len(twice)} of them as well, such as {twice[0]}" if twice else ""
+        yield f"    {'' if id_ in chosen else '# '}- {_scalar(id_)}   # {len(names)} event types{also}"
+
+
+def _send(groups: dict[Group, list[str]]) -> Iterator[str]:
+    """The types that have to be named twice, to be uncommented."""
+    names = sorted((*groups[Group.OTHERS], *groups[Group.UNKNOWN]))
+    if names:
+        yield "  # Types that the preset leaves out or does not know are sent only if they stand here and"
+        yield "  # below, under `choose.include`: take the # away in both places."
+        yield "  # send:"
+        yield from (f"  #   - {_scalar(name)}" for name in names)
 
 
 def _short_ids(found: Survey) -> str:
     sample = found.sample
+    if not sample.judged:
+        return "No record could be sampled."
     if not sample.short_ids:
         return "None in the sample is shorter."
     records, least = sample.short_ids.total(), min(sample.short_ids)
@@ -149,7 +174,7 @@ def _short_ids(found: Survey) -> str:
 def _no_identity(found: Survey) -> str:
     sample = found.sample
     if not sample.judged:
-        return "Nothing was sampled."
+        return "No record could be sampled."
     nobody, refused = sample.without_identity / sample.judged, sample.refused / sample.judged
     return (
         f"{nobody:.1%} of the sampled records have neither; {refused:.1%} have an id that Amplitude refuses."
@@ -173,9 +198,12 @@ def _include(found: Survey, groups: dict[Group, list[str]]) -> Iterator[str]:
 
 
 def _volume(found: Survey, name: str) -> str:
-    each, per_day = found.types[name], found.per_day(name)
+    each, part = found.types[name], found.types[name].share(found.chosen)
+    per_day = found.per_day(name) * part
     if not each.files:
         return f"none lately, first seen {_hour(each.oldest)}"
+    if not part:
+        return "of connectors alone that are not chosen above"
     return f"{_about(per_day)} a day, {_about(per_day * 30)} a month"
 
 
@@ -184,15 +212,12 @@ def _first_run(found: Survey, chosen: list[str], start_at: datetime) -> tuple[in
 
     A run judges by the rule of thumb before any run has measured: the bound has to leave room for both.
     """
-    until = found.until if found.newest is not None and found.newest >= start_at else start_at
-    share = max(0.0, (until - max(start_at, found.since)) / timedelta(days=1)) / found.days
-    share = min(1.0, share)
-    own = sum(found.types[name].events for name in chosen) * share
-    thumb = sum(
-        Density().events(name, BacklogLine(found.types[name].files, found.types[name].bytes))
-        for name in chosen
-    )
-    return round(own), _rounded_up(max(own, thumb * share) * _MARGIN)
+    own = thumb = 0.0
+    for each in (found.types[name] for name in chosen):
+        share = each.share(found.chosen, start_at)
+        own += each.events * share
+        thumb += Density().events(each.name, BacklogLine(each.files, each.bytes)) * share
+    return round(own), _rounded_up(max(own, thumb) * _MARGIN)
 
 
 def _rounded_up(value: float) -> int:

@@ -22,7 +22,7 @@ WARNINGS: Final = {
 
 REPAIRS: Final = {
     "text_cut": "a text beyond 1,024 characters was cut there",
-    "json_left_whole": "a text that should hold a JSON object did not, or nests too deep: sent as the text it is",
+    "json_left_whole": "a text that is no JSON object, or nests too deep, was sent as the text it is",
     "nul_removed": "NUL characters were taken out of a text",
     "surrogates_replaced": "halves of surrogate pairs became U+FFFD",
     "integer_as_text": "an integer beyond 2^53 was sent as text",

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from braze_etl.currents import EventType, load_catalogue
+from braze_etl.globs import is_glob
 from braze_etl.transform import Mapping as EventMapping
 from braze_etl.transform import TypePlan
 
@@ -120,8 +121,9 @@ def planned(mapping: EventMapping, is_selected: Callable[[str], bool] = lambda _
 
 
 def known_types(mapping: EventMapping) -> list[str]:
-    """The Currents types of the catalogue and of the preset, sorted."""
-    return sorted({*load_catalogue(), *mapping.event_types})
+    """The Currents types of the catalogue and of the preset, and those that the mapping names, sorted."""
+    named = (name for name in mapping.options.send if not is_glob(name) and not name.startswith("!"))
+    return sorted({*load_catalogue(), *mapping.event_types, *named})
 
 
 def why_not(plan: TypePlan, is_selected: Callable[[str], bool]) -> str:

@@ -77,11 +77,13 @@ def keys(bucket: Bucket) -> list[str]:
     return [found["Key"] for found in client.list_objects_v2(Bucket=bucket.name).get("Contents", ())]
 
 
-def expire(bucket: Bucket, prefix: str, days: int) -> None:
-    """Give the bucket a rule that deletes objects."""
+def upload(place: Workplace, bucket: Bucket) -> dict[str, str]:
+    """Put the export into a bucket; the section that names it."""
     client: Any = boto3.client("s3", endpoint_url=bucket.endpoint_url)
-    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": prefix}, "Expiration": {"Days": days}}
-    client.put_bucket_lifecycle_configuration(Bucket=bucket.name, LifecycleConfiguration={"Rules": [rule]})
+    for path in place.files():
+        key = f"currents/{path.relative_to(place.source).as_posix()}"
+        client.put_object(Bucket=bucket.name, Key=key, Body=path.read_bytes())
+    return {"uri": f"{bucket.uri}/currents", "endpoint_url": bucket.endpoint_url}
 
 
-__all__ = ["KEY", "Bare", "MakeSite", "expire", "in_s3", "keys", "look"]
+__all__ = ["KEY", "Bare", "MakeSite", "in_s3", "keys", "look", "upload"]

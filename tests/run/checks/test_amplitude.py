@@ -49,6 +49,19 @@ def test_a_refused_key_fails(make_site: MakeSite) -> None:
     assert (found.status, "refused the API key" in found.seen) == ("fail", True)
 
 
+@pytest.mark.parametrize("status", [200, 403])
+def test_an_answer_of_somebody_else_in_amplitudes_place_fails(
+    make_site: MakeSite, workplace: Workplace, status: int
+) -> None:
+    page = "<html>Please log in</html>"
+    workplace.suffer(f"- do: {{reply: {{status: {status}, body: '{page}'}}}}")
+    site = make_site()
+    found = look(site, "amplitude.reachable")
+    assert (found.status, page in found.seen) == ("fail", True)
+    assert "answers in Amplitude's place" in found.remedy
+    assert look(site, *ASKED).status == "skipped"
+
+
 def test_an_answer_that_tells_nothing_is_a_warning(make_site: MakeSite, workplace: Workplace) -> None:
     workplace.suffer("- do: {reply: {status: 503}}")
     assert look(make_site(), *ASKED).status == "warn"

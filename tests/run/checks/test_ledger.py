@@ -43,7 +43,7 @@ def site(make_site: MakeSite) -> Site:
 def test_no_ledger_is_fine_where_one_may_be_made(make_site: MakeSite, site: Site) -> None:
     assert look(site, "state.ledger").status == "ok"
     never = look(make_site(state={"create": "never"}), "state.ledger")
-    assert (never.status, "first run" in never.remedy) == ("warn", True)
+    assert (never.status, "first run" in never.remedy) == ("fail", True), "every run would be refused"
     assert found(site, "state.lease").status == "skipped"
     assert found(site, "schedule").status == "ok"
 

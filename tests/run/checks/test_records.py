@@ -33,7 +33,9 @@ def found_in(make_site: MakeSite, workplace: Workplace) -> Any:
 
 def test_good_ids_are_fine(found_in: Any) -> None:
     assert found_in("records.identity", "user-1", "user-2").status == "ok"
-    assert found_in("records.ids", "user-1", "user-2").status == "ok"
+    seen = found_in("records.ids", "user-1", "user-2")
+    assert (seen.status, "all 2 sampled records of 1 files; few to judge by" in seen.seen) == ("ok", True)
+    assert "few" not in found_in("records.ids", *(f"user-{number}" for number in range(100))).seen
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,30 @@ def test_a_ledger_in_s3_is_safe_from_that(make_site: MakeSite) -> None:
     assert look(site, "container").status == "ok"
 
 
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"state": {"uri": "sqlite:///export/state.db"}}, "the state sqlite:///export/state.db lies below"),
+        ({"quarantine": {"uri": "export/aside"}}, "the quarantine export/aside lies below the source"),
+        (
+            {"state": {"uri": "s3://acme/x"}, "quarantine": {"uri": "s3://acme/x/quarantine"}},
+            "the quarantine s3://acme/x/quarantine lies below the state",
+        ),
+    ],
+)
+def test_places_that_lie_in_each_other_are_told(
+    make_site: MakeSite, sections: dict[str, dict[str, str]], words: str
+) -> None:
+    found = look(make_site(**sections), "places")
+    assert (found.status, found.seen.startswith(words)) == ("warn", True)
+
+
+def test_places_that_lie_apart_are_fine(make_site: MakeSite) -> None:
+    assert look(make_site(), "places").status == "ok"
+    beside = {"state": {"uri": "s3://acme/x"}, "quarantine": {"uri": "s3://acme/x-quarantine"}}
+    assert look(make_site(**beside), "places").status == "ok"
+
+
 def test_lists_of_people_have_to_be_there(make_site: MakeSite, workplace: Workplace) -> None:
     assert look(make_site(), "mapping.people").status == "skipped"
     mapping = {"privacy": {"suppress": "people.txt"}, "identity": {"lookup": {"uri": "users.csv"}}}

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import boto3
 import pytest
 
 from braze_etl.clock import ManualClock
 from braze_etl.run.checks import Site
 from tests.conftest import Bucket
-from tests.run.checks.conftest import MakeSite, expire, look
+from tests.deploy.gatekeeper import gatekeeper
+from tests.deploy.policies import Grant
+from tests.run.checks.conftest import MakeSite, look, upload
 from tests.workplace import Workplace
 
 OPENS = ("users.messages.email.Open",)
@@ -21,15 +22,6 @@ def at_the_time(make_site: MakeSite, workplace: Workplace) -> Site:
     """A site a while after three hours of opens were written."""
     workplace.export(events=200, start=START, event_types=OPENS)
     return make_site(clock=ManualClock(START + timedelta(hours=4)))
-
-
-def upload(place: Workplace, bucket: Bucket) -> dict[str, str]:
-    """Put the export into a bucket; the section that names it."""
-    client = boto3.client("s3", endpoint_url=bucket.endpoint_url)
-    for path in place.files():
-        key = f"currents/{path.relative_to(place.source).as_posix()}"
-        client.put_object(Bucket=bucket.name, Key=key, Body=path.read_bytes())
-    return {"uri": f"{bucket.uri}/currents", "endpoint_url": bucket.endpoint_url}
 
 
 def test_a_source_that_can_be_read_is_fine(at_the_time: Site) -> None:
@@ -70,24 +62,31 @@ def test_files_at_fault_are_told_beside_those_that_are_good(at_the_time: Site, w
     assert (found.status, "1 files at fault" in found.seen) == ("warn", True)
 
 
+def test_a_right_that_is_missing_for_one_event_type_fails(
+    make_site: MakeSite, workplace: Workplace, bucket: Bucket
+) -> None:
+    workplace.export(events=200, start=START, event_types=(*OPENS, "users.messages.email.Click"))
+    section, everything = upload(workplace, bucket), f"arn:aws:s3:::{bucket.name}"
+    given = [Grant("s3:ListBucket", everything), Grant("s3:GetObject", f"{everything}/*Open/*")]
+    with gatekeeper(bucket.endpoint_url, given) as gate:
+        source = {**section, "endpoint_url": gate.url}
+        found = look(make_site(source=source, clock=ManualClock(START + timedelta(hours=4))), *READ)
+    assert (found.status, found.seen.startswith("1 of 2 recent files could not be read")) == ("fail", True)
+    assert found.remedy.startswith("Allow s3:GetObject on it (and kms:Decrypt")
+
+
+def test_an_hour_that_has_not_ended_is_told_as_that(make_site: MakeSite, workplace: Workplace) -> None:
+    workplace.export(events=50, start=START, hours=1, event_types=OPENS)
+    site = make_site(clock=ManualClock(START + timedelta(minutes=30)))
+    assert "which has not ended yet" in look(site, "source.list", "source.fresh").seen
+    later = make_site(clock=ManualClock(START + timedelta(minutes=63)))
+    assert "which ended 3 minutes ago" in look(later, "source.list", "source.fresh").seen
+
+
 def test_a_file_that_nobody_can_read_fails(at_the_time: Site, workplace: Workplace) -> None:
     for path in workplace.files():
         path.write_bytes(b"no Avro")
     assert look(at_the_time, *READ).status == "fail"
-
-
-@pytest.mark.parametrize(("days", "status"), [(1, "fail"), (10, "warn"), (90, "ok")])
-def test_a_rule_that_deletes_files_too_early_is_told(
-    make_site: MakeSite, workplace: Workplace, bucket: Bucket, days: int, status: str
-) -> None:
-    workplace.export(events=20, event_types=OPENS)
-    expire(bucket, "currents/", days)
-    site = make_site(source=upload(workplace, bucket), quarantine={"payload": False})
-    assert look(site, "source.list", "source.lifecycle").status == status
-
-
-def test_without_a_rule_nothing_is_deleted(at_the_time: Site) -> None:
-    assert look(at_the_time, "source.list", "source.lifecycle").status == "ok"
 
 
 def test_connectors_that_write_the_same_types_are_told(make_site: MakeSite, workplace: Workplace) -> None:
@@ -97,6 +96,28 @@ def test_connectors_that_write_the_same_types_are_told(make_site: MakeSite, work
     workplace.export(events=50, start=START, event_types=OPENS, integrations=2)
     found = look(make_site(clock=clock), "source.list", "source.connectors")
     assert (found.status, OPENS[0] in found.seen) == ("warn", True)
+
+
+def test_connectors_are_compared_however_many_event_types_there_are(
+    make_site: MakeSite, workplace: Workplace
+) -> None:
+    workplace.export(events=400, start=START, hours=1, integrations=2)
+    site = make_site(clock=ManualClock(START + timedelta(hours=4)))
+    assert len(site.folders) > 80
+    assert look(site, "source.list", "source.connectors").status == "warn"
+
+
+def test_a_connector_that_was_made_anew_is_alone(make_site: MakeSite, workplace: Workplace) -> None:
+    workplace.export(events=50, start=START, event_types=OPENS)
+    (one,) = workplace.source.iterdir()
+    two = one.with_name(one.name[:-1] + "x")
+    one.rename(two)
+    for path in two.rglob("*.avro"):
+        path.rename(path.with_name(path.name.replace(one.name, two.name)))
+    workplace.export(events=50, start=START + timedelta(days=3), event_types=OPENS)
+    site = make_site(clock=ManualClock(START + timedelta(days=3, hours=4)))
+    found = look(site, "source.list", "source.connectors")
+    assert (found.status, len(site.doubles)) == ("ok", 1)
 
 
 def test_a_mapping_that_sends_nothing_fails(make_site: MakeSite, workplace: Workplace) -> None:
@@ -113,6 +134,11 @@ def test_types_that_are_held_are_told(make_site: MakeSite, workplace: Workplace)
     (folder.parent / "event_type=users.messages.pigeon.Coo").mkdir()
     found = look(make_site(mapping={"unknown_types": "hold"}), "source.list", "mapping.sends")
     assert (found.status, "1 held" in found.seen) == ("warn", True)
+    mapping = {"unknown_types": "hold", "choose": {"include": list(OPENS)}}
+    unlisted = look(make_site(mapping=mapping), "source.list", "mapping.sends")
+    assert (unlisted.status, "does not know: users.messages.pigeon.Coo" in unlisted.seen) == ("warn", True)
+    source = {"uri": "export", "event_types": ["*", "!users.messages.pigeon.*"]}
+    assert look(make_site(mapping=mapping, source=source), "source.list", "mapping.sends").status == "ok"
 
 
 def test_the_identity_is_told_by_aws(

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Bucket
 from tests.deploy.gatekeeper import gatekeeper
 from tests.deploy.policies import Grant
-from tests.run.checks.conftest import MakeSite, expire, in_s3, keys, look
+from tests.run.checks.conftest import MakeSite, in_s3, keys, look
 from tests.workplace import Workplace
 
 STATE = ("state.list", "state.put", "state.get", "state.conditions", "state.delete")
@@ -41,7 +41,6 @@ def test_all_rights_on_s3_are_found_and_nothing_is_left_behind(make_site: MakeSi
         assert [look(site, *names[: number + 1]).status for number in range(len(names))] == ["ok"] * len(
             names
         )
-    assert look(site, "state.lifecycle").status == "ok"
     assert keys(bucket) == []
 
 
@@ -73,12 +72,6 @@ def test_a_store_that_ignores_conditions_is_refused(
     assert (found.status, "ignores If-None-Match" in found.seen) == ("fail", True)
 
 
-def test_a_rule_that_deletes_the_ledger_is_told(make_site: MakeSite, bucket: Bucket) -> None:
-    expire(bucket, "ledger/", 30)
-    found = look(make_site(**in_s3(bucket)), "state.lifecycle")
-    assert (found.status, "30 days" in found.seen) == ("fail", True)
-
-
 def test_the_clock_of_the_store_is_heard(make_site: MakeSite, bucket: Bucket) -> None:
     site = make_site(**in_s3(bucket))
     look(site, *STATE[:3])
@@ -107,3 +100,35 @@ def test_a_folder_without_rights_is_told_for_root_too(
     monkeypatch.setattr("braze_etl.run.checks.stores.is_writable", lambda _: False)
     found = look(make_site(), "quarantine.put")
     assert (found.status, "right to write" in found.remedy) == ("fail", True)
+
+
+@pytest.mark.parametrize(
+    ("check", "left"),
+    [
+        ("state.put", "state/braze-etl.db"),
+        ("state.put", "state/braze-etl.db.lock"),
+        ("state.put", "state/braze-etl.db-journal"),
+        ("quarantine.put", "state/quarantine/2026-10-02/a.jsonl"),
+        ("quarantine.put", "state/quarantine/payloads/2026-10-02/a.jsonl"),
+    ],
+)
+def test_what_another_user_left_behind_is_told(
+    make_site: MakeSite, workplace: Workplace, monkeypatch: pytest.MonkeyPatch, check: str, left: str
+) -> None:
+    path = workplace.folder / left
+    path.parent.mkdir(parents=True)
+    path.touch()
+    owned = path.parent if check == "quarantine.put" else path
+    assert look(make_site(), check).status == "ok"
+    monkeypatch.setattr(
+        "braze_etl.run.checks.stores.is_writable", lambda each: each.absolute() != owned.absolute()
+    )
+    found = look(make_site(), check)
+    assert (found.status, "another user" in found.remedy) == ("fail", True)
+    assert owned.name in found.seen
+
+
+def test_a_refused_read_of_the_state_speaks_of_rights_alone(make_site: MakeSite, bucket: Bucket) -> None:
+    with without(bucket, "s3:GetObject") as sections:
+        found = look(make_site(**sections), "state.list", "state.put", "state.get")
+    assert (found.status, "s3:GetObject" in found.remedy, "replay" in found.remedy) == ("fail", True, False)

@@ -13,6 +13,7 @@ from fixtures.generate import sample_record, write_avro
 
 NOW = datetime(2026, 10, 3, 12, 30, tzinfo=UTC)
 CONNECTOR = "dataexport.prod-01.S3.integration.0123456789abcdef01234567"
+OTHER = "dataexport.prod-01.S3.integration.ffffffffffffffffffffffff"
 WriteFile: TypeAlias = Callable[..., Path]
 
 

@@ -23,7 +23,9 @@ def test_a_quiet_type_is_counted_exactly_in_two_requests(write_file: WriteFile, 
     volume = volume_of(FolderStore(source), FOLDER, SINCE)
     assert (volume.files, volume.exact, volume.requests) == (3, True, 2)
     assert volume.bytes == sum(path.stat().st_size for path in paths)
-    assert (volume.oldest, volume.newest) == (hour("2026-09-01T03"), hour("2026-10-03T02"))
+    assert volume.oldest == hour("2026-09-01T03")
+    assert sorted(volume.hours) == [hour(f"2026-10-03T0{number}") for number in range(3)]
+    assert volume.hours.total() == volume.bytes
     assert volume.integration == "0123456789abcdef01234567"
 
 
@@ -42,7 +44,9 @@ def test_a_busy_type_is_estimated_from_some_of_its_hours(source: Path) -> None:
     assert (volume.files, volume.bytes, volume.exact) == (1200, 12_000, False)
     assert len(volume.found) == 240
     assert volume.requests <= 3 + 1 + 4
-    assert volume.newest == hour((SINCE + timedelta(hours=20)).strftime("%Y-%m-%dT%H"))
+    assert len(volume.hours) == 20
+    assert max(volume.hours) == hour((SINCE + timedelta(hours=20)).strftime("%Y-%m-%dT%H"))
+    assert volume.hours.total() == 12_000
 
 
 def test_objects_that_are_no_currents_files_do_not_count(write_file: WriteFile, source: Path) -> None:
