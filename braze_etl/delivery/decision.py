@@ -54,6 +54,31 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Throttled:
+    """How many events of each lane a refused request held; and how many a window takes, if it is told."""
+
+    shares: Mapping[Lane, int] = field(default_factory=dict)
+    most: int | None = None
+
+    def bound(self, lane: Lane, *, refused_again: bool) -> int | None:
+        """How many events of *lane* to send in a window from now on; None where waiting is enough.
+
+        That many can pass; or, where the same lane was refused right after its wait, half of what was tried.
+        """
+        if self.most is not None and self.is_crowded(lane):
+            return self.most
+        return max(1, self.shares.get(lane, 0) // 2) if refused_again else None
+
+    def is_crowded(self, lane: Lane) -> bool:
+        """Whether the request held more of *lane* than a window takes, so that no wait would have helped."""
+        return self.most is not None and self.shares.get(lane, 0) > self.most
+
+    def has_room(self, lane: Lane, passing: int) -> bool:
+        """Whether one more event of *lane*, besides *passing* others, may be sent again at once."""
+        return self.most is not None and self.is_crowded(lane) and passing < self.most
+
+
+@dataclass(frozen=True, slots=True)
 class Sort:
     """Set some events aside, leave others open, and send the rest again at once.
 
@@ -63,6 +88,7 @@ class Sort:
     set_aside: Mapping[int, Aside] = field(default_factory=dict)
     leave_open: Mapping[int, Hold] = field(default_factory=dict)
     lanes: Mapping[Lane, Hold] = field(default_factory=dict)
+    throttled: Throttled = Throttled()
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,11 +148,12 @@ class Journey(Generic[T]):
         self._taken += 1
         self._stops = 0
         self._open.difference_update(indexes)
+        self._desk.lanes.accepted(self._of_batch(self._batch.events, indexes), self._desk.clock.now())
         self._delivered.accepted += self._of_batch(self._batch.tags, indexes)
 
     def _sort(self, indexes: Sequence[int], sort: Sort) -> None:
         now = self._desk.clock.now()
-        self._desk.lanes.close(sort.lanes, now)
+        self._desk.lanes.close(sort.lanes, now, sort.throttled)
         for place, aside in sort.set_aside.items():
             self._set_aside(indexes[place], aside)
         for place, (reason, seconds) in sort.leave_open.items():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from braze_etl.delivery.decision import Aside, Hold, Lane, Sort
-from braze_etl.delivery.lanes import lanes_of
+from braze_etl.delivery.decision import Aside, Hold, Lane, Sort, Throttled
+from braze_etl.delivery.lanes import WINDOW, lanes_of
 from braze_etl.delivery.reply import Reply
 from braze_etl.model import Event, Reason
 
@@ -32,11 +33,12 @@ def named_events(reply: Reply, events: Sequence[Event]) -> Sort | None:
     body = reply.body or {}
     aside = {**_faulty(reply, len(events)), **_silenced(reply, events)}
     lanes = _closed_lanes(body, reply.retry_after)
-    held = _held(body, events, lanes, reply.retry_after)
+    throttled = _throttled(body, events, lanes)
+    held = _held(reply, events, lanes, throttled)
     leave_open = {index: hold for index, hold in held.items() if index not in aside}
     if not aside and not leave_open:
         return None
-    return Sort(aside, leave_open, lanes)
+    return Sort(aside, leave_open, lanes, throttled)
 
 
 def _faulty(reply: Reply, size: int) -> dict[int, Aside]:
@@ -68,17 +70,36 @@ def _closed_lanes(body: Mapping[str, Any], wait: float | None) -> dict[Lane, Hol
     return lanes
 
 
+def _throttled(body: Mapping[str, Any], events: Sequence[Event], lanes: Mapping[Lane, Hold]) -> Throttled:
+    """How full the lanes were, against the `eps_threshold` that the reply tells (amplitude.md, 1.2)."""
+    shares = Counter(lane for event in events for lane in lanes_of(event) if lane in lanes) if lanes else {}
+    threshold = body.get("eps_threshold")
+    if not isinstance(threshold, int | float) or threshold <= 0:
+        return Throttled(shares)
+    return Throttled(shares, max(1, int(threshold * WINDOW.total_seconds())))
+
+
 def _held(
-    body: Mapping[str, Any], events: Sequence[Event], lanes: Mapping[Lane, Hold], wait: float | None
+    reply: Reply, events: Sequence[Event], lanes: Mapping[Lane, Hold], throttled: Throttled
 ) -> dict[int, Hold]:
-    throttled = Hold(Reason.THROTTLED, THROTTLE_SECONDS if wait is None else wait)
-    held = dict.fromkeys(_indexes(body.get("throttled_events"), len(events)), throttled)
-    if lanes:
-        for index, event in enumerate(events):
-            holds = [lanes[lane] for lane in lanes_of(event) if lane in lanes]
-            if holds:
-                held[index] = max(holds, key=lambda hold: hold.seconds)
+    """The events that wait. Of a lane that is too full for any window, as many as one takes go on at once."""
+    wait = Hold(Reason.THROTTLED, THROTTLE_SECONDS if reply.retry_after is None else reply.retry_after)
+    held = dict.fromkeys(_indexes((reply.body or {}).get("throttled_events"), len(events)), wait)
+    passing = Counter[Lane]()
+    for index, event in enumerate(events) if lanes else ():
+        named = [lane for lane in lanes_of(event) if lane in lanes]
+        if named and all(_may_pass(lane, lanes, throttled, passing) for lane in named):
+            passing.update(named)
+            held.pop(index, None)
+        elif named:
+            held[index] = max((lanes[lane] for lane in named), key=lambda hold: hold.seconds)
     return held
+
+
+def _may_pass(
+    lane: Lane, lanes: Mapping[Lane, Hold], throttled: Throttled, passing: Mapping[Lane, int]
+) -> bool:
+    return lanes[lane].reason is Reason.THROTTLED and throttled.has_room(lane, passing[lane])
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 Not documented, and chosen here: only events that were ingested count, so a refused request does not push its
 ids further out; user_id and device_id are counted apart, each endpoint counts its own rates, and the daily
 quota is common to both endpoints. Every event of an id over its limit is listed, not only the excess. A
-request that holds more events of one id than a whole window allows is throttled for ever.
+request that holds more events of one id than a whole window allows is refused whenever it comes.
 """
 
 from __future__ import annotations

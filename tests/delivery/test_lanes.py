@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from braze_etl.delivery import Hold, Lane
+from braze_etl.delivery.decision import Throttled
 from braze_etl.delivery.lanes import Closed, Lanes
 from braze_etl.model import Reason
 from tests.delivery.conftest import NOON, event
@@ -58,3 +59,48 @@ def test_an_event_without_ids_travels_in_no_lane() -> None:
     lanes = Lanes()
     lanes.close({ANN: SHORT}, NOON)
     assert not lanes.sift([{"event_type": "opened", "user_id": None}, {}], NOON)
+
+
+def refused(lanes: Lanes, share: int, seconds: float, most: int | None = None) -> None:
+    lanes.close({ANN: SHORT}, NOON + later(seconds), Throttled({ANN: share}, most))
+
+
+def passing(lanes: Lanes, events: int, seconds: float) -> int:
+    """How many of so many events of Ann's are sent at that time."""
+    anns = [event(number, user_id="ann") for number in range(events)]
+    return events - len(lanes.sift(anns, NOON + later(seconds)))
+
+
+def test_of_a_lane_with_more_than_a_window_takes_as_many_are_sent_as_it_takes() -> None:
+    lanes = Lanes()
+    refused(lanes, 2000, 0, most=900)
+    assert passing(lanes, 2000, 29) == 0
+    assert passing(lanes, 2000, 30) == 900
+    assert passing(lanes, 1100, 31) == 0
+    lanes.accepted([event(0, user_id="ann")], NOON + later(32))
+    assert [passing(lanes, 1100, 61), passing(lanes, 1100, 62)] == [0, 900]
+
+
+def test_a_lane_that_only_has_to_wait_sends_all_of_it_after_that() -> None:
+    lanes = Lanes()
+    refused(lanes, 2000, 0, most=30_000)
+    assert passing(lanes, 2000, 30) == 2000
+    lanes.accepted([event(0, user_id="ann")], NOON + later(31))
+    assert len(lanes) == 0
+
+
+def test_a_lane_that_is_refused_right_after_its_wait_sends_half_and_half_again() -> None:
+    lanes = Lanes()
+    refused(lanes, 2000, 0)
+    assert passing(lanes, 2000, 30) == 2000
+    refused(lanes, 2000, 31)
+    assert passing(lanes, 2000, 61) == 1000
+    refused(lanes, 1000, 62)
+    assert passing(lanes, 2000, 92) == 500
+
+
+def test_a_quota_is_waited_for_and_not_cut_into_parts() -> None:
+    lanes = Lanes()
+    for seconds in (0, 7200, 14400):
+        lanes.close({ANN: LONG}, NOON + later(seconds), Throttled({ANN: 2000}))
+        assert passing(lanes, 2000, seconds + 7200) == 2000

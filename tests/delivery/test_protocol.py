@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -26,6 +27,7 @@ from braze_etl.delivery import (
     StopKind,
     decide,
 )
+from braze_etl.delivery.decision import Throttled
 from braze_etl.model import Event, Reason
 from tests.delivery.conftest import event, html, ok, reply, reset
 
@@ -209,6 +211,8 @@ TABLE: dict[str, tuple[Reply | NoReply, Decision]] = {
 
 @pytest.mark.parametrize(("answer", "decision"), TABLE.values(), ids=TABLE.keys())
 def test_an_answer_leads_to_its_decision(answer: Reply | NoReply, decision: Decision) -> None:
+    if isinstance(decision, Sort):  # each of the three events is alone in its lanes
+        decision = replace(decision, throttled=Throttled(dict.fromkeys(decision.lanes, 1)))
     assert decide(answer, THREE) == decision
 
 
@@ -287,3 +291,14 @@ def test_a_named_decision_only_names_events_of_the_request(events: Sequence[Even
     decision = decide(answer, events)
     named = [*decision.set_aside, *decision.leave_open] if isinstance(decision, Sort) else []
     assert sorted(named) == list(range(len(events)))
+
+
+def test_of_a_lane_with_more_than_a_window_takes_as_many_go_on_at_once() -> None:
+    events = [event(number, device_id="phone") for number in range(100)]
+    answer = reply(429, eps_threshold=2, throttled_devices={"phone": 4}, throttled_events=list(range(100)))
+    decision = decide(answer, events)
+    assert isinstance(decision, Sort)
+    assert sorted(decision.leave_open) == list(range(60, 100))
+    again = decide(answer, events[:60])
+    assert isinstance(again, Sort)
+    assert sorted(again.leave_open) == list(range(60))

@@ -13,6 +13,8 @@ from pydantic import SecretStr
 
 from braze_etl.clock import ManualClock
 from braze_etl.delivery import Batch, Courier, DeliverySettings, InlineExecutor, Reply
+from braze_etl.sandbox.limits import Limits
+from braze_etl.sandbox.rates import Rates, load_of
 from tests.workplace import KEY
 
 _ROUND_TRIP = 0.2
@@ -73,6 +75,53 @@ def test_others_keep_nine_tenths_of_their_free_rate(key: str, users: int) -> Non
     assert deferred > 0
     share_of_others = (_BATCH - users) / _BATCH
     assert rate >= 0.9 * free * share_of_others
+
+
+class Interface:
+    """HTTP V2 by the sandbox's rules: 30 events a second of a user or device, over 30 seconds."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self._rates = Rates(Limits())
+        self.refused = 0
+
+    def send(self, body: bytes, *, gzip: bool) -> Reply:
+        self._clock.advance(_ROUND_TRIP)
+        events = orjson.loads(body)["events"]
+        load, now = load_of(events), self._clock.monotonic()
+        if refusal := self._rates.refusal("/2/httpapi", events, load, now):
+            self.refused += 1
+            return Reply(429, dict(refusal.body))
+        self._rates.add("/2/httpapi", load, now)
+        return Reply(200, {"code": 200, "events_ingested": len(events)})
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["one process", "a process for each try"])
+def test_more_of_one_id_than_a_window_takes_is_delivered_window_by_window(*, fresh: bool) -> None:
+    clock = ManualClock(datetime(2026, 10, 5, 12, tzinfo=UTC))
+    interface = Interface(clock)
+    settings = DeliverySettings(url="http://localhost/2/httpapi", api_key=SecretStr(KEY), gzip=False)
+
+    def courier() -> Courier[int]:
+        executor = InlineExecutor()
+        return Courier(interface, settings, clock, Random(1), threading.Event(), executor=executor)
+
+    hot = [{"device_id": "hot-device", "event_type": "t"} for _ in range(1900)]
+    others = [{"user_id": f"user-{number}", "event_type": "t"} for number in range(100)]
+    events, at_work, accepted = [*hot, *others], courier(), []
+    left, tries = list(range(len(events))), 0
+    while left:
+        tries += 1
+        at_work = courier() if fresh else at_work
+        at_work.submit(Batch([events[tag] for tag in left], list(left)))
+        (delivered,) = at_work.results()
+        accepted.append(len(delivered.accepted))
+        left = sorted(tag for tag, _, _ in delivered.deferred)
+        clock.advance(_ROUND_TRIP + 30)
+    assert accepted[0] >= len(others)
+    assert sum(accepted) == len(events)
+    assert tries == 3
+    assert interface.refused == (2 if fresh else 1)
 
 
 def test_memory_does_not_grow_with_a_lane() -> None:
