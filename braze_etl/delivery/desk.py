@@ -117,6 +117,10 @@ class Desk:
         """An answer brought nothing forward."""
         self.health.note_failure(words, self.clock.monotonic())
 
+    def fruitless_for(self, seconds: float) -> bool:
+        """Whether nothing was ever brought forward, in so many seconds of failures."""
+        return not self.health.progress and self.health.failing_for(self.clock.monotonic()) >= seconds
+
     def _await_turn(self, events: int) -> None:
         while True:
             self.rest(self.limiter.pause_left())

@@ -45,10 +45,14 @@ class Health:
             if self._failing_since is None:
                 self._failing_since = now
 
+    def failing_for(self, now: float) -> float:
+        """Seconds in which there was nothing but failures."""
+        since = self._failing_since
+        return 0.0 if since is None else now - since
+
     def given_up(self, now: float) -> bool:
         """Whether there was nothing but failures for longer than `give_up_after` seconds."""
-        since = self._failing_since
-        return since is not None and now - since >= self._give_up_after
+        return self._failing_since is not None and self.failing_for(now) >= self._give_up_after
 
 
 class Tries:

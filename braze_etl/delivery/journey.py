@@ -32,6 +32,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _IN_ORDER = 2
+_FRUITLESS = 60.0
+"""Seconds of refusals without a culprit, when nothing was ever taken, until it is clear that nothing will be."""
 _TRIES_OF_A_PART = 3
 """Of a part of a batch that failed twelve times: the parts without the culprit pass at once."""
 
@@ -40,7 +42,8 @@ class Journey(Generic[T]):
     """Acts on the decisions for one batch.
 
     Everything it does ends: with the events settled, as a refusal that is not transient takes some out; when
-    a request is hopeless while others go through; by `give_up_after` when none does; or by a stop.
+    a request is hopeless while others go through; when all are refused; by `give_up_after` when none gets an
+    answer that says more; or by a stop.
     """
 
     def __init__(self, batch: Batch[T], desk: Desk) -> None:
@@ -81,6 +84,9 @@ class Journey(Generic[T]):
             tries.note_failure()
             if self._hunted_down(indexes, refused, tries.failed):
                 return
+            if self._desk.fruitless_for(_FRUITLESS):
+                self._desk.fail(_nothing_is_taken(refused))
+                raise HaltedError
             if tries.hopeless:
                 self._abandon(indexes)
                 return
@@ -235,3 +241,12 @@ class Journey(Generic[T]):
     def _defer(self, index: int, reason: Reason, until: datetime) -> None:
         self._open.discard(index)
         self._delivered.deferred.append((self._batch.tags[index], reason, until))
+
+
+def _nothing_is_taken(refused: Refused) -> DeliveryError:
+    # amplitude.md, 1.3: search for the offending event, else fatal.
+    return DeliveryError(
+        f"Every request is refused, and no event is to blame: {refused.words}.",
+        remedy="A firewall, a proxy or a block of this region may answer in Amplitude's place: check the way "
+        "to `amplitude.endpoint`, and from which country this machine is seen.",
+    )
