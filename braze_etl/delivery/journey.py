@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 _IN_ORDER = 2
 _FRUITLESS = 60.0
-"""Seconds of refusals without a culprit, when nothing was ever taken, until it is clear that nothing will be."""
+"""Seconds of refusals without a culprit, when nothing was ever taken, until it is clear that nothing will."""
 _TRIES_OF_A_PART = 3
 """Of a part of a batch that failed twelve times: the parts without the culprit pass at once."""
 

@@ -1,7 +1,9 @@
-"""`braze-etl run` every 10 minutes, as an Airflow DAG (Airflow 3, provider `cncf.kubernetes` 10 or newer).
+"""`braze-etl run` every 10 minutes, as an Airflow DAG (Airflow 3, provider `cncf.kubernetes` 10.9 or newer).
 
 A DAG instead of the CronJob of configs/kubernetes/, never beside it. It needs in its namespace the service
-account and the secret that are described there, and a ConfigMap `braze-etl` with the key `braze-etl.yaml`.
+account and the secret that are described there, a ConfigMap `braze-etl` with the key `braze-etl.yaml`, and
+the rights of role.yaml for Airflow. Before 10.9.0 the provider gives the pod no grace period; before 10.5.0
+it does not know `automount_service_account_token`.
 """
 
 from __future__ import annotations
@@ -25,19 +27,21 @@ with DAG(
     max_active_runs=1,
     tags=["braze", "amplitude"],
 ) as dag:
+    # The operator has no parameter for enableServiceLinks: the pod's environment also names the services of
+    # the namespace, and nothing reads that.
     KubernetesPodOperator(
         task_id="run",
         name="braze-etl",
         namespace="braze-etl",
         image=IMAGE,
-        arguments=["run", "--max-runtime", "8m", "--ok-exit", "3,4", "--output", "json"],
+        arguments=["run", "--max-runtime", "7m", "--ok-exit", "3,4", "--output", "json"],
         # 11: another run, or a backfill, is at work; nothing was touched.
         skip_on_exit_code=[11],
         # The next scheduled run is the retry.
         retries=0,
         active_deadline_seconds=580,
         execution_timeout=timedelta(seconds=595),
-        termination_grace_period=60,
+        termination_grace_period=90,
         on_finish_action="delete_succeeded_pod",
         service_account_name="braze-etl",
         automount_service_account_token=False,
@@ -50,6 +54,8 @@ with DAG(
             )
         ],
         env_vars={"BRAZE_ETL_CONFIG": "/etc/braze-etl/braze-etl.yaml"},
+        # Whatever else the secret holds and the configuration names: a webhook, a salt.
+        env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name="braze-etl"))],
         container_resources=k8s.V1ResourceRequirements(
             requests={"cpu": "500m", "memory": "512Mi"}, limits={"cpu": "2", "memory": "1Gi"}
         ),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from braze_etl.config import parse_duration
+from braze_etl.config import Settings, parse_duration
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
@@ -24,7 +24,9 @@ RENDERED = {
     "production": PRODUCTION,
     "backfill": PRODUCTION / "backfill",
     "first-run": PRODUCTION / "first-run",
+    "command": PRODUCTION / "command",
 }
+BY_HAND = tuple(RENDERED)[1:]
 ROLE_SUBJECT = "system:serviceaccount:braze-etl:braze-etl"
 
 
@@ -36,13 +38,32 @@ def skip_without(*tools: str) -> None:
         pytest.skip(words)
 
 
-def render(name: str) -> list[dict[str, Any]]:
-    """The objects of a kustomization, by `kubectl kustomize`, which needs no cluster."""
+def render(name: str, *, root: Path = KUBERNETES) -> list[dict[str, Any]]:
+    """The objects of a kustomization, by `kubectl kustomize`, which needs no cluster; *root*: of a copy."""
     skip_without("kubectl")
-    command = ["kubectl", "kustomize", str(RENDERED[name])]
+    command = ["kubectl", "kustomize", str(root / RENDERED[name].relative_to(KUBERNETES))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return documents(done.stdout)
+
+
+def switched_on(path: Path, first: str, lines: int) -> None:
+    """Take the `#` away from so many lines of a file, the first of which begins with *first* behind it."""
+    text = path.read_text().splitlines(keepends=True)
+    (start,) = [number for number, line in enumerate(text) if line.lstrip().startswith(f"# {first}")]
+    for number in range(start, start + lines):
+        text[number] = text[number].replace("# ", "", 1)
+    path.write_text("".join(text))
+
+
+def longest_stop(settings: Settings) -> timedelta:
+    """The longest that a run goes on after SIGTERM, with all that can be configured.
+
+    Requests in flight have `amplitude.timeout` and two seconds; gateway, webhook and dead man's switch have
+    theirs to connect, and again to answer; 20 s are for what is settled in between.
+    """
+    gateway, notify = settings.metrics.pushgateway.timeout, settings.notify.timeout
+    return settings.amplitude.timeout + timedelta(seconds=22) + 2 * gateway + 2 * 2 * notify
 
 
 def documents(text: str) -> list[dict[str, Any]]:

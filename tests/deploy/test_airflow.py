@@ -1,7 +1,7 @@
 """configs/airflow/: run as code, against stand-ins for Airflow and its client of Kubernetes.
 
 Airflow itself is not installed here. The stand-ins take the parameters that its documentation lists
-(Airflow 3, provider cncf.kubernetes 10) and no others; what Airflow makes of them is not tested.
+(Airflow 3, provider cncf.kubernetes 10.9) and no others; what Airflow makes of them is not tested.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any, Self
 
+import kubernetes_validate
 import pytest
 
 from braze_etl import __version__
-from tests.deploy.manifests import CONFIGS, Pass, image_parts, option, render
+from braze_etl.config import parse_duration
+from tests.deploy.manifests import CONFIGS, Pass, documents, image_parts, one, option, render
 
+DAG_FILE = CONFIGS / "airflow/braze_etl_dag.py"
 _OPERATOR = [
     "task_id",
     "retries",
@@ -26,6 +29,7 @@ _OPERATOR = [
     "image",
     "arguments",
     "env_vars",
+    "env_from",
     "secrets",
     "volumes",
     "volume_mounts",
@@ -46,6 +50,8 @@ _MODELS = {
     "V1Volume": ["name", "config_map", "empty_dir"],
     "V1ConfigMapVolumeSource": ["name", "items", "default_mode", "optional"],
     "V1EmptyDirVolumeSource": ["medium", "size_limit"],
+    "V1EnvFromSource": ["prefix", "secret_ref", "config_map_ref"],
+    "V1SecretEnvSource": ["name", "optional"],
     "V1VolumeMount": ["name", "mount_path", "read_only", "sub_path"],
 }
 
@@ -98,7 +104,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Made]:
     client = ModuleType("kubernetes.client")
     client.models = sys.modules["kubernetes.client.models"]  # type: ignore[attr-defined] # made up
     monkeypatch.setitem(sys.modules, "kubernetes.client", client)
-    runpy.run_path(str(CONFIGS / "airflow/braze_etl_dag.py"))
+    runpy.run_path(str(DAG_FILE))
     return {each.name: each for each in record}
 
 
@@ -118,10 +124,11 @@ def test_exit_codes_are_green_skipped_or_red(made: dict[str, Made]) -> None:
 
 def test_a_run_ends_by_itself_before_its_deadline_and_the_next_start(made: dict[str, Made]) -> None:
     task = made["KubernetesPodOperator"].given
-    deadline, grace = task["active_deadline_seconds"], task["termination_grace_period"]
-    assert option(task["arguments"], "--max-runtime") == "8m"
-    assert deadline - grace > 8 * 60
-    assert timedelta(seconds=deadline) < task["execution_timeout"] < timedelta(minutes=10)
+    deadline = timedelta(seconds=task["active_deadline_seconds"])
+    grace = timedelta(seconds=task["termination_grace_period"])
+    start = timedelta(minutes=1)  # of a node, and of the image
+    assert start + parse_duration(option(task["arguments"], "--max-runtime")) + grace < deadline
+    assert deadline < task["execution_timeout"] < timedelta(minutes=10)
     assert made["DAG"].given["schedule"] == "*/10 * * * *"
 
 
@@ -135,9 +142,42 @@ def test_its_pod_is_that_of_the_cron_job(made: dict[str, Made]) -> None:
     assert task["container_resources"].given == cron.container["resources"]
     assert task["service_account_name"] == cron.pod["serviceAccountName"]
     assert task["termination_grace_period"] == cron.pod["terminationGracePeriodSeconds"]
+    assert task["active_deadline_seconds"] == cron.job["activeDeadlineSeconds"]
     assert task["env_vars"].items() <= cron.env.items()
+    (source,) = task["env_from"]
+    assert [{"secretRef": source.given["secret_ref"].given}] == cron.container["envFrom"]
+    sizes = [each.given["empty_dir"].given for each in task["volumes"] if "empty_dir" in each.given]
+    assert sizes == [{"size_limit": each["emptyDir"]["sizeLimit"]} for each in cron.pod["volumes"][1:]]
     mounts = {each.given["name"]: each.given["mount_path"] for each in task["volume_mounts"]}
     assert mounts == {each["name"]: each["mountPath"] for each in cron.container["volumeMounts"]}
+
+
+def test_nothing_of_the_pod_is_left_to_chance_but_what_the_operator_can_not_say() -> None:
+    """Keys of the CronJob's pod and container, each of which the test above compares or the operator sets."""
+    cron = Pass.of(render("production"))
+    said = {"serviceAccountName", "automountServiceAccountToken", "terminationGracePeriodSeconds"}
+    said |= {"securityContext", "containers", "volumes", "restartPolicy"}
+    assert cron.pod.keys() - said == {"enableServiceLinks"}
+    said = {"name", "image", "args", "env", "envFrom", "resources", "securityContext", "volumeMounts"}
+    assert cron.container.keys() == said
+    assert "enableServiceLinks" in DAG_FILE.read_text()
+
+
+def test_airflow_may_run_pods_in_the_namespace_and_no_more() -> None:
+    role, binding = documents((CONFIGS / "airflow/role.yaml").read_text())
+    for each in (role, binding):
+        kubernetes_validate.validate(each, "1.37", strict=True)
+        assert (
+            each["metadata"]["namespace"]
+            == one(render("production"), "ServiceAccount")["metadata"]["namespace"]
+        )
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    rights = {resource: rule["verbs"] for rule in role["rules"] for resource in rule["resources"]}
+    assert rights == {
+        "pods": ["create", "get", "list", "watch", "patch", "delete"],
+        "pods/log": ["get"],
+        "events": ["list", "watch"],
+    }
 
 
 def test_the_key_comes_from_the_secret(made: dict[str, Made]) -> None:

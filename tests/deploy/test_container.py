@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.deploy.dockerfile import environment
 from tests.deploy.manifests import skip_without
 from tests.faults.processes import wait_until
 from tests.workplace import Workplace, balanced, ended
@@ -64,9 +65,31 @@ def test_nothing_but_tmp_is_written_to_when_the_state_lies_in_s3(
         state={"uri": f"{bucket.uri}/ledger", **access}, quarantine={"uri": f"{bucket.uri}/aside", **access}
     )
     command = read_only(workplace.folder, short, workplace.command("run", "--output", "json"))
-    result = ended(workplace.start(command=command, TMPDIR=str(short), HOME="/nonexistent"))
+    result = ended(workplace.start(command=command, **image(short)))
     assert result.code == 3, result
     assert workplace.accepted_ids() == written.must_arrive()
+
+
+def test_a_table_of_identities_is_copied_to_tmp(workplace: Workplace, bucket: Any, short: Path) -> None:
+    workplace.export(events=300, **_EMAILS)
+    (workplace.folder / "ids.csv").write_text("64d2f0c1a2b3c4d5e6f70819,customer-1\n")
+    access = {"endpoint_url": bucket.endpoint_url}
+    workplace.configure(
+        state={"uri": f"{bucket.uri}/ledger", **access},
+        quarantine={"uri": f"{bucket.uri}/aside", **access},
+        mapping={"identity": {"lookup": {"uri": "ids.csv", "key": "user_id"}}},
+    )
+    command = read_only(workplace.folder, short, workplace.command("run", "--output", "json"))
+    result = ended(workplace.start(command=command, **image(short)))
+    assert result.code == 0, result
+    assert workplace.accepted_ids()
+
+
+def image(tmp: Path) -> dict[str, str]:
+    """What the program's environment says in the image, where *tmp* stands for /tmp."""
+    given = {name: value for name, value in environment().items() if value.startswith("/tmp/")}
+    moved = {name: value.replace("/tmp", str(tmp), 1) for name, value in given.items()}
+    return {"TMPDIR": str(tmp), "HOME": "/nonexistent", **moved}
 
 
 def read_only(folder: Path, tmp: Path, command: list[str]) -> list[str]:

@@ -22,27 +22,34 @@ from cronsim import CronSim
 from braze_etl.cli._main import cli
 from braze_etl.config import load_config, parse_duration
 from tests.deploy.crontab import CRON, CRONTAB, LINE, SCRIPT, Machine
-from tests.deploy.manifests import skip_without
+from tests.deploy.manifests import ROOT, longest_stop, skip_without
 from tests.faults.processes import wait_until
-from tests.workplace import KEY, Result, Workplace
+from tests.workplace import KEY, Result, Workplace, balanced
 
+_PAGE = (ROOT / "docs/deployment.md").read_text()
+_EMAILS: dict[str, Any] = {"hours": 1, "event_types": ("users.messages.email.*",), "duplicates": 0}
 _POOR = {"HOME": "/", "LOGNAME": "root", "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
 
 
 @pytest.fixture
 def machine(workplace: Workplace) -> Machine:
     """A machine with the pieces installed, in the folder of a workplace with something to deliver."""
-    workplace.export(events=200, hours=1, event_types=("users.messages.email.*",))
+    workplace.export(events=200, **_EMAILS)
     machine = Machine(workplace.folder)
     machine.install(AMPLITUDE_API_KEY=KEY)
     return machine
 
 
-def as_cron_would(machine: Machine) -> Result:
+def as_cron_would(machine: Machine, *arguments: str) -> Result:
+    return shell(machine, shlex.join([str(machine.script), *arguments]))
+
+
+def shell(machine: Machine, line: str, path: str = _POOR["PATH"]) -> Result:
+    """Do a line of the crontab."""
     done = subprocess.run(
-        [machine.script],
+        ["sh", "-c", line],
         cwd="/",
-        env={**_POOR, "BRAZE_ETL_ENVIRONMENT": str(machine.environment)},
+        env={**_POOR, "PATH": path, "BRAZE_ETL_ENVIRONMENT": str(machine.environment)},
         capture_output=True,
         text=True,
         check=False,
@@ -70,7 +77,48 @@ def test_work_that_is_left_and_what_was_set_aside_are_no_failures(machine: Machi
     program.chmod(0o755)
     machine.install(BRAZE_ETL_PROGRAM=str(program))
     assert as_cron_would(machine).code == 0
-    assert "run --max-runtime 8m --ok-exit 3,4 " in machine.log.read_text()
+    assert "run --max-runtime 7m --ok-exit 3,4 " in machine.log.read_text()
+
+
+def test_a_first_run_that_is_larger_than_expected_is_confirmed_by_the_same_script(
+    workplace: Workplace, machine: Machine
+) -> None:
+    workplace.configure(budget={"first_run_events": 10})
+    assert as_cron_would(machine).code == 2
+    assert "--confirm-first-run" in machine.log.read_text()
+    assert as_cron_would(machine, "--confirm-first-run") == Result(0, "", "")
+    assert workplace.accepted_ids()
+
+
+def test_a_run_that_is_ended_from_outside_stops_cleanly_and_tells_what_it_did(
+    workplace: Workplace,
+) -> None:
+    """`timeout` signals its child and then the whole group: a run must not take that for a second signal."""
+    workplace.export(events=4000, records_per_file=50, **_EMAILS)
+    workplace.configure(amplitude={"max_events": 50, "concurrency": 2})
+    workplace.suffer("- when: {after: 1}\n  do: {delay: 0.4}")
+    machine = Machine(workplace.folder)
+    machine.install()
+    machine.script.write_text(machine.script.read_text().replace("90s 8m", "90s 5s"))
+    result = as_cron_would(machine)
+    assert (result.code, result.out) == (143, "")
+    assert "the run ended with exit code 143" in result.err
+    (report,) = reports(machine)
+    assert report["exit_code"] == 143
+    assert balanced(report)["events"]["accepted"] == len(workplace.accepted_ids()) > 0
+    assert report["files"]["remaining"] > 0
+
+
+def test_with_the_recipe_for_syslog_a_failure_is_mailed_all_the_same(machine: Machine) -> None:
+    (recipe,) = re.findall(r"end the line\s+of the crontab with `([^`]+)`", _PAGE)
+    (machine.folder / "logger").write_text(f"#!/bin/sh\ncat > '{machine.folder}/syslog'\n")
+    (machine.folder / "logger").chmod(0o755)
+    (machine.folder / "config.yaml").write_text("pipeline: production\n")
+    machine.install(BRAZE_ETL_LOG="/dev/stdout")
+    result = shell(machine, f"'{machine.script}' {recipe}", f"{machine.folder}:{_POOR['PATH']}")
+    assert result.out == ""
+    assert "the run ended with exit code 2" in result.err
+    assert "amplitude" in (machine.folder / "syslog").read_text()
 
 
 def test_a_failure_is_told_in_one_line_that_cron_mails(machine: Machine) -> None:
@@ -110,7 +158,7 @@ def test_a_run_stops_is_ended_and_is_killed_before_the_next_begins() -> None:
     assert match is not None
     kill_after, time_out, max_runtime = map(parse_duration, match.groups())
     settings = load_config(CRON / "braze-etl.yaml").settings
-    assert kill_after > 2 * (settings.amplitude.timeout + timedelta(seconds=2))
+    assert kill_after > longest_stop(settings)
     assert max_runtime + timedelta(seconds=30) < time_out
     assert time_out + kill_after < shortest_pause()
 
@@ -130,7 +178,7 @@ def test_the_script_is_a_sound_program_of_a_plain_shell() -> None:
 def test_the_configuration_passes_its_check() -> None:
     result = CliRunner().invoke(cli, ["config", "check", "-c", str(CRON / "braze-etl.yaml")])
     assert "is valid" in result.output
-    given = re.findall(r"^#? ?(\w+)=", (CRON / "environment").read_text(), re.MULTILINE)
+    given = re.findall(r"^(?:# )?(\w+)=", (CRON / "environment").read_text(), re.MULTILINE)
     named = re.findall(r"\$\{(\w+)", (CRON / "braze-etl.yaml").read_text())
     assert set(named) <= set(given)
 
@@ -158,10 +206,11 @@ def test_a_real_cron_daemon_runs_it(workplace: Workplace, machine: Machine) -> N
 
 
 def reports(machine: Machine) -> list[dict[str, Any]]:
-    """The run reports in the log, whole, which stand between lines of JSON."""
-    text = machine.log.read_text() if machine.log.exists() else ""
-    objects = map(json.loads, re.findall(r"^\{\n.*?^\}$", text, re.MULTILINE | re.DOTALL))
-    return [each for each in objects if "run_id" in each]
+    """The run reports in the log: lines of JSON, between those of the log, which have a message."""
+    lines = machine.log.read_text().splitlines() if machine.log.exists() else []
+    # Cron's daemon is looked at while it writes: a last line may be half there.
+    objects = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+    return [each for each in objects if "run_id" in each and "message" not in each]
 
 
 @contextlib.contextmanager

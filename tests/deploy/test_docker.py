@@ -5,36 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from tests.deploy.manifests import CONFIGS, ROOT, image_parts
-
-_FILE = CONFIGS / "docker/Dockerfile"
-
-
-class Instruction(NamedTuple):
-    """One instruction: its name in capitals, and the rest of its lines as one."""
-
-    name: str
-    rest: str
-
-
-def instructions(text: str) -> list[Instruction]:
-    """The instructions of a Dockerfile, in their order, without comments."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    whole = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    return [Instruction(*line.split(None, 1)) for line in whole.splitlines()]
-
-
-FILE = instructions(_FILE.read_text())
-
-
-def rest_of(name: str) -> list[str]:
-    return [each.rest for each in FILE if each.name == name]
+from braze_etl import __version__
+from tests.deploy.dockerfile import FILE, Instruction, rest_of
+from tests.deploy.manifests import ROOT, image_parts
 
 
 def last_stage() -> list[Instruction]:
@@ -77,11 +56,38 @@ def test_nothing_secret_is_built_into_it() -> None:
         assert not re.search(r"KEY|SECRET|TOKEN|PASSWORD", each.rest, re.IGNORECASE)
 
 
-def test_packages_are_those_of_the_constraints() -> None:
-    (wheels,) = [rest for rest in rest_of("RUN") if "pip wheel" in rest]
-    assert "--constraint" in shlex.split(wheels)
-    (install,) = [rest for rest in rest_of("RUN") if "pip install" in rest]
-    assert "--no-index" in shlex.split(install)
+def pip(command: str) -> list[list[str]]:
+    """The words behind `pip install` or `pip wheel`, wherever one is called."""
+    lines = [line for rest in rest_of("RUN") for line in rest.split("&&")]
+    return [shlex.split(line.partition(command)[2]) for line in lines if f"pip {command} " in line]
+
+
+def test_packages_are_those_of_the_constraints_also_the_one_that_builds_the_wheel() -> None:
+    """An isolated build would fetch the newest hatchling: pip's constraints hold for what is installed."""
+    (wheels,) = pip("wheel")
+    builder, program = pip("install")
+    for words in (builder, wheels):
+        assert words[words.index("--constraint") + 1] == "constraints.txt"
+        assert words[words.index("--only-binary") + 1] == ":all:"
+    assert "--no-build-isolation" in wheels
+    assert "--no-index" in program
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().split()}
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    assert {re.split(r"[<>=]", each)[0] for each in needed} == {builder[-1]} <= pinned
+
+
+def test_the_report_can_be_drawn_in_it() -> None:
+    assert pip("wheel")[0][-1] == ".[report]"
+    assert pip("install")[1][-1] == "braze-etl[report]"
+
+
+def test_its_labels_say_what_it_is() -> None:
+    (labels,) = [dict(word.split("=", 1) for word in shlex.split(rest)) for rest in rest_of("LABEL")]
+    facts = {name.removeprefix("org.opencontainers.image."): value for name, value in labels.items()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert facts["title"] == project["name"]
+    assert facts["version"] == __version__
+    assert facts["licenses"] == project["license"]
 
 
 def copied() -> list[str]:
