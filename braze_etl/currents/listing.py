@@ -26,7 +26,8 @@ class Listing:
     and no older hour costs a request. Objects modified at or after *settled_before* are left out.
 
     The counters are of the last iteration: `files` and `bytes` yielded, `unsettled` files, `foreign` objects
-    that lie between them and are none, and `requests`, the pages asked for.
+    that lie between them and are none, of which `misnamed` end in .avro, `folders` of selected event types, and
+    `requests`, the pages asked for.
     """
 
     store: Store
@@ -39,12 +40,17 @@ class Listing:
     bytes: int = field(default=0, init=False)
     unsettled: int = field(default=0, init=False)
     foreign: int = field(default=0, init=False)
+    misnamed: int = field(default=0, init=False)
+    folders: int = field(default=0, init=False)
     requests: int = field(default=0, init=False)
 
     def __iter__(self) -> Iterator[FileRef]:
-        self.files = self.bytes = self.unsettled = self.foreign = self.requests = 0
+        self.files = self.bytes = self.unsettled = self.foreign = self.misnamed = self.folders = (
+            self.requests
+        ) = 0
         name = f"{self.store.uri}/{self.prefix}"
         folders = list(event_folders(self._level, self.prefix, self.selection, name))
+        self.folders = len(folders)
         for ref in heapq.merge(*map(self._files, folders), key=_hour_and_key):
             self.files += 1
             self.bytes += ref.size
@@ -76,6 +82,7 @@ class Listing:
     def _file(self, item: StoredObject, event_type: str, place: _Place | None) -> FileRef | None:
         if place is None or place.event_type != event_type:
             self.foreign += not _is_folder_marker(item)
+            self.misnamed += item.key.endswith(".avro")
             return None
         if not place.wanted:
             return None

@@ -10,12 +10,14 @@ import itertools
 import os
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import takewhile
 
 from braze_etl.checkpoint import Backlog, LeaseOwner, RunRecord
+from braze_etl.currents import Listing
 from braze_etl.delivery import Standing
 from braze_etl.errors import DeliveryError, FatalError, KeyRefusedError, StoreError
 from braze_etl.model import FileSettlement, FileState
@@ -110,6 +112,7 @@ class Job:
         if due.resent_late:
             self.report.warnings["resent_after_7_days"] = due.resent_late
         self.report.listing = {"requests": listing.requests, "foreign": listing.foreign}
+        self.report.warnings += _causes_to_look(listing, complete=found.complete)
         if backlog := self._backlog(found):
             ledger.record_listing(self._now, backlog, complete=True)
 
@@ -321,3 +324,9 @@ class Job:
 
 def _files(settlements: Iterable[Settlement]) -> Iterator[FileSettlement]:
     return (file for settlement in settlements for file in settlement.files)
+
+
+def _causes_to_look(listing: Listing, *, complete: bool) -> Counter[str]:
+    """What would stay silent for ever: in S3 every prefix exists, also a misspelt one."""
+    causes = Counter(misnamed_files=listing.misnamed, nothing_selected=int(complete and not listing.folders))
+    return +causes

@@ -53,7 +53,7 @@ from tests.workplace import KEY
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 EVENT_TYPE = "users.messages.email.Open"
-_CONNECTOR = "dataexport.prod-01.S3.integration.0123456789abcdef01234567"
+CONNECTOR = "dataexport.prod-01.S3.integration.0123456789abcdef01234567"
 _BATCH = 3
 
 
@@ -221,8 +221,8 @@ class World:
     def key(self, hours_ago: int, number: int) -> str:
         hour = NOON - timedelta(hours=hours_ago)
         return (
-            f"{_CONNECTOR}/event_type={EVENT_TYPE}/{date_folder(hour)}/version=12/us-01/"
-            f"{_CONNECTOR}+0+{number}.avro"
+            f"{CONNECTOR}/event_type={EVENT_TYPE}/{date_folder(hour)}/version=12/us-01/"
+            f"{CONNECTOR}+0+{number}.avro"
         )
 
     def run(self, ledger: Ledger | None = None, command: str = "run") -> RunReport:

@@ -14,7 +14,7 @@ import pytest
 from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError
 from braze_etl.model import Reason
 from braze_etl.storage import Page, Store
-from tests.faults.world import NOON, World
+from tests.faults.world import CONNECTOR, EVENT_TYPE, NOON, World
 
 
 @pytest.fixture
@@ -26,6 +26,22 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def everything(world: World) -> set[str]:
     return {id_ for ids in world.expected.values() for id_ in ids}
+
+
+def test_a_source_that_selects_nothing_is_told_in_every_run(world: World) -> None:
+    assert world.run().warnings == {"nothing_selected": 1}
+    (world.export / f"{CONNECTOR}/event_type={EVENT_TYPE}/date=2020-01-01-00").mkdir(parents=True)
+    assert world.run().warnings == {}
+
+
+def test_files_in_hours_that_nobody_can_read_are_told(world: World) -> None:
+    key = world.key(1, 0)
+    world.write(key, ["user-anna"])
+    world.run()
+    odd = world.export / key.replace("date=", "date=hour-")
+    odd.parent.mkdir(parents=True)
+    odd.write_bytes((world.export / key).read_bytes())
+    assert world.run().warnings == {"misnamed_files": 1}
 
 
 def test_files_that_come_out_of_order_are_found(world: World) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 WARNINGS: Final = {
+    "nothing_selected": "no selected event type was found: is source.uri the folder above `dataexport.*`?",
+    "misnamed_files": "files that end in .avro below an event type, with a name or an hour nobody can read",
     "overdue_files": "files that were older than window.objective when they were found",
     "late_files": "files that only the sweep behind the look-back found",
     "out_of_reach_files": "files left due by a worker that met more than five unreadable ones in a row",
