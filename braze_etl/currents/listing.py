@@ -26,8 +26,8 @@ class Listing:
     and no older hour costs a request. Objects modified at or after *settled_before* are left out.
 
     The counters are of the last iteration: `files` and `bytes` yielded, `unsettled` files, `foreign` objects
-    that lie between them and are none, of which `misnamed` end in .avro, `folders` of selected event types, and
-    `requests`, the pages asked for.
+    that lie between them and are none, of which `misnamed` end in .avro, `folders` of selected event types,
+    and `requests`, the pages asked for.
     """
 
     store: Store

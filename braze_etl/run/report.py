@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from braze_etl.checkpoint import BacklogLine
 from braze_etl.clock import iso
@@ -18,6 +18,8 @@ from braze_etl.run.foresight.forecast import Forecast
 from braze_etl.run.foresight.window import Window
 from braze_etl.run.telling.latency import Latency
 from braze_etl.run.working.tasks import Settlement
+
+_SUCCESSES: Final = frozenset({0, 3, 4})
 
 
 @dataclass(slots=True)
@@ -65,6 +67,15 @@ class RunReport:
     def remaining(self) -> int:
         """Discovered files with an open record."""
         return self.discovered - self.done - self.failed
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the pass did its work; code 4 left some for the next, as it does whenever time is up.
+
+        A scheduled run that never got to the end of a listing does not know what it owes.
+        """
+        listed = self.window is not None and self.window.last_listing is not None
+        return self.exit_code in _SUCCESSES and (listed or self.command != "run")
 
     @property
     def events(self) -> Tally:

@@ -9,6 +9,7 @@ from braze_etl.currents import load_catalogue
 from braze_etl.delivery import RequestCounts
 from braze_etl.errors import KeyRefusedError
 from braze_etl.model import Reason, Tally
+from braze_etl.run.foresight.window import Window
 from braze_etl.run.report import RunReport
 from braze_etl.run.telling.totals import MOST_STATUSES, MOST_TYPES, OTHER, Totals
 
@@ -20,6 +21,7 @@ def report(
 ) -> RunReport:
     found = RunReport("r1", "p", command, now, exit_code=code, finished_at=now + timedelta(seconds=3))
     found.seconds = 3.0
+    found.window = Window(timedelta(hours=48), timedelta(hours=24), None, now)
     found.counts.by_event_type = dict(books or {})
     return found
 
@@ -67,6 +69,14 @@ def test_a_failure_does_not_forget_the_last_success(now: datetime) -> None:
         "KeyRefusedError",
         "2026-10-03T12:30:03Z",
     )
+
+
+def test_a_run_that_never_listed_all_of_its_source_is_no_success(now: datetime) -> None:
+    totals = Totals()
+    cut_short = report(now, code=4)
+    cut_short.window = Window(timedelta(hours=48), timedelta(hours=24), None, None)
+    totals.add(cut_short)
+    assert totals.last["run"]["succeeded"] is None
 
 
 def test_event_types_are_bounded_and_none_is_lost(now: datetime) -> None:

@@ -17,7 +17,7 @@ from braze_etl.quarantine import Quarantine
 from braze_etl.run.report import RunReport
 from braze_etl.run.telling import notices, totals
 from braze_etl.run.telling.metrics import METRICS, Facts, samples_of
-from braze_etl.run.telling.totals import SUCCESSES, Totals
+from braze_etl.run.telling.totals import Totals
 from braze_etl.telemetry import Exposed, exposition, get_logger, ping, post_json, push, write_textfile
 
 _log = get_logger(__name__)
@@ -82,7 +82,7 @@ class Aftermath:
 
     def _ping(self, report: RunReport) -> None:
         notify = self._notify
-        if notify.dead_man is not None and report.exit_code in SUCCESSES:
+        if notify.dead_man is not None and report.succeeded:
             ping(notify.dead_man.get_secret_value(), timeout=notify.timeout.total_seconds())
 
 

@@ -210,8 +210,9 @@ def _of_each(last: Mapping[str, Mapping[str, Any]], fact: str) -> dict[str, floa
 
 def _waiting(facts: Facts) -> _Named:
     backlog, limits = facts.summary.backlog, facts.report.in_flight_limits
-    yield "braze_etl_backlog_files", {(): backlog.files}
-    yield "braze_etl_backlog_bytes", {(): backlog.bytes}
+    if facts.summary.last_listing is not None:
+        yield "braze_etl_backlog_files", {(): backlog.files}
+        yield "braze_etl_backlog_bytes", {(): backlog.bytes}
     if backlog.oldest_hour:
         yield "braze_etl_backlog_oldest_timestamp_seconds", {(): backlog.oldest_hour.timestamp()}
     deferrals = [reason for reason in Reason if reason.outcome is Outcome.DEFERRED]

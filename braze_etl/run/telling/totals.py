@@ -19,8 +19,6 @@ MOST_TYPES: Final = 200
 """Event types with a line of their own, and all that the catalogue knows; any other one counts as `OTHER`."""
 MOST_STATUSES: Final = 40
 OTHER: Final = "other"
-SUCCESSES: Final = frozenset({0, 3, 4})
-"""Exit codes of a pass that did its work: code 4 left some for the next, as it does whenever time is up."""
 
 
 @dataclass(slots=True)
@@ -67,7 +65,7 @@ class Totals:
         code, ended = report.exit_code, report.finished_at or report.started_at
         self.runs[f"{report.command} {code}"] += 1
         before = self.last.get(report.command, {})
-        succeeded = iso(ended) if code in SUCCESSES else before.get("succeeded")
+        succeeded = iso(ended) if report.succeeded else before.get("succeeded")
         self.last[report.command] = {
             "ended": iso(ended),
             "seconds": round(report.seconds, 3),
