@@ -16,10 +16,10 @@ from braze_etl.cli._progress import progress_for
 from braze_etl.cli._report import print_report
 from braze_etl.clock import Clock, SystemClock
 from braze_etl.config import Settings
-from braze_etl.errors import BrazeEtlError
+from braze_etl.errors import BrazeEtlError, LeaseHeldError
 from braze_etl.run.exits import Stop, softened
 from braze_etl.run.opening import Request, open_job
-from braze_etl.run.telling.logbook import Audience, Logbook
+from braze_etl.run.telling.logbook import Audience, Logbook, tell_of_failure
 from braze_etl.telemetry import common_facts
 
 _ECHO: Final = 1.0
@@ -32,6 +32,8 @@ def perform(settings: Settings, request: Request, *, as_json: bool, ok_exit: fro
     try:
         code = _perform(settings, request, as_json=as_json)
     except BrazeEtlError as error:
+        if not sys.stderr.isatty() and not isinstance(error, LeaseHeldError):
+            tell_of_failure(error)  # for collectors of logs, beside the words for people
         if error.exit_code not in ok_exit:
             raise
         print_error(error, as_json=as_json)

@@ -80,16 +80,17 @@ def open_job(
         )
     mapping = open_mapping(settings)
     admit(settings, _intent(request), clock)
+    # Before the ledger, which a bad address must not bring into the world.
+    quarantine, lifetime = open_quarantine(settings), source_lifetime(settings)
     ledger = open_state(settings, clock)
     try:
         _note_key(settings, ledger)
         _tell_of_a_new_ledger(settings, ledger)
+        _tell_of_another_start(settings, ledger)
         mappings = Mappings(ledger, mapping)
         mappings.keep()
         scope = request.scope(settings, ledger)
         workers = worker_count(settings, request.workers)
-        quarantine = open_quarantine(settings)
-        lifetime = source_lifetime(settings)
         _tell_of_a_short_life(settings, lifetime)
         budget = Meter(ledger, Terms.of(settings), clock, workers=workers)
         rationed = budget.terms.enforced and not request.over_budget
@@ -146,6 +147,17 @@ def _tell_of_a_new_ledger(settings: Settings, ledger: Ledger) -> None:
             state=settings.state.uri,
             start_at=iso(ledger.start_at),
             remedy="if there was another, stop and restore it; Amplitude knows a repeat for 7 days",
+        )
+
+
+def _tell_of_another_start(settings: Settings, ledger: Ledger) -> None:
+    asked = settings.source.start_at
+    if asked is not None and asked != ledger.start_at:
+        _log.warning(
+            "source.start_at has no effect any more: the ledger began at another hour, for good",
+            start_at=iso(asked),
+            ledger=iso(ledger.start_at),
+            remedy="older hours are sent by `backfill --from`",
         )
 
 

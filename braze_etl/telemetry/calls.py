@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from braze_etl.errors import BrazeEtlError
 from braze_etl.telemetry.metrics import Exposed
-
-if TYPE_CHECKING:
-    import requests
 
 _HTTP_OK = range(200, 300)
 
@@ -61,12 +58,18 @@ def _call(method: str, url: str, *, timeout: float | None, **how: Any) -> None:
     _check(_answer(method, url, timeout=timeout, **how), _host(url))
 
 
-def _answer(method: str, url: str, *, timeout: float | None, **how: Any) -> requests.Response:
-    """Make a request; redirects are not followed, for what was posted would be lost on the way."""
+def _answer(method: str, url: str, *, timeout: float | None, **how: Any) -> int:
+    """Make a request, and return the status; redirects are not followed, for what was posted would be lost.
+
+    The body is not read: a server that drips would hold the run for longer than any time-out.
+    """
     import requests
 
     try:
-        return requests.request(method, url, allow_redirects=False, timeout=timeout, **how)
+        with requests.request(
+            method, url, allow_redirects=False, timeout=timeout, stream=True, **how
+        ) as answer:
+            return answer.status_code
     except (requests.RequestException, ValueError) as error:
         raise CallError(
             f"{_host(url)} can't be reached: {_kind(error)}",
@@ -74,10 +77,10 @@ def _answer(method: str, url: str, *, timeout: float | None, **how: Any) -> requ
         ) from None  # whose words hold the address
 
 
-def _check(answer: requests.Response, host: str) -> None:
-    if answer.status_code not in _HTTP_OK:
+def _check(status: int, host: str) -> None:
+    if status not in _HTTP_OK:
         raise CallError(
-            f"{host} answered with the status {answer.status_code}",
+            f"{host} answered with the status {status}",
             remedy="Check the address in the configuration, and whether that service still knows it.",
         )
 

@@ -97,6 +97,16 @@ def test_a_folder_for_temporary_files_that_takes_no_socket_is_named(place: Workp
     assert "TMPDIR" in result.error["remedy"]
 
 
+def test_a_start_that_was_changed_afterwards_is_told_to_have_no_effect(place: Workplace) -> None:
+    place.export(events=20, hours=1)
+    assert "no effect" not in place.do("run").err
+    place.configure(source={"start_at": "2026-09-01T05"})
+    told = place.do("run").err
+    assert "source.start_at has no effect any more" in told
+    assert "2026-09-01T05:00:00Z" in told
+    assert "backfill --from" in told
+
+
 def test_a_bucket_that_does_not_exist_is_named(place: Workplace, s3_server: str) -> None:
     place.configure(source={"uri": "s3://no-such-bucket-here/currents", "endpoint_url": s3_server})
     result = place.do("run", "--output", "json")

@@ -64,6 +64,7 @@ def test_a_killed_worker_costs_nothing_but_its_tasks_tried_again(place: Workplac
     kill(workers(process.pid)[0])
     result = ended(process)
     assert result.code == 0, result
+    assert "a worker process died" in result.err
     nothing_is_lost(place, written)
 
 

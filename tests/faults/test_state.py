@@ -115,3 +115,20 @@ def test_a_file_that_is_no_ledger_is_not_taken_for_an_empty_one(place: Workplace
     assert result.code == 1
     assert "Restore it from a copy" in result.error["remedy"]
     assert place.amplitude.stats()["events_received"] == 0
+
+
+def test_a_quarantine_that_belongs_to_somebody_else_fails_the_run_before_anything_is_sent(
+    place: Workplace, used: Written
+) -> None:
+    theirs = place.folder / "state/quarantine/2026-10-01/0123456789abcdef-1.jsonl"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"{}")
+    theirs.chmod(0)
+    command = confined(place.command("run", "--output", "json"), obey_modes=True)
+    words = refused(place, ended(place.start(command=command)), 1)
+    assert theirs.name in words
+    assert "chown" in words
+    assert place.amplitude.stats()["events_received"] == 0
+    theirs.unlink()
+    deliver_all(place)
+    nothing_is_lost(place, used)

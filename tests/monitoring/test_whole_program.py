@@ -76,6 +76,25 @@ def test_two_runs_reach_metrics_webhook_and_dead_mans_switch(place: Workplace, w
     assert (message["topics"], message["exit_code"]) == ({"quarantined": "begun"}, 3)
 
 
+def test_a_run_that_can_not_begin_says_so_in_the_log(place: Workplace) -> None:
+    place.ledger.parent.mkdir()
+    place.ledger.write_bytes(b"no ledger" * 1000)
+    result = place.do("run", "--output", "json")
+    line = lines_of(result)[-1]
+    assert (line["level"], line["message"], line["kind"]) == ("error", "the run failed", "StateError")
+    assert line["error"] == result.error["message"]
+    assert line["remedy"]
+
+
+def test_a_field_of_the_log_has_one_type_in_all_lines(place: Workplace) -> None:
+    place.export(events=300, awkward=0.2)
+    types = dict[str, set[type]]()
+    for line in lines_of(place.do("run", "--log-level", "debug", "--output", "json")):
+        for key, value in line.items():
+            types.setdefault(key, set()).add(float if isinstance(value, int) else type(value))
+    assert {key: found for key, found in types.items() if len(found - {type(None)}) > 1} == {}
+
+
 def test_runs_that_fail_count_no_record_twice(place: Workplace) -> None:
     written = place.export(events=300, awkward=0.2, duplicates=0)
     good = place.project

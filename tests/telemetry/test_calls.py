@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -33,6 +34,16 @@ def test_an_answer_that_is_no_success_is_told_without_the_address(watcher: Watch
         ping(f"{watcher.url}/s3cret", timeout=5)
     assert "s3cret" not in str(caught.value) + repr(caught.value.__cause__)
     assert len(watcher.heard) == 1
+
+
+def test_a_server_that_drips_its_answer_holds_nobody() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n."
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as threads:
+        call = threads.submit(ping, f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=5)
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(head)
+            assert call.result(timeout=5) is None  # while the other 99 bytes are still to come
 
 
 def test_a_service_that_is_not_there_is_told_without_the_address() -> None:

@@ -46,7 +46,7 @@ class Logbook:
         try:
             yield
         except BrazeEtlError as error:
-            _log.info("run ends", exit_code=error.exit_code, error=error.message)
+            _log.info("run ends", exit_code=error.exit_code, error=error.message, remedy=error.remedy)
             raise
         self.ended(report)
 
@@ -138,14 +138,18 @@ def _tell_of_the_end(report: RunReport) -> None:
         tell = _log.warning if budget["held"] else _log.info
         tell("budget", **budget)
     if report.error is not None:
-        error = report.error
-        _log.error("the run failed", kind=type(error).__name__, error=error.message, remedy=error.remedy)
+        tell_of_failure(report.error)
     _log.info(
         "run ends",
         exit_code=report.exit_code,
         seconds=facts["seconds"],
-        files=facts["files"],
-        events=facts["events"],
+        **{f"files_{name}": count for name, count in facts["files"].items()},
+        **{f"events_{name}": count for name, count in facts["events"].items()},
         requests=report.requests.sent,
         hours_left=(facts["window"] or {}).get("hours_left"),
     )
+
+
+def tell_of_failure(error: BrazeEtlError) -> None:
+    """What ended a pass, or kept it from its beginning."""
+    _log.error("the run failed", kind=type(error).__name__, error=error.message, remedy=error.remedy)

@@ -11,6 +11,9 @@ from braze_etl.model import Reason, Verdict
 from braze_etl.run.working.books import TaskBooks
 from braze_etl.run.working.pool import LOOK_ABOVE, Died, WorkerPool
 from braze_etl.run.working.tasks import Settlement, Task, one_by_one
+from braze_etl.telemetry import get_logger
+
+_log = get_logger(__name__)
 
 _POLL = 0.25
 _MAX_DEATHS = 20
@@ -93,6 +96,12 @@ class Dispatcher:
             self._stop()
             words = event.error or f"{self._deaths} worker processes died, the last with {event.cause}"
             raise FatalError(words, remedy=LOOK_ABOVE)
+        if event.tasks:
+            _log.warning(
+                "a worker process died; its files are read again",
+                cause=event.cause,
+                files=sum(len(task.files) for task in event.tasks),
+            )
         for task in event.tasks:
             yield from self._after_death(task, event.cause)
 
