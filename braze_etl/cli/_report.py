@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.markup import escape
 
@@ -9,6 +11,7 @@ from braze_etl.cli._output import plain_table, stdout_console
 from braze_etl.model import Tally
 from braze_etl.run.report import RunReport
 from braze_etl.run.showing.drift import drift_lines
+from braze_etl.run.telling.words import CHANGED_LATE
 
 _MEANING = {
     0: "everything due was delivered",
@@ -30,7 +33,13 @@ def print_report(report: RunReport) -> None:
         console.print(f"[bold]remedy:[/] {escape(report.error.remedy)}")
     code = report.exit_code or 0
     colour = "green" if code == 0 else "yellow" if code in (3, 4) else "red"
-    console.print(f"[{colour}]exit {code}: {_MEANING.get(code, '')}[/]")
+    console.print(f"[{colour}]exit {code}: {_meaning(code, report.events.quarantined)}[/]")
+
+
+def _meaning(code: int | None, set_aside: int) -> str:
+    if code == 0 and set_aside:
+        return f"nothing is left to deliver; {set_aside:,} records stay set aside"
+    return _MEANING.get(code or 0, "")
 
 
 def _print_tally(console: Console, report: RunReport) -> None:
@@ -50,6 +59,13 @@ def _numbers(tally: Tally) -> list[str]:
     return [f"{number:,}" for number in tally.as_dict().values()]
 
 
+def _left_alone(report: RunReport) -> Iterator[tuple[str, str]]:
+    if report.archived.files:
+        yield "archived", f"{report.archived.files:,} files left alone; `plan` tells how to restore them"
+    if report.changed:
+        yield "changed", f"{report.changed:,} files, {CHANGED_LATE}"
+
+
 def _print_facts(console: Console, report: RunReport) -> None:
     facts = plain_table("", "")
     facts.show_header = False
@@ -67,10 +83,8 @@ def _print_facts(console: Console, report: RunReport) -> None:
         facts.add_row(name, words)
     if report.held:
         facts.add_row("held", f"{report.held.total():,} events of {', '.join(sorted(report.held))}")
-    if report.archived.files:
-        facts.add_row(
-            "archived", f"{report.archived.files:,} files left alone; `plan` tells how to restore them"
-        )
+    for name, words in _left_alone(report):
+        facts.add_row(name, words)
     requests = report.requests
     facts.add_row(
         "requests",
@@ -78,7 +92,8 @@ def _print_facts(console: Console, report: RunReport) -> None:
         f" {requests.bytes_raw / 1e6:,.1f} MB, {requests.bytes_wire / 1e6:,.1f} MB on the wire",
     )
     if report.window is not None and report.finished_at is not None:
-        facts.add_row("48-hour window", f"{report.window.hours_left(report.finished_at)} hours left")
+        left = report.window.hours_left(report.finished_at)
+        facts.add_row("48-hour window", "never listed completely" if left is None else f"{left} hours left")
     if report.forecast is not None and report.forecast.deadlines:
         facts.add_row("forecast", report.forecast.message)
     rate = report.events.read / report.seconds if report.seconds else 0.0

@@ -103,7 +103,7 @@ class TestUnlock:
 
     def test_a_missing_ledger_is_not_created(self, workplace: Any) -> None:
         result = workplace.do("state", "unlock")
-        assert result.code == 2
+        assert result.code == 1
         assert "There is no ledger" in result.err
         assert not workplace.ledger.exists()
 
@@ -153,6 +153,10 @@ class TestCopy:
         assert missing.code == 1
         assert "There is no ledger at none.db" in missing.err
         assert not (workplace.folder / "c.db").exists()
+        workplace.configure(state={"uri": "sqlite:///none.db"})
+        unlocked = workplace.do("state", "unlock", "--yes")
+        assert "There is no ledger at none.db yet" in unlocked.err
+        assert "never" not in unlocked.err
         assert workplace.do("state", "copy", "postgres://x/y", "sqlite:///c.db").code == 2
 
     def test_the_state_of_another_project_is_not_copied_into_a_configuration(self, workplace: Any) -> None:

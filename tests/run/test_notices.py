@@ -10,11 +10,11 @@ import orjson
 import pytest
 
 from braze_etl.config import Topic
-from braze_etl.errors import KeyRefusedError
+from braze_etl.errors import KeyRefusedError, StoreError
 from braze_etl.model import Counts, Reason, Tally
 from braze_etl.run.foresight.window import Window
 from braze_etl.run.report import RunReport
-from braze_etl.run.telling.notices import decide, judge, message, remembered
+from braze_etl.run.telling.notices import Notice, decide, judge, message, remembered
 
 ALL: tuple[Topic, ...] = ("failed", "at_risk", "quarantined", "budget", "drift")
 DAY = timedelta(hours=24)
@@ -116,6 +116,12 @@ def test_a_run_says_what_is_wrong_in_words(now: datetime) -> None:
     assert judged["at_risk"] == "18.0 of 48 hours left, oldest undelivered hour 2026-10-02T06:30:00Z"
     assert "7 entries" in judged["quarantined"]
     assert "(4 rejected, 3 too_large)" in judged["quarantined"]
+
+
+def test_names_out_of_files_ring_nobody(now: datetime) -> None:
+    failed = report(now, error=StoreError("no folder event_type=<!channel>"))
+    notice = Notice("failed", "begun", judge(failed)["failed"])
+    assert "&lt;!channel&gt;" in message(failed, [notice])["text"]
 
 
 def test_an_interrupted_run_does_not_say_that_a_failure_is_over(now: datetime) -> None:

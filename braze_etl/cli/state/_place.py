@@ -23,8 +23,12 @@ class Place:
     identity: LedgerIdentity | None
 
     def whose(self) -> LedgerIdentity:
-        """The identity that a configuration asks for, or that the ledger itself tells."""
-        return self.identity or find_identity(self.uri, access=self.access)
+        """The identity that a configuration asks for, or that the ledger itself tells.
+
+        Raises `LedgerMissingError` where there is none, whatever `state.create` allows to runs.
+        """
+        found = find_identity(self.uri, access=self.access)
+        return self.identity or found
 
     def refuse_another(self, identity: LedgerIdentity) -> None:
         """Raise `UsageError` when this place is meant for another project or region."""

@@ -20,6 +20,7 @@ from braze_etl.model import FileSettlement, Outcome
 from braze_etl.run.foresight.estimate import Outlook
 from braze_etl.run.parts import Progress
 from braze_etl.run.report import RunReport
+from braze_etl.run.telling.words import CHANGED_LATE
 from braze_etl.run.working.tasks import Settlement
 from braze_etl.telemetry import get_logger
 
@@ -137,6 +138,8 @@ def _tell_of_the_end(report: RunReport) -> None:
     if budget := facts.get("budget"):
         tell = _log.warning if budget["held"] else _log.info
         tell("budget", **budget)
+    if report.changed:
+        _log.warning(f"files are left alone, {CHANGED_LATE}", files=report.changed)
     if report.error is not None:
         tell_of_failure(report.error)
     _log.info(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from html import escape
 from typing import Any, Final, Literal, TypeAlias
 
 from braze_etl.clock import iso
@@ -75,10 +76,13 @@ def remembered(told: Mapping[str, Any], notices: Collection[Notice], now: dateti
 
 
 def message(report: RunReport, notices: Collection[Notice]) -> dict[str, Any]:
-    """The body for the webhook: `text` for people, the rest for machines."""
+    """The body for the webhook: `text` for people, escaped as chats want it, the rest for machines.
+
+    Names out of files stand in it; unescaped, one such as `<!channel>` would ring everybody.
+    """
     lines = [f"braze-etl, pipeline {report.pipeline}, run {report.run_id}", *map(str, notices)]
     return {
-        "text": "\n".join(lines),
+        "text": escape("\n".join(lines), quote=False),
         "pipeline": report.pipeline,
         "run_id": report.run_id,
         "exit_code": report.exit_code,

@@ -22,6 +22,8 @@ WARNINGS: Final = {
     "budget_day_used_up": "the day's bound is used up",
 }
 
+CHANGED_LATE: Final = "changed more than 7 days after delivery: `backfill --resend` would send them again"
+
 REPAIRS: Final = {
     "text_cut": "a text beyond 1,024 characters was cut there",
     "json_left_whole": "a text that is no JSON object, or nests too deep, was sent as the text it is",
