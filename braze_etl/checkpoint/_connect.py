@@ -15,7 +15,9 @@ from braze_etl.checkpoint._rules import check_version, missing
 from braze_etl.checkpoint._troubles import in_our_words
 from braze_etl.checkpoint.facts import Backlog, LedgerIdentity
 from braze_etl.errors import StateError
+from braze_etl.storage import make_file, make_folder
 
+_MODE = 0o644
 BUSY_SECONDS = 15.0
 """How long another process may hold the database before that is an error."""
 
@@ -38,7 +40,8 @@ def connect(path: Path, birth: Birth, *, create: bool, read_only: bool) -> sqlit
         if not path.exists():
             if read_only or not create:
                 raise missing(str(path), read_only=read_only)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
+            make_file(path, _MODE)  # what SQLite makes beside it, it gives to the owner of this one
         connection = _open(path, create=create and not read_only)
         try:
             _configure(connection, read_only=read_only)

@@ -23,6 +23,7 @@ from braze_etl.checkpoint._rules import lease_held
 from braze_etl.checkpoint._troubles import in_our_words
 from braze_etl.checkpoint.facts import LeaseHolder, LeaseOwner
 from braze_etl.clock import Clock, iso
+from braze_etl.storage import make_file
 
 # A reader must not see half a name, so that a name is one write of this length over the one before.
 _LENGTH: Final = 4096
@@ -43,7 +44,8 @@ class FileLease:
     def held(self, owner: LeaseOwner) -> Iterator[None]:
         """Hold the lease; `LeaseHeldError` when somebody has it, `StateError` when the file can't be used."""
         with in_our_words(self._path):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            make_file(self._path, 0o644)
+            descriptor = os.open(self._path, os.O_RDWR)
         try:
             self._take(descriptor)
             try:

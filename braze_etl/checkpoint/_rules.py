@@ -27,6 +27,11 @@ def start_hour(start_at: datetime | None, clock: Clock) -> datetime:
     return hour_of(clock.now() - DEFAULT_START if start_at is None else start_at)
 
 
+def first_hour(moment: datetime | None) -> datetime | None:
+    """Give the first hour of a moment's UTC day."""
+    return None if moment is None else hour_of(moment).replace(hour=0)
+
+
 def check_identity(place: str, ours: LedgerIdentity, asked: LedgerIdentity) -> None:
     """Refuse another project or region: what is done for one is not done for the other."""
     if (ours.project, ours.region) == (asked.project, asked.region):
@@ -43,8 +48,8 @@ def never_create(place: str) -> ConfigError:
     """Make the error for a missing ledger under `state.create: never`."""
     return ConfigError(
         f"There is no ledger at {place}, and state.create is `never`.",
-        remedy="Check state.uri and that its volume is mounted; "
-        "set state.create to `auto` for one run to start a new ledger.",
+        remedy="Check state.uri and that its volume is mounted. If there was a ledger, bring it back "
+        "(Disaster recovery in the documents); if there never was, set state.create to `auto` for one run.",
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from braze_etl.checkpoint._rules import (
     claims,
+    first_hour,
     is_unused,
     lease_held,
     newly_accepted,
@@ -58,6 +59,9 @@ class MemoryLedger:
     def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
         found = {ref.key: self._files[ref.key].known for ref in files if ref.key in self._files}
         return {key: replace(known, tally=replace(known.tally)) for key, known in found.items()}
+
+    def oldest_day(self) -> datetime | None:
+        return first_hour(min((each.ref.hour for each in self._files.values()), default=None))
 
     def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
         for first in sorted((each for each in self._files.values() if each.open), key=_by_hour):

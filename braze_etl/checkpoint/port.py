@@ -53,6 +53,10 @@ class Ledger(Protocol):
         """Look up a batch of up to a few thousand files, by key; what was never settled is left out."""
         ...
 
+    def oldest_day(self) -> datetime | None:
+        """Give the first hour of the UTC day of the oldest file that was ever settled; None without any."""
+        ...
+
     def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
         """Give the open files, oldest hour first, lazily; with *ready_by* those with a position due by then.
 

@@ -23,6 +23,7 @@ from braze_etl.checkpoint._filelock import FileLease
 from braze_etl.checkpoint._rules import (
     check_identity,
     claims,
+    first_hour,
     is_unused,
     lease_held,
     newly_accepted,
@@ -143,6 +144,11 @@ class SqliteLedger:
     def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
         rows = self._query(_KNOWN, _json_list(ref.key for ref in files))
         return {key: _rows.known_of(row) for key, *row in rows}
+
+    def oldest_day(self) -> datetime | None:
+        # By hand and once in a while, a second for millions of files; an index would cost each settlement.
+        ((oldest,),) = self._query("SELECT MIN(hour) FROM files")
+        return first_hour(_rows.moment_or_none(oldest))
 
     def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
         latest = _FOREVER if ready_by is None else _rows.micros(ready_by)

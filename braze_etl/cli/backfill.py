@@ -12,6 +12,7 @@ from braze_etl.cli._options import (
     config_option,
     confirm_option,
     hour_range,
+    open_range,
     output_option,
     pass_options,
     range_options,
@@ -50,22 +51,26 @@ def backfill(
     """Send a range of date= hours, also from before `source.start_at`; what is done is skipped."""
     start_fork_server()
     from braze_etl.cli._pass import perform
-    from braze_etl.run.assembly import Scope
+    from braze_etl.run.assembly import Scope, stated_scope
     from braze_etl.run.opening import Request
+    from braze_etl.run.remapping.changes import changed_scope
 
     if resend and changed_only:
         raise UsageError(
             "--resend and --changed-only exclude each other",
             remedy="--resend sends every record of the range again; --changed-only what was never sent.",
         )
-    hours = hour_range(since, to, until)
-    scope = Scope(hours.since, hours.until, event_types)
+    if changed_only:
+        scope = changed_scope(*open_range(since, to, until), event_types)
+    else:
+        hours = hour_range(since, to, until)
+        scope = stated_scope(Scope(hours.since, hours.until, event_types))
     settings = required_config(config_path).require("")
     return perform(
         settings,
         Request(
             "backfill",
-            scope=lambda _settings, _ledger: scope,
+            scope=scope,
             max_runtime=max_runtime,
             workers=workers,
             resend=resend,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
@@ -10,6 +11,11 @@ from braze_etl.cli._options import config_option, output_option, required_config
 from braze_etl.cli._output import print_json, stdout_console
 from braze_etl.config import json_schema
 from braze_etl.errors import ConfigError
+
+_WHY: Final = {
+    "not_selected": "choose does not select it",
+    "source.event_types": "source.event_types does not select it",
+}
 
 
 @click.group()
@@ -22,28 +28,43 @@ def config() -> None:
 @output_option
 def check(config_path: Path | None, output: str) -> int:
     """Validate a file: every mistake at once, each with its line."""
-    from braze_etl.run.assembly import failed_tests
+    from braze_etl.run.assembly import failed_tests, load_mapping, selection
+    from braze_etl.run.showing.inspecting import sent_in_vain
 
     checked = required_config(config_path)
     failed = failed_tests(checked)
     unset = sorted(set(checked.unset.values()))
-    tests = len(checked.settings.mapping.tests)
+    settings = checked.settings
+    tests = len(settings.mapping.tests)
     if failed:
         raise ConfigError(
             f"{checked.path}: {len(failed)} of {tests} tests of the mapping failed:\n" + "\n".join(failed),
             remedy="Correct the mapping, or what its tests state.",
         )
+    facts = {
+        "exit_code": 0,
+        "config": str(checked.path),
+        "valid": True,
+        "tests": tests,
+        "unset_variables": unset,
+        "sent_in_vain": sent_in_vain(load_mapping(settings), selection(settings).matches_event_type),
+    }
     if output == "json":
-        facts = {"exit_code": 0, "config": str(checked.path), "valid": True, "tests": tests}
-        print_json({**facts, "unset_variables": unset})
-        return 0
-    console = stdout_console()
-    console.print(
-        f"{checked.path} is valid" + (f", and its {tests} tests of the mapping pass" if tests else "")
-    )
-    for name in unset:
-        console.print(f"not set here: {name} (needed by the commands that use its value)")
+        print_json(facts)
+    else:
+        _print(facts)
     return 0
+
+
+def _print(facts: dict[str, Any]) -> None:
+    console, tests = stdout_console(), facts["tests"]
+    and_tests = f", and its {tests} tests of the mapping pass" if tests else ""
+    console.print(f"{facts['config']} is valid{and_tests}", markup=False)
+    for name, why in facts["sent_in_vain"].items():
+        words = f"warning: mapping.send names {name}, and no record of it is sent: {_WHY.get(why, why)}"
+        console.print(words, markup=False)
+    for name in facts["unset_variables"]:
+        console.print(f"not set here: {name} (needed by the commands that use its value)")
 
 
 @config.command()

@@ -15,6 +15,7 @@ from braze_etl.cli._options import (
     changed_only_option,
     config_option,
     hour_range,
+    open_range,
     output_option,
     range_options,
     required_config,
@@ -24,7 +25,7 @@ from braze_etl.clock import SystemClock
 
 if TYPE_CHECKING:
     from braze_etl.config import Settings
-    from braze_etl.run.assembly import Scope
+    from braze_etl.run.assembly import ScopeOf
     from braze_etl.run.foresight.planning import Plan
 
 
@@ -47,12 +48,12 @@ def plan(
     """Say what `run` would do, or with a range, what `backfill` would do."""
     from braze_etl.run.assembly import Scope
     from braze_etl.run.foresight.planning import make_plan
+    from braze_etl.run.remapping.changes import changed_scope
 
     settings = required_config(config_path).require("source", "state", "mapping", "amplitude.region")
     scope = None
     if changed_only:
-        hours = hour_range(since, to, until)
-        return _plan_changes(settings, Scope(hours.since, hours.until, event_types), output)
+        return _plan_changes(settings, changed_scope(*open_range(since, to, until), event_types), output)
     if since or to or until or event_types:
         hours = hour_range(since, to, until)
         scope = Scope(hours.since, hours.until, event_types)
@@ -64,7 +65,7 @@ def plan(
     return 0
 
 
-def _plan_changes(settings: Settings, scope: Scope, output: str) -> int:
+def _plan_changes(settings: Settings, scope: ScopeOf, output: str) -> int:
     from braze_etl.cli._changes import print_changes
     from braze_etl.run.remapping.changes import plan_changes
 
@@ -77,6 +78,8 @@ def _plan_changes(settings: Settings, scope: Scope, output: str) -> int:
 
 
 def _print(made: Plan) -> None:
+    from braze_etl.run.finding.familiarity import WORDS as UNFAMILIAR_WORDS
+
     console = stdout_console()
     if made.archived.files:
         console.print(
@@ -84,6 +87,8 @@ def _print(made: Plan) -> None:
             " To restore them:"
         )
         console.print(made.restore, markup=False)
+    if made.unfamiliar:
+        console.print(f"warning: {made.unfamiliar:,} files: {UNFAMILIAR_WORDS}", markup=False)
     if not made.files:
         console.print("nothing is due")
         return

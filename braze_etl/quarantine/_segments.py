@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import blake2b
@@ -16,7 +16,7 @@ from typing import Final
 
 import orjson
 
-from braze_etl.errors import FileError, SourceGoneError, StoreError
+from braze_etl.errors import AccessDeniedError, FileError, SourceGoneError, StoreError
 from braze_etl.model import Position, Reason
 from braze_etl.quarantine.entry import Entry
 from braze_etl.storage import Store
@@ -24,6 +24,10 @@ from braze_etl.storage import Store
 SEGMENT_ENTRIES: Final = 10_000
 
 _NAME = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})/[0-9a-f]{16}-(?P<entries>\d+)\.jsonl")
+_OUT_OF_REACH: Final = (
+    "Give it to the user that runs the job (chown; in S3, allow s3:GetObject, and kms:Decrypt for its key), "
+    "then run again: a command that was run as another user, such as root, may have made it."
+)
 
 
 class SegmentGoneError(StoreError):
@@ -78,17 +82,35 @@ def _damaged(store: Store, segment: Segment, what: str) -> StoreError:
 
 def content(store: Store, key: str) -> bytes:
     """Read an object whole; errors are those of `read`."""
+    with _as_the_quarantines():
+        try:
+            with closing(store.open(key)) as stream:
+                return stream.read()
+        except SourceGoneError as error:
+            raise SegmentGoneError(
+                f"The quarantine's segment {key} in {store.uri} was removed while it was to be read.",
+                remedy="Another command is at work on the quarantine; try again when it has ended.",
+            ) from error
+
+
+def check_access(store: Store, prefix: str) -> None:
+    """Raise `StoreError` where what is below *prefix* can't be read, or nothing can be written there."""
+    with _as_the_quarantines():
+        store.check_access(prefix)
+
+
+@contextmanager
+def _as_the_quarantines() -> Iterator[None]:
+    """To the store it is one file's trouble; but a quarantine that is read in part would tell lies."""
     try:
-        with closing(store.open(key)) as stream:
-            return stream.read()
-    except SourceGoneError as error:
-        raise SegmentGoneError(
-            f"The quarantine's segment {key} in {store.uri} was removed while it was to be read.",
-            remedy="Another command is at work on the quarantine; try again when it has ended.",
-        ) from error
+        yield
+    except AccessDeniedError as error:
+        raise StoreError(f"The quarantine is out of reach: {error.message}.", remedy=_OUT_OF_REACH) from error
     except FileError as error:
-        # To the store this is one file's trouble; a quarantine that is read in part would tell lies.
-        raise StoreError(error.message, remedy=error.remedy) from error
+        raise StoreError(
+            f"The quarantine can't be read: {error.message}.",
+            remedy="Restore this object from a copy, or move it away; the others do not need it.",
+        ) from error
 
 
 def _line(entry: Entry) -> bytes:

@@ -40,6 +40,10 @@ class Quarantine:
         self._payload_ttl = payload_ttl
         self._filed: set[str] | None = None
 
+    def check_access(self) -> None:
+        """Find out, before anything is sent, whether what a pass sets aside can be filed; nothing is."""
+        _segments.check_access(self._store, self._prefix)
+
     def file(self, run_id: str, at: datetime, set_aside: Sequence[SetAside]) -> int:
         """Store what was set aside, and return how many of it were not there before.
 

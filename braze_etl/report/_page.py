@@ -48,7 +48,7 @@ def render(data: Mapping[str, Any]) -> str:
     except ImportError as error:
         raise UsageError(
             f"the page needs a library that is not installed ({error.name})",
-            remedy="Run pip install 'braze-etl[report]', or use --output json.",
+            remedy="Install it from the checkout with pip install '.[report]', or use --output json.",
         ) from error
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from braze_etl.checkpoint import Ledger, LedgerIdentity, open_ledger
 from braze_etl.clock import Clock, hour_of
@@ -36,6 +37,15 @@ class Scope:
 
     def __contains__(self, hour: datetime) -> bool:
         return self.since <= hour and (self.until is None or hour < self.until)
+
+
+ScopeOf: TypeAlias = Callable[[Settings, Ledger], Scope]
+"""What a pass covers may depend on its ledger."""
+
+
+def stated_scope(scope: Scope) -> ScopeOf:
+    """A scope that does not."""
+    return lambda _settings, _ledger: scope
 
 
 def store_access(settings: Settings, section: StoreSection) -> StoreAccess:

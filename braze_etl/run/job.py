@@ -24,6 +24,7 @@ from braze_etl.model import FileSettlement, FileState
 from braze_etl.run.exits import exit_code
 from braze_etl.run.finding.discovery import Discovery
 from braze_etl.run.finding.due import DueFile, DueFiles, by_hour, open_files
+from braze_etl.run.finding.familiarity import UNFAMILIAR, Familiarity
 from braze_etl.run.finding.reopening import Reopening, deferred_in
 from braze_etl.run.foresight.estimate import Outlook
 from braze_etl.run.foresight.forecast import forecast_of_run, recent_reports
@@ -105,10 +106,14 @@ class Job:
         ledger, listing = self._parts.ledger, self._parts.new_listing()
         self._listed_from = listing.since
         listed = takewhile(lambda _: not self._should_stop(), listing)
-        due = DueFiles(listed, ledger, now=self._now, resend=self._options.resend)
+        expected = Familiarity.of(ledger.summary()) if self._options.covers_all else None
+        due = DueFiles(listed, ledger, now=self._now, resend=self._options.resend, expected=expected)
         left_open = open_files(filter(self._options.covers, ledger.open_files()), now=self._now)
         found.collect(by_hour(due, left_open), self._should_stop)
         self.report.changed, self.report.archived = due.changed, due.archived
+        if strangers := due.familiarity.strangers:
+            self.report.warnings[UNFAMILIAR] = strangers
+            due.familiarity.tell()
         if due.resent_late:
             self.report.warnings["resent_after_7_days"] = due.resent_late
         self.report.listing = {"requests": listing.requests, "foreign": listing.foreign}
@@ -136,6 +141,7 @@ class Job:
         """Send what is pending; a backfill gives way to a scheduled run between its tasks."""
         if not found.pending:
             return
+        self._parts.quarantine.check_access()
         with closing(self._parts.new_pool()) as pool:
             finding = self._parts.probe()
             if finding.standing is Standing.REFUSED:

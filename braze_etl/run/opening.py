@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,7 @@ from braze_etl.errors import ConfigError
 from braze_etl.quarantine import Selection as Entries
 from braze_etl.run.assembly import (
     Scope,
+    ScopeOf,
     delivery_settings,
     hours,
     keeps_payloads,
@@ -55,7 +56,7 @@ class Request:
     """
 
     command: str
-    scope: Callable[[Settings, Ledger], Scope] = live_scope
+    scope: ScopeOf = live_scope
     covers_all: bool = False
     workers: int | None = None
     max_runtime: timedelta | None = None

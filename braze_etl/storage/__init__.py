@@ -2,6 +2,7 @@
 
 from braze_etl.storage._access import StoreAccess
 from braze_etl.storage._caller import Caller, find_caller
+from braze_etl.storage._owner import make_file, make_folder
 from braze_etl.storage._uri import open_store
 from braze_etl.storage.conditional import ConditionalStore, Version, open_conditional_store
 from braze_etl.storage.folder import FolderStore
@@ -17,6 +18,8 @@ __all__ = [
     "StoredObject",
     "Version",
     "find_caller",
+    "make_file",
+    "make_folder",
     "open_conditional_store",
     "open_store",
 ]

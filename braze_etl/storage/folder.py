@@ -13,18 +13,21 @@ from typing import BinaryIO
 
 from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError
 from braze_etl.storage._folder_body import open_slice
+from braze_etl.storage._owner import hand_over, make_folder
 from braze_etl.storage._walk import TEMPORARY_PREFIX, FoundFile, walk
 from braze_etl.storage.port import Page, StoredObject
 
 _PAGE_SIZE = 1000
 _NO_NAMES = frozenset({"", ".", ".."})
+_ALL = os.R_OK | os.W_OK | os.X_OK
 
 
 class FolderStore:
     """The files below *root*; a key is the path below it, with `/` between its parts.
 
     An etag is size and modification time, both in hexadecimal. `put` writes a temporary file and renames it,
-    so that a reader never sees half of it; files are readable by their owner only.
+    so that a reader never sees half of it. Files are readable by their owner only; what root writes gets that
+    of the folder.
     """
 
     def __init__(self, root: str | Path, *, must_exist: bool = True) -> None:
@@ -66,10 +69,7 @@ class FolderStore:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise _gone(self._root / key) from error
         except PermissionError as error:
-            raise AccessDeniedError(
-                f"{self._root / key} can't be read: {error.strerror}",
-                remedy="give the user that runs the job the right to read this file",
-            ) from error
+            raise _denied(self._root / key, os.R_OK) from error
         except OSError as error:
             raise self._failed("open", key, error) from error
         if etag and _etag(os.fstat(file.fileno())) != etag:
@@ -83,7 +83,7 @@ class FolderStore:
         """See `Store.put`; parent folders are made."""
         target = self._path(key)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             _replace(target, data)
         except OSError as error:
             raise self._failed("write", key, error) from error
@@ -100,6 +100,12 @@ class FolderStore:
                 continue  # a parent is a file: the key is not there
             except OSError as error:
                 raise self._failed("delete", key, error) from error
+
+    def check_access(self, prefix: str = "") -> None:
+        """See `Store.check_access`; by the rights alone, so that no folder is made for it."""
+        for path, use in _uses((self._root / prefix).absolute()):
+            if not os.access(path, use):
+                raise _denied(path, use)
 
     def _path(self, key: str) -> Path:
         self._check(key)
@@ -139,6 +145,22 @@ def _etag(stat: os.stat_result) -> str:
     return f"{stat.st_size:x}-{stat.st_mtime_ns:x}"
 
 
+def _denied(path: Path, use: int) -> AccessDeniedError:
+    done, remedy = ("read", "read this file") if use == os.R_OK else ("written to", "write there")
+    return AccessDeniedError(
+        f"{path} can't be {done}: Permission denied",
+        remedy=f"give the user that runs the job the right to {remedy}",
+    )
+
+
+def _uses(folder: Path) -> Iterator[tuple[Path, int]]:
+    """How all that lies below a folder is used, and the folder, or the one in which it would be made."""
+    yield next(each for each in (folder, *folder.parents) if each.exists()), _ALL
+    for parent, folders, files in os.walk(folder):
+        yield from ((Path(parent, name), _ALL) for name in folders)
+        yield from ((Path(parent, name), os.R_OK) for name in files if not name.startswith(TEMPORARY_PREFIX))
+
+
 def _gone(path: Path) -> SourceGoneError:
     return SourceGoneError(
         f"there is no file {path}", remedy="it was moved or deleted; put it back to replay it"
@@ -151,6 +173,7 @@ def _replace(target: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+            hand_over(file.fileno(), target.parent)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(target)

@@ -68,6 +68,14 @@ class Store(Protocol):
         """
         ...
 
+    def check_access(self, prefix: str = "") -> None:
+        """Find out whether objects below *prefix* can be read, written and removed; what is there stays.
+
+        A folder is asked for its rights, file by file; in S3 a probe is written, read and removed again.
+        `AccessDeniedError` names what is out of reach.
+        """
+        ...
+
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; what is not there counts as deleted."""
         ...

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _NO_ACCESS = StoreAccess()
 _BUFFER = 1 << 16
+_PROBE = "probe/access"
 _PAGE_SIZE = 1000  # of a listing and of a deletion: the protocol's limit for both
 
 
@@ -106,6 +107,13 @@ class S3Store:
         """See `Store.lifetime`; read from the bucket's lifecycle rules."""
         with self._explained("s3:GetLifecycleConfiguration"):
             return shortest_lifetime(self._client, self._bucket, prefix)
+
+    def check_access(self, prefix: str = "") -> None:
+        """See `Store.check_access`."""
+        key = f"{prefix}{_PROBE}"
+        self.put(key, b"")
+        self._get(key, 0, None, "").body.close()
+        self.delete([key])
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`; 1,000 keys a request."""

@@ -51,6 +51,9 @@ class MemoryBucket:
             raise SourceGoneError(f"{key} is gone")
         return io.BytesIO(self.objects[key][0])
 
+    def check_access(self, prefix: str = "") -> None:
+        """All is within reach."""
+
     def lifetime(self, prefix: str = "") -> timedelta | None:
         return None
 

@@ -93,6 +93,21 @@ class TestKnown:
         assert settled_at() == NOON + timedelta(seconds=120)
 
 
+class TestOldestDay:
+    def test_a_new_ledger_has_none(self, ledger: Ledger) -> None:
+        assert ledger.oldest_day() is None
+
+    def test_it_is_that_of_the_oldest_file_however_late_it_was_settled(self, ground: Ground) -> None:
+        ledger = ground.open()
+        ledger.settle("run-1", [done(ref("a"), accepted=1)], Backlog())
+        ledger.settle("run-2", [done(ref("b", hour=-24 * 60), accepted=1)], None)
+        oldest = ref("b", hour=-24 * 60).hour
+        assert ground.open().oldest_day() == oldest.replace(hour=0)
+        for day in range(30):  # an adapter may put old days elsewhere
+            ledger.settle("run-3", [done(ref(f"c{day}", hour=-24 * day), accepted=1)], Backlog())
+        assert ground.open().oldest_day() == oldest.replace(hour=0)
+
+
 class TestMappings:
     def test_by_which_mapping_a_file_was_judged_and_where_the_budget_ended_is_kept(
         self, ground: Ground

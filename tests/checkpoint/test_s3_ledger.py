@@ -109,11 +109,14 @@ class TestOpening:
     def test_a_ledger_that_lost_its_head_is_not_taken_for_none(self, bucket: MemoryBucket) -> None:
         settle_days(opened(bucket), range(3))
         del bucket.objects["state/head.json"]
-        with pytest.raises(
-            StateError, match=r"no head\.json in s3://bucket/state, but .* other objects"
-        ) as it:
-            opened(bucket)
-        assert "versioning" in it.value.remedy
+        # Nor is anybody told to let a new one be made: that would be refused.
+        for create, read_only in ((True, False), (False, False), (True, True)):
+            with pytest.raises(
+                StateError, match=r"no head\.json in s3://bucket/state, but .* other objects"
+            ) as it:
+                opened(bucket, create=create, read_only=read_only)
+            assert "versioning" in it.value.remedy
+            assert "auto" not in it.value.remedy
 
     def test_a_head_that_vanishes_under_a_run_stops_it(self, bucket: MemoryBucket) -> None:
         ledger = opened(bucket)

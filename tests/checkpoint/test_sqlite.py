@@ -53,6 +53,19 @@ class TestOpening:
         ledger.close()
         assert [each.name for each in path.parent.iterdir()] == ["ledger.db"]
 
+    def test_what_root_creates_belongs_to_the_owner_of_the_folder(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given: list[str] = []
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr(
+            os, "fchown", lambda file, *_: given.append(Path(f"/proc/self/fd/{file}").readlink().name)
+        )
+        ledger = opened(path)
+        with ledger.lease(OWNER):
+            assert given == ["state", "ledger.db", "ledger.db.lock"]
+        ledger.close()
+
     def test_reading_a_missing_ledger_creates_nothing(self, path: Path) -> None:
         with pytest.raises(LedgerMissingError, match="no ledger at"):
             opened(path, read_only=True)

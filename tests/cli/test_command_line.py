@@ -101,6 +101,8 @@ def test_output_that_can_not_be_written_is_said_without_a_traceback(do: Do, tmp_
         ("backfill", "-c", "config.yaml", *RANGE, "--until", "2026-10-03"),
         ("backfill", "-c", "config.yaml", "--from", "2026-10-02", "--to", "2026-10-01"),
         ("backfill", "-c", "config.yaml", "--from", "2026-13-01", "--to", "2026-10-01"),
+        ("backfill", "-c", "config.yaml", "--changed-only", *RANGE, "--until", "2026-10-03"),
+        ("plan", "-c", "config.yaml", "--changed-only", "--from", "2026-10-02", "--to", "2026-10-01"),
         ("status",),
         ("preview", "nowhere.avro"),
         ("config", "check"),

@@ -122,3 +122,29 @@ def test_without_its_salt_nothing_is_previewed(
         run_command_line(("preview", "some.avro", "-c", "config.yaml"))
     assert ended.value.code == 2
     assert "PRIVACY_SALT: it is not set" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("mapping", "why"),
+    [
+        (
+            "send: [users.UserOrphan]\nchoose: {include: [{events: users.messages.*}]}",
+            "choose does not select",
+        ),
+        (
+            "send: [users.UserOrphan]\nchoose: {exclude: [{events: users.UserOrphan}]}",
+            "choose does not select",
+        ),
+        ("send: [users.UserOrphan]", None),
+        ("send: ['users.messages.pigeon.*']\nchoose: {include: [{events: users.UserOrphan}]}", None),
+    ],
+)
+def test_a_type_that_is_named_to_be_sent_and_is_not_chosen_is_a_warning(
+    check: Check, mapping: str, why: str | None
+) -> None:
+    code, out, _ = check(mapping)
+    assert code == 0
+    told = [line for line in out.splitlines() if line.startswith("warning")]
+    assert [why is not None and why in line for line in told] == ([] if why is None else [True])
+    facts = json.loads(check(mapping, "--output", "json")[1])
+    assert list(facts["sent_in_vain"]) == ([] if why is None else ["users.UserOrphan"])

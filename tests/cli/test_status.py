@@ -173,3 +173,27 @@ def test_a_run_that_was_cut_short_says_when_the_rest_is_sent(workplace: Workplac
     status = workplace.do("status", "--refresh", "--output", "json").json
     assert (status["exit_code"], status["backlog"]["files"]) == (0, 0)
     assert status["forecast"]["bytes_per_second"] > 0
+
+
+@pytest.mark.parametrize(
+    ("create", "words"),
+    [
+        ("auto", "The first `braze-etl run` creates it"),
+        ("never", "If there was a ledger, bring it back"),
+    ],
+)
+def test_that_there_is_no_ledger_is_told_with_what_to_do(
+    do: Do, tmp_path: Path, create: str, words: str
+) -> None:
+    plain = {"source": {"uri": "export"}, "amplitude": {"region": "US"}, "state": {"create": create}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain))
+    code, out = do("-c", "config.yaml")
+    told = " ".join(out.split())
+    assert code == 5
+    assert "never listed, AT RISK" in told
+    assert "There is no ledger at state/braze-etl.db" in told or "sqlite:///state/braze-etl.db" in told
+    assert words in told
+    facts = json.loads(do("-c", "config.yaml", "--output", "json")[1])
+    assert words in facts["no_ledger"]["remedy"]
+    ledger_of(Settings.model_validate(plain | {"state": {}})).close()
+    assert "no_ledger" not in json.loads(do("-c", "config.yaml", "--output", "json")[1])

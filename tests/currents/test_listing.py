@@ -46,6 +46,9 @@ class CountingStore:
     def put(self, key: str, data: bytes) -> None:
         self._inner.put(key, data)
 
+    def check_access(self, prefix: str = "") -> None:
+        self._inner.check_access(prefix)
+
     def lifetime(self, prefix: str = "") -> timedelta | None:
         return self._inner.lifetime(prefix)
 

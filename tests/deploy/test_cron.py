@@ -129,6 +129,19 @@ def test_a_failure_is_told_in_one_line_that_cron_mails(machine: Machine) -> None
     assert "amplitude" in machine.log.read_text()
 
 
+def test_any_other_command_is_given_with_the_environment_of_the_job(machine: Machine) -> None:
+    as_cron_would(machine)
+    (line,) = re.findall(r"^runuser -u braze-etl -- (sh -c .*) status$", _PAGE, re.MULTILINE)
+    for there, here in {
+        "/etc/braze-etl/environment": str(machine.environment),
+        "/var/lib/braze-etl": str(machine.folder),
+        "/opt/braze-etl/bin/braze-etl": str(machine.program),
+    }.items():
+        line = line.replace(there, here)
+    result = shell(machine, f"{line} status --output json")
+    assert result.json["backlog"]["files"] == 0
+
+
 def test_an_environment_that_others_can_read_is_refused(machine: Machine) -> None:
     machine.environment.chmod(0o640)
     result = as_cron_would(machine)

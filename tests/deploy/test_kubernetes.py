@@ -80,6 +80,12 @@ def test_every_pass_runs_once_and_is_not_repeated_by_kubernetes(objects: list[di
     assert one_pass.job["ttlSecondsAfterFinished"] > 0
 
 
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_job_by_hand_that_meets_another_pass_is_started_again(name: str) -> None:
+    (rule,) = Pass.of(render(name)).job["podFailurePolicy"]["rules"]
+    assert rule == {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [11]}}
+
+
 def test_scheduled_runs_do_not_overlap_and_their_history_is_bounded(scheduled: list[dict[str, Any]]) -> None:
     spec = one(scheduled, "CronJob")["spec"]
     assert spec["concurrencyPolicy"] == "Forbid"

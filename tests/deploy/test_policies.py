@@ -88,7 +88,6 @@ def every_command(place: Workplace, s3: str) -> None:
     look("plan", "--exact")
     do("run")
     do("backfill", "--from", "2026-10-01", "--to", "2026-10-02", "--resend")
-    look("doctor")
     look("status", "--refresh")
     look("report", "--output", "json")
     look("preview", sample)

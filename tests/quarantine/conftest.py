@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import pytest
 
-from braze_etl.errors import SourceGoneError, StoreError
+from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError
 from braze_etl.model import Position, Reason, SetAside
 from braze_etl.quarantine import Quarantine
 from braze_etl.storage.port import Page, StoredObject
@@ -40,6 +40,7 @@ class FakeStore:
     uri: str = "fake://store"
     objects: dict[str, bytes] = field(default_factory=dict)
     breaks_after: int = 1_000_000
+    denied: str = ""
     puts: int = 0
     reads: int = 0
 
@@ -57,6 +58,10 @@ class FakeStore:
         self._count_down()
         self.puts += 1
         self.objects[key] = data
+
+    def check_access(self, prefix: str = "") -> None:
+        if self.denied:
+            raise AccessDeniedError(f"{prefix}{self.denied} may not be read")
 
     def lifetime(self, prefix: str = "") -> None:
         return None

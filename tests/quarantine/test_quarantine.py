@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braze_etl.errors import SourceGoneError, StoreError, UnreadableFileError, UsageError
+from braze_etl.errors import (
+    AccessDeniedError,
+    SourceGoneError,
+    StoreError,
+    UnreadableFileError,
+    UsageError,
+)
 from braze_etl.model import Reason
 from braze_etl.quarantine import Entry, Quarantine, Selection, _segments
 from braze_etl.quarantine import quarantine as room
@@ -83,6 +89,29 @@ class TestFiling:
         for number in (1, 2, 3, 3):
             quarantine.file("run-1", NOON, [aside(number)])
         assert set(records(quarantine)) == {1, 2, 3}
+
+
+class TestReach:
+    def test_what_belongs_to_somebody_else_is_told_before_anything_is_filed(
+        self, store: FakeStore, quarantine: Quarantine
+    ) -> None:
+        quarantine.check_access()
+        store.denied = "2026-10-01/1.jsonl"
+        with pytest.raises(StoreError, match="out of reach: q/2026-10-01") as caught:
+            quarantine.check_access()
+        assert "chown" in caught.value.remedy
+
+    def test_an_object_that_may_not_be_read_has_a_remedy_of_its_own_and_is_not_replayed(
+        self, store: FakeStore, quarantine: Quarantine
+    ) -> None:
+        quarantine.file("run-1", NOON, TWO)
+        store.open = Mock(  # type: ignore[method-assign] # one call that fails
+            side_effect=AccessDeniedError("it can't be read", remedy="allow it, then replay it")
+        )
+        with pytest.raises(StoreError, match="quarantine is out of reach") as caught:
+            list(quarantine.entries())
+        assert "user that runs the job" in caught.value.remedy
+        assert "replay" not in caught.value.remedy
 
 
 class TestReading:

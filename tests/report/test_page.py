@@ -179,7 +179,7 @@ def test_without_the_libraries_it_says_what_to_install(
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(UsageError, match="vl_convert") as caught:
         render(nothing)
-    assert "braze-etl[report]" in caught.value.remedy
+    assert "from the checkout with pip install '.[report]'" in caught.value.remedy
 
 
 def test_one_run_of_one_second_makes_a_page() -> None:

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from braze_etl.errors import UsageError
 from braze_etl.run.showing.inspecting import list_types, show_type
 from braze_etl.transform import Mapping, MappingOptions
 
 OPEN = "users.messages.email.Open"
 PURCHASE = "users.behaviors.Purchase"
 CLICK = "users.messages.contentcard.Click"
+EMAIL_CLICK = "users.messages.email.Click"
 
 
 def mapping_with(**options: Any) -> Mapping:
@@ -115,13 +115,26 @@ def test_bounds_of_the_time_are_shown_where_there_are_any() -> None:
     assert show(OPEN, time=bounds)["time"] == {"min": "2026-10-01T00:00:00Z", "max_future": "2d"}
 
 
-def test_a_misspelt_type_is_answered_with_the_nearest_one() -> None:
-    with pytest.raises(UsageError, match=r"no event type 'users\.messages\.emial\.open'") as raised:
-        show("users.messages.emial.open")
-    assert raised.value.remedy.startswith(f"Did you mean {OPEN}?")
-    with pytest.raises(UsageError) as raised:
-        show("zzz")
-    assert "Did you mean" not in raised.value.remedy
+def test_a_type_that_nobody_knows_goes_by_rule_and_a_misspelt_one_names_the_nearest() -> None:
+    shown = show("users.messages.pigeon.Coo")
+    assert (shown["name"], shown["outcome"]) == ("[Appboy] Pigeon Coo", "sent")
+    assert "fields come from the files" in shown["note"]
+    assert show("users.messages.pigeon.Coo", unknown_types="hold")["outcome"] == "held"
+    named = show("users.messages.pigeon.Coo", unknown_types="hold", send=["users.messages.pigeon.Coo"])
+    assert named["outcome"] == "sent"
+    assert f"did you mean {OPEN}?" in show("users.messages.emial.open")["note"]
+    assert "did you mean" not in show("zzz")["note"]
+    assert show(OPEN)["note"] == ""
+
+
+@pytest.mark.parametrize("event_type", [OPEN, EMAIL_CLICK])
+def test_privacy_is_told_of_the_fields_that_it_changes(event_type: str) -> None:
+    shown = show(event_type, privacy={"drop": ["pii"]})["fields"]
+    assert shown["external_user_id"]["becomes"] == ["top level: user_id"]
+    assert shown["id"]["becomes"] == ["top level: insert_id"]
+    assert shown["time"]["becomes"] == ["top level: time"]
+    private = [name for name, found in shown.items() if "query string" in ", ".join(found["becomes"])]
+    assert private == (["url"] if event_type == EMAIL_CLICK else [])
 
 
 def test_a_type_without_a_known_schema_is_shown_without_fields() -> None:

@@ -28,7 +28,7 @@ from braze_etl.delivery import (
     Reply,
     Standing,
 )
-from braze_etl.errors import LeaseHeldError, StateError
+from braze_etl.errors import LeaseHeldError, StateError, StoreError
 from braze_etl.model import FileSettlement, FileState
 from braze_etl.quarantine import Quarantine
 from braze_etl.run import turns
@@ -341,6 +341,29 @@ def test_a_backfill_leaves_the_backlog_of_the_live_job_alone(setting: Setting) -
     setting.finding = Finding(Standing.FINE)
     setting.run(covers_all=False)
     assert setting.ledger.summary().backlog.files == owed
+
+
+def test_a_quarantine_out_of_reach_ends_the_pass_before_anything_is_sent(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_reach(_: Quarantine) -> None:
+        raise StoreError("The quarantine is out of reach")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Quarantine, "check_access", out_of_reach)
+        report = setting.run()
+    assert report.exit_code == 1
+    assert "out of reach" in str(report.error)
+    assert (setting.ids(), report.done) == ([], 0)
+    assert setting.run().remaining == 0
+
+
+def test_a_pass_with_nothing_to_send_asks_nothing_of_the_quarantine(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting.run()
+    monkeypatch.setattr(Quarantine, "check_access", lambda _: pytest.fail("nothing is to be sent"))
+    assert setting.run().exit_code == 0
 
 
 def test_a_pass_that_is_stopped_at_once_reads_nothing(setting: Setting) -> None:

@@ -131,3 +131,42 @@ def test_the_etag_changes_with_the_content(tmp_path: Path) -> None:
     os.utime(tmp_path / "key", ns=(1, 1))
     (after,) = next(store.pages()).objects
     assert before.etag != after.etag == "3-1"
+
+
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [
+        ("q/2026-10-01/entries.jsonl", "entries.jsonl can't be read"),
+        ("q/2026-10-01", "2026-10-01 can't be written to"),
+        ("q", "q can't be written to"),
+    ],
+)
+def test_a_file_or_a_folder_that_is_out_of_reach_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str, words: str
+) -> None:
+    store = FolderStore(tmp_path)
+    store.put("q/2026-10-01/entries.jsonl", b"{}")
+    store.check_access("q/")
+    # The tests may run as root, whom no mode stops.
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path / refused)
+    with pytest.raises(UnreadableFileError, match=words):
+        store.check_access("q/")
+
+
+def test_of_a_folder_that_is_not_there_the_one_above_has_to_be_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FolderStore(tmp_path / "a/b", must_exist=False)
+    store.check_access()
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(os, "access", lambda path, use: use == os.R_OK or Path(path) != tmp_path)
+    with pytest.raises(UnreadableFileError, match="can't be written to"):
+        store.check_access()
+
+
+def test_what_a_crash_of_another_user_left_half_written_keeps_nobody_from_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".braze-etl-tmp-abc").write_bytes(b"half")
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) == tmp_path)
+    FolderStore(tmp_path).check_access()

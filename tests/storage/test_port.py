@@ -153,3 +153,8 @@ def test_more_is_deleted_than_one_request_takes(store: Store, monkeypatch: pytes
         store.put(f"k{number}", b"")
     store.delete(f"k{number}" for number in range(8))
     assert _keys(store) == []
+
+
+def test_a_check_of_the_access_leaves_what_is_there_and_nothing_else(filled: Store) -> None:
+    filled.check_access("a/")
+    assert _keys(filled) == sorted(KEYS, key=str.encode)

@@ -167,3 +167,11 @@ def test_an_archived_object_is_its_own_trouble(bucket: Any) -> None:
     with pytest.raises(Exception, match="archived") as caught:
         store.open("cold")
     assert "restore" in getattr(caught.value, "remedy", "")
+
+
+def test_a_store_that_may_not_be_written_to_is_told_before_it_is_needed(bucket: Any) -> None:
+    store = S3Store(bucket.name, StoreAccess(endpoint_url=bucket.endpoint_url))
+    with Stubber(store._client) as server:
+        server.add_client_error("put_object", "AccessDenied", http_status_code=403)
+        with pytest.raises(StoreError, match="access denied: s3:PutObject"):
+            store.check_access("quarantine/")

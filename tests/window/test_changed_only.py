@@ -36,9 +36,9 @@ class Place:
             budget=budget or {},
         )
 
-    def write(self, event_type: str, *users: str | None, hour: int = 5) -> list[str]:
+    def write(self, event_type: str, *users: str | None, hour: int = 5, day: str = "2026-10-01") -> list[str]:
         """Write a file with a record for each of *users* (None: nobody); their ids."""
-        folder = f"{_CONNECTOR}/event_type={event_type}/date=2026-10-01-{hour:02}/version=12/us-01"
+        folder = f"{_CONNECTOR}/event_type={event_type}/date={day}-{hour:02}/version=12/us-01"
         records = []
         for user in users:
             self._number += 1
@@ -176,3 +176,21 @@ def test_nothing_is_sent_by_another_content_of_a_look_up_table(
 def test_it_is_not_to_be_combined_with_resend(local: Place) -> None:
     result = local.backfill("--resend")
     assert (result.code, result.error["type"]) == (2, "UsageError")
+
+
+def test_without_a_range_all_is_meant_that_the_ledger_knows_also_from_before_its_start(place: Place) -> None:
+    place.decide()
+    old = place.write(ORPHAN, "user-anna", day="2026-06-01")
+    unknown = place.write(ORPHAN, "user-ben", day="2026-05-01")
+    orphans = place.write(ORPHAN, "user-carl")
+    assert place.run()["events"]["filtered"] == 1
+    place.work.do("backfill", "--from", "2026-06-01", "--to", "2026-06-01")
+    place.decide(send=[ORPHAN])
+    whole = ("--changed-only", "--output", "json")
+    assert place.work.do("plan", *whole).json["to_send"] == 2
+    assert place.work.do("plan", *whole, "--to", "2026-06-01").json["to_send"] == 1
+    assert place.work.do("plan", *whole, "--from", "2026-06-02").json["to_send"] == 1
+    report = balanced(place.work.do("backfill", *whole).json)
+    assert report["events"]["accepted"] == 2
+    assert place.held() == sorted([*old, *orphans])
+    assert not set(unknown) & set(place.held()), "a file that was never settled is none that has changed"

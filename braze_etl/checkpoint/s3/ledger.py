@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from braze_etl.checkpoint.s3.heads import Heads
 from braze_etl.checkpoint.s3.journal import Settled
 from braze_etl.checkpoint.s3.lease import Keeper, S3Lease, thread_keeper
 from braze_etl.checkpoint.s3.objects import Objects
-from braze_etl.checkpoint.s3.opening import Birth, opened
+from braze_etl.checkpoint.s3.opening import Birth, opened, refuse_remains
 from braze_etl.checkpoint.s3.parts import Parts
 from braze_etl.checkpoint.s3.process import Machine
 from braze_etl.checkpoint.s3.rows import as_open_file, row_of
@@ -98,12 +98,18 @@ class S3Ledger:
         objects = Objects(store, prefix)
         head = Heads(objects, read_only=True, token=_token).find()
         if head is None:
+            refuse_remains(objects)
             raise missing(objects.place, read_only=True)
         return head.identity
 
     def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
         rows = self._heads.reading(lambda head: self._parts.days.lookup(head, files))
         return {key: row.known for key, row in rows.items()}
+
+    def oldest_day(self) -> datetime | None:
+        self._heads.fresh()
+        days = self._heads.reading(Transfer(self._parts).all_days)
+        return datetime.fromisoformat(days[0]).replace(tzinfo=UTC) if days else None
 
     def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
         self._heads.fresh()

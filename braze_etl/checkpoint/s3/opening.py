@@ -41,6 +41,7 @@ def opened(
     """
     head = heads.find()
     if head is None:
+        refuse_remains(objects)
         if read_only or not create:
             raise missing(objects.place, read_only=read_only)
         head = _created(objects, heads, birth, server=server, token=token)
@@ -53,7 +54,6 @@ def opened(
 
 
 def _created(objects: Objects, heads: Heads, birth: Birth, *, server: str, token: Callable[[], str]) -> Head:
-    _refuse_remains(objects)
     try_conditions(objects, token)
     first = Head(
         identity=birth.identity,
@@ -64,8 +64,11 @@ def _created(objects: Objects, heads: Heads, birth: Birth, *, server: str, token
     return heads.create(first)
 
 
-def _refuse_remains(objects: Objects) -> None:
-    """A ledger that has lost its head must not be taken for none: files that are done would be sent again."""
+def refuse_remains(objects: Objects) -> None:
+    """A ledger that has lost its head must not be taken for none: files that are done would be sent again.
+
+    A reader is told so too: `missing` has the remedy for a first run, which would then be refused.
+    """
     for each in objects.listed():
         if not each.key.startswith("probe/"):
             raise StateError(

@@ -43,7 +43,7 @@ class Transfer:
         )
 
     def _files(self) -> Iterator[SettledFile]:
-        for day in self._parts.heads.reading(self._all_days):
+        for day in self._parts.heads.reading(self.all_days):
             rows, open_files = self._parts.heads.reading(partial(self._day, day))
             for row in sorted(rows.values(), key=lambda row: (row.hour, row.key)):
                 _, positions = open_files.get(row.key, (row, ()))
@@ -52,7 +52,8 @@ class Transfer:
     def _day(self, day: str, head: Head) -> tuple[dict[str, FileRow], OpenMap]:
         return self._parts.days.merged(head, day), self._parts.opens.current(head)
 
-    def _all_days(self, head: Head) -> list[str]:
+    def all_days(self, head: Head) -> list[str]:
+        """The days of all files, oldest first."""
         touched = {day for entry in head.journal for day in entry.days}
         return sorted(touched | set(self._parts.catalogue.all_days(head)))
 

@@ -21,7 +21,10 @@ from braze_etl.cli.mapping._force import mapping_in_force
 @config_option
 @output_option
 def show(event_type: str, config_path: Path | None, output: str) -> int:
-    """Show what becomes of each field of one Currents event type, and by which rule."""
+    """Show what becomes of each field of one Currents event type, and by which rule.
+
+    Of a type that this release does not know, what the configuration makes of it.
+    """
     from braze_etl.run.showing.inspecting import show_type
 
     shown = show_type(*_with(event_type, config_path))
@@ -55,6 +58,8 @@ def _facts(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "in Amplitude", shown["name"]
     outcome = shown["outcome"]
     yield "sent", "yes" if outcome == "sent" else f"no: {outcome}{': ' * bool(shown['why'])}{shown['why']}"
+    if shown["note"]:
+        yield "note", shown["note"]
     for title, name in (("conditions", "conditions"), ("loop guard", "loop_guard")):
         for kind, clauses in shown[name].items():
             for clause in clauses:

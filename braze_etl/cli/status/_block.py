@@ -57,6 +57,8 @@ def _facts(found: Standing) -> Iterator[tuple[str, str]]:
     yield "pipeline", escape(found.pipeline)
     yield "window", verdict(found)
     yield "oldest undelivered", ago(oldest, found.now) if oldest else "nothing"
+    if found.no_ledger is not None:
+        yield "ledger", escape(f"{found.no_ledger.message} {found.no_ledger.remedy}")
     if found.summary is not None:
         yield from _summary_facts(found, found.summary)
     yield "quarantined", _quarantined(found)

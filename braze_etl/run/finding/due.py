@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 from braze_etl.checkpoint import BacklogLine, KnownFile, Ledger, OpenFile
 from braze_etl.errors import StoreError
 from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally
+from braze_etl.run.finding.familiarity import Familiarity
 
 _CHUNK = 1000
 DEDUPLICATED_FOR: Final = timedelta(days=7)
@@ -138,11 +139,18 @@ class DueFiles:
 
     `changed` counts done files whose content changed after Amplitude's de-duplication window: they are
     reported, and not sent again. `resent_late` counts files that are, because of *resend*. `archived` are
-    files that would be due, and have to be restored first.
+    files that would be due, and have to be restored first. `familiarity` is *expected* of a listing of all
+    that is due.
     """
 
     def __init__(
-        self, listing: Iterable[FileRef], ledger: Ledger, *, now: datetime, resend: bool = False
+        self,
+        listing: Iterable[FileRef],
+        ledger: Ledger,
+        *,
+        now: datetime,
+        resend: bool = False,
+        expected: Familiarity | None = None,
     ) -> None:
         self._listing = listing
         self._ledger = ledger
@@ -151,10 +159,12 @@ class DueFiles:
         self.changed = 0
         self.archived = BacklogLine()
         self.resent_late = 0
+        self.familiarity = expected or Familiarity(None)
 
     def __iter__(self) -> Iterator[DueFile]:
         for chunk in _chunks(self._listing):
             known = self._ledger.known(chunk)
+            self.familiarity.note(chunk, known)
             for ref in chunk:
                 due = self._judge(ref, known.get(ref.key))
                 if due is not None and ref.archived:

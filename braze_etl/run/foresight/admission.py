@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from braze_etl.checkpoint import Ledger, LedgerMissingError, never_create
 from braze_etl.clock import Clock
 from braze_etl.config import Settings
 from braze_etl.errors import UsageError
-from braze_etl.run.assembly import Scope, open_state
+from braze_etl.run.assembly import ScopeOf, open_state
 from braze_etl.run.budget import Terms
 from braze_etl.run.foresight.looking import ledger_to_read
 from braze_etl.run.foresight.planning import Plan, make_plan
@@ -21,7 +20,7 @@ from braze_etl.run.remapping.changes import plan_changes
 class Intent:
     """What a pass covers (None: all that is due, as `run` does), and what has not been confirmed yet."""
 
-    scope: Callable[[Settings, Ledger], Scope] | None = None
+    scope: ScopeOf | None = None
     resend: bool = False
     changed_only: bool = False
     asks_budget: bool = False
@@ -44,9 +43,8 @@ def admit(settings: Settings, intent: Intent, clock: Clock) -> None:
     if not asks_budget and not asks_first_run:
         return
     if intent.changed_only:
-        spending = plan_changes(settings, scope, clock).spending if asks_budget and scope else None
-        if spending is not None:
-            spending.refuse_overrun(estimated=False)
+        if asks_budget and intent.scope:
+            _refuse_changes(settings, intent.scope, clock)
         return
     plan = make_plan(settings, scope, exact=False, clock=clock, resend=intent.resend)
     if asks_first_run:
@@ -62,6 +60,12 @@ def _ledger(settings: Settings, clock: Clock) -> Ledger:
         return open_state(settings, clock, read_only=True)
     except LedgerMissingError:
         raise never_create(settings.state.uri) from None
+
+
+def _refuse_changes(settings: Settings, scope: ScopeOf, clock: Clock) -> None:
+    spending = plan_changes(settings, scope, clock).spending
+    if spending is not None:
+        spending.refuse_overrun(estimated=False)
 
 
 def _refuse_large_first_run(settings: Settings, plan: Plan) -> None:

@@ -11,6 +11,7 @@ from braze_etl.clock import Clock
 from braze_etl.config import Settings
 from braze_etl.run.assembly import Scope, ledger_identity, listing, live_scope, open_state, selection
 from braze_etl.run.finding.due import DueFile, DueFiles, by_hour, open_files
+from braze_etl.run.finding.familiarity import Familiarity
 
 
 def ledger_to_read(settings: Settings, clock: Clock) -> Ledger:
@@ -36,7 +37,8 @@ def due_now(
     chosen = scope or live_scope(settings, ledger)
     covers = covering(settings, chosen, covers_all=scope is None)
     left_open = open_files(filter(covers, ledger.open_files()), now=now)
-    found = DueFiles(listing(settings, chosen, now), ledger, now=now, resend=resend)
+    expected = Familiarity.of(ledger.summary()) if scope is None else None
+    found = DueFiles(listing(settings, chosen, now), ledger, now=now, resend=resend, expected=expected)
     return Look(by_hour(found, left_open), found)
 
 

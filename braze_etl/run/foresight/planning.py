@@ -66,6 +66,8 @@ class Plan:
     archived: BacklogLine = field(default_factory=BacklogLine)
     restore: str | None = None
     """The command that makes archived files readable."""
+    unfamiliar: int = 0
+    """Files that the ledger should know, where it knows none of them (see `Familiarity`)."""
     account: Account | None = None
     """How the budget stands; None where neither bounds nor a price are configured."""
 
@@ -114,6 +116,7 @@ class Plan:
             "requests": self.requests,
             "seconds": self.seconds,
             "seconds_at_limit": self.seconds_at_limit,
+            "unfamiliar_files": self.unfamiliar,
             "archived": {
                 "files": self.archived.files,
                 "bytes": self.archived.bytes,
@@ -232,7 +235,7 @@ def make_plan(
             ExactPlanner(store, plan, EventReader(mapping, decoder=settings.decoder)).take(look.files)
         else:
             estimate(look.files, plan, Density.of(reports), mapping)
-    plan.archived = look.found.archived
+    plan.archived, plan.unfamiliar = look.found.archived, look.found.familiarity.strangers
     plan.restore = restore_command(settings.source.uri, plan.archived)
     return plan
 

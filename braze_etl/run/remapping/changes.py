@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from itertools import islice
 from typing import Any, Final
@@ -15,7 +16,7 @@ from braze_etl.checkpoint import BacklogLine, KnownFile, Ledger, OpenFile
 from braze_etl.clock import Clock
 from braze_etl.config import Settings
 from braze_etl.model import FileRef, FileState, Reason, ReasonCounts, Tally
-from braze_etl.run.assembly import Scope, listing, open_mapping, open_source
+from braze_etl.run.assembly import Scope, ScopeOf, listing, open_mapping, open_source
 from braze_etl.run.budget import Account, Spending, Terms
 from braze_etl.run.finding.due import DueFile
 from braze_etl.run.finding.restoring import restore_command
@@ -186,12 +187,17 @@ def changes_of(settings: Settings, ledger: Ledger, mappings: Mappings, *, note: 
     return Changes(ledger, Comparer(store, mappings, decoder=settings.decoder), note=note)
 
 
-def plan_changes(settings: Settings, scope: Scope, clock: Clock) -> ChangePlan:
+def changed_scope(since: datetime | None, until: datetime | None, event_types: tuple[str, ...]) -> ScopeOf:
+    """The hours in which changes are looked for; from an open beginning, all that the ledger knows."""
+    return lambda _, ledger: Scope(since or ledger.oldest_day() or ledger.start_at, until, event_types)
+
+
+def plan_changes(settings: Settings, scope: ScopeOf, clock: Clock) -> ChangePlan:
     """Find the difference in *scope*; nothing is sent, and nothing is written anywhere."""
     mapping, terms = open_mapping(settings), Terms.of(settings)
     with closing(ledger_to_read(settings, clock)) as ledger:
         changes = changes_of(settings, ledger, Mappings(ledger, mapping), note=False)
-        for _ in changes.due(listing(settings, scope, clock.now())):
+        for _ in changes.due(listing(settings, scope(settings, ledger), clock.now())):
             pass
         account = Account.read(ledger, terms, clock.now()) if terms.configured else None
     restore = restore_command(settings.source.uri, changes.found.archived)

@@ -12,7 +12,8 @@ from braze_etl.clock import iso
 from braze_etl.config import duration_text
 from braze_etl.currents import EventType, FieldType, load_catalogue
 from braze_etl.errors import UsageError
-from braze_etl.run.tracking import known_types, why_not
+from braze_etl.globs import is_glob
+from braze_etl.run.tracking import known_types, named_types, why_not
 from braze_etl.transform import Choice, Mapping, TypePlan
 
 _IDENTITY: Final = {
@@ -22,6 +23,7 @@ _IDENTITY: Final = {
     "id": "insert_id",
 }
 """Fields that every event has at its top, and under which key."""
+_ADDRESS: Final = "https://example.com/"
 
 
 def list_types(mapping: Mapping, is_selected: Callable[[str], bool]) -> dict[str, dict[str, Any]]:
@@ -45,16 +47,17 @@ def _line(mapping: Mapping, name: str, is_selected: Callable[[str], bool]) -> di
 
 
 def show_type(mapping: Mapping, event_type: str, is_selected: Callable[[str], bool]) -> dict[str, Any]:
-    """One type's final mapping; `UsageError` with the nearest known type if *event_type* is none."""
-    known = known_types(mapping)
-    if event_type not in known:
-        raise UsageError(f"there is no event type {event_type!r}", remedy=_nearest(event_type, known))
+    """One type's final mapping; a type that this release does not know goes by rule, and gets a note."""
+    if is_glob(event_type):
+        names = "`braze-etl mapping list` names all that are known."
+        raise UsageError(f"{event_type!r} is a pattern, and no event type", remedy=names)
     plan, kind = mapping.plan(event_type), load_catalogue().get(event_type)
     fates = {name: Fate.of(name, plan, mapping.options.preset) for name in _fields(kind)}
     return {
         "event_type": event_type,
         **_line(mapping, event_type, is_selected),
         "why": plan.filter.detail if plan.filter else "",
+        "note": _note(mapping, event_type),
         "fields": {name: _field(kind.fields[name] if kind else None, fate) for name, fate in fates.items()},
         "top_level": dict(plan.constants),
         "set": dict(plan.fixed),
@@ -66,11 +69,20 @@ def show_type(mapping: Mapping, event_type: str, is_selected: Callable[[str], bo
     }
 
 
-def _nearest(event_type: str, known: list[str]) -> str:
-    by_case = {name.casefold(): name for name in known}
+def _note(mapping: Mapping, event_type: str) -> str:
+    """What to know of a type that is new, or misspelt; empty for all others."""
+    if event_type in load_catalogue() or event_type in mapping.event_types:
+        return ""
+    note = "this release does not know the type: its fields come from the files"
+    by_case = {name.casefold(): name for name in known_types(mapping) if name != event_type}
     near = difflib.get_close_matches(event_type.casefold(), by_case, n=1, cutoff=0.5)
-    meant = f"Did you mean {by_case[near[0]]}? " if near else ""
-    return f"{meant}`braze-etl mapping list` names them all."
+    return f"{note} (did you mean {by_case[near[0]]}?)" if near else note
+
+
+def sent_in_vain(mapping: Mapping, is_selected: Callable[[str], bool]) -> dict[str, str]:
+    """The types that `mapping.send` names, and of which no record is sent all the same, with the reason."""
+    reasons = {name: why_not(mapping.plan(name), is_selected) for name in named_types(mapping)}
+    return {name: why for name, why in reasons.items() if why}
 
 
 def _fields(kind: EventType | None) -> list[str]:
@@ -131,14 +143,16 @@ def _properties(field: str, plan: TypePlan) -> Iterator[str]:
 
 
 def _private_words(change: Callable[[Any], Any] | None) -> str:
-    """What privacy does to a value: of what is no address, it can only make a hash."""
+    """What privacy does to a value; what it takes out of one that holds JSON depends on that."""
     if change is None:
         return ""
-    return " (hashed)" if _hashes(change) else " (without its query string)"
+    if _hashes(change):
+        return " (hashed)"
+    return " (without its query string)" if change(f"{_ADDRESS}?q") == _ADDRESS else ""
 
 
 def _hashes(change: Callable[[Any], Any]) -> bool:
-    return bool(change("x") != "x")
+    return change("x") not in {"x", None}
 
 
 def _rule(field: str, plan: TypePlan, preset: str, *, is_sent: bool) -> str:

@@ -17,9 +17,11 @@ from braze_etl.checkpoint import (
     LedgerMissingError,
     LedgerSummary,
     RunRecord,
+    never_create,
 )
 from braze_etl.clock import Clock, iso
 from braze_etl.config import Settings
+from braze_etl.errors import BrazeEtlError
 from braze_etl.model import Reason
 from braze_etl.run.assembly import load_mapping, open_quarantine, open_state
 from braze_etl.run.budget import Account, Spent, Terms
@@ -53,7 +55,7 @@ class Deferred:
 
 @dataclass(frozen=True)
 class Standing:
-    """The facts of CONTRACT.md's `status`; `summary` is None while there is no ledger.
+    """The facts of CONTRACT.md's `status`; `summary` is None while there is no ledger, and `no_ledger` tells.
 
     `backlog` is what the ledger has on its books, or what a listing has just found (`listed`).
     """
@@ -65,6 +67,7 @@ class Standing:
     backlog: Backlog = field(default_factory=Backlog)
     listed: bool = False
     summary: LedgerSummary | None = None
+    no_ledger: BrazeEtlError | None = None
     start_at: datetime | None = None
     deferred: dict[Reason, Deferred] = field(default_factory=dict)
     holder: LeaseHolder | None = None
@@ -115,6 +118,7 @@ class Standing:
                 **self.window.as_dict(self.now),
                 "at_risk": self.at_risk,
             },
+            **({"no_ledger": self.no_ledger.as_dict()} if self.no_ledger else {}),
             "last_delivery": _iso(summary.last_delivery if summary else None),
             "last_delivery_age_hours": hours_since(summary.last_delivery if summary else None, self.now),
             "last_listing": _iso(summary.last_listing if summary else None),
@@ -164,10 +168,8 @@ def standing(settings: Settings, clock: Clock, *, refresh: bool = False) -> Stan
     set_aside = _set_aside(settings)
     try:
         ledger = _ledger(settings, clock, even_new=refresh)
-    except LedgerMissingError:
-        window = Window(settings.window.objective, settings.window.warn_at, None, None)
-        account = _account(settings, None, clock.now())
-        return Standing(settings.pipeline, clock.now(), window, set_aside, account=account)
+    except LedgerMissingError as error:
+        return _without_ledger(settings, clock.now(), set_aside, error)
     with closing(ledger):
         summary, now = ledger.summary(), clock.now()
         backlog = _list(settings, ledger, now) if refresh else summary.backlog
@@ -192,6 +194,21 @@ def standing(settings: Settings, clock: Clock, *, refresh: bool = False) -> Stan
             account=_account(settings, ledger, now),
             busy=_busy(settings, ledger, now),
         )
+
+
+def _without_ledger(
+    settings: Settings, now: datetime, set_aside: SetAside, missing: LedgerMissingError
+) -> Standing:
+    """Never listed; whether that is the first day or a loss, the configuration tells."""
+    window = Window(settings.window.objective, settings.window.warn_at, None, None)
+    return Standing(
+        settings.pipeline,
+        now,
+        window,
+        set_aside,
+        no_ledger=never_create(settings.state.uri) if settings.state.create == "never" else missing,
+        account=_account(settings, None, now),
+    )
 
 
 def _account(settings: Settings, ledger: Ledger | None, now: datetime) -> Account | None:

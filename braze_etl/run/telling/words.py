@@ -8,6 +8,7 @@ WARNINGS: Final = {
     "nothing_selected": "no selected event type was found: is source.uri the folder above `dataexport.*`?",
     "misnamed_files": "files that end in .avro below an event type, with a name or an hour nobody can read",
     "overdue_files": "files that were older than window.objective when they were found",
+    "unfamiliar_files": "files of hours delivered before, none of which the ledger knows: another prefix?",
     "late_files": "files that only the sweep behind the look-back found",
     "out_of_reach_files": "files left due by a worker that met more than five unreadable ones in a row",
     "before_start_not_counted": "the files before the ledger's start were not counted; the next run tries",

@@ -12,6 +12,7 @@ from braze_etl.run.tracking.plan import (
     PlannedProperty,
     TrackingPlan,
     known_types,
+    named_types,
     planned,
     why_not,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "TrackingPlan",
     "compare",
     "known_types",
+    "named_types",
     "planned",
     "read_theirs",
     "why_not",

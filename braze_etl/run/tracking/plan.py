@@ -122,8 +122,12 @@ def planned(mapping: EventMapping, is_selected: Callable[[str], bool] = lambda _
 
 def known_types(mapping: EventMapping) -> list[str]:
     """The Currents types of the catalogue and of the preset, and those that the mapping names, sorted."""
-    named = (name for name in mapping.options.send if not is_glob(name) and not name.startswith("!"))
-    return sorted({*load_catalogue(), *mapping.event_types, *named})
+    return sorted({*load_catalogue(), *mapping.event_types, *named_types(mapping)})
+
+
+def named_types(mapping: EventMapping) -> list[str]:
+    """The types that `mapping.send` has by their names."""
+    return [name for name in mapping.options.send if not is_glob(name) and not name.startswith("!")]
 
 
 def why_not(plan: TypePlan, is_selected: Callable[[str], bool]) -> str:

@@ -88,6 +88,10 @@ class ReadAhead:
         """See `Store.lifetime`."""
         return self._store.lifetime(prefix)
 
+    def check_access(self, prefix: str = "") -> None:
+        """See `Store.check_access`."""
+        self._store.check_access(prefix)
+
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`."""
         self._store.delete(keys)

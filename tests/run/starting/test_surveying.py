@@ -218,6 +218,9 @@ class LargeBucket:
     def delete(self, keys: Iterable[str]) -> None:
         raise AssertionError(keys)
 
+    def check_access(self, prefix: str = "") -> None:
+        raise AssertionError(prefix)
+
     def lifetime(self, prefix: str = "") -> timedelta | None:
         return None
 

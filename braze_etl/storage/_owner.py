@@ -1,0 +1,48 @@
+"""Whose files root leaves behind: those of the folder's owner, as that user's job has to go on with them.
+
+Somebody who looks after the job by hand is often root, and files are readable by their owner only. Of any
+other user, files and folders are that user's own.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = 0
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless they are there; `OSError` where that can't be done."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    # Somebody else may have made it meanwhile; a file in its place fails whatever comes next.
+    with suppress(FileExistsError):
+        folder.mkdir()
+        _give_away(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW), folder.parent)
+
+
+def make_file(path: Path, mode: int) -> None:
+    """Make an empty file unless one is there; `OSError` where that can't be done."""
+    with suppress(FileExistsError):
+        _give_away(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), path.parent)
+
+
+def hand_over(descriptor: int, folder: Path) -> None:
+    """Give what root has just made in *folder* to the owner and the group of that folder."""
+    if os.geteuid() != _ROOT:
+        return
+    owner = folder.stat()
+    # Root of a container or over a network may give nothing away: then the file stays what it is.
+    with suppress(PermissionError):
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def _give_away(descriptor: int, folder: Path) -> None:
+    try:
+        hand_over(descriptor, folder)
+    finally:
+        os.close(descriptor)
