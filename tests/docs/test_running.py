@@ -43,6 +43,7 @@ def filled_in(words: list[str], place: Workplace) -> list[str]:
         "TO": "sqlite:///copied/braze-etl.db",
         "...": "rejected",
         "FILE": file,
+        "s3://acme-currents/currents": "export",
         "config.yaml": "config.yaml",
     }
     filled = [values.get(word, word) for word in words]
