@@ -27,6 +27,13 @@ class StoreSection(_Section):
     role_arn: str | None = Field(default=None, description="A role to assume for this store.")
     external_id: str | None = Field(default=None, description="Goes with role_arn.")
 
+    @field_validator("endpoint_url")
+    @classmethod
+    def _has_no_password(cls, value: str | None) -> str | None:
+        if value and "@" in value.partition("://")[2].partition("/")[0]:
+            raise ValueError("it holds a password, which errors would show; give keys as AWS tools take them")
+        return value
+
 
 class WrittenStoreSection(StoreSection):
     """A store that the job writes to."""

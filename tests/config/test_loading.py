@@ -72,6 +72,13 @@ def test_files_that_no_store_could_hold_are_a_mistake_with_its_line(load: Load, 
     assert "source.uri" in mistakes(load, f'source: {{uri: "{uri}"}}\namplitude: {{region: US}}\n')
 
 
+def test_a_password_in_the_address_of_a_store_is_refused_and_not_shown(load: Load) -> None:
+    words = mistakes(load, f"{SMALLEST}quarantine:\n  endpoint_url: https://anna:s3cret@minio:9000/\n")
+    assert "line 7: quarantine.endpoint_url" in words
+    assert "holds a password" in words
+    assert "s3cret" not in words
+
+
 def test_all_mistakes_come_at_once_each_with_its_line(load: Load) -> None:
     words = mistakes(
         load,

@@ -61,6 +61,14 @@ def put(tmp_path: Path) -> Callable[..., Path]:
         zipped(LINES),
         zipped(gzip.compress(LINES)),
     ],
+    ids=[
+        "plain",
+        "with a mark",
+        "with empty lines",
+        "gzip",
+        "zip",
+        "gzip in zip",
+    ],  # their bytes hold the time
 )
 def test_exported_events_are_read_in_whatever_they_are_packed(data: bytes, put: Callable[..., Path]) -> None:
     theirs = read_theirs([put(data)])
@@ -94,6 +102,7 @@ def test_several_files_are_read_as_one(put: Callable[..., Path]) -> None:
         (b"", "is no taxonomy of events"),
         (b"[1]", "is no taxonomy of events"),
     ],
+    ids=["cut gzip", "cut zip", "noise", "bad line", "no event", "packed thrice", "empty", "a list"],
 )
 def test_a_file_that_can_not_be_read_is_named_with_its_trouble(
     data: bytes, words: str, put: Callable[..., Path]
