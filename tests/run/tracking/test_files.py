@@ -134,7 +134,7 @@ def test_a_file_that_can_not_be_read_is_named_with_its_trouble(
         ("day.json.gz", b"", "day.json.gz should be a gzip file, but is empty"),
         (
             "day.json.gz",
-            gzip.compress(b""),
+            gzip.compress(b"", mtime=0),
             "day.json.gz should be events in JSON, one on each line, but is empty",
         ),
         ("day.json", b"[\n1]", "but begins with '[\\n1]'"),
