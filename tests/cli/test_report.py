@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +20,7 @@ from braze_etl.cli._main import run_command_line
 from braze_etl.clock import SystemClock, iso
 from braze_etl.config import Settings
 from braze_etl.run.assembly import ledger_identity
-from tests.report.past import NOW, busy_past
+from tests.report.past import NOW, books, busy_past, report, run
 from tests.workplace import Workplace
 
 Answer: TypeAlias = tuple[int, str, str]
@@ -51,8 +51,10 @@ def remember(settings: Settings, runs: Sequence[RunRecord]) -> None:
     """Put runs into the ledger, as if the last had begun now."""
     later = datetime.now(UTC) - NOW
     ledger = open_ledger(settings.state.uri, ledger_identity(settings), clock=SystemClock())
-    for run in runs:
-        moved = replace(run, started_at=run.started_at + later, finished_at=(run.finished_at or NOW) + later)
+    for each in runs:
+        moved = replace(
+            each, started_at=each.started_at + later, finished_at=(each.finished_at or NOW) + later
+        )
         moved.report["started_at"] = iso(moved.started_at)
         ledger.begin_run(moved)
         ledger.finish_run(moved)
@@ -87,6 +89,16 @@ def test_a_history_that_is_shorter_than_asked_for_is_said_to_be(do: Do, settings
 def test_one_run_is_one_run(do: Do, settings: Settings) -> None:
     remember(settings, list(busy_past(1)))
     assert "1 run since" in do()[1]
+
+
+def test_two_runs_within_two_seconds_have_their_page(do: Do, settings: Settings) -> None:
+    moments = (NOW - timedelta(seconds=1.2), NOW - timedelta(seconds=0.5))
+    opens = {"users.messages.email.Open": books(60)}
+    remember(settings, [run(at, report(at, opens, seconds=0.1)) for at in moments])
+    code, out, _ = do("--output", "json", "-o", "page.html")
+    (bucket,) = json.loads(out)["delivered"]["buckets"]
+    assert (code, bucket["accepted"]) == (0, {"users.messages.email.Open": 120})
+    assert bucket["hours"] == pytest.approx(1 / 60, rel=0.05)
 
 
 def test_machines_get_the_data_and_no_page_unless_they_name_one(

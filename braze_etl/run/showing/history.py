@@ -27,6 +27,8 @@ _TYPES_LISTED: Final = 12
 _RUNS_LISTED: Final = 40
 _POINTS: Final = 240
 _HOUR: Final = timedelta(hours=1)
+_LEAST: Final = timedelta(minutes=1)
+"""What the first runs of a pipeline stand for at least: a rate over a second says nothing."""
 _REQUESTS: Final = ("sent", "retried", "throttled", "bytes_raw", "bytes_wire")
 OTHERS: Final = "other event types"
 _COMPLETED: Final = frozenset({0, 3, 4})
@@ -188,7 +190,7 @@ class History:
             return self.since, self.until
         first, last = self.runs[-1].started_at, self.runs[0].started_at
         around = min(_HOUR, (last - first) / (len(self.runs) - 1) if len(self.runs) > 1 else _HOUR) / 2
-        begin = self.since if self.oldest is None else first - around
+        begin = self.since if self.oldest is None else min(first - around, self.until - _LEAST)
         return begin, max(self.until, _end(self.runs[0]) + around)
 
     def _worst(self, measure: Callable[[RunRecord], float | None]) -> list[tuple[RunRecord, float]]:
