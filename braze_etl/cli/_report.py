@@ -36,10 +36,10 @@ def print_report(report: RunReport) -> None:
     console.print(f"[{colour}]exit {code}: {_meaning(code, report.events.quarantined)}[/]")
 
 
-def _meaning(code: int | None, set_aside: int) -> str:
+def _meaning(code: int, set_aside: int) -> str:
     if code == 0 and set_aside:
         return f"nothing is left to deliver; {set_aside:,} records stay set aside"
-    return _MEANING.get(code or 0, "")
+    return _MEANING.get(code, "")
 
 
 def _print_tally(console: Console, report: RunReport) -> None:

@@ -19,7 +19,8 @@ from braze_etl.run.foresight.window import Window
 from braze_etl.run.telling.latency import Latency
 from braze_etl.run.working.tasks import Settlement
 
-_SUCCESSES: Final = frozenset({0, 3, 4})
+SUCCESSES: Final = frozenset({0, 3, 4})
+"""Exit codes of a pass that was not cut off."""
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ class RunReport:
         A scheduled run that never got to the end of a listing does not know what it owes.
         """
         listed = self.window is not None and self.window.last_listing is not None
-        return self.exit_code in _SUCCESSES and (listed or self.command != "run")
+        return self.exit_code in SUCCESSES and (listed or self.command != "run")
 
     @property
     def events(self) -> Tally:

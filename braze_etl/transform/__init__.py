@@ -5,7 +5,6 @@ each Currents event type, plain data, and a plan is carried out by a `Mapper`, o
 A record becomes an event, or a `Verdict` with its reason; no record raises.
 """
 
-from braze_etl.globs import matches
 from braze_etl.transform._lookup_layout import LookupColumns
 from braze_etl.transform.choice import Choice, chooser, filter_first, text_of
 from braze_etl.transform.examples import differences, outcome_of
@@ -55,7 +54,6 @@ __all__ = [
     "is_left_out",
     "is_sqlite",
     "mapper_for",
-    "matches",
     "mend_event",
     "milliseconds",
     "mistakes",

@@ -17,6 +17,7 @@ from typing import Any, Final
 from braze_etl.checkpoint import RunRecord
 from braze_etl.clock import iso
 from braze_etl.model import Outcome, Reason
+from braze_etl.run.report import SUCCESSES
 from braze_etl.run.showing.buckets import Buckets
 from braze_etl.run.showing.drift import past_drift
 
@@ -31,7 +32,6 @@ _LEAST: Final = timedelta(minutes=1)
 """What the first runs of a pipeline stand for at least: a rate over a second says nothing."""
 _REQUESTS: Final = ("sent", "retried", "throttled", "bytes_raw", "bytes_wire")
 OTHERS: Final = "other event types"
-_COMPLETED: Final = frozenset({0, 3, 4})
 _STOPPED: Final = frozenset({130, 143})
 _SUMMED: Final = (Outcome.ACCEPTED, Outcome.FILTERED, Outcome.QUARANTINED)
 
@@ -117,7 +117,7 @@ class History:
 
     def _held(self) -> dict[str, Any] | None:
         """What the budget held in the last pass that was not cut off; None if it held nothing."""
-        ended = (run.report for run in self._passes() if run.exit_code in _COMPLETED)
+        ended = (run.report for run in self._passes() if run.exit_code in SUCCESSES)
         budget = next(ended, {}).get("budget") or {}
         if not budget.get("held"):
             return None
@@ -225,7 +225,7 @@ def _reasons(run: RunRecord) -> Counter[str]:
 
 def _failed(run: RunRecord) -> bool:
     """Whether a run broke off; one that was stopped by a signal ended as it should."""
-    return run.exit_code not in {*_COMPLETED, *_STOPPED}
+    return run.exit_code not in {*SUCCESSES, *_STOPPED}
 
 
 def _latency(run: RunRecord) -> float | None:

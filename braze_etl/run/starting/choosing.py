@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
+from braze_etl.globs import matches
 from braze_etl.model import Reason
-from braze_etl.transform import Mapping, expand_types, matches
+from braze_etl.transform import Mapping, expand_types
 
 
 class Group(Enum):

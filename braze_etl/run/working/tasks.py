@@ -36,9 +36,9 @@ class Settlement:
 
     `counts` are of the records whose outcome this task fixed, and `repeats` of those among them that lie in
     files without a state, which the next run reads again; `files` carry the books of each file over all runs.
-    `kept` are positions that a replay could not read: their entries in the
-    quarantine stay. `in_flight_limit` is the most requests that this worker (a process id) allows itself now.
-    `fatal` says why the worker can't go on at all.
+    `kept` are positions that a replay could not read: their entries in the quarantine stay. `in_flight_limit`
+    is the most requests that this worker (a process id) allows itself now. `fatal` says why the worker can't
+    go on at all.
     """
 
     task: int
