@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _ONE_AT_A_TIME = threading.Lock()
+_AMAZON = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws")
 
 
 def make_client(access: StoreAccess, max_pool_connections: int) -> S3Client:
@@ -52,16 +54,29 @@ def _client_for(access: StoreAccess, max_pool_connections: int) -> S3Client:
             response_checksum_validation="when_required",
         ),
     )
+    client.meta.events.register_last("before-call.s3", _ask_nothing_first)
     if access.kms_key_id is not None:
         key = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": access.kms_key_id}
         client.meta.events.register("provide-client-params.s3.PutObject", partial(_add, key))
     return client
 
 
+def is_aws(client: S3Client) -> bool:
+    """Whether Amazon's own servers answer: by the endpoint, which the environment may have set, too."""
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    return host.endswith(_AMAZON)
+
+
 def session_for(access: StoreAccess) -> botocore.session.Session:
     """Return a new session with the credentials of the environment, or of the role that is asked for."""
     session = botocore.session.get_session()
     return session if access.role_arn is None else _with_role(session, access)
+
+
+def _ask_nothing_first(params: dict[str, Any], **_event: object) -> None:
+    # boto3 asks whether it may send a body (Expect: 100-continue) and waits a second for the answer. Not all
+    # servers and proxies give one, and what is written here is small.
+    params["headers"].pop("Expect", None)
 
 
 def _add(more: dict[str, str], params: dict[str, object], **_event: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -15,7 +16,7 @@ from botocore.exceptions import ClientError
 from braze_etl.errors import StoreError
 from braze_etl.storage._access import StoreAccess
 from braze_etl.storage._s3_body import Body, ResumingBody
-from braze_etl.storage._s3_client import make_client
+from braze_etl.storage._s3_client import is_aws, make_client
 from braze_etl.storage._s3_errors import CAUGHT, Request, explain
 from braze_etl.storage._s3_lifecycle import ARCHIVES, shortest_lifetime
 from braze_etl.storage.port import Page, StoredObject
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 _NO_ACCESS = StoreAccess()
 _BUFFER = 1 << 16
 _PROBE = "probe/access"
-_PAGE_SIZE = 1000  # of a listing and of a deletion: the protocol's limit for both
+_PAGE_SIZE = 1000  # the protocol's limit for a listing
+_DELETE_AT_ONCE = 1000
 
 
 class S3Store:
@@ -67,10 +69,11 @@ class S3Store:
             "Delimiter": delimiter,
             "StartAfter": start_after,
             "MaxKeys": _PAGE_SIZE,
-            "OptionalObjectAttributes": ["RestoreStatus"],
         }
         while True:
             with self._explained("s3:ListBucket", prefix):
+                if is_aws(self._client):  # others refuse a header that they do not know
+                    asked["OptionalObjectAttributes"] = ["RestoreStatus"]
                 answer = self._client.list_objects_v2(**asked)
             yield _page(answer)
             if not answer.get("NextContinuationToken"):
@@ -116,18 +119,28 @@ class S3Store:
         self.delete([key])
 
     def delete(self, keys: Iterable[str]) -> None:
-        """See `Store.delete`; 1,000 keys a request."""
+        """See `Store.delete`; a request a key, many at once.
+
+        DeleteObjects would take 1,000 keys, but wants a checksum of its body, and servers do not agree on
+        which: some refuse it without Content-MD5, which boto3 no longer sends, others know no newer one.
+        """
         rest = iter(keys)
-        while batch := list(islice(rest, _PAGE_SIZE)):
-            with self._explained("s3:DeleteObject"):
-                answer = self._client.delete_objects(
-                    Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
-                )
-            for refused in answer.get("Errors", ()):
-                raise StoreError(
-                    f"{self.uri}/{refused.get('Key')} was not deleted: {refused.get('Code')}",
-                    remedy="allow s3:DeleteObject on this bucket to the credentials of this job",
-                )
+        while batch := list(islice(rest, _DELETE_AT_ONCE)):
+            threads = min(len(batch), self._connections)
+            if threads == 1:
+                self._delete(batch[0])
+                continue
+            with ThreadPoolExecutor(threads) as pool:
+                for _ in pool.map(self._delete, batch):
+                    pass
+
+    def _delete(self, key: str) -> None:
+        with self._explained("s3:DeleteObject", key):
+            try:
+                self._client.delete_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") not in ("NoSuchKey", "404"):
+                    raise
 
     @cached_property
     def _client(self) -> S3Client:

@@ -11,6 +11,7 @@ from botocore.stub import Stubber
 from braze_etl.errors import AccessDeniedError, StoreError
 from braze_etl.storage import StoreAccess
 from braze_etl.storage.s3 import S3Store
+from tests.front import Asked, Front, Reply, refusal, serving
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 
@@ -175,3 +176,45 @@ def test_a_store_that_may_not_be_written_to_is_told_before_it_is_needed(bucket: 
         server.add_client_error("put_object", "AccessDenied", http_status_code=403)
         with pytest.raises(StoreError, match="access denied: s3:PutObject"):
             store.check_access("quarantine/")
+
+
+def test_a_deletion_that_is_refused_names_the_object_and_the_right(bucket: Any) -> None:
+    store = S3Store(bucket.name, StoreAccess(endpoint_url=bucket.endpoint_url))
+    keys = [f"quarantine/{number}" for number in range(40)]
+    with serving(Refusing(bucket.endpoint_url)) as front:
+        denied = S3Store(bucket.name, StoreAccess(endpoint_url=front.url))
+        for key in keys:
+            store.put(key, b"x")
+        with pytest.raises(StoreError, match=f"s3:DeleteObject on {bucket.uri}/quarantine/13") as caught:
+            denied.delete(keys)
+    assert caught.value.remedy.startswith("allow s3:DeleteObject")
+    assert "quarantine/13" in [each.key for each in next(store.pages()).objects]
+
+
+class Refusing(Front):
+    """Lets all be deleted but one."""
+
+    def answer(self, asked: Asked) -> Reply:
+        if asked.method == "DELETE" and asked.target.endswith("/13"):
+            return refusal(403, "AccessDenied")
+        return self.pass_on(asked)
+
+
+def test_only_amazon_is_asked_what_only_amazon_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optional attributes of a listing; the endpoint may also come from the environment."""
+    for access, environ, asked in (
+        (StoreAccess(region="eu-west-1"), {}, True),
+        (StoreAccess("https://bucket.vpce-1a2b.s3.eu-west-1.vpce.amazonaws.com", "eu-west-1"), {}, True),
+        (StoreAccess("https://ams3.digitaloceanspaces.com", "eu-west-1"), {}, False),
+        (StoreAccess("https://amazonaws.com.example.org", "eu-west-1"), {}, False),
+        (StoreAccess(region="eu-west-3"), {"AWS_ENDPOINT_URL_S3": "https://minio.acme.example"}, False),
+    ):
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        store = S3Store("acme", access)
+        more = {"OptionalObjectAttributes": ["RestoreStatus"]} if asked else {}
+        whole = {"Prefix": "", "Delimiter": "", "StartAfter": "", "MaxKeys": 1000}
+        with Stubber(store._client) as server:
+            answer = {"Name": "acme", "IsTruncated": False}
+            server.add_response("list_objects_v2", answer, {"Bucket": "acme", **whole, **more})
+            assert [page.objects for page in store.pages()] == [()]

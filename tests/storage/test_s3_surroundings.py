@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
@@ -16,6 +17,7 @@ import trustme
 from braze_etl.errors import StoreError
 from braze_etl.storage import StoreAccess, open_conditional_store, open_store
 from braze_etl.storage.s3 import S3Store
+from tests.front import Front, serving
 
 _EMPTY = b"<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
 
@@ -101,3 +103,27 @@ def test_a_private_authority_is_trusted_when_its_bundle_is_named(
     monkeypatch.setenv(name, str(bundle))
     store = S3Store("acme", StoreAccess(url, "us-east-2"))  # a client is made once for each access
     assert [page.objects for page in store.pages()] == [()]
+
+
+def test_no_request_has_what_some_servers_refuse(bucket: Any) -> None:
+    """No checksum but the signature's, no trailer, no question whether a body may come."""
+    with serving(Front(bucket.endpoint_url)) as front:
+        access = StoreAccess(endpoint_url=front.url)
+        store, _ = open_conditional_store(bucket.uri, access=access)
+        etag = store.create("key", b"x" * 100_000)
+        assert etag
+        assert store.replace("key", b"y", etag)
+        assert store.read("key")
+        store.check_access("a/")
+        assert next(iter(store.pages())).objects
+        with suppress(StoreError):
+            store.lifetime()
+        store.delete(["key", "nothing"])
+    assert {asked.method for asked in front.asked} == {"GET", "PUT", "DELETE"}
+    plain = {
+        *("host", "accept-encoding", "user-agent", "authorization", "content-length", "if-match"),
+        *("x-amz-date", "x-amz-content-sha256", "amz-sdk-invocation-id", "amz-sdk-request", "if-none-match"),
+    }
+    assert {name for asked in front.asked for name in asked.headers} == plain
+    hashes = {asked.headers["x-amz-content-sha256"] for asked in front.asked if asked.method == "PUT"}
+    assert all(len(each) == 64 for each in hashes), "a body that is signed, and not in chunks"
