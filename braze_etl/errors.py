@@ -13,10 +13,15 @@
     │       └── KeyRefusedError         Amplitude, or a proxy before it, refused the key
     └── FileError                       one file's trouble; the run goes on
         ├── UnreadableFileError         not Avro, or a header nobody can read
-        └── SourceGoneError             deleted or replaced between listing and reading
+        ├── SourceGoneError             deleted or replaced between listing and reading
+        └── FileUnavailableError        the store's trouble, not the file's: it stays due
+            ├── AccessDeniedError       the rights of this job do not reach it
+            └── FileReplacedError       another content since it was listed
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 
 class BrazeEtlError(Exception):
@@ -82,16 +87,30 @@ class KeyRefusedError(DeliveryError):
 
 
 class FileError(BrazeEtlError):
-    """One file's trouble: it is set aside with these words, and the run goes on."""
+    """One file can't be read, for the reason that these words tell; the run goes on."""
 
 
 class UnreadableFileError(FileError):
     """Not an Avro object container, or a header that nobody can read."""
 
 
-class AccessDeniedError(UnreadableFileError):
-    """The rights of this job do not reach this file."""
-
-
 class SourceGoneError(FileError):
     """The object was deleted or replaced between listing and reading."""
+
+
+class FileUnavailableError(FileError):
+    """The store did not give this file as it was listed: it stays due, for nothing is known of itself."""
+
+    kind: ClassVar[str] = "not_as_listed"
+
+
+class AccessDeniedError(FileUnavailableError):
+    """The rights of this job do not reach this file."""
+
+    kind = "access_denied"
+
+
+class FileReplacedError(FileUnavailableError):
+    """The file has another content since it was listed: the next run reads that."""
+
+    kind = "replaced"

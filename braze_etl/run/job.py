@@ -66,6 +66,8 @@ class Job:
                 self._count_before_start(found)
             except FatalError as error:
                 self.report.error = self.report.error or error
+            if self._parts.stop.signum is None:  # an interrupted run does not know what it would have read
+                self.report.error = self.report.error or self.report.nothing_readable
             self._finish(found)
             if self._turns.held:
                 self._parts.aftermath(self.report)

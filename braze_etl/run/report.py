@@ -11,16 +11,18 @@ from braze_etl.checkpoint import BacklogLine
 from braze_etl.clock import iso
 from braze_etl.compile import Drift
 from braze_etl.delivery import RequestCounts
-from braze_etl.errors import BrazeEtlError
+from braze_etl.errors import BrazeEtlError, StoreError
 from braze_etl.model import Counts, FileState, Reason, Tally
 from braze_etl.run.budget import Account
 from braze_etl.run.foresight.forecast import Forecast
 from braze_etl.run.foresight.window import Window
 from braze_etl.run.telling.latency import Latency
-from braze_etl.run.working.tasks import Settlement
+from braze_etl.run.working.tasks import Settlement, Unavailable
 
 SUCCESSES: Final = frozenset({0, 3, 4})
 """Exit codes of a pass that was not cut off."""
+OUT_OF_REACH: Final = "out_of_reach_files"
+"""The warning that counts the files of `RunReport.unavailable`."""
 
 
 @dataclass(slots=True)
@@ -50,6 +52,7 @@ class RunReport:
     """What each worker process allowed itself at last."""
     repairs: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
+    unavailable: Unavailable = field(default_factory=Unavailable)
     requests: RequestCounts = field(default_factory=RequestCounts)
     listing: dict[str, int] = field(default_factory=dict)
     drift: Drift = field(default_factory=Drift)
@@ -94,8 +97,26 @@ class RunReport:
         self.repairs += settlement.repairs
         self.held += settlement.held
         self.warnings += settlement.warnings
+        self._add_unavailable(settlement.unavailable)
         self.requests.add(settlement.requests)
         self.drift.merge(settlement.drift)
+
+    def _add_unavailable(self, unavailable: Unavailable) -> None:
+        self.unavailable.add(unavailable)
+        if files := unavailable.files.total():
+            self.warnings[OUT_OF_REACH] += files
+
+    @property
+    def nothing_readable(self) -> StoreError | None:
+        """The failure of a run in which the store gave not one of the files that it tried to read."""
+        worst = self.unavailable.worst
+        if worst is None or self.done or self.failed or self.events.read:
+            return None
+        tried = self.unavailable.files.total()
+        return StoreError(
+            f"not one of {tried} due files could be read, and all stay due: {worst.message}",
+            remedy=worst.remedy,
+        )
 
     @property
     def drift_facts(self) -> dict[str, Any]:
@@ -141,6 +162,8 @@ class RunReport:
         if self.account is not None:
             account = self.account.as_dict(run=events.accepted)
             report["budget"] = {**account, "stopped": sorted(self.held), "held": self.held.total()}
+        if self.unavailable.files:
+            report["unavailable"] = self.unavailable.as_dict()
         if self.repeats.by_event_type:
             report["repeats"] = self.repeats.as_dict()
         if self.error:

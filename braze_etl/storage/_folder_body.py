@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, BinaryIO
 
-from braze_etl.errors import UnreadableFileError
+from braze_etl.errors import FileUnavailableError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -15,6 +15,14 @@ def open_slice(file: io.FileIO, offset: int, length: int | None) -> BinaryIO:
     """Return a stream on *length* bytes (or all) of *file* from *offset*; closing it closes the file."""
     file.seek(offset)
     return io.BufferedReader(_Slice(file, length), 1 << 16)
+
+
+def unavailable(name: str, error: OSError) -> FileUnavailableError:
+    """The error for a file that the file system does not give."""
+    return FileUnavailableError(
+        f"{name} can't be read: {error.strerror}",
+        remedy="check the disk or the network mount that holds it; the next run tries again",
+    )
 
 
 class _Slice(io.RawIOBase):
@@ -33,10 +41,7 @@ class _Slice(io.RawIOBase):
         try:
             count = self._file.readinto(view) or 0
         except OSError as error:
-            raise UnreadableFileError(
-                f"{self._file.name!r} can't be read: {error.strerror}",
-                remedy="check the disk or the network mount that holds it, then replay it",
-            ) from error
+            raise unavailable(str(self._file.name), error) from error
         if self._left is not None:
             self._left -= count
         return count

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from botocore.exceptions import BotoCoreError
 from urllib3.exceptions import HTTPError
 
-from braze_etl.errors import StoreError
+from braze_etl.errors import FileUnavailableError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -28,8 +28,8 @@ class Body(Protocol):
 class ResumingBody(io.RawIOBase):
     """The *length* bytes of an object from *offset*; *get* asks for a range (offset, length) again.
 
-    *get* has to make sure that the object is still the same one. `StoreError` after `MAX_RESUMES` breaks, and
-    whatever *get* raises.
+    *get* has to make sure that the object is still the same one. `FileUnavailableError` after `MAX_RESUMES`
+    breaks, and whatever *get* raises.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ResumingBody(io.RawIOBase):
         self._body.close()
         self._resumes += 1
         if self._resumes > MAX_RESUMES:
-            raise StoreError(
+            raise FileUnavailableError(
                 f"the connection broke off {self._resumes} times while {self._name} was read",
                 remedy="check the network between this machine and the store; the next run tries again",
             )

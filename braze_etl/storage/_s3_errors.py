@@ -10,13 +10,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from braze_etl.errors import (
     AccessDeniedError,
     BrazeEtlError,
+    FileUnavailableError,
     SourceGoneError,
     StoreError,
-    UnreadableFileError,
 )
-
-_BAD_REQUEST = 400
-_SERVER_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +51,19 @@ def _explain_answer(error: ClientError, request: Request) -> BrazeEtlError:
         )
     if request.reads_object and code in _OBJECT_TROUBLE:
         kind, words, remedy = _OBJECT_TROUBLE[code]
-        return kind(f"{request.target} {words}", remedy=remedy)
+        return kind(_fill(words, request), remedy=_fill(remedy, request))
     for codes, words, remedy in _STORE_TROUBLE:
         if code in codes:
             return StoreError(_fill(words, request), remedy=_fill(remedy, request))
-    if request.reads_object and _is_refusal(error):
-        return UnreadableFileError(
+    if request.reads_object:
+        return FileUnavailableError(
             f"{request.target} can't be read: {_words(error)}",
-            remedy="look at this object's encryption and class of storage, then replay it",
+            remedy="look at this object's encryption and class of storage, and at the health of the store",
         )
     return StoreError(
         f"S3 refused {request.action} on {request.target}: {_words(error)}",
         remedy="look the code up in the documentation of the store; the next run tries again",
     )
-
-
-def _is_refusal(error: ClientError) -> bool:
-    """Whether the server found fault with the request (4xx), and not with itself."""
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return _BAD_REQUEST <= status < _SERVER_ERROR
 
 
 def _explain_failure(error: Exception, request: Request) -> BrazeEtlError:
@@ -94,17 +85,21 @@ def _words(error: ClientError) -> str:
     return f"{answer.get('Code', 'no code')}: {answer.get('Message', 'no message')}"
 
 
-_GONE = (SourceGoneError, "is no longer there", "it was deleted after the listing; put it back to replay it")
-_REPLACED = (SourceGoneError, "was replaced since it was listed", "the next run reads it anew")
+_GONE = (
+    SourceGoneError,
+    "{target} is no longer there",
+    "it was deleted after the listing; put it back to replay it",
+)
+_REPLACED = (SourceGoneError, "{target} was replaced since it was listed", "the next run reads it anew")
 _DENIED = (
     AccessDeniedError,
-    "may not be read by this job: access denied",
-    "allow s3:GetObject on it (and kms:Decrypt if it is encrypted with a KMS key)",
+    "access denied: {action} on {target}",
+    "allow {action} on it (and kms:Decrypt if it is encrypted with a KMS key)",
 )
 _ARCHIVED = (
-    UnreadableFileError,
-    "is archived and can't be read at once",
-    "restore it from its storage class (s3:RestoreObject), then replay it",
+    FileUnavailableError,
+    "{target} is archived and can't be read at once",
+    "restore it from its storage class (s3:RestoreObject); the next run after that reads it",
 )
 _OBJECT_TROUBLE: dict[str, tuple[type[BrazeEtlError], str, str]] = {
     "NoSuchKey": _GONE,
@@ -114,6 +109,8 @@ _OBJECT_TROUBLE: dict[str, tuple[type[BrazeEtlError], str, str]] = {
     "412": _REPLACED,
     "AccessDenied": _DENIED,
     "403": _DENIED,
+    "AllAccessDisabled": _DENIED,
+    "Forbidden": _DENIED,
     "InvalidObjectState": _ARCHIVED,
 }
 
@@ -133,8 +130,8 @@ _STORE_TROUBLE: tuple[tuple[frozenset[str], str, str], ...] = (
             {
                 "InvalidAccessKeyId",
                 "SignatureDoesNotMatch",
-                "ExpiredToken",
-                "InvalidToken",
+                *("ExpiredToken", "ExpiredTokenException", "RequestExpired"),
+                *("InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException"),
                 "TokenRefreshRequired",
             }
         ),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError
-from braze_etl.storage._folder_body import open_slice
+from braze_etl.storage._folder_body import open_slice, unavailable
 from braze_etl.storage._owner import hand_over, make_folder
 from braze_etl.storage._walk import TEMPORARY_PREFIX, FoundFile, walk
 from braze_etl.storage.port import Page, StoredObject
@@ -62,7 +62,7 @@ class FolderStore:
             ) from error
 
     def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
-        """See `Store.open`; a file that may not be read is `UnreadableFileError`, so that others go on."""
+        """See `Store.open`; a file that can't be opened is `FileUnavailableError`, so that others go on."""
         self._check(key)
         try:
             file = io.FileIO(f"{self._folder}{key}")  # a `Path` takes longer to make than the file to open
@@ -71,7 +71,7 @@ class FolderStore:
         except PermissionError as error:
             raise _denied(self._root / key, os.R_OK) from error
         except OSError as error:
-            raise self._failed("open", key, error) from error
+            raise unavailable(str(self._root / key), error) from error
         if etag and _etag(os.fstat(file.fileno())) != etag:
             file.close()
             raise SourceGoneError(

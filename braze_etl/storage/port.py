@@ -34,7 +34,8 @@ class Store(Protocol):
     """Objects by key. Keys sort by their UTF-8 bytes; S3 keys are whole, without the bucket.
 
     Every method raises `SourceGoneError` for an object that is not there (or no longer has the asked etag),
-    and `StoreError` for all else that keeps it from its work (no rights, no bucket, no folder, network).
+    `FileUnavailableError` for one that is not given as listed (`AccessDeniedError` for want of rights),
+    and `StoreError` for all else that keeps it from its work (no bucket, no folder, no network).
     """
 
     @property

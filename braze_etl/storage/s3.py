@@ -88,7 +88,7 @@ class S3Store:
     def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
         """See `Store.open`; a stream that breaks off is resumed where it was, while the object is the same.
 
-        An object that is archived or denied is `UnreadableFileError`, so that others go on.
+        An object that the store does not give is `FileUnavailableError`, so that others go on.
         """
         if length == 0:
             return io.BytesIO()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from braze_etl.errors import SourceGoneError, StoreError, UnreadableFileError
+from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError
 from braze_etl.storage import FolderStore
 
 
@@ -79,7 +79,7 @@ def test_a_file_without_rights_is_that_files_trouble(tmp_path: Path, monkeypatch
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(io, "FileIO", denied)  # the tests may run as root, whom no mode stops
-    with pytest.raises(UnreadableFileError, match="Permission denied"):
+    with pytest.raises(AccessDeniedError, match="Permission denied"):
         FolderStore(tmp_path).open("key")
 
 
@@ -149,7 +149,7 @@ def test_a_file_or_a_folder_that_is_out_of_reach_is_named(
     store.check_access("q/")
     # The tests may run as root, whom no mode stops.
     monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path / refused)
-    with pytest.raises(UnreadableFileError, match=words):
+    with pytest.raises(AccessDeniedError, match=words):
         store.check_access("q/")
 
 
@@ -160,7 +160,7 @@ def test_of_a_folder_that_is_not_there_the_one_above_has_to_be_writable(
     store.check_access()
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr(os, "access", lambda path, use: use == os.R_OK or Path(path) != tmp_path)
-    with pytest.raises(UnreadableFileError, match="can't be written to"):
+    with pytest.raises(AccessDeniedError, match="can't be written to"):
         store.check_access()
 
 

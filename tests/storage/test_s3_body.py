@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 from urllib3.exceptions import ProtocolError
 
-from braze_etl.errors import SourceGoneError, StoreError
+from braze_etl.errors import FileUnavailableError, SourceGoneError
 from braze_etl.storage import StoreAccess
 from braze_etl.storage._s3_body import MAX_RESUMES, ResumingBody
 from braze_etl.storage.s3 import S3Store
@@ -146,7 +146,7 @@ def test_a_resumed_range_ends_where_the_range_ended(server: FaultyServer) -> Non
 def test_a_body_that_breaks_off_again_and_again_is_given_up(server: FaultyServer) -> None:
     server.answer = _breaks_after(10)
     store = S3Store("bucket", StoreAccess(endpoint_url=server.url))
-    with store.open("key") as stream, pytest.raises(StoreError, match="broke off 9 times"):
+    with store.open("key") as stream, pytest.raises(FileUnavailableError, match="broke off 9 times"):
         stream.read()
     assert len(server.requests) == MAX_RESUMES + 1
 

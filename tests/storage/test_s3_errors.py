@@ -11,7 +11,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError, UnreadableFileError
+from braze_etl.errors import AccessDeniedError, FileUnavailableError, SourceGoneError, StoreError
 from braze_etl.storage._s3_errors import Request, explain
 
 GET = Request("s3:GetObject", "bucket", "key")
@@ -29,7 +29,7 @@ def _answer(code: str, operation: str = "GetObject") -> ClientError:
         ("404", GET, SourceGoneError, "no longer there"),
         ("PreconditionFailed", GET, SourceGoneError, "replaced"),
         ("AccessDenied", GET, AccessDeniedError, "access denied"),
-        ("InvalidObjectState", GET, UnreadableFileError, "archived"),
+        ("InvalidObjectState", GET, FileUnavailableError, "archived"),
         ("NoSuchBucket", GET, StoreError, "no bucket bucket"),
         ("NoSuchBucket", LIST, StoreError, "no bucket bucket"),
         ("AccessDenied", LIST, StoreError, "s3:ListBucket on s3://bucket"),
@@ -38,7 +38,8 @@ def _answer(code: str, operation: str = "GetObject") -> ClientError:
         ("PermanentRedirect", LIST, StoreError, "another region"),
         ("RequestTimeTooSkewed", LIST, StoreError, "clock"),
         ("SlowDown", GET, StoreError, "too busy"),
-        ("SomethingNew", GET, StoreError, "SomethingNew: words of the server"),
+        ("SomethingNew", GET, FileUnavailableError, "SomethingNew: words of the server"),
+        ("SomethingNew", LIST, StoreError, "SomethingNew: words of the server"),
     ],
 )
 def test_an_answer_says_whose_trouble_it_is(
@@ -53,9 +54,10 @@ def test_an_answer_says_whose_trouble_it_is(
 @pytest.mark.parametrize(
     ("code", "status", "kind"),
     [
-        ("KMS.DisabledException", 400, UnreadableFileError),
-        ("InvalidRequest", 400, UnreadableFileError),
-        ("SomethingNew", 500, StoreError),
+        ("KMS.DisabledException", 400, FileUnavailableError),
+        ("InvalidRequest", 400, FileUnavailableError),
+        ("InternalError", 500, FileUnavailableError),
+        ("SlowDown", 503, StoreError),
         ("ExpiredToken", 400, StoreError),
     ],
 )

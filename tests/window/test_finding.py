@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError
+from braze_etl.errors import AccessDeniedError, FileUnavailableError, SourceGoneError, StoreError
 from braze_etl.model import Reason
 from braze_etl.storage import Page, Store
 from tests.faults.world import CONNECTOR, EVENT_TYPE, NOON, World
@@ -133,6 +133,8 @@ class Faulty:
     inner: Store
     list_fails_after: int | None = None
     read_fails: dict[str, Exception] | None = None
+    on_open: dict[str, Callable[[Path], object]] | None = None
+    """What happens to a file right before it is opened for the first time."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -147,6 +149,8 @@ class Faulty:
     def open(self, key: str, **options: Any) -> Any:
         if self.read_fails and key in self.read_fails:
             raise self.read_fails[key]
+        if self.on_open and key in self.on_open:
+            self.on_open.pop(key)(Path(self.inner.uri, key))
         return self.inner.open(key, **options)
 
 
@@ -167,42 +171,86 @@ def test_a_listing_that_breaks_off_fails_the_run_and_what_it_found_arrives(world
     assert world.held() == everything(world)
 
 
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (SourceGoneError("is no longer there", remedy="put it back"), Reason.SOURCE_GONE),
-        (AccessDeniedError("access denied", remedy="allow it"), Reason.UNREADABLE_FILE),
-    ],
-)
-def test_a_file_that_is_gone_or_denied_between_list_and_get_stops_no_other(
-    world: World, error: Exception, reason: Reason
+@pytest.mark.parametrize("kind", [AccessDeniedError, FileUnavailableError])
+def test_a_file_that_the_store_does_not_give_stays_due_and_stops_no_other(
+    world: World, kind: type[FileUnavailableError]
 ) -> None:
     keys = [world.key(3 - number, number) for number in range(3)]
+    whole = world.source
+    error = kind("access denied: s3:GetObject on s3://acme/file", remedy="allow it")
+    world.source = Faulty(whole, read_fails={keys[1]: error})  # type: ignore[assignment]  # a store like another
     for key in keys:
         world.write(key, ["user-anna"])
-    world.source = Faulty(world.source, read_fails={keys[1]: error})  # type: ignore[assignment]  # as above
-    report = world.run()
-    assert report.exit_code == 3
-    assert (report.done, report.failed) == (2, 1)
-    assert report.counts.by_reason == {reason: 1}
+    first = world.run()
+    assert (first.exit_code, first.done, first.failed, first.remaining) == (4, 2, 0, 1)
+    assert (first.newly_set_aside, first.warnings["out_of_reach_files"]) == (0, 1)
+    assert first.unavailable.as_dict()[kind.kind] == {
+        "files": 1,
+        "message": error.message,
+        "remedy": error.remedy,
+    }
     assert world.held() == {*world.expected[keys[0]], *world.expected[keys[2]]}
+    later = [world.run() for _ in range(3)]
+    assert {(report.exit_code, report.remaining, report.newly_set_aside) for report in later} == {(1, 1, 0)}
+    assert all(report.error and error.message in report.error.message for report in later)
+    assert {report.error.remedy for report in later if report.error} == {"allow it"}
+    world.source = whole
+    assert (world.run().exit_code, world.held()) == (0, everything(world))
 
 
-@pytest.mark.parametrize(
-    "error", [AccessDeniedError("access denied", remedy="allow it"), SourceGoneError("gone", remedy="wait")]
-)
-def test_files_that_are_all_out_of_reach_stay_due_but_for_the_first_few(
-    world: World, error: Exception
-) -> None:
-    """Rights that were lost in the middle of a run, or a folder that is no longer mounted."""
+def test_where_nothing_may_be_read_the_run_fails_and_settles_nothing(world: World) -> None:
     keys = [world.key(40 - number, number) for number in range(30)]
     for key in keys:
         world.write(key, ["user-anna"])
     whole = world.source
-    world.source = Faulty(whole, read_fails=dict.fromkeys(keys[3:], error))  # type: ignore[assignment]  # as above
+    denied = AccessDeniedError("access denied: s3:GetObject on s3://acme/file", remedy="allow it")
+    world.source = Faulty(whole, read_fails=dict.fromkeys(keys, denied))  # type: ignore[assignment]  # as above
     report = world.run()
-    assert report.exit_code == 4
-    assert (report.done, report.failed, report.remaining) == (3, 5, 22)
-    assert report.warnings["out_of_reach_files"] == 22
+    assert (report.exit_code, report.done, report.failed, report.remaining) == (1, 0, 0, 30)
+    assert report.error is not None
+    assert "30 due files" in report.error.message
+    assert denied.message in report.error.message
+    assert world.ledger.summary().backlog.files == 30
     world.source = whole
-    assert world.run().done == 22
+    assert world.run().done == 30
+    assert world.held() == everything(world)
+
+
+def test_a_file_that_a_new_listing_does_not_have_is_gone(world: World) -> None:
+    keys = [world.key(3 - number, number) for number in range(3)]
+    for key in keys:
+        world.write(key, ["user-anna"])
+    world.source = Faulty(world.source, on_open={keys[1]: lambda path: path.unlink()})  # type: ignore[assignment]  # as above
+    report = world.run()
+    assert (report.exit_code, report.done, report.failed) == (3, 2, 1)
+    assert report.counts.by_reason == {Reason.SOURCE_GONE: 1}
+    assert world.held() == {*world.expected[keys[0]], *world.expected[keys[2]]}
+
+
+def test_a_file_that_is_replaced_between_list_and_get_is_read_anew_by_the_next_run(world: World) -> None:
+    key = world.key(1, 0)
+    world.write(key, ["user-anna"])
+    whole = world.source
+    world.source = Faulty(whole, on_open={key: lambda _: world.write(key, ["user-ben"])})  # type: ignore[assignment]  # as above
+    report = world.run()
+    assert (report.exit_code, report.remaining, report.newly_set_aside) == (4, 1, 0)
+    assert report.unavailable.files == {"replaced": 1}
+    world.source = whole
+    assert world.run().exit_code == 0
+    assert world.held() == everything(world)
+
+
+@pytest.mark.parametrize("error", [SourceGoneError("is no longer there"), SourceGoneError("was replaced")])
+def test_a_file_that_is_listed_as_before_is_not_gone_whatever_reading_it_says(
+    world: World, error: Exception
+) -> None:
+    keys = [world.key(3 - number, number) for number in range(3)]
+    for key in keys:
+        world.write(key, ["user-anna"])
+    whole = world.source
+    world.source = Faulty(whole, read_fails=dict.fromkeys(keys[1:], error))  # type: ignore[assignment]  # as above
+    report = world.run()
+    assert (report.exit_code, report.done, report.remaining, report.newly_set_aside) == (4, 1, 2, 0)
+    assert report.unavailable.files == {"not_as_listed": 2}
+    world.source = whole
+    assert (world.run().exit_code, world.held()) == (0, everything(world))

@@ -14,7 +14,7 @@ from braze_etl.clock import Clock, iso
 from braze_etl.compile import EventReader
 from braze_etl.config import Settings
 from braze_etl.currents import Damage
-from braze_etl.errors import SourceGoneError, UnreadableFileError
+from braze_etl.errors import FileUnavailableError, SourceGoneError, UnreadableFileError
 from braze_etl.model import Event, FileRef, Outcome, Reason, ReasonCounts, Verdict
 from braze_etl.run.assembly import Scope, load_mapping, open_mapping, open_source
 from braze_etl.run.budget import Account, Spending, Terms
@@ -25,6 +25,7 @@ from braze_etl.run.foresight.estimate import Density
 from braze_etl.run.foresight.forecast import Rate, recent_reports
 from braze_etl.run.foresight.looking import due_now, ledger_to_read
 from braze_etl.run.working.reading import blocks_of
+from braze_etl.run.working.tasks import Unavailable
 from braze_etl.storage import Store
 from braze_etl.transform import Mapping
 
@@ -68,6 +69,8 @@ class Plan:
     """The command that makes archived files readable."""
     unfamiliar: int = 0
     """Files that the ledger should know, where it knows none of them (see `Familiarity`)."""
+    unavailable: Unavailable = field(default_factory=Unavailable)
+    """Files that could not be read, and stay due: their records are not in the plan."""
     account: Account | None = None
     """How the budget stands; None where neither bounds nor a price are configured."""
 
@@ -117,6 +120,7 @@ class Plan:
             "seconds": self.seconds,
             "seconds_at_limit": self.seconds_at_limit,
             "unfamiliar_files": self.unfamiliar,
+            "unavailable": self.unavailable.as_dict(),
             "archived": {
                 "files": self.archived.files,
                 "bytes": self.archived.bytes,
@@ -200,6 +204,8 @@ class ExactPlanner:
                 self._plan.refuse(file.ref.event_type, Reason.UNREADABLE_FILE)
             except SourceGoneError:
                 self._plan.refuse(file.ref.event_type, Reason.SOURCE_GONE)
+            except FileUnavailableError as error:
+                self._plan.unavailable.note(error)
         return self._plan
 
     def _read(self, file: DueFile) -> None:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 from braze_etl.checkpoint import KnownFile
 from braze_etl.compile import Decoder, EventReader
 from braze_etl.currents import Damage
-from braze_etl.errors import SourceGoneError, UnreadableFileError
+from braze_etl.errors import FileError, SourceGoneError
 from braze_etl.model import FileRef, FileState, Outcome, Reason, Verdict
 from braze_etl.run.finding.due import Changed
 from braze_etl.run.remapping.judged import Judgement, followed_by, judgements_of, renamed
@@ -73,7 +73,7 @@ class Comparer:
             compared = self._read(ref, judged, before)
         except SourceGoneError:
             return NotComparable.SOURCE_GONE
-        except UnreadableFileError:
+        except FileError:
             return NotComparable.UNREADABLE
         # Held records are filtered in the books too. With more, some of what is taken for unsent was sent.
         if compared.unsent > known.tally.filtered:

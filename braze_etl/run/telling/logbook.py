@@ -39,6 +39,7 @@ class Logbook:
         self._files = 0
         self._events: Counter[str] = Counter()
         self._warned: Counter[str] = Counter()
+        self._unavailable: set[str] = set()
 
     @contextmanager
     def entry(self, report: RunReport) -> Iterator[None]:
@@ -63,6 +64,7 @@ class Logbook:
         self._files += len(settlement.files)
         for tally in settlement.counts.by_event_type.values():
             self._events.update(tally.as_dict())
+        self._tell_unavailable(settlement)
         if _log.tells_details:
             _tell_details(settlement)
         now = self._clock.monotonic()
@@ -84,6 +86,13 @@ class Logbook:
         if rest := report.warnings - self._warned:
             _log.warning("the report has warnings", **rest)
         _tell_of_the_end(report)
+
+    def _tell_unavailable(self, settlement: Settlement) -> None:
+        """Tell of the first file of each kind at once; how many there were is told at the end."""
+        for kind, error in settlement.unavailable.first.items():
+            if kind not in self._unavailable:
+                self._unavailable.add(kind)
+                _log.warning("a file stays due", kind=kind, error=error.message, remedy=error.remedy)
 
 
 class Audience:

@@ -10,7 +10,7 @@ WARNINGS: Final = {
     "overdue_files": "files that were older than window.objective when they were found",
     "unfamiliar_files": "files of hours delivered before, none of which the ledger knows: another prefix?",
     "late_files": "files that only the sweep behind the look-back found",
-    "out_of_reach_files": "files left due by a worker that met more than five unreadable ones in a row",
+    "out_of_reach_files": "files left due because the store did not give them as listed: see `unavailable`",
     "before_start_not_counted": "the files before the ledger's start were not counted; the next run tries",
     "short_ingests": "requests for which Amplitude took fewer events than were sent, without saying which",
     "resent_after_7_days": "files sent again, by `--resend`, after Amplitude had forgotten their ids",

@@ -13,6 +13,7 @@ from itertools import repeat
 from operator import itemgetter
 from typing import NamedTuple
 
+from braze_etl.errors import FileUnavailableError
 from braze_etl.model import (
     FileSettlement,
     FileState,
@@ -224,6 +225,10 @@ class TaskBooks:
             return
         for tag in tags:
             self._stays(book, file, tag, until)
+
+    def unavailable(self, error: FileUnavailableError) -> None:
+        """The store does not give a file, which is read no further: it stays due, whatever came of it."""
+        self._result.unavailable.note(error)
 
     def never_sent(self, file: int) -> None:
         """Records of that file have no outcome, because the run stops: it stays due."""

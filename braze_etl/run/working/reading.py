@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from braze_etl.compile import EventReader, MappedBlock
 from braze_etl.currents import Damage
+from braze_etl.errors import FileError, FileReplacedError, FileUnavailableError, SourceGoneError
 from braze_etl.run.finding.due import DueFile
 from braze_etl.storage import Store
 
@@ -30,3 +31,28 @@ def blocks_of(
         for block in reader.read(due.ref, stream):
             if wanted is None or block.offset in wanted:
                 yield block, None if wanted is None else wanted[block.offset]
+
+
+def look_again(due: DueFile, store: Store, error: FileError) -> FileError:
+    """Ask for a new listing of a file that could not be had, and say what became of it.
+
+    `SourceGoneError` where the listing does not have it, or not the content in which an earlier run left
+    records behind: the new content is due by itself. Else `FileUnavailableError`: it stays due.
+    """
+    ref, name = due.ref, f"{store.uri}/{due.ref.key}"
+    listed = (item for page in store.pages(ref.key) for item in page.objects)
+    now = next((item for item in listed if item.key == ref.key), None)
+    if now is None:
+        return SourceGoneError(f"{name} is no longer there", remedy="put it back to replay it")
+    if now.etag == ref.etag:
+        return error if isinstance(error, FileUnavailableError) else _as_before(name, error)
+    if not due.whole or due.again is not None:
+        return SourceGoneError(f"{name} was replaced", remedy="its new content is due by itself")
+    return FileReplacedError(f"{name} was replaced since it was listed", remedy="the next run reads it anew")
+
+
+def _as_before(name: str, error: FileError) -> FileUnavailableError:
+    return FileUnavailableError(
+        f"{name} is listed as before, and still: {error.message}",
+        remedy="see what stands between this machine and the store; the next run tries again",
+    )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from braze_etl.compile import Drift
 from braze_etl.delivery import RequestCounts
-from braze_etl.errors import BrazeEtlError
+from braze_etl.errors import BrazeEtlError, FileReplacedError, FileUnavailableError
 from braze_etl.model import Counts, FileSettlement, Position, SetAside
 from braze_etl.run.finding.due import DueFile
 from braze_etl.run.persons.busy import BusyIds
@@ -28,6 +29,37 @@ class Task:
     number: int
     files: tuple[DueFile, ...]
     attempt: int = 0
+
+
+@dataclass(slots=True)
+class Unavailable:
+    """Files that stay due because the store did not give them as listed: how many by kind, and the first."""
+
+    files: Counter[str] = field(default_factory=Counter)
+    first: dict[str, FileUnavailableError] = field(default_factory=dict)
+
+    def note(self, error: FileUnavailableError) -> None:
+        """Count a file."""
+        self.files[error.kind] += 1
+        self.first.setdefault(error.kind, error)
+
+    def add(self, other: Unavailable) -> None:
+        """Take over what another task met."""
+        self.files += other.files
+        self.first = {**other.first, **self.first}
+
+    @property
+    def worst(self) -> FileUnavailableError | None:
+        """The first file of the kind that most are of. A file that was replaced is nobody's trouble."""
+        kinds = [kind for kind, _ in self.files.most_common() if kind != FileReplacedError.kind]
+        return self.first[kinds[0]] if kinds else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the report: by kind, the number of files, and in words what became of the first."""
+        return {
+            kind: {"files": self.files[kind], "message": error.message, "remedy": error.remedy}
+            for kind, error in self.first.items()
+        }
 
 
 @dataclass(slots=True)
@@ -51,6 +83,7 @@ class Settlement:
     held: Counter[str] = field(default_factory=Counter)
     """Records by event type that the budget kept from being sent."""
     warnings: Counter[str] = field(default_factory=Counter)
+    unavailable: Unavailable = field(default_factory=Unavailable)
     requests: RequestCounts = field(default_factory=RequestCounts)
     drift: Drift = field(default_factory=Drift)
     busy: BusyIds = field(default_factory=BusyIds)

@@ -27,7 +27,8 @@ from braze_etl.delivery import BatchBuilder, Courier, HttpTransport
 from braze_etl.errors import (
     AccessDeniedError,
     BrazeEtlError,
-    SourceGoneError,
+    FileError,
+    FileUnavailableError,
     UnreadableFileError,
 )
 from braze_etl.model import Event, Reason, Verdict
@@ -39,15 +40,15 @@ from braze_etl.run.working.books import Tag, TaskBooks, tags_of
 from braze_etl.run.working.payloads import Payloads
 from braze_etl.run.working.pool import QUIT, READY, STOP
 from braze_etl.run.working.pulse import Heart, Pulse
-from braze_etl.run.working.reading import Wanted, blocks_of
+from braze_etl.run.working.reading import Wanted, blocks_of, look_again
 from braze_etl.run.working.tasks import Settlement, Task
 from braze_etl.storage import Store
 from braze_etl.transform import mend_event
 
 _NEWS = "news"
 _ONLY_EVENTS = frozenset({dict})
-_LONGEST_STREAK = 5
-"""Files that may be denied, or gone, one after the other: with more, it is not the files that changed."""
+_ASKED_AGAIN = 5
+"""Denied files in a row that are looked for in a new listing: with more, it is the rights."""
 _PART = 2_000
 """Outcomes taken from a block at once; of a large block there are never more in memory."""
 
@@ -88,8 +89,7 @@ class Worker:
         self._counted = courier.counts
         self._fatal: BrazeEtlError | None = None
         self._mended: Counter[str] = Counter()
-        self._streak = 0
-        self._left_due = 0
+        self._denied = 0
 
     def serve(self, inbox: Inbox) -> None:
         """Take messages until `QUIT`."""
@@ -120,31 +120,30 @@ class Worker:
             if not self._read_records(books, number, due):
                 return
         except UnreadableFileError as error:
-            if isinstance(error, AccessDeniedError) and self._is_out_of_reach():
-                return
             books.failed(number, Verdict(Reason.UNREADABLE_FILE, error.message))
-        except SourceGoneError as error:
-            if due.again is None and self._is_out_of_reach():
+        except FileError as error:
+            became = self._became(due, error)
+            if isinstance(became, FileUnavailableError):
+                books.unavailable(became)
                 return
             self._take_payloads(books, number, due)
-            books.failed(number, Verdict(Reason.SOURCE_GONE, error.message))
+            books.failed(number, Verdict(Reason.SOURCE_GONE, became.message))
         books.read_to_end(number)
 
-    def _is_out_of_reach(self) -> bool:
-        """Whether so many files in a row can't be had that they had better stay due, all but the first few.
-
-        Rights that were lost, or a folder that is no longer mounted, would else set the whole backlog aside.
-        """
-        self._streak += 1
-        self._left_due += self._streak > _LONGEST_STREAK
-        return self._streak > _LONGEST_STREAK
+    def _became(self, due: DueFile, error: FileError) -> FileError:
+        """What a new listing says; S3 also denies what is gone, to who may not list the whole bucket."""
+        denied = isinstance(error, AccessDeniedError)
+        if isinstance(error, FileUnavailableError) and not (denied and self._denied < _ASKED_AGAIN):
+            return error
+        self._denied += denied
+        return look_again(due, self._store, error)
 
     def _read_records(self, books: TaskBooks, number: int, due: DueFile) -> bool:
         """Read a file, or what is wanted of it; False when a stop came first."""
         for block, wanted in blocks_of(due, self._store, self._reader):
             if self._halted():
                 return False
-            self._streak = 0
+            self._denied = 0
             if isinstance(block, Damage):
                 books.damaged(number, block.offset, Verdict(Reason.DAMAGED_BLOCK, block.detail))
             else:
@@ -232,9 +231,6 @@ class Worker:
             settlement.busy = self._busy.hand_over()
         if settlement.requests.short_ingests:
             settlement.warnings["short_ingests"] = settlement.requests.short_ingests
-        if self._left_due:
-            settlement.warnings["out_of_reach_files"] = self._left_due
-            self._left_due = 0
         settlement.worker, settlement.in_flight_limit = os.getpid(), self._courier.limit
         settlement.fatal = self._fatal
         self._counted = counts
