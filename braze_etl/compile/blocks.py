@@ -111,6 +111,5 @@ class BlockMapper:
 
 def _latest(mapper: Mapper, horizon: float) -> int:
     """The latest time in seconds that is beyond doubt."""
-    bound, rules = mapper.plan.time.max_future, mapper.plan.placeholders
-    end = END_OF_TIME - 1 if bound is None else min(END_OF_TIME - 1, int(horizon + bound.total_seconds()))
-    return end if rules is None else min(end, int(horizon + rules.seconds_ahead))
+    bound = mapper.plan.time.max_future
+    return END_OF_TIME - 1 if bound is None else min(END_OF_TIME - 1, int(horizon + bound.total_seconds()))

@@ -114,9 +114,14 @@ class _Events:
         return Use(
             named=named,
             variable=variable(name) if name in self._kept else None,
-            echo=None if self._plan.placeholders is None else name.lower(),
+            echo=self._echo(name),
             longest=self._name.longest(name) or (MAX_TEXT if named or name in self._at_top else None),
         )
+
+    def _echo(self, name: str) -> str | None:
+        """The text that a field must not hold: its own name, unless real records have that there too."""
+        rules = self._plan.placeholders
+        return None if rules is None or name in rules.everyday else name.lower()
 
     def _named(self, name: str) -> tuple[tuple[str, str | None], ...]:
         named: list[tuple[str, str | None]] = []

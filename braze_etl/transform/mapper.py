@@ -45,10 +45,8 @@ class Mapper:
         plan = self.plan
         properties, echoes, unfit = self._read(record)
         rules = plan.placeholders
-        if rules is not None:
-            markers = rules.found(record, echoes, horizon)
-            if len(markers) >= rules.needed:
-                return Verdict(Reason.TEST_EVENT, f"placeholder values: {', '.join(markers)}")
+        if rules is not None and (markers := rules.found(record, echoes, horizon)):
+            return Verdict(Reason.TEST_EVENT, f"placeholder values: {', '.join(markers)}")
         device = record.get("device_id")
         event = plan.identity.resolve(record.get("external_user_id"), device, record.get("user_id"))
         if isinstance(event, Verdict):

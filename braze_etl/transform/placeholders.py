@@ -1,8 +1,9 @@
-"""Test events of Braze told from real ones: placeholder values and far-future times (currents.md, 1.5)."""
+"""Test events of Braze told from real ones, by ids that no real record can have (currents.md, 1.5)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from braze_etl.model import Record
@@ -15,56 +16,63 @@ _NUMBER = (int, float)  # a tuple: `int | float` would be built anew for every r
 
 @dataclass(frozen=True, slots=True)
 class PlaceholderRules:
-    """The markers of a test event, and how many have to meet; the record itself carries no flag."""
+    """The markers of a test event; the record itself carries no flag.
+
+    Proof is an identifier that Braze gives and that is a placeholder, beside any other marker; or so many
+    fields that hold their own names. Names, carriers, browsers and clocks prove nothing: people name a
+    campaign `Test Campaign`, iOS calls every carrier `Carrier`, and devices live in any year.
+    """
 
     needed: int
+    echoes_needed: int
     id_ends: tuple[str, ...]
     id_begins: tuple[str, ...]
     send_id_begins: tuple[str, ...]
     dispatch_id_is: tuple[str, ...]
     uuid_in: tuple[str, ...]
+    identifiers: frozenset[str]
+    everyday: frozenset[str]
     days_ahead: int
     name_begins: tuple[str, ...]
     name_fields: tuple[str, ...]
 
-    @property
-    def seconds_ahead(self) -> int:
-        """How far behind its file's hour a record's time may lie and be no marker."""
-        return self.days_ahead * _DAY
-
     def found(self, record: Record, echoes: list[str], horizon: float) -> list[str]:
-        """Name the markers of *record*: `needed` of them or more make a test event; most records have none.
+        """Name the markers of a test event; a real record, as most are, has none.
 
-        *echoes* are the fields whose text is their own name in any case (`campaign_name` = `campaign_name`),
-        each a marker of its own; whoever walks over the record anyway finds them on the way. *horizon* is the
-        file's `date=` hour in epoch seconds, the same for a replay years later. Placeholder names are one
-        marker, looked for only beside another.
+        *echoes* are the fields whose text is their own name in any case (`campaign_name` = `campaign_name`);
+        whoever walks over the record anyway finds them on the way. *horizon* is the file's `date=` hour in
+        epoch seconds, the same for a replay years later.
         """
-        markers = [*echoes]
-        self._look_at_ids(record, markers)
-        for field in self.uuid_in:
-            value = record.get(field)
-            if isinstance(value, str) and len(value) == _UUID_LENGTH and _UUID.fullmatch(value):
-                markers.append(f"{field} is a UUID")
-        time = record.get("time")
-        if isinstance(time, _NUMBER) and time > horizon + self.seconds_ahead:
-            markers.append("time lies far ahead")
-        if markers and self._has_placeholder_name(record):
-            markers.append("placeholder names")
-        return markers
+        proof = [*self._placeholder_ids(record), *(each for each in echoes if each in self.identifiers)]
+        if not proof and len(echoes) < self.echoes_needed:
+            return []
+        markers = [*proof, *(each for each in echoes if each not in self.identifiers)]
+        if sum(each not in self.everyday for each in echoes) >= self.echoes_needed:
+            return markers
+        markers += self._hints(record, horizon)
+        return markers if proof and len(markers) >= self.needed else []
 
-    def _look_at_ids(self, record: Record, markers: list[str]) -> None:
+    def _placeholder_ids(self, record: Record) -> Iterator[str]:
         record_id, send_id = record.get("id"), record.get("send_id")
         if isinstance(record_id, str):
             if record_id.endswith(self.id_ends):
-                markers.append("ending of id")
+                yield "ending of id"
             if record_id.startswith(self.id_begins):
-                markers.append("beginning of id")
+                yield "beginning of id"
         if isinstance(send_id, str) and send_id.startswith(self.send_id_begins):
-            markers.append("beginning of send_id")
+            yield "beginning of send_id"
         if record.get("dispatch_id") in self.dispatch_id_is:
-            markers.append("dispatch_id")
+            yield "dispatch_id"
+        for field in self.uuid_in:
+            value = record.get(field)
+            if isinstance(value, str) and len(value) == _UUID_LENGTH and _UUID.fullmatch(value):
+                yield f"{field} is a UUID"
 
-    def _has_placeholder_name(self, record: Record) -> bool:
+    def _hints(self, record: Record, horizon: float) -> Iterator[str]:
+        """What real records have too, and counts beside an identifier alone."""
+        time = record.get("time")
+        if isinstance(time, _NUMBER) and time > horizon + self.days_ahead * _DAY:
+            yield "time lies far ahead"
         values = (record.get(field) for field in self.name_fields)
-        return any(isinstance(value, str) and value.startswith(self.name_begins) for value in values)
+        if any(isinstance(value, str) and value.startswith(self.name_begins) for value in values):
+            yield "placeholder names"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import pytest
@@ -13,15 +13,27 @@ from braze_etl.transform.preset import load_preset
 HOUR = 1_790_000_000.0
 YEAR = 365 * 86_400
 OPEN = "users.messages.email.Open"
-MARKERS: list[dict[str, Any]] = [
+IDENTIFIERS: list[dict[str, Any]] = [
     {"id": "7d0c-filler-events"},
+    {"id": "0a1b2c3d-0000-4000-8000-00000000000a-api"},
+    {"id": "f47ac10b-58cc-4372-a567-0e02b2c3d479"},
     {"send_id": "f1234567"},
     {"dispatch_id": "12345qwert"},
-    {"campaign_name": "Test Campaign 7"},
     {"timezone": "0a1b2c3d-0000-4000-8000-00000000000a"},
+    {"campaign_id": "CAMPAIGN_ID"},
+    {"external_user_id": "external_user_id"},
+]
+"""What no real record has: each is proof beside one more marker."""
+HINTS: list[dict[str, Any]] = [
+    {"campaign_name": "Test Campaign: spring"},
+    {"canvas_step_name": "Test Step 2"},
+    {"carrier": "Carrier"},
+    {"browser": "browser"},
     {"time": HOUR + YEAR + 1},
     {"message_extras": "message_extras"},
+    {"button_id": "button_id"},
 ]
+"""What real records have too."""
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +41,13 @@ def rules() -> PlaceholderRules:
     return load_preset("native").test_events
 
 
-@pytest.mark.parametrize("marker", MARKERS, ids=str)
+@pytest.mark.parametrize("marker", [*IDENTIFIERS, *HINTS], ids=str)
 def test_one_marker_alone_never_filters(transform: Any, record: Record, marker: Record) -> None:
     assert isinstance(transform(OPEN, record | marker), dict)
 
 
-@pytest.mark.parametrize(("one", "other"), list(combinations(MARKERS, 2)), ids=str)
-def test_any_two_markers_make_a_test_event(
+@pytest.mark.parametrize(("one", "other"), list(product(IDENTIFIERS, HINTS)), ids=str)
+def test_a_placeholder_among_the_identifiers_and_one_more_marker_make_a_test_event(
     transform: Any, record: Record, one: Record, other: Record
 ) -> None:
     outcome = transform(OPEN, record | one | other)
@@ -43,25 +55,47 @@ def test_any_two_markers_make_a_test_event(
     assert outcome.reason is Reason.TEST_EVENT
 
 
+@pytest.mark.parametrize(("one", "other"), list(combinations(IDENTIFIERS[3:], 2)), ids=str)
+def test_two_placeholders_among_the_identifiers_make_a_test_event(
+    transform: Any, record: Record, one: Record, other: Record
+) -> None:
+    assert isinstance(transform(OPEN, record | one | other), Verdict)
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(HINTS, 2)), ids=str)
+def test_names_carriers_browsers_and_clocks_never_make_a_real_event_a_test(
+    transform: Any, record: Record, one: Record, other: Record
+) -> None:
+    assert isinstance(transform(OPEN, record | one | other), dict)
+
+
+def test_all_that_real_records_may_have_at_once_is_no_test(transform: Any, record: Record) -> None:
+    real: Record = record | {
+        "campaign_name": "Test Campaign",
+        "canvas_name": "Test Canvas",
+        "message_variation_name": "Test Variation",
+        "name": "name",
+        "carrier": "Carrier",
+        "browser": "Browser",
+        "time": HOUR + 2 * YEAR,
+    }
+    assert isinstance(transform(OPEN, real), dict)
+
+
 @pytest.mark.parametrize(
     ("fields", "is_test"),
     [
         ({"id": "f47ac10b-api"}, True),
-        ({"id": "f47ac10b-58cc"}, False),
-        ({"campaign_name": "campaign_name", "message_extras": "message_extras"}, True),
-        ({"campaign_name": "CAMPAIGN_NAME", "conversion_behavior": "Conversion_Behavior"}, True),
-        (
-            {"campaign_name": "Test Campaign", "canvas_name": "Test Canvas", "canvas_step_name": "Test Step"},
-            False,
-        ),
-        ({"send_id": "f1234", "timezone": "Europe/Berlin"}, False),
+        ({"campaign_name": "campaign_name", "message_extras": "message_extras"}, False),
+        ({"campaign_name": "CAMPAIGN_NAME", "message_extras": "Message_Extras", "url": "url"}, True),
+        ({"campaign_name": "campaign_name", "message_extras": "message_extras", "carrier": "Carrier"}, False),
         ({"external_user_id": "external_user_id", "device_id": "device_id"}, True),
         ({"time": HOUR + YEAR, "send_id": "f1234"}, False),
         ({"timezone": "x" * 36, "send_id": "f1234"}, False),
-        ({"campaign_name": "campaign name", "message_extras": "message-extras"}, False),
+        ({"campaign_id": "campaign id", "message_extras": "message-extras"}, False),
     ],
 )
-def test_markers_count_once_a_kind_and_fields_with_their_own_name_once_each(
+def test_three_fields_that_hold_their_own_names_are_proof_too(
     transform: Any, record: Record, fields: Record, is_test: bool
 ) -> None:
     assert isinstance(transform(OPEN, record | fields), Verdict) is is_test

@@ -165,7 +165,7 @@ class _Judge:
         if rules is None:
             return False
         echoes = [name for name, value in record.items() if _is_own_name(name, value)]
-        return len(rules.found(record, echoes, self._horizon)) >= rules.needed
+        return bool(rules.found(record, echoes, self._horizon))
 
     def _note_length(self, reason: Reason, record: Record) -> None:
         rules, of_user = self._plan.identity, reason is Reason.INVALID_USER_ID

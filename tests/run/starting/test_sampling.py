@@ -63,9 +63,7 @@ def test_a_reserved_word_is_not_mended_by_a_shorter_length(write_file: WriteFile
 
 
 def test_test_events_are_counted_apart(write_file: WriteFile, source: Path) -> None:
-    path = write_file(
-        OPEN, HOUR, campaign_name="campaign_name", canvas_name="canvas_name", external_user_id=None
-    )
+    path = write_file(OPEN, HOUR, campaign_id="campaign_id", canvas_name="canvas_name", external_user_id=None)
     sample = read(path, source)
     assert (sample.test_events, sample.judged, sample.without_identity) == (10, 0, 0)
     assert sample.share(0) is None
