@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from braze_etl.quoting import masked
+
 
 class BrazeEtlError(Exception):
     """What went wrong, and the remedy: one sentence each, for the person who must act."""
@@ -30,9 +32,10 @@ class BrazeEtlError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        # Words of libraries stand in it, which quote addresses: here all of them pass.
+        self.message = masked(message)
+        self.remedy = masked(remedy)
+        super().__init__(self.message)
 
     def as_dict(self) -> dict[str, str]:
         """The error for machines: its type, what happened, and what to do."""

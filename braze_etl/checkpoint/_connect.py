@@ -15,9 +15,8 @@ from braze_etl.checkpoint._rules import check_version, missing
 from braze_etl.checkpoint._troubles import in_our_words
 from braze_etl.checkpoint.facts import Backlog, LedgerIdentity
 from braze_etl.errors import StateError
-from braze_etl.storage import make_file, make_folder
+from braze_etl.storage import close_to_others, make_file, make_folder
 
-_MODE = 0o644
 BUSY_SECONDS = 15.0
 """How long another process may hold the database before that is an error."""
 
@@ -41,7 +40,9 @@ def connect(path: Path, birth: Birth, *, create: bool, read_only: bool) -> sqlit
             if read_only or not create:
                 raise missing(str(path), read_only=read_only)
             make_folder(path.parent)
-            make_file(path, _MODE)  # what SQLite makes beside it, it gives to the owner of this one
+            make_file(path)  # what SQLite makes beside it, it gives owner and rights of this one
+        elif not read_only:
+            close_to_others(path)
         connection = _open(path, create=create and not read_only)
         try:
             _configure(connection, read_only=read_only)

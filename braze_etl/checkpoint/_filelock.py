@@ -44,7 +44,7 @@ class FileLease:
     def held(self, owner: LeaseOwner) -> Iterator[None]:
         """Hold the lease; `LeaseHeldError` when somebody has it, `StateError` when the file can't be used."""
         with in_our_words(self._path):
-            make_file(self._path, 0o644)
+            make_file(self._path)
             descriptor = os.open(self._path, os.O_RDWR)
         try:
             self._take(descriptor)

@@ -18,7 +18,7 @@ def print_changes(made: ChangePlan) -> None:
         console.print(f"{files:,} files are left alone: {WORDS[why]}", markup=False)
     if made.restore:
         console.print(f"{facts['archived']['files']:,} files are archived and left. To restore them:")
-        console.print(made.restore, markup=False)
+        console.print(made.restore, markup=False, lines=True)
     if not made.difference.files:
         console.print("the mapping lets nothing through that was not sent")
         return

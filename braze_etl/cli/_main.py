@@ -16,6 +16,7 @@ import click
 from braze_etl import __version__
 from braze_etl.cli._output import print_error
 from braze_etl.errors import BrazeEtlError, UsageError
+from braze_etl.quoting import masked, visible
 
 _COMMANDS = {
     "init": "braze_etl.cli.init:init",
@@ -109,7 +110,7 @@ def _as_ours(error: Exception) -> BrazeEtlError:
     if isinstance(error, click.Abort):
         return UsageError("aborted")
     if os.environ.get("BRAZE_ETL_DEBUG"):
-        traceback.print_exception(error)
+        sys.stderr.write(visible(masked("".join(traceback.format_exception(error))), lines=True))
     return BrazeEtlError(
         f"internal error: {type(error).__name__}: {error}",
         remedy="Run it again with BRAZE_ETL_DEBUG=1 and report what it prints; nothing undelivered is lost.",

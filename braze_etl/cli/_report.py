@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.markup import escape
 
+from braze_etl.cli._console import print_failure
 from braze_etl.cli._output import plain_table, stdout_console
 from braze_etl.model import Tally
 from braze_etl.run.report import RunReport
@@ -29,8 +30,7 @@ def print_report(report: RunReport) -> None:
     _print_tally(console, report)
     _print_facts(console, report)
     if report.error is not None:
-        console.print(f"[bold red]error:[/] {escape(report.error.message)}")
-        console.print(f"[bold]remedy:[/] {escape(report.error.remedy)}")
+        print_failure(console, report.error)
     code = report.exit_code or 0
     colour = "green" if code == 0 else "yellow" if code in (3, 4) else "red"
     console.print(f"[{colour}]exit {code}: {_meaning(code, report.events.quarantined)}[/]")
@@ -47,7 +47,7 @@ def _print_tally(console: Console, report: RunReport) -> None:
         "event type", "read", "accepted", "filtered", "quarantined", "deferred", numbers=(1, 2, 3, 4, 5)
     )
     for event_type, tally in sorted(report.counts.by_event_type.items()):
-        table.add_row(event_type, *_numbers(tally))
+        table.add_row(escape(event_type), *_numbers(tally))
     if report.counts.by_event_type:
         table.add_section()
         table.add_row("all", *_numbers(report.events), style="bold")
@@ -80,9 +80,9 @@ def _print_facts(console: Console, report: RunReport) -> None:
     for title, words in drift_lines(report.drift_facts):
         facts.add_row(title, escape(words))
     for name, words in report.account.facts() if report.account else ():
-        facts.add_row(name, words)
+        facts.add_row(name, escape(words))
     if report.held:
-        facts.add_row("held", f"{report.held.total():,} events of {', '.join(sorted(report.held))}")
+        facts.add_row("held", f"{report.held.total():,} events of {escape(', '.join(sorted(report.held)))}")
     for name, words in _left_alone(report):
         facts.add_row(name, words)
     requests = report.requests
@@ -95,7 +95,7 @@ def _print_facts(console: Console, report: RunReport) -> None:
         left = report.window.hours_left(report.finished_at)
         facts.add_row("48-hour window", "never listed completely" if left is None else f"{left} hours left")
     if report.forecast is not None and report.forecast.deadlines:
-        facts.add_row("forecast", report.forecast.message)
+        facts.add_row("forecast", escape(report.forecast.message))
     rate = report.events.read / report.seconds if report.seconds else 0.0
     facts.add_row("time", f"{report.seconds:.1f} s, {rate:,.0f} events/s")
     console.print(facts)

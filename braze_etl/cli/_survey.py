@@ -36,7 +36,9 @@ def print_survey(found: Survey, source: str, start_at: datetime) -> None:
         f" {looked['records']:,} records sampled"
     )
     codecs = ", ".join(facts["codecs"]) or "none seen"
-    console.print(f"integrations: {', '.join(facts['integrations']) or 'not named'}; codecs: {codecs}")
+    console.print(
+        f"integrations: {', '.join(facts['integrations']) or 'not named'}; codecs: {codecs}", markup=False
+    )
     for note in _notes(found, source, start_at):
         console.print(note, markup=False)
 

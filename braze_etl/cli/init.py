@@ -13,6 +13,7 @@ from braze_etl.cli._output import print_json
 from braze_etl.clock import SystemClock
 from braze_etl.config import Settings
 from braze_etl.errors import UsageError
+from braze_etl.quoting import visible
 
 _FILE = Path("braze-etl.yaml")
 
@@ -69,7 +70,7 @@ def init(
 
         print_survey(found, source, first_hour(found.now))
         then = f"BRAZE_ETL_STATE_CREATE=auto braze-etl doctor -c {path}"
-        click.echo(f"{path} is written. Read it, then: {then}")
+        click.echo(visible(f"{path} is written. Read it, then: {then}"))
     return 0
 
 

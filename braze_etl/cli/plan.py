@@ -86,7 +86,7 @@ def _print(made: Plan) -> None:
             f"{made.archived.files:,} files, {made.archived.bytes / 1e6:,.1f} MB, are archived and left."
             " To restore them:"
         )
-        console.print(made.restore, markup=False)
+        console.print(made.restore, markup=False, lines=True)
     if made.unfamiliar:
         console.print(f"warning: {made.unfamiliar:,} files: {UNFAMILIAR_WORDS}", markup=False)
     if not made.files:

@@ -11,10 +11,12 @@ import click
 import orjson
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from braze_etl.cli._options import checked_config, config_option
 from braze_etl.cli._output import plain_table, stdout_console
 from braze_etl.model import Verdict
+from braze_etl.quoting import json_text, visible
 
 if TYPE_CHECKING:
     from braze_etl.run.showing.previewing import Preview
@@ -42,7 +44,7 @@ def preview(source: str, count: int, config_path: Path | None, output: str) -> i
         if output == "text":
             _print(number, shown)
         else:
-            sys.stdout.write(orjson.dumps(_facts(shown)).decode() + "\n")
+            sys.stdout.write(json_text(_facts(shown)) + "\n")
     return 0
 
 
@@ -68,10 +70,11 @@ def _table(shown: Preview) -> Table:
     table = plain_table("field", "in Currents", "in Amplitude", "by")
     for row in shown.rows():
         before = _short(row.before) if row.field else ""
-        after = "\n".join(
-            f"{key.removeprefix('event_properties.')} = {_short(value)}" for key, value in row.after.items()
+        lines = (
+            visible(f"{key.removeprefix('event_properties.')} = {_short(value)}")
+            for key, value in row.after.items()
         )
-        table.add_row(escape(row.field), escape(before), escape(after), escape(row.rule))
+        table.add_row(escape(row.field), escape(before), Text("\n".join(lines)), escape(row.rule))
     return table
 
 

@@ -14,6 +14,7 @@ from braze_etl.cli._options import config_option, output_option, required_config
 from braze_etl.cli._output import print_json
 from braze_etl.clock import SystemClock
 from braze_etl.errors import UsageError
+from braze_etl.quoting import visible
 
 _NEEDED: Final = ("state", "quarantine", "mapping", "amplitude.region")
 _PAGE: Final = Path("report.html")
@@ -47,7 +48,7 @@ def report(config_path: Path | None, output: str, page: Path | None, days: int) 
         print_json({"exit_code": 0, **data})
     else:
         place = page or _PAGE
-        click.echo(f"{place}: {_summary(data['period'])}", err=_is_stream(place))
+        click.echo(f"{visible(str(place))}: {_summary(data['period'])}", err=_is_stream(place))
     return 0
 
 

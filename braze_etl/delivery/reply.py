@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 
+from braze_etl.quoting import masked
+
 _SHORT = 200
 _SHORTEST_SECRET = 4
 _THROTTLED = 429
@@ -127,5 +129,5 @@ def _json_object(raw: bytes) -> dict[str, Any] | None:
 
 
 def _quote(text: str) -> str:
-    line = " ".join(text.split())
+    line = masked(" ".join(text.split()))
     return line if len(line) <= _SHORT else line[: _SHORT - 3] + "..."

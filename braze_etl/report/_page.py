@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from braze_etl.errors import UsageError
+from braze_etl.quoting import visible
 from braze_etl.report import _charts, _words
 from braze_etl.report._budget import budget, budget_notes
 from braze_etl.report._drift import drift_table
@@ -50,6 +51,7 @@ def render(data: Mapping[str, Any]) -> str:
             f"the page needs a library that is not installed ({error.name})",
             remedy="Install it from the checkout with pip install '.[report]', or use --output json.",
         ) from error
+    data = _shown(data)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -66,6 +68,15 @@ def render(data: Mapping[str, Any]) -> str:
         scripts=scripts,
         hashes=[_hash(script) for script in scripts],
     )
+
+
+def _shown(value: Any) -> Any:
+    """The data with every character of its texts to be seen: names stand in tables, charts and errors."""
+    if isinstance(value, Mapping):
+        return {visible(str(key)): _shown(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(each) for each in value]
+    return visible(value) if isinstance(value, str) else value
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from braze_etl.storage._access import StoreAccess
 from braze_etl.storage._caller import Caller, find_caller
-from braze_etl.storage._owner import make_file, make_folder
+from braze_etl.storage._owner import close_to_others, make_file, make_folder
 from braze_etl.storage._uri import open_store
 from braze_etl.storage.conditional import ConditionalStore, Version, open_conditional_store
 from braze_etl.storage.folder import FolderStore
@@ -17,6 +17,7 @@ __all__ = [
     "StoreAccess",
     "StoredObject",
     "Version",
+    "close_to_others",
     "find_caller",
     "make_file",
     "make_folder",

@@ -7,11 +7,13 @@ other user, files and folders are that user's own.
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 _ROOT: Final = 0
+_PRIVATE: Final = 0o600
 
 
 def make_folder(folder: Path) -> None:
@@ -25,10 +27,18 @@ def make_folder(folder: Path) -> None:
         _give_away(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW), folder.parent)
 
 
-def make_file(path: Path, mode: int) -> None:
-    """Make an empty file unless one is there; `OSError` where that can't be done."""
+def make_file(path: Path) -> None:
+    """Make an empty file for its owner's eyes unless one is there; `OSError` where that can't be done."""
     with suppress(FileExistsError):
-        _give_away(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), path.parent)
+        _give_away(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), path.parent)
+
+
+def close_to_others(path: Path) -> None:
+    """Take from all but the owner what rights they have to a file: one of an older release, or a copy."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & ~stat.S_IRWXU:
+        with suppress(PermissionError):  # another user's file is that user's business
+            path.chmod(mode & stat.S_IRWXU)
 
 
 def hand_over(descriptor: int, folder: Path) -> None:

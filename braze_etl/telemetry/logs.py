@@ -10,9 +10,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
-import orjson
-
 from braze_etl.clock import iso
+from braze_etl.quoting import json_text, masked, visible
 
 _ROOT = "braze_etl"
 
@@ -101,7 +100,11 @@ class _Lines(logging.Handler):
 def _facts(record: logging.LogRecord) -> dict[str, Any]:
     others: dict[str, Any] = {"logger": record.name}
     facts: dict[str, Any] = getattr(record, "facts", others)
-    return facts
+    return {name: masked(value) if isinstance(value, str) else value for name, value in facts.items()}
+
+
+def _message(record: logging.LogRecord) -> str:
+    return masked(record.getMessage())
 
 
 class _TextLines(logging.Formatter):
@@ -109,13 +112,13 @@ class _TextLines(logging.Formatter):
         time = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d %H:%M:%S")
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         facts = "".join(f"  {name}={_word(value)}" for name, value in _facts(record).items())
-        return f"{time} {level}{record.getMessage()}{facts}"
+        return f"{time} {level}{visible(_message(record))}{facts}"
 
 
 def _word(value: Any) -> str:
     """A value that can't be taken for a line, or a fact, of its own."""
-    text = str(value) if isinstance(value, str | int | float) else _json(value)
-    return text if text.isprintable() else _json(text)
+    text = str(value) if isinstance(value, str | int | float) else json_text(value)
+    return text if text.isprintable() else json_text(text)
 
 
 class _JsonLines(logging.Formatter):
@@ -123,12 +126,8 @@ class _JsonLines(logging.Formatter):
         line = {
             "time": iso(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
-            "message": record.getMessage(),
+            "message": _message(record),
             **(_common.get() or {}),
             **_facts(record),
         }
-        return _json(line)
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value, default=str).decode()
+        return json_text(line)

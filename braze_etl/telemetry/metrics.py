@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
+from braze_etl.quoting import visible
+
 if TYPE_CHECKING:  # the library is imported when something is exposed
     from prometheus_client import Metric as Family
 
@@ -95,7 +97,8 @@ class Exposed:
         name = metric.name.removesuffix("_total")
         family = Family(name, metric.help, metric.kind)
         for labels, value in values:
-            own = {**self.common, **dict(zip(metric.labels, labels, strict=True))}
+            given = {**self.common, **dict(zip(metric.labels, labels, strict=True))}
+            own = {label: visible(text) for label, text in given.items()}
             if isinstance(value, Histogram):
                 for bound, count in value.buckets():
                     family.add_sample(f"{name}_bucket", {**own, "le": bound}, count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -65,6 +66,28 @@ class TestOpening:
         with ledger.lease(OWNER):
             assert given == ["state", "ledger.db", "ledger.db.lock"]
         ledger.close()
+
+    def test_only_the_owner_reads_it_whatever_the_umask(self, path: Path) -> None:
+        umask = os.umask(0)
+        try:
+            ledger = opened(path)
+            with ledger.lease(OWNER), sqlite3.connect(path) as writer:
+                writer.execute("BEGIN")
+                writer.execute("CREATE TABLE more (id)")
+                modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+                writer.rollback()
+            ledger.close()
+        finally:
+            os.umask(umask)
+        assert modes == dict.fromkeys(("ledger.db", "ledger.db.lock", "ledger.db-journal"), 0o600)
+
+    def test_one_that_others_may_read_is_closed_to_them_when_it_is_written(self, path: Path) -> None:
+        opened(path).close()
+        path.chmod(0o644)
+        opened(path, read_only=True).close()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+        opened(path).close()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
     def test_reading_a_missing_ledger_creates_nothing(self, path: Path) -> None:
         with pytest.raises(LedgerMissingError, match="no ledger at"):

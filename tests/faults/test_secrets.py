@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from braze_etl.sandbox import Reply
 from tests.faults.conftest import SMALL, Picky
 from tests.faults.processes import session, wait_until
-from tests.workplace import KEY, Result, Workplace
+from tests.workplace import KEY, Result, Workplace, ended
 
 MESSAGE = f"Invalid event JSON for api_key {KEY}"
 
@@ -61,6 +63,28 @@ def test_what_is_set_aside_does_not_keep_the_key(place: Workplace) -> None:
     listed = place.do("quarantine", "list", "--output", "json")
     assert "Invalid event JSON" in listed.out
     assert KEY not in shown(place, result) + listed.out
+
+
+def test_whatever_is_written_of_people_is_for_its_owner_alone(place: Workplace) -> None:
+    place.export(events=350, hours=1)
+    place.files()[0].write_bytes(b"no Avro")
+    (place.folder / "people.csv").write_text("customer-1,user-1\n")
+    place.configure(
+        amplitude=SMALL,
+        quarantine={"payload": True},
+        mapping={"identity": {"lookup": {"uri": "people.csv"}, "flag_above": 1}},
+    )
+    wide = f"umask 0; {shlex.join(place.command('run'))}"
+    assert (
+        ended(place.start(command=["sh", "-c", wide], XDG_CACHE_HOME=str(place.folder / "cache"))).code == 3
+    )
+    wide = f"umask 0; {shlex.join(place.command('state', 'copy', 'config.yaml', 'sqlite:///state/b.db'))}"
+    assert ended(place.start(command=["sh", "-c", wide])).code == 0
+    written = [each for name in ("state", "cache") for each in (place.folder / name).rglob("*")]
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in written if each.is_file()}
+    assert {"braze-etl.db", "braze-etl.db.lock", "b.db"} < modes.keys()
+    assert len(modes) > 6, modes
+    assert {name: mode for name, mode in modes.items() if mode != 0o600 and not name.endswith(".lock")} == {}
 
 
 def test_a_configuration_with_mistakes_is_explained_without_the_key(place: Workplace) -> None:

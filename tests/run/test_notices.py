@@ -122,6 +122,9 @@ def test_names_out_of_files_ring_nobody(now: datetime) -> None:
     failed = report(now, error=StoreError("no folder event_type=<!channel>"))
     notice = Notice("failed", "begun", judge(failed)["failed"])
     assert "&lt;!channel&gt;" in message(failed, [notice])["text"]
+    failed = report(now, error=StoreError("no folder a\nfailed: over\u202e\x1b"))
+    notice = Notice("failed", "begun", judge(failed)["failed"])
+    assert r"no folder a\nfailed: over\u202e\x1b" in message(failed, [notice])["text"]
 
 
 def test_an_interrupted_run_does_not_say_that_a_failure_is_over(now: datetime) -> None:

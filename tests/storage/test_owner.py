@@ -43,9 +43,9 @@ def test_an_object_that_root_puts_belongs_to_the_owner_of_the_folder_and_so_do_i
 
 
 def test_a_file_that_is_there_stays_what_it_is(tmp_path: Path, given: dict[str, tuple[int, int]]) -> None:
-    make_file(tmp_path / "lock", 0o644)
+    make_file(tmp_path / "lock")
     (tmp_path / "lock").write_bytes(b"held")
-    make_file(tmp_path / "lock", 0o600)
+    make_file(tmp_path / "lock")
     make_folder(tmp_path)
     assert list(given) == ["lock"]
     assert (tmp_path / "lock").read_bytes() == b"held"

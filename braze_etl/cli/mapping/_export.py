@@ -10,6 +10,7 @@ import click
 from braze_etl.cli._options import config_option
 from braze_etl.cli.mapping._force import mapping_in_force
 from braze_etl.errors import UsageError
+from braze_etl.quoting import visible
 
 
 @click.command()
@@ -35,5 +36,5 @@ def export(config_path: Path | None, target: Path | None) -> int:
         raise UsageError(
             f"{target} can't be written: {error.strerror}", remedy="Name another file."
         ) from None
-    click.echo(f"{events} events written to {target}")
+    click.echo(f"{events} events written to {visible(str(target))}")
     return 0

@@ -29,7 +29,9 @@ def list_types(config_path: Path | None, output: str) -> int:
     table = plain_table("event type", "in Amplitude", "sent", "properties", "status", numbers=(3,))
     for event_type, facts in types.items():
         status = "" if facts["status"] == "current" else facts["status"]
-        table.add_row(event_type, escape(facts["name"]), _sent(facts), str(facts["properties"] or ""), status)
+        table.add_row(
+            escape(event_type), escape(facts["name"]), _sent(facts), str(facts["properties"] or ""), status
+        )
     console = stdout_console()
     console.print(table)
     sent = sum(facts["outcome"] == "sent" for facts in types.values())

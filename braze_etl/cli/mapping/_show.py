@@ -79,7 +79,7 @@ def _print_fields(console: Console, fields: dict[str, dict[str, Any]]) -> None:
     for name, facts in fields.items():
         kind = f"{facts['type']}{', personal' if facts['personal'] else ''}"
         becomes = ", ".join(facts["becomes"]) or "nothing"
-        table.add_row(name, escape(kind), escape(becomes), escape(facts["rule"]))
+        table.add_row(escape(name), escape(kind), escape(becomes), escape(facts["rule"]))
     console.print()
     console.print(table)
 

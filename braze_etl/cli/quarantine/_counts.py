@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from braze_etl.cli._output import plain_table
@@ -22,5 +23,5 @@ def counts_table(counts: ReasonCounts) -> Table:
     """The counts as a table, most first."""
     table = plain_table("entries", "reason", "event type", numbers=(0,))
     for (event_type, reason), entries in counts.most_common():
-        table.add_row(f"{entries:,}", reason.value, event_type)
+        table.add_row(f"{entries:,}", reason.value, escape(event_type))
     return table

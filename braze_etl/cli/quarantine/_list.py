@@ -54,7 +54,9 @@ def _print(counts: ReasonCounts, shown: list[Entry], *, filtered: bool) -> None:
     if shown:
         table = plain_table("id", "set aside at", "reason", "event type", "detail")
         for entry in shown:
-            table.add_row(entry.id, iso(entry.at), entry.reason.value, entry.event_type, escape(entry.detail))
+            table.add_row(
+                entry.id, iso(entry.at), entry.reason.value, escape(entry.event_type), escape(entry.detail)
+            )
         console.print()
         console.print(table)
     if counts.total() > len(shown):

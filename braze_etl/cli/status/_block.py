@@ -70,7 +70,7 @@ def _facts(found: Standing) -> Iterator[tuple[str, str]]:
     if found.drift_words:
         yield "schema drift", escape(found.drift_words)
     if found.account is not None:
-        yield from found.account.facts()
+        yield from ((name, escape(words)) for name, words in found.account.facts())
     if found.busy is not None and found.busy.words:
         yield f"ids above {found.busy.bound:,} a day", escape(found.busy.words)
     yield "lease", escape(str(found.holder)) if found.holder else "free"
@@ -84,7 +84,7 @@ def _summary_facts(found: Standing, summary: LedgerSummary) -> Iterator[tuple[st
     amount = f"{backlog.files:,} files, {backlog.bytes / 1e6:,.1f} MB, about {events:,} events"
     yield "backlog", f"{amount}{', listed now' if found.listed else ''}" if backlog.files else "nothing"
     if backlog.files:
-        yield "forecast", found.forecast.message
+        yield "forecast", escape(found.forecast.message)
     if found.start_at is not None:
         before = "not counted yet" if summary.before_start is None else f"{summary.before_start:,} files"
         yield "before start", f"{before}, older than {iso(found.start_at)}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 
+from braze_etl.cli._console import OpenConsole, print_failure
 from braze_etl.cli._output import plain_table
 from braze_etl.cli.status._block import ago, print_block, verdict
 from braze_etl.errors import BrazeEtlError
@@ -51,7 +51,7 @@ def as_dict(seen: Sequence[Seen]) -> dict[str, Any]:
     return {"exit_code": exit_code(seen), "pipelines": [each.as_dict() for each in seen]}
 
 
-def print_several(console: Console, seen: Sequence[Seen]) -> None:
+def print_several(console: OpenConsole, seen: Sequence[Seen]) -> None:
     """Print a table with a line for each, and then the blocks."""
     table = plain_table(
         *("pipeline", "window", "last delivery", "backlog", "MB", "deferred", "quarantined", "exit"),
@@ -66,8 +66,7 @@ def print_several(console: Console, seen: Sequence[Seen]) -> None:
             print_block(console, each.standing)
         elif each.error is not None:
             console.print(f"[bold]{escape(str(each.path))}[/]")
-            console.print(f"[bold red]error:[/] {escape(each.error.message)}")
-            console.print(f"[bold]remedy:[/] {escape(each.error.remedy)}")
+            print_failure(console, each.error)
 
 
 def _cells(seen: Seen) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -115,7 +114,7 @@ def _looked_at(found: Survey) -> str:
 
 def _sampled(found: Survey) -> str:
     sample = found.sample
-    codecs = ", ".join(f"{name} ({count})" for name, count in sample.codecs.most_common())
+    codecs = ", ".join(f"{_scalar(name)} ({count})" for name, count in sample.codecs.most_common())
     return (
         f"Sampled: {sample.records:,} records at the beginning of {sample.files:,} files; "
         f"codecs: {codecs or 'none seen'}."
@@ -147,7 +146,7 @@ def _connectors(found: Survey) -> Iterator[str]:
     yield "  integrations:"
     for id_, names in named.items():
         twice = [name for name, ids in found.overlaps.items() if id_ in ids]
-        also = f"; others write {len(twice)} of them as well, such as {twice[0]}" if twice else ""
+        also = f"; others write {len(twice)} of them as well, such as {_scalar(twice[0])}" if twice else ""
         yield f"    {'' if id_ in chosen else '# '}- {_scalar(id_)}   # {len(names)} event types{also}"
 
 
@@ -240,10 +239,10 @@ def _hour(moment: datetime | None) -> str:
 
 
 def _scalar(value: Any) -> str:
-    """A text as YAML: plain where it reads back as itself, else in quotes."""
+    """A text as YAML in ASCII: plain where it reads back as itself, else in quotes."""
     text = str(value)
     try:
-        plain = yaml.safe_load(f"key: {text}") == {"key": text}
+        plain = text.isascii() and text.isprintable() and yaml.safe_load(f"key: {text}") == {"key": text}
     except yaml.YAMLError:
         plain = False
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    return text if plain else yaml.safe_dump(text, default_style='"', width=math.inf).rstrip("\n")

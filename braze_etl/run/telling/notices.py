@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 from braze_etl.clock import iso
 from braze_etl.config import Topic
 from braze_etl.model import Outcome
+from braze_etl.quoting import visible
 from braze_etl.run.report import RunReport
 from braze_etl.run.showing.drift import drift_lines
 
@@ -82,7 +83,7 @@ def message(report: RunReport, notices: Collection[Notice]) -> dict[str, Any]:
     """
     lines = [f"braze-etl, pipeline {report.pipeline}, run {report.run_id}", *map(str, notices)]
     return {
-        "text": escape("\n".join(lines), quote=False),
+        "text": escape("\n".join(map(visible, lines)), quote=False),
         "pipeline": report.pipeline,
         "run_id": report.run_id,
         "exit_code": report.exit_code,
