@@ -15,6 +15,7 @@ from braze_etl.checkpoint.sqlite import SqliteLedger
 from braze_etl.clock import Clock
 from braze_etl.errors import ConfigError
 from braze_etl.storage import ConditionalStore, StoreAccess, open_conditional_store
+from braze_etl.uri import refuse_unreplaced
 
 _FORMS = (
     "Write `sqlite:///state/braze-etl.db` (relative), `sqlite:////data/braze-etl.db` (absolute) "
@@ -42,7 +43,7 @@ def open_ledger(
     Raises `ConfigError` for a URI of another kind, a ledger of another project or region, and a missing one
     under `create="never"`; `LedgerMissingError` for a missing one that was to be read; else `StateError`.
     """
-    scheme, separator, rest = uri.partition("://")
+    scheme, separator, rest = _parts(uri)
     if not separator:
         raise ConfigError(f"state.uri {uri!r} has no scheme.", remedy=_FORMS)
     if scheme == "memory":
@@ -65,12 +66,18 @@ def find_identity(uri: str, *, access: StoreAccess = _NO_ACCESS) -> LedgerIdenti
 
     `LedgerMissingError` when there is none; `ConfigError` for a URI of another kind; else `StateError`.
     """
-    scheme, _, rest = uri.partition("://")
+    scheme, _, rest = _parts(uri)
     if scheme == "sqlite":
         return SqliteLedger.identity_at(_path(uri, rest))
     if scheme == "s3":
         return S3Ledger.identity_at(*_store(uri, access))
     raise ConfigError(f"{uri!r} is no place where a ledger is kept.", remedy=_FORMS)
+
+
+def _parts(uri: str) -> tuple[str, str, str]:
+    refuse_unreplaced(uri, "a ledger")
+    scheme, separator, rest = uri.partition("://")
+    return scheme.lower(), separator, rest
 
 
 def _path(uri: str, rest: str) -> Path:

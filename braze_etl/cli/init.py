@@ -62,7 +62,8 @@ def init(
     amplitude = {"project": project, "region": region or "US"}
     settings = _settings({"uri": source, **reach}, amplitude, {} if state is None else {"uri": state})
     found = survey(settings, SystemClock(), days=days)
-    _write(path, configuration(found, settings, Choices(state, region is not None)), force=force)
+    choices = Choices(None if state is None else settings.state.uri, region is not None)
+    _write(path, configuration(found, settings, choices), force=force)
     if output == "json":
         print_json({"exit_code": 0, "config": str(path), **found.as_dict()})
     else:

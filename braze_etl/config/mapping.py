@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from braze_etl.config.values import Duration, Hour
+from braze_etl.config.values import Duration, Hour, StoreUri
 
 Scalar: TypeAlias = bool | int | float | str | None
 """A plain YAML value."""
@@ -159,7 +159,7 @@ class Privacy(_Part):
         default=(), description="Fields (globs), or the group pii: sent as SHA-256 of salt and value."
     )
     salt: SecretStr = Field(default=SecretStr(""), description="For `hash`; from the environment.")
-    suppress: str | None = Field(
+    suppress: StoreUri | None = Field(
         default=None, description="A list of ids whose records are not sent: a file or an s3 uri."
     )
 
@@ -167,7 +167,7 @@ class Privacy(_Part):
 class Lookup(_Part):
     """A table from an id of Braze to Amplitude's user id."""
 
-    uri: str = Field(description="A CSV or SQLite file, or an s3 uri of one.")
+    uri: StoreUri = Field(description="A CSV or SQLite file, or an s3 uri of one.")
     key: Literal["external_user_id", "user_id"] = Field(
         default="external_user_id",
         description="The field whose value is looked up; user_id is Braze's own id.",

@@ -46,7 +46,9 @@ class WrittenStoreSection(StoreSection):
 class Source(StoreSection):
     """Where the Currents files are, and which of them are due."""
 
-    uri: StoreUri = Field(description="s3://bucket/prefix, a folder, or file:///folder.")
+    uri: StoreUri = Field(
+        description="s3://bucket/prefix (or s3:// and the ARN of an access point), a folder, or file:///folder."
+    )
     start_at: Hour | None = Field(
         default=None, description="First UTC hour that is due; fixed in the ledger at its creation."
     )

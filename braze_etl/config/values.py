@@ -10,13 +10,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
 from braze_etl.clock import duration_text, parse_duration, parse_hour
+from braze_etl.errors import ConfigError
+from braze_etl.uri import S3Place, parse_uri, refuse_unreplaced
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB)", re.IGNORECASE)
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)")
 _TIMES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
-_LEDGER = re.compile(r"sqlite:///(?!:memory:$).*[^/]|s3://[^/].*|memory://.*", re.DOTALL)
-_STORE = re.compile(r"(?!.*://).+|s3://[^/].*|file://(localhost)?/.*", re.DOTALL | re.IGNORECASE)
+_LEDGER = re.compile(r"sqlite:///(?!:memory:$).*[^/]|s3://.*|memory://.*", re.DOTALL)
+_UNSET = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
@@ -56,13 +58,36 @@ def parse_share(value: Any) -> float:
     return share
 
 
-def _uri(grammar: re.Pattern[str], what: str, forms: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if "${" not in value and not grammar.fullmatch(value):  # a variable may not be set yet
-            raise ValueError(f"{value!r} is no place for {what}; write {forms}")
+def _place_of_files(value: str) -> str:
+    """Check a URI, and write its scheme in lower case; a variable may not be set yet."""
+    if _UNSET.search(value):
         return value
+    try:
+        place = parse_uri(value)
+    except ConfigError as error:
+        raise ValueError(f"{error.message}; {error.remedy}") from None
+    return f"s3{value[2:]}" if isinstance(place, S3Place) else value
 
-    return AfterValidator(check)
+
+def _place_of_ledger(value: str) -> str:
+    if _UNSET.search(value):
+        return value
+    scheme, separator, rest = value.partition("://")
+    value = f"{scheme.lower()}{separator}{rest}"
+    try:
+        refuse_unreplaced(value, "a ledger")
+        if value.startswith("s3://"):
+            parse_uri(value, "a ledger")
+    except ConfigError as error:
+        raise ValueError(f"{error.message}; {error.remedy}") from None
+    if not _LEDGER.fullmatch(value):
+        raise ValueError(f"{value!r} is no place for a ledger; write {_LEDGERS}")
+    return value
+
+
+_LEDGERS = (
+    "sqlite:///state/braze-etl.db (relative), sqlite:////data/braze-etl.db (absolute) or s3://bucket/prefix"
+)
 
 
 def _text_or(number: dict[str, Any], pattern: str, example: str) -> WithJsonSchema:
@@ -96,12 +121,5 @@ Hour = Annotated[
     BeforeValidator(parse_hour),
     WithJsonSchema({"type": "string", "examples": ["2026-10-01T05"]}),
 ]
-StoreUri = Annotated[str, _uri(_STORE, "files", "s3://bucket/prefix, a path, or file:///absolute/path")]
-LedgerUri = Annotated[
-    str,
-    _uri(
-        _LEDGER,
-        "a ledger",
-        "sqlite:///state/braze-etl.db (relative), sqlite:////data/braze-etl.db (absolute) or s3://bucket/prefix",
-    ),
-]
+StoreUri = Annotated[str, AfterValidator(_place_of_files)]
+LedgerUri = Annotated[str, AfterValidator(_place_of_ledger)]

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from braze_etl.errors import ConfigError
 from braze_etl.storage._access import StoreAccess
-from braze_etl.storage._uri import open_store
 from braze_etl.storage.port import Store
+from braze_etl.uri import S3Place, parse_uri
 
 _NO_ACCESS = StoreAccess()
 
@@ -57,8 +57,7 @@ def open_conditional_store(uri: str, *, access: StoreAccess = _NO_ACCESS) -> tup
     """Return the store that an `s3://bucket/prefix` names, and the prefix; nothing is contacted yet."""
     from braze_etl.storage._s3_conditional import S3ConditionalStore
 
-    store, prefix = open_store(uri, access=access)
-    bucket = store.uri.removeprefix("s3://")
-    if bucket == store.uri:
+    place = parse_uri(uri)
+    if not isinstance(place, S3Place):
         raise ConfigError(f"{uri!r} is no place for conditional writes", remedy="write s3://bucket/prefix")
-    return S3ConditionalStore(bucket, access), prefix
+    return S3ConditionalStore(place.bucket, access), place.prefix

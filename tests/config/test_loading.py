@@ -65,11 +65,53 @@ def test_a_state_that_can_be_used_or_waits_for_the_environment_is_none(load: Loa
     assert load(f"{SMALLEST}state:\n  uri: {json.dumps(uri)}\n").settings.state.uri == uri
 
 
-@pytest.mark.parametrize("uri", ["gs://x", "http://x/y", "s3://", "s3:///x", "file://host/x", ""])
+@pytest.mark.parametrize(
+    "uri",
+    ["gs://x", "http://x/y", "s3://", "s3:///x", "file://host/x", "", "s3:/acme/x", "$HOME/x", "s3://a b/x"],
+)
 def test_files_that_no_store_could_hold_are_a_mistake_with_its_line(load: Load, uri: str) -> None:
     words = mistakes(load, f"{SMALLEST}quarantine:\n  uri: {json.dumps(uri)}\n")
     assert f"line 7: quarantine.uri is wrong: '{uri}' is no place for files" in words
     assert "source.uri" in mistakes(load, f'source: {{uri: "{uri}"}}\namplitude: {{region: US}}\n')
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("s3:/acme-currents/currents", "write s3://acme-currents/currents"),
+        ("$HOME/currents", "$HOME is not replaced; write ${HOME}"),
+        ("${HOME/currents", "${ without a variable's name and }"),
+    ],
+)
+def test_a_uri_that_would_be_taken_for_a_folder_is_told_with_what_was_meant(
+    load: Load, uri: str, words: str
+) -> None:
+    for place in (
+        f"{SMALLEST}quarantine: {{uri: '{uri}'}}",
+        f"{SMALLEST}mapping: {{privacy: {{suppress: '{uri}'}}}}",
+        f"{SMALLEST}mapping: {{identity: {{lookup: {{uri: '{uri}', value_column: id}}}}}}",
+    ):
+        found = mistakes(load, place)
+        assert "line 6: " in found
+        assert words in found
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("sqlite:///$HOME/x.db", "write ${HOME}"),
+        ("sqlite:///~/x.db", "~ is not replaced"),
+        ("s3:/acme/x", "no place for a ledger"),
+        ("s3://acme:9000/x", "can't be the name of a bucket"),
+    ],
+)
+def test_so_is_that_of_a_ledger(load: Load, uri: str, words: str) -> None:
+    assert words in mistakes(load, f"{SMALLEST}state: {{uri: '{uri}'}}")
+
+
+def test_a_scheme_in_capitals_is_the_same_scheme(load: Load) -> None:
+    settings = load(f"{SMALLEST}state: {{uri: 'S3://acme/x'}}\nquarantine: {{uri: 'S3://acme/Y/'}}").settings
+    assert (settings.state.uri, settings.quarantine.uri) == ("s3://acme/x", "s3://acme/Y/")
 
 
 def test_a_password_in_the_address_of_a_store_is_refused_and_not_shown(load: Load) -> None:

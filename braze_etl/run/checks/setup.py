@@ -16,6 +16,7 @@ from braze_etl.run.checks.site import Site
 from braze_etl.run.persons.located import locate
 from braze_etl.run.persons.people import load_suppression
 from braze_etl.run.starting.places import lies_below, sqlite_path
+from braze_etl.uri import S3Place, parse_uri
 
 _PACKAGES: Final = ("boto3", "fastavro", "orjson", "pydantic", "requests")
 _LITTLE: Final = 1_000_000_000
@@ -116,9 +117,9 @@ def places(site: Site) -> Finding:
 
 
 def _places(settings: Settings) -> list[Path]:
-    ledger, quarantine = sqlite_path(settings.state.uri), settings.quarantine.uri
-    folders = [Path(quarantine.removeprefix("file://"))] if not quarantine.startswith("s3://") else []
-    return [*([ledger.parent] if ledger else []), *folders]
+    ledger, quarantine = sqlite_path(settings.state.uri), parse_uri(settings.quarantine.uri)
+    folders = [ledger.parent if ledger else None, None if isinstance(quarantine, S3Place) else quarantine]
+    return [folder for folder in folders if folder is not None]
 
 
 CHECKS: Final = (

@@ -15,6 +15,7 @@ from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped, warn
 from braze_etl.run.checks.site import Site
 from braze_etl.run.starting.volumes import spread
 from braze_etl.storage import find_caller
+from braze_etl.uri import S3Place, parse_uri
 
 _QUIET: Final = timedelta(hours=6)
 _DOUBLES: Final = 5
@@ -30,9 +31,9 @@ def identity(site: Site) -> Finding:
     sections: dict[str, tuple[str, StoreSection]] = _sections(site.settings)
     seen = Counter[str]()
     for name, (uri, section) in sections.items():
-        if uri.startswith("s3://"):
-            bucket = uri.removeprefix("s3://").partition("/")[0]
-            caller = find_caller(bucket, store_access(site.settings, section))
+        place = parse_uri(uri) if uri.startswith("s3://") else None
+        if isinstance(place, S3Place):
+            caller = find_caller(place.bucket, store_access(site.settings, section))
             asked = "" if caller.confirmed else ", not asked of AWS: the server is another"
             seen[f"{name}: {caller.name} (by {caller.method}{asked})"] += 1
     return ok("; ".join(seen)) if seen else skipped("no store is in S3")

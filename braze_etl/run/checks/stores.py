@@ -16,6 +16,7 @@ from braze_etl.run.checks.machine import existing, is_writable
 from braze_etl.run.checks.site import Site
 from braze_etl.run.starting.places import sqlite_path
 from braze_etl.storage import ConditionalStore, Store, open_conditional_store, open_store
+from braze_etl.uri import parse_uri
 
 _BODY: Final = b"braze-etl doctor\n"
 _WRONG_ETAG: Final = '"00000000000000000000000000000000"'
@@ -125,12 +126,13 @@ def _is_local(settings: Settings, name: str) -> bool:
 
 def _writable(settings: Settings, name: str) -> Finding:
     """On this disk: by the rights alone, so that no folder is left behind."""
-    ledger = sqlite_path(settings.state.uri) if name == "state" else None
-    if name == "state" and ledger is None:
+    of_state = name == "state"
+    place = sqlite_path(settings.state.uri) if of_state else parse_uri(settings.quarantine.uri)
+    if not isinstance(place, Path):
         return skipped("the ledger is in memory")
-    folder = ledger.parent if ledger else Path(settings.quarantine.uri.removeprefix("file://"))
+    folder = place.parent if of_state else place
     there = existing(folder)
-    within = _files_of(ledger) if ledger else _folders_in(folder.expanduser())
+    within = _files_of(place) if of_state else _folders_in(folder)
     refused = next((path for path in chain([there], within) if not is_writable(path)), None)
     if refused is None:
         return ok(f"{folder} can be written" + ("" if there == folder.absolute() else ", and will be made"))

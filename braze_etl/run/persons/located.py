@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
-from urllib.parse import unquote
+from typing import BinaryIO
 
 from braze_etl.errors import ConfigError, FileError, SourceGoneError, StoreError
 from braze_etl.storage import Store, StoreAccess, open_store
-
-_S3: Final = "s3://"
+from braze_etl.uri import S3Place, parse_uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +65,11 @@ def locate(what: str, uri: str, access: StoreAccess) -> Located:
 
     `ConfigError` for a path that is no file.
     """
-    if uri.startswith(_S3):
-        bucket, _, key = uri.removeprefix(_S3).partition("/")
-        store, _ = open_store(f"{_S3}{bucket}", access=access)
-        return Located(what, uri, store, key)
-    path = Path(unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri).expanduser()
+    place = parse_uri(uri, f"the {what}")
+    if isinstance(place, S3Place):
+        store, _ = open_store(S3Place(place.bucket, "").uri, access=access)
+        return Located(what, uri, store, place.key)
+    path = place
     if not path.is_file():
         raise missing(what, uri)
     path = path.absolute()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from braze_etl.clock import hour_of
@@ -20,6 +19,7 @@ from braze_etl.run.assembly import open_mapping, store_access
 from braze_etl.run.showing.inspecting import Fate
 from braze_etl.storage import Store, StoreAccess, open_store
 from braze_etl.transform import Mapping, MappingOptions, TypePlan, mend_event
+from braze_etl.uri import S3Place, parse_uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +134,10 @@ class _Previewer:
 
 
 def _locate(source: str, access: StoreAccess) -> tuple[Store, str]:
-    if source.startswith("s3://"):
-        bucket, _, key = source.removeprefix("s3://").partition("/")
-        store, _ = open_store(f"s3://{bucket}", access=access)
-        return store, key
-    path = Path(source.removeprefix("file://"))
+    path = parse_uri(source)
+    if isinstance(path, S3Place):
+        store, _ = open_store(S3Place(path.bucket, "").uri, access=access)
+        return store, path.key
     if not path.is_file():
         raise UsageError(f"there is no file {source}", remedy="Check the path.")
     store, _ = open_store(str(path.parent), access=access)

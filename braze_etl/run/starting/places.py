@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote
 
 from braze_etl.errors import UsageError
+from braze_etl.uri import S3Place, parse_uri
 
 
 class Places(NamedTuple):
@@ -45,10 +45,10 @@ def sqlite_path(uri: str) -> Path | None:
 
 
 def _beside(source: str, pipeline: str) -> str:
-    if not source.startswith("s3://"):
+    place = parse_uri(source)
+    if not isinstance(place, S3Place):
         return f"sqlite:///state/{pipeline}.db"
-    bucket = source.removeprefix("s3://").partition("/")[0]
-    return f"s3://{bucket}/braze-etl/{pipeline}/ledger"
+    return S3Place(place.bucket, f"braze-etl/{pipeline}/ledger").uri
 
 
 def _quarantine_beside(ledger: str, pipeline: str) -> str:
@@ -57,19 +57,24 @@ def _quarantine_beside(ledger: str, pipeline: str) -> str:
         return str(path.parent / f"{pipeline}-quarantine")
     if not ledger.startswith("s3://"):
         return f"state/{pipeline}-quarantine"
-    above, slash, name = ledger.removeprefix("s3://").rstrip("/").rpartition("/")
-    if not slash:
+    place = parse_uri(ledger)
+    assert isinstance(place, S3Place)
+    above, slash, name = place.key.rstrip("/").rpartition("/")
+    if not name:
         raise UsageError(
             f"{ledger} is a whole bucket: the quarantine would lie among the objects of the ledger",
             remedy="Name a place in it with --state, such as s3://acme-state/braze-etl/ledger.",
         )
-    return f"s3://{above}/{'quarantine' if name == 'ledger' else f'{name}-quarantine'}"
+    return S3Place(
+        place.bucket, f"{above}{slash}{'quarantine' if name == 'ledger' else f'{name}-quarantine'}"
+    ).uri
 
 
 def _place(uri: str) -> str:
     """The URI in a form in which a part begins with the whole."""
-    scheme, separator, rest = uri.partition("://")
-    if scheme in ("s3", "memory"):
-        return f"{uri.rstrip('/')}/"
-    path = sqlite_path(uri) or Path(unquote(rest) if separator else uri)
-    return f"{str(path.expanduser().resolve()).rstrip('/')}/"
+    if uri.startswith("memory://"):
+        return uri
+    place = sqlite_path(uri) or parse_uri(uri)
+    if isinstance(place, S3Place):
+        return f"s3://{place.bucket}/{place.prefix}"
+    return f"{str(place.resolve()).rstrip('/')}/"
