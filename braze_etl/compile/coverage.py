@@ -14,6 +14,10 @@ Kind: TypeAlias = Literal["null", "boolean", "int", "long", "float", "double", "
 _KINDS = frozenset(get_args(Kind))
 _LONGEST_NAME = 63
 """The generated code compares texts with names of fields where a text's length takes one byte."""
+_MOST_FIELDS = 500
+"""Of a record; Currents has 60, and a function of thousands of fields takes seconds to compile."""
+_MOST_ARRAYS = 8
+"""Of a record; Currents has 2, and their items are in memory for thousands of records at once."""
 
 
 class NotCoveredError(Exception):
@@ -52,7 +56,10 @@ class Field:
 
 def covered_fields(schema_json: bytes) -> tuple[Field, ...]:
     """Take the fields of a valid record schema, in its order; raises `NotCoveredError`."""
-    return tuple(_field(field["name"], field["type"]) for field in json.loads(schema_json)["fields"])
+    fields = tuple(_field(field["name"], field["type"]) for field in json.loads(schema_json)["fields"])
+    if len(fields) > _MOST_FIELDS or sum(field.is_array for field in fields) > _MOST_ARRAYS:
+        raise NotCoveredError(f"{len(fields)} fields")
+    return fields
 
 
 def _field(name: str, schema: Any) -> Field:

@@ -58,7 +58,10 @@ class EventReader:
         file = AvroFile(stream, ref.size or None, name=ref.key)
         blocks = self._block_mapper(file.schema_json, ref)
         for block in file.blocks():
-            yield block if isinstance(block, Damage) else _mapped(block, blocks)
+            if isinstance(block, Damage):
+                yield block
+            elif block.count:
+                yield _mapped(block, blocks)
 
     def read_blocks(
         self, ref: FileRef, store: Store, offsets: Iterable[int]
@@ -71,7 +74,10 @@ class EventReader:
         blocks = self._block_mapper(file.header.schema_json, ref)
         for offset in sorted(offsets):
             block = file.block(offset)
-            yield block if isinstance(block, Damage) else _mapped(block, blocks)
+            if isinstance(block, Damage):
+                yield block
+            elif block.count:
+                yield _mapped(block, blocks)
 
     def map_record(self, ref: FileRef, record: Record) -> Event | Verdict:
         """Map one record of that file, decoded already."""

@@ -20,6 +20,10 @@ _REMEMBERED = 10_000
 _MOST_BITS = 63
 """Nine bytes; only a tenth could leave the range of 64 bits, where fastavro has its own way."""
 _TWO_BYTES = 1 << 13
+_LONGEST_TEXT = 8 << 20
+"""Bytes; more than fastavro's side takes for a record (see `currents`)."""
+_MOST_ITEMS = 1_000
+"""Of an array; Currents has a handful. Each takes memory, and thousands of records are in memory at once."""
 TIME_BYTES = 5
 """What epoch seconds take from 2004 on, as a number of Avro."""
 _KELVIN = "\N{KELVIN SIGN}"
@@ -56,7 +60,7 @@ def read_whole(data: bytes, pos: int) -> tuple[int, int]:
 def long_text(data: bytes, pos: int) -> tuple[int, int]:
     """Where the text begins and ends whose length, of more than two bytes, stands at *pos*."""
     size, start = read_whole(data, pos)
-    if size < _TWO_BYTES:
+    if not _TWO_BYTES <= size <= _LONGEST_TEXT:
         raise UnusualError(f"a text of {size} bytes")
     return start, start + size
 
@@ -76,6 +80,8 @@ def read_texts(data: bytes, pos: int, null: int | None) -> tuple[list[str | None
     while count:
         if count < 0:
             raise UnusualError("an array with its size in bytes")
+        if len(values) + count > _MOST_ITEMS:
+            raise UnusualError(f"an array of more than {_MOST_ITEMS} items")
         for _ in range(count):
             value, pos = _item(data, pos, null)
             values.append(value)

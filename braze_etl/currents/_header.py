@@ -16,11 +16,20 @@ _LONGEST_VARINT = 10
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a file may ask for, in bytes: its header, a block as stored, a block when inflated."""
+    """What a file may ask for, in bytes: its header, a block as stored, a block when inflated.
+
+    `records` are those of a block: Currents writes 100,000 a *file* at most (currents.md, 1.2). Of what no
+    writer of real events can store there is an allowance for the whole file: `thin_records` beyond one per
+    stored byte (each has an id of its own, which no codec makes shorter), and `thin_bytes` beyond 100
+    inflated ones per stored byte. So what reading costs grows with a file's size, whatever is in it.
+    """
 
     header: int = 1 << 20
     block: int = 128 << 20
     inflated: int = 256 << 20
+    records: int = 1_000_000
+    thin_records: int = 100_000
+    thin_bytes: int = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)

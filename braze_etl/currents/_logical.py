@@ -5,6 +5,7 @@ Currents has none of them so far (currents.md, 2). A value out of a type's range
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,13 +17,21 @@ Convert: TypeAlias = Callable[[Any], Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400_000_000  # microseconds
+_LONGEST_DECIMAL = 64
+"""Bytes; 16 hold the 38 digits that databases know, and turning n digits into text takes n * n steps."""
+_LARGEST_SCALE = 400
+_UUID_BYTES = 16
 
 
 def logical_converter(kind: str, schema: Mapping[str, Any]) -> Convert | None:
     """Return what makes a value of that logical type plain; None if the type has none, or an unknown one."""
     name = schema.get("logicalType")
     if name == "decimal" and kind in ("bytes", "fixed"):
-        return partial(_decimal, scale=schema.get("scale", 0))
+        scale = schema.get("scale", 0)
+        known = isinstance(scale, int) and abs(scale) <= _LARGEST_SCALE
+        return partial(_decimal, scale=scale) if known else None
+    if name == "uuid" and schema.get("size", _UUID_BYTES) != _UUID_BYTES:
+        return None
     return _CONVERTERS.get((kind, name))
 
 
@@ -58,6 +67,8 @@ def _moment(microseconds: int) -> datetime | None:
 
 
 def _decimal(value: bytes, *, scale: int) -> str:
+    if len(value) > _LONGEST_DECIMAL:
+        return base64.b64encode(value).decode("ascii")  # as bytes without a logical type
     number = int.from_bytes(value, "big", signed=True)
     sign, digits, _ = Decimal(number).as_tuple()
     return f"{Decimal((sign, digits, -scale)):f}"

@@ -18,6 +18,8 @@ from braze_etl.currents._window import EndOfData, Window, read_varint
 
 _LONGEST_PREFIX = 20  # two numbers of up to ten bytes
 _SCAN = 1 << 20
+_RATIO = 100
+"""Inflated bytes per stored one that need no allowance; files of Currents have 5 to 20."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ class _BlockReader:
         self._sync = header.sync
         self._size = size
         self._limits = limits
+        self._thin_records = limits.thin_records
+        self._thin_bytes = limits.thin_bytes
 
     def next(self) -> Block | Damage | None:
         """Return what lies at the window's begin, and move the window behind it; None at the end."""
@@ -141,7 +145,7 @@ class _BlockReader:
             ) from None
         except ValueError as error:
             raise _Broken(f"no block begins here: {error}") from error
-        if count <= 0:
+        if count < 0:
             raise _Broken(f"no block begins here: it would have {count} records")
         if not 0 <= size <= self._limits.block:
             raise _Broken(f"no block begins here: it would have {size} bytes")
@@ -153,17 +157,37 @@ class _BlockReader:
         return self._window.fill(frame.end) >= frame.end
 
     def _open(self, frame: _Frame) -> Block | Damage:
+        """Inflate a block that stands where it should; one of no records and no bytes is none the worse."""
         offset = self._window.offset
         payload = bytes(self._window.data[frame.payload])
         self._window.drop(frame.end)
         try:
-            inflated = inflate(self._codec, payload, self._limits.inflated)
+            inflated = self._inflated(frame, payload)
         except InflateError as error:
             return Damage(offset, frame.end, f"the block is damaged: {error}")
-        if frame.count > len(inflated):  # a record takes a byte at least
+        # A record takes a byte at least.
+        if frame.count > len(inflated) or (inflated and not frame.count):
             detail = f"the block is damaged: {frame.count} records in {len(inflated)} bytes"
             return Damage(offset, frame.end, detail)
         return Block(offset, frame.end, frame.count, inflated)
+
+    def _inflated(self, frame: _Frame, payload: bytes) -> bytes:
+        """The block's payload, paid for from the file's allowance where it is thinner than events can be."""
+        thin = frame.count - frame.size
+        most = min(self._limits.records, frame.size + self._thin_records)
+        if frame.count > most:
+            words = f"{frame.count} records in {frame.size} stored bytes, where at most {most} can be"
+            raise InflateError(words)
+        dense = _RATIO * frame.size
+        limit = min(self._limits.inflated, dense + self._thin_bytes)
+        try:
+            inflated = inflate(self._codec, payload, limit)
+        except InflateError:
+            self._thin_bytes //= 2  # what it took to find out is not known
+            raise
+        self._thin_records -= max(0, thin)
+        self._thin_bytes -= max(0, len(inflated) - dense)
+        return inflated
 
     def _skip_unfinished(self, frame: _Frame) -> Damage:
         damage = self._skip("the block's size says that it ends behind the end of the file")

@@ -54,35 +54,43 @@ class RecordReader:
         """Return the block's records in order, values plain JSON; or raise `DamagedBlock` before the first.
 
         A record with text that is not UTF-8 becomes a `Verdict`, the others are fine. A payload of more than
-        4 MB is decoded twice, the second time as the result is iterated over, so that memory stays flat.
+        4 MB (1 MB where there are arrays or maps) is decoded twice, the second time as the result is
+        iterated over, so that memory stays flat.
         """
-        if len(block.payload) <= _LARGE:
+        if len(block.payload) <= min(_LARGE, self._schema.longest):
             return list(self._records(block))
         for _ in self._records(block):
             pass
         return self._records(block)
 
     def _records(self, block: Block) -> Iterator[Record | Verdict]:
-        stream = io.BytesIO(block.payload)
-        convert = self._schema.convert
+        convert, longest = self._schema.convert, self._schema.longest
+        # Through a window: a record that is too long ends with it, and not with the memory.
+        step, window = longest // 4, longest + longest // 4
+        at, stream = 0, io.BytesIO(block.payload[:window])
         try:
             for _ in range(block.count):
-                record = self._record(stream)
+                start = stream.tell()
+                if start >= step:
+                    at += start
+                    start, stream = 0, io.BytesIO(block.payload[at : at + window])
+                record = self._record(stream, start)
                 yield record if convert is None or isinstance(record, Verdict) else convert(record)
         except _UNDECODABLE as error:
+            words = str(error) or type(error).__name__
+            if isinstance(error, EOFError) and at + window < len(block.payload):
+                words = f"it has a record of more than {longest} bytes"
             raise DamagedBlock(
-                f"the block at byte {block.offset} does not decode: {error or type(error).__name__}",
-                remedy=_REMEDY,
+                f"the block at byte {block.offset} does not decode: {words}", remedy=_REMEDY
             ) from error
-        left = len(block.payload) - stream.tell()
+        left = len(block.payload) - at - stream.tell()
         if left:
             raise DamagedBlock(
                 f"the block at byte {block.offset} has {left} bytes more than its {block.count} records",
                 remedy=_REMEDY,
             )
 
-    def _record(self, stream: io.BytesIO) -> Record | Verdict:
-        start = stream.tell()
+    def _record(self, stream: io.BytesIO, start: int) -> Record | Verdict:
         try:
             return cast("Record", schemaless_reader(stream, self._schema.parsed, None))
         except UnicodeDecodeError:

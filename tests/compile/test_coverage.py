@@ -66,6 +66,19 @@ def test_other_types_are_left_to_fastavro(kind: Any) -> None:
         fields_of(kind)
 
 
+def test_more_fields_or_arrays_than_any_real_schema_has_are_left_to_fastavro() -> None:
+    def schema(kind: Any, fields: int) -> bytes:
+        made = [{"name": f"f{number}", "type": kind} for number in range(fields)]
+        return json.dumps({"type": "record", "name": "R", "fields": made}).encode()
+
+    texts = {"type": "array", "items": "string"}
+    assert covered_fields(schema("string", 500))
+    assert covered_fields(schema(texts, 8))
+    for odd in (schema("string", 501), schema(texts, 9)):
+        with pytest.raises(NotCoveredError, match="fields"):
+            covered_fields(odd)
+
+
 def test_a_name_that_is_longer_than_a_short_text_is_left_to_fastavro() -> None:
     assert fields_of("string", name="n" * 62)
     with pytest.raises(NotCoveredError):

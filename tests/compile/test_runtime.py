@@ -104,8 +104,14 @@ def test_arrays_of_text_are_read(items: object, null: int | None, values: list[s
 
 @pytest.mark.parametrize(
     ("data", "null"),
-    [(b"\x01\x04\x02a\x00", None), (b"\x02\x01a\x00", None), (b"\x02\x04\x02a\x00", 0)],
-    ids=["count with a size", "negative length", "third branch"],
+    [
+        (b"\x01\x04\x02a\x00", None),
+        (b"\x02\x01a\x00", None),
+        (b"\x02\x04\x02a\x00", 0),
+        (b"\xd2\x0f" + bytes(1001) + b"\x00", 0),
+        ((b"\xe8\x07" + bytes(500)) * 2 + b"\x02\x00\x00", 0),
+    ],
+    ids=["count with a size", "negative length", "third branch", "too many", "too many by parts"],
 )
 def test_arrays_that_no_writer_writes_are_left_to_fastavro(data: bytes, null: int | None) -> None:
     with pytest.raises(UnusualError):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from typing import Any
 
 import fastavro
@@ -143,6 +144,39 @@ def test_more_records_than_bytes_are_damage(avro: Any) -> None:
     (damage,) = _items(avro.framed(sample.header, (11, b"0123456789")))
     assert isinstance(damage, Damage)
     assert "11 records in 10 bytes" in damage.detail
+
+
+def test_a_block_of_no_records_is_a_block(avro: Any) -> None:
+    sample = avro.sample(blocks=1)
+    empty = avro.framed(b"", (0, b""))
+    items = _items(sample.header + empty + sample.data[sample.edges[0] :] + empty)
+    assert [item.count for item in items if isinstance(item, Block)] == [0, 2, 0]
+    assert not _damages(items)
+
+
+def test_more_records_than_any_block_has_are_damage(avro: Any) -> None:
+    header = avro.sample(blocks=0).header
+    items = _items(avro.framed(header, (11, bytes(20)), (10, bytes(20))), limits=Limits(records=10))
+    assert [type(item) for item in items] == [Damage, Block]
+    assert "at most 10" in _damages(items)[0].detail
+
+
+def test_records_that_take_less_than_a_stored_byte_have_an_allowance_a_file(avro: Any) -> None:
+    header = avro.sample("deflate", blocks=0).header
+    thin = (1000, zlib.compress(bytes(1000), wbits=-15))
+    dense = (5, zlib.compress(b"01234", wbits=-15))
+    items = _items(avro.framed(header, *[thin] * 4, dense), limits=Limits(thin_records=2500))
+    assert [type(item) for item in items] == [Block, Block, Damage, Damage, Block]
+    assert "1000 records in" in _damages(items)[0].detail
+
+
+def test_a_file_of_bombs_costs_no_more_than_its_allowance(avro: Any) -> None:
+    header = avro.sample("deflate", blocks=0).header
+    bomb = (1, zlib.compress(bytes(1_000_000), wbits=-15))
+    dense = (1, zlib.compress(bytes(reversed(range(256))), wbits=-15))
+    items = _items(avro.framed(header, *[bomb] * 5, dense), limits=Limits(thin_bytes=2_000_000))
+    assert [type(item) for item in items] == [Block, Block, Damage, Damage, Damage, Block]
+    assert "inflates to more than" in _damages(items)[0].detail
 
 
 def test_a_block_that_inflates_beyond_the_limit_is_damage(avro: Any) -> None:

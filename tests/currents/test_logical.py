@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -39,6 +40,17 @@ def test_a_decimal_becomes_the_text_of_the_number(raw: bytes, scale: int, plain:
     convert = logical_converter("bytes", {"type": "bytes", "logicalType": "decimal", "scale": scale})
     assert convert is not None
     assert convert(raw) == plain
+
+
+def test_a_decimal_of_more_digits_than_anything_counts_stays_bytes() -> None:
+    convert = logical_converter("bytes", {"type": "bytes", "logicalType": "decimal", "scale": 2})
+    assert convert is not None
+    assert convert(b"\x7f" * 3_000_000) == base64.b64encode(b"\x7f" * 3_000_000).decode()
+
+
+@pytest.mark.parametrize("scale", [10**9, -(10**9), "2", None, 401])
+def test_a_scale_that_makes_no_number_makes_no_decimal(scale: Any) -> None:
+    assert logical_converter("bytes", {"type": "bytes", "logicalType": "decimal", "scale": scale}) is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import io
 import json
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,7 +95,7 @@ def test_a_payload_cut_anywhere_gives_no_record() -> None:
         ({"type": "array", "items": "boolean"}, b"\xfe\xff\xff\xff\x0f\x01\x01"),
         ({"type": "map", "values": "float"}, b"\x04\x02a"),
         ({"type": "enum", "name": "E", "symbols": ["A"]}, b"\x10"),
-        ({"type": "fixed", "name": "F", "size": 1 << 40}, b"abc"),
+        ({"type": "fixed", "name": "F", "size": 1 << 20}, b"abc"),
     ],
 )
 def test_absurd_lengths_and_numbers_damage_the_block(kind: Any, payload: bytes) -> None:
@@ -113,6 +114,26 @@ def test_a_large_block_is_checked_before_its_first_record_and_then_decoded_lazil
     decoded = _reader().decode(_block(payload, 3))
     assert isinstance(decoded, Iterator)
     assert list(decoded) == RECORDS
+
+
+def _long_records(monkeypatch: pytest.MonkeyPatch, longest: int) -> RecordReader:
+    monkeypatch.setattr("braze_etl.currents.records._LARGE", 10)
+    reader = _reader()
+    reader._schema = replace(reader._schema, longest=longest)
+    return reader
+
+
+def test_records_are_read_through_a_window_and_come_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [{**RECORDS[number % 3], "id": "x" * (number % 50)} for number in range(200)]
+    for longest in (80, 150, 4000):
+        reader = _long_records(monkeypatch, longest)
+        assert list(reader.decode(_block(_payload(SCHEMA, records), 200))) == records
+
+
+def test_a_record_longer_than_any_real_one_damages_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [*RECORDS * 20, {**RECORDS[0], "id": "x" * 300}, *RECORDS * 20]
+    with pytest.raises(DamagedBlock, match="a record of more than 200 bytes"):
+        _long_records(monkeypatch, 200).decode(_block(_payload(SCHEMA, records), 121))
 
 
 def _types() -> st.SearchStrategy[Any]:

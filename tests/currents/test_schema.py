@@ -81,6 +81,49 @@ def test_a_schema_that_can_not_be_read_by_is_refused(schema_json: bytes, words: 
     assert words in caught.value.message
 
 
+def _record(name: str, *types: Any) -> dict[str, Any]:
+    fields = [{"name": f"f{number}", "type": kind} for number, kind in enumerate(types)]
+    return {"type": "record", "name": name, "fields": fields}
+
+
+def _doubling(times: int, wrap: Any) -> Any:
+    kind: Any = _record("R0", "int")
+    for number in range(1, times + 1):
+        kind = _record(f"R{number}", wrap(kind), wrap(f"R{number - 1}"))
+    return kind
+
+
+WRAPS = {
+    "records": lambda kind: kind,
+    "unions": lambda kind: ["null", kind],
+    "arrays": lambda kind: {"type": "array", "items": kind},
+    "maps": lambda kind: ["null", {"type": "map", "values": kind}],
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_a_schema_that_unfolds_without_end_is_refused_at_once(wrap: str) -> None:
+    with pytest.raises(UnreadableFileError, match=r"unfolds to more|nest deeper|bytes at least"):
+        writer_schema(_json(_doubling(40, WRAPS[wrap])))
+
+
+def test_a_schema_far_above_all_of_currents_is_read() -> None:
+    schema = writer_schema(_json(*[["null", "string"]] * 2000, _doubling(6, WRAPS["unions"])))
+    assert schema.convert is None
+
+
+def test_a_record_is_bounded_where_its_schema_can_repeat_values() -> None:
+    plain, repeating = _json("string"), _json(["null", _record("R", {"type": "array", "items": "string"})])
+    assert writer_schema(plain).longest > 900_000 * 8
+    assert 900_000 < writer_schema(repeating).longest < writer_schema(plain).longest
+
+
+def test_more_values_without_bytes_than_bytes_are_refused() -> None:
+    assert writer_schema(_json("string", "null")).longest
+    with pytest.raises(UnreadableFileError, match="more values that take no bytes than bytes"):
+        writer_schema(_json("string", _record("R", "null", "null", "null", "int")))
+
+
 def test_a_named_type_may_be_used_twice() -> None:
     part = {"type": "record", "name": "Part", "fields": [{"name": "x", "type": "float"}]}
     assert writer_schema(_json(part, "Part", {"type": "array", "items": "Part"})).convert is not None

@@ -25,13 +25,16 @@ from braze_etl.errors import UnreadableFileError
 from braze_etl.model import Event, FileRef, Verdict
 from braze_etl.transform import Mapping, MappingOptions
 from fixtures.generate import sample_record, schema_for
+from tests.faults.hostile import KINDS
 
 EVENT_TYPES = ("users.messages.email.Open", "users.behaviors.Purchase", "users.behaviors.CustomEvent")
 CODECS = ("null", "deflate", "snappy", "zstandard", "bzip2", "xz")
 MEMORY = 1_500_000_000
 """Bytes of address space; a block may ask for 256 MB when inflated."""
 GROWTH_MB = 300
-SECONDS_A_FILE = 10.0
+SECONDS_A_FILE = 20.0
+_HOSTILE = 0.02
+"""Share of the files that began as one that asks for more than there is."""
 _SYNC = 16
 _NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
 
@@ -234,6 +237,8 @@ def fuzz(files: int, seed: int) -> Tally:
     for number in range(files):
         chance = Random(f"{seed}/{number}")
         sample, other = chance.choice(samples), chance.choice(samples)
+        if chance.random() < _HOSTILE:
+            sample = _hostile(chance)
         data = sample.data
         for mutation in chance.choices(MUTATIONS, k=chance.choice([1, 1, 1, 2, 3])):
             data = mutation(data, chance, other.data) or data
@@ -246,6 +251,12 @@ def fuzz(files: int, seed: int) -> Tally:
         tally.slowest = max(tally.slowest, time.monotonic() - began)
     signal.setitimer(signal.ITIMER_REAL, 0)
     return tally
+
+
+def _hostile(chance: Random) -> Sample:
+    """A file of which nothing is promised but that reading it ends, in this memory."""
+    data = KINDS[chance.choice(list(KINDS))]()
+    return Sample(EVENT_TYPES[0], data, len(data), (), {})
 
 
 def _too_slow(_signum: int, _frame: FrameType | None) -> NoReturn:
