@@ -10,7 +10,7 @@ import http.client
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -84,6 +84,26 @@ class Strict(Front):
         if "expect" in asked.headers:
             return refusal(417, "ExpectationFailed")
         return self.pass_on(asked)
+
+
+class BareEtags(Strict):
+    """Compares If-Match as it stands with an ETag that has no quotes, as Ceph did before its version 17.
+
+    `quoted` is the answer to one in quotes. With `careless`, a condition of the other form is not looked at.
+    """
+
+    quoted = refusal(412, "PreconditionFailed")
+    careless = False
+
+    def answer(self, asked: Asked) -> Reply:
+        etag = asked.headers.get("if-match", "")
+        if not etag:
+            return super().answer(asked)
+        if etag.startswith('"'):
+            return self.quoted
+        others = {name: value for name, value in asked.headers.items() if name != "if-match"}
+        match = {} if self.careless else {"if-match": f'"{etag}"'}
+        return super().answer(replace(asked, headers=others | match))
 
 
 _UNKNOWN = ("x-amz-checksum", "x-amz-sdk-checksum", "x-amz-trailer", "x-amz-optional", "x-amz-decoded")

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from braze_etl.errors import StoreError
 from braze_etl.storage.conditional import Version
-from braze_etl.storage.s3 import S3Store
+from braze_etl.storage.s3 import S3Store, unquoted
 
 _LOST: Final = frozenset(
     {
@@ -28,6 +28,8 @@ _GONE: Final = frozenset({"NoSuchKey", "404"})
 class S3ConditionalStore(S3Store):
     """A bucket whose objects can be written under conditions; see `ConditionalStore`."""
 
+    bare_etags = False
+
     def read(self, key: str) -> Version | None:
         """See `ConditionalStore.read`."""
         with self._explained("s3:GetObject", key):
@@ -39,7 +41,7 @@ class S3ConditionalStore(S3Store):
                     return None
                 raise
         read_at = self._server_time(answer["ResponseMetadata"]["HTTPHeaders"])
-        return Version(data, _validator(answer["ETag"]), answer["LastModified"], read_at)
+        return Version(data, unquoted(answer["ETag"]), answer["LastModified"], read_at)
 
     def create(self, key: str, data: bytes) -> str | None:
         """See `ConditionalStore.create`."""
@@ -50,18 +52,19 @@ class S3ConditionalStore(S3Store):
                 if _is_lost(error):
                     return None
                 raise
-        return _validator(answer["ETag"])
+        return unquoted(answer["ETag"])
 
     def replace(self, key: str, data: bytes, etag: str) -> str | None:
         """See `ConditionalStore.replace`."""
+        match = etag if self.bare_etags else f'"{etag}"'
         with self._explained("s3:PutObject", key):
             try:
-                answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=data, IfMatch=etag)
+                answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=data, IfMatch=match)
             except ClientError as error:
                 if _is_lost(error):
                     return None
                 raise
-        return _validator(answer["ETag"])
+        return unquoted(answer["ETag"])
 
     def _server_time(self, headers: Mapping[str, str]) -> datetime:
         try:
@@ -79,9 +82,3 @@ def _code(error: ClientError) -> str:
 
 def _is_lost(error: ClientError) -> bool:
     return _code(error) in _LOST
-
-
-def _validator(etag: str) -> str:
-    # Quoted or not, it goes back as it came: that is what its server knows. A proxy's mark of a weak ETag,
-    # which matches nothing, is taken off.
-    return etag.removeprefix("W/")

@@ -166,7 +166,7 @@ class S3Store:
                 if error.response.get("Error", {}).get("Code") != "InvalidRange":
                     raise
                 return _Got(io.BytesIO(), 0, etag)  # at or behind the end: no bytes, as with a file
-        return _Got(answer["Body"], answer["ContentLength"], _unquoted(answer["ETag"]))
+        return _Got(answer["Body"], answer["ContentLength"], unquoted(answer["ETag"]))
 
 
 class _Got(NamedTuple):
@@ -178,7 +178,7 @@ class _Got(NamedTuple):
 def _page(answer: ListObjectsV2OutputTypeDef) -> Page:
     objects = tuple(
         StoredObject(
-            item["Key"], _unquoted(item["ETag"]), item["Size"], item["LastModified"], _is_archived(item)
+            item["Key"], unquoted(item["ETag"]), item["Size"], item["LastModified"], _is_archived(item)
         )
         for item in answer.get("Contents", ())
     )
@@ -191,6 +191,7 @@ def _is_archived(item: ObjectTypeDef) -> bool:
     return item.get("StorageClass") in ARCHIVES and not restored
 
 
-def _unquoted(etag: str) -> str:
+def unquoted(etag: str) -> str:
+    """An ETag without its quotes, and without a proxy's mark of a weak one, which would match nothing."""
     # Servers differ in whether a listing quotes it; a reply to GET always does.
     return etag.removeprefix("W/").strip('"')

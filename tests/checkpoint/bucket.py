@@ -31,6 +31,7 @@ class MemoryBucket:
     applies_broken: bool = False
     ignores: frozenset[str] = frozenset()
     retries_lost_answers: bool = False
+    bare_etags: bool = False
     before_write: Callable[[str], None] = lambda _: None
 
     def advance(self, seconds: float) -> None:

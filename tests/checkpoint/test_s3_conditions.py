@@ -6,11 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from braze_etl.checkpoint import S3Ledger
 from braze_etl.checkpoint.s3.conditions import try_conditions
 from braze_etl.checkpoint.s3.objects import Objects
+from braze_etl.clock import ManualClock
 from braze_etl.errors import StateError, StoreError
-from braze_etl.storage import Version
+from braze_etl.storage import StoreAccess, open_conditional_store
 from tests.checkpoint.bucket import MemoryBucket
+from tests.checkpoint.conftest import IDENTITY, OWNER, by_hand, done, ref
+from tests.conftest import Bucket
+from tests.front import BareEtags, Front, serving
 
 
 class NoConditions(MemoryBucket):
@@ -18,24 +23,6 @@ class NoConditions(MemoryBucket):
 
     def create(self, key: str, data: bytes) -> str | None:
         raise StoreError("S3 refused s3:PutObject: NotImplemented", remedy="look the code up")
-
-
-class Unquoted(MemoryBucket):
-    """Gives readers the ETag without its quotes, and takes it back only in that form or in its own."""
-
-    def read(self, key: str) -> Version | None:
-        found = super().read(key)
-        return None if found is None else replace(found, etag=found.etag.strip('"'))
-
-    def replace(self, key: str, data: bytes, etag: str) -> str | None:
-        return super().replace(key, data, f'"{etag.strip(chr(34))}"')
-
-
-class Literal(Unquoted):
-    """Compares the ETag that it gave to readers with the quoted one."""
-
-    def replace(self, key: str, data: bytes, etag: str) -> str | None:
-        return MemoryBucket.replace(self, key, data, etag)
 
 
 def tried(bucket: MemoryBucket) -> None:
@@ -49,8 +36,8 @@ def refusal(bucket: MemoryBucket) -> StateError:
     return caught.value
 
 
-@pytest.mark.parametrize("bucket", [MemoryBucket(), Unquoted()])
-def test_one_that_honours_them_passes_and_keeps_nothing(bucket: MemoryBucket) -> None:
+def test_one_that_honours_them_passes_and_keeps_nothing() -> None:
+    bucket = MemoryBucket()
     tried(bucket)
     assert bucket.objects == {}
 
@@ -68,5 +55,45 @@ def test_one_that_knows_no_conditions_is_refused_in_its_own_words() -> None:
     assert "NotImplemented" in error.message
 
 
+class Forgetful(MemoryBucket):
+    """Knows none of its own ETags."""
+
+    def replace(self, key: str, data: bytes, etag: str) -> str | None:
+        return None
+
+
 def test_one_that_does_not_know_its_own_etags_is_refused() -> None:
-    assert "the ETag that it gave to a reader" in refusal(Literal()).message
+    assert "the ETag that it gave to a reader" in refusal(Forgetful()).message
+
+
+def ledger_on(front: Front, bucket: Bucket, clock: ManualClock) -> S3Ledger:
+    store, prefix = open_conditional_store(f"{bucket.uri}/state", access=StoreAccess(front.url))
+    return S3Ledger.open(store, prefix, IDENTITY, clock=clock, keeper=by_hand, server=front.url)
+
+
+def probes(front: Front) -> int:
+    return sum("/probe/" in asked.target for asked in front.asked)
+
+
+def test_one_that_wants_etags_without_quotes_is_tried_once_and_keeps_its_fence(
+    bucket: Bucket, clock: ManualClock
+) -> None:
+    with serving(BareEtags(bucket.endpoint_url)) as front:
+        first = ledger_on(front, bucket, clock)
+        tried = probes(front)
+        with first.lease(OWNER):
+            first.settle("run-1", [done(ref("a"), accepted=1)], None)
+            second = ledger_on(front, bucket, clock)
+            assert second.holder() is not None
+            second.unlock()
+            with second.lease(replace(OWNER, run_id="run-2")), pytest.raises(StateError, match="taken over"):
+                first.settle("run-1", [done(ref("b"), accepted=1)], None)
+        assert list(second.known([ref("a"), ref("b")])) == [ref("a").key]
+        assert probes(front) == tried
+
+
+def test_one_that_takes_them_for_no_condition_is_refused(bucket: Bucket, clock: ManualClock) -> None:
+    with serving(BareEtags(bucket.endpoint_url)) as front:
+        front.careless = True
+        with pytest.raises(StateError, match="ignores If-Match: two runs"):
+            ledger_on(front, bucket, clock)

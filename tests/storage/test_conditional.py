@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -9,14 +10,19 @@ import pytest
 from botocore.exceptions import ClientError
 
 from braze_etl.errors import ConfigError, StoreError
-from braze_etl.storage import ConditionalStore, StoreAccess, open_conditional_store
+from braze_etl.storage import ConditionalStore, StoreAccess, open_conditional_store, try_etags
 from braze_etl.storage._s3_conditional import S3ConditionalStore
+from tests.front import BareEtags, Front, Reply, refusal, serving
 
 
-@pytest.fixture
-def store(bucket: Any) -> ConditionalStore:
-    access = StoreAccess(endpoint_url=bucket.endpoint_url)
-    return open_conditional_store(f"{bucket.uri}/state", access=access)[0]
+@pytest.fixture(params=[Front, BareEtags])
+def store(request: pytest.FixtureRequest, bucket: Any) -> Iterator[ConditionalStore]:
+    with serving(request.param(bucket.endpoint_url)) as front:
+        found = open_conditional_store(f"{bucket.uri}/state", access=StoreAccess(front.url))[0]
+        found.put("probe", b"")
+        assert try_etags(found, "probe") == ""
+        assert found.bare_etags is (request.param is BareEtags)
+        yield found
 
 
 def test_an_object_is_created_once(store: ConditionalStore) -> None:
@@ -40,7 +46,7 @@ def test_only_the_version_that_was_read_is_replaced(store: ConditionalStore) -> 
 
 def test_what_is_not_there_is_none_and_can_not_be_replaced(store: ConditionalStore) -> None:
     assert store.read("key") is None
-    assert store.replace("key", b"x", '"00000000000000000000000000000000"') is None
+    assert store.replace("key", b"x", "0" * 32) is None
 
 
 def test_an_objects_age_is_told_by_the_servers_own_clock(store: ConditionalStore) -> None:
@@ -77,10 +83,12 @@ def answering(client: Client) -> S3ConditionalStore:
     return store
 
 
-@pytest.mark.parametrize(("told", "sent"), [('"abc"', '"abc"'), ("abc", "abc"), ('W/"abc"', '"abc"')])
-def test_an_etag_goes_back_as_its_server_wrote_it(told: str, sent: str) -> None:
+@pytest.mark.parametrize("told", ['"abc"', "abc", 'W/"abc"'])
+@pytest.mark.parametrize(("bare", "sent"), [(False, '"abc"'), (True, "abc")])
+def test_an_etag_goes_back_in_the_form_that_its_server_honours(told: str, bare: bool, sent: str) -> None:
     client = Client(etag=told)
     store = answering(client)
+    store.bare_etags = bare
     etag = store.create("key", b"x")
     assert etag is not None
     store.replace("key", b"y", etag)
@@ -103,6 +111,23 @@ def test_any_other_refusal_is_one(code: str) -> None:
         store.create("key", b"x")
     with pytest.raises(StoreError):
         store.replace("key", b"x", '"abc"')
+
+
+def test_a_refused_condition_is_never_tried_in_another_form() -> None:
+    """A store that ignores what it can't read would write over what somebody else has written."""
+    client = Client(code="PreconditionFailed")
+    assert answering(client).replace("key", b"x", "abc") is None
+    assert len(client.asked) == 1
+
+
+@pytest.mark.parametrize("quoted", [refusal(412, "PreconditionFailed"), refusal(400, "InvalidArgument")])
+@pytest.mark.parametrize("careless", [False, True])
+def test_which_form_a_store_honours_is_found_out(bucket: Any, quoted: Reply, careless: bool) -> None:
+    with serving(BareEtags(bucket.endpoint_url)) as front:
+        front.quoted, front.careless = quoted, careless
+        store = open_conditional_store(bucket.uri, access=StoreAccess(front.url))[0]
+        store.put("probe", b"")
+        assert try_etags(store, "probe") == ("ignores If-Match" if careless else "")
 
 
 def test_a_server_that_tells_no_time_is_refused() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from braze_etl.errors import FileError, SourceGoneError, StateError, StoreError
-from braze_etl.storage import ConditionalStore, StoredObject, Version
+from braze_etl.storage import ConditionalStore, StoredObject, Version, try_etags
 
 _LEVEL: Final = 6
 _SUFFIX: Final = ".json.gz"
@@ -37,6 +37,20 @@ class Objects:
         self._store = store
         self._prefix = prefix
         self.place: Final = f"{store.uri}/{prefix}".rstrip("/")
+
+    @property
+    def bare_etags(self) -> bool:
+        """See `ConditionalStore`."""
+        return self._store.bare_etags
+
+    @bare_etags.setter
+    def bare_etags(self, bare: bool) -> None:
+        self._store.bare_etags = bare
+
+    def try_etags(self, name: str) -> str:
+        """See `try_etags`, of the storage."""
+        with self.in_our_words():
+            return try_etags(self._store, self._prefix + name)
 
     def get(self, name: str) -> Any:
         """Read a packed object; `ObjectGoneError` when it is not there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from braze_etl.checkpoint._rules import check_identity, missing
 from braze_etl.checkpoint.facts import LedgerIdentity
@@ -13,6 +14,9 @@ from braze_etl.checkpoint.s3.head import Head
 from braze_etl.checkpoint.s3.heads import HEAD, Heads
 from braze_etl.checkpoint.s3.objects import Objects
 from braze_etl.errors import StateError
+
+_BARE: Final = ", ETags without quotes"
+"""Behind the name of a store that was tried: how it wants them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,10 @@ def opened(
             raise missing(objects.place, read_only=read_only)
         head = _created(objects, heads, birth, server=server, token=token)
     check_identity(objects.place, head.identity, birth.identity)
-    checked = _checked(objects, server)
-    if head.checked != checked and not read_only:
+    objects.bare_etags = head.checked.endswith(_BARE)
+    if head.checked != _checked(objects, server) and not read_only:
         try_conditions(objects, token)
+        checked = _checked(objects, server)
         head = heads.commit(lambda found, _: replace(found, checked=checked))
     return head
 
@@ -79,4 +84,5 @@ def refuse_remains(objects: Objects) -> None:
 
 
 def _checked(objects: Objects, server: str) -> str:
-    return f"{objects.place} at {server}" if server else objects.place
+    place = f"{objects.place} at {server}" if server else objects.place
+    return place + _BARE if objects.bare_etags else place

@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import Bucket
 from tests.deploy.gatekeeper import gatekeeper
 from tests.deploy.policies import Grant
+from tests.front import BareEtags, serving
 from tests.run.checks.conftest import MakeSite, in_s3, keys, look
 from tests.workplace import Workplace
 
@@ -70,6 +71,15 @@ def test_a_store_that_ignores_conditions_is_refused(
     monkeypatch.setattr(S3ConditionalStore, "create", careless)
     found = look(site, *STATE[:4])
     assert (found.status, "ignores If-None-Match" in found.seen) == ("fail", True)
+
+
+def test_a_store_that_wants_etags_without_quotes_is_well(make_site: MakeSite, bucket: Bucket) -> None:
+    with serving(BareEtags(bucket.endpoint_url)) as front:
+        site = make_site(**in_s3(Bucket(bucket.name, bucket.uri, front.url)))
+        found = [look(site, *STATE[: number + 1]) for number in range(len(STATE))]
+    assert [each.status for each in found] == ["ok"] * len(STATE)
+    assert "no quotes" in found[3].seen
+    assert keys(bucket) == []
 
 
 def test_the_clock_of_the_store_is_heard(make_site: MakeSite, bucket: Bucket) -> None:
