@@ -98,7 +98,10 @@ def parse_duration(value: Any) -> timedelta:
     match = _DURATION.fullmatch(str(value).strip())
     if not match:
         raise ValueError(f"{value!r} is no duration; write a number and s, m, h or d, such as 48h")
-    return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    except OverflowError:
+        raise ValueError("the duration is longer than a calendar") from None
 
 
 def duration_text(value: timedelta) -> str:
@@ -139,4 +142,7 @@ def _day_hour(text: str, *, last: bool) -> datetime:
 def _aware_hour(moment: datetime, text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"the time {text} has no zone")
-    return hour_of(moment)
+    try:
+        return hour_of(moment)
+    except OverflowError:
+        raise ValueError(f"the time {text} lies beyond the calendar") from None

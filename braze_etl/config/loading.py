@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, Final, TypeAlias, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from braze_etl.config.model import Settings
-from braze_etl.config.reading import KeyPath, Place, Problem, YamlReader, dotted
+from braze_etl.config.reading import KeyPath, NoYamlError, Place, Problem, YamlReader, dotted
+from braze_etl.config.veil import Veil, is_secret
 from braze_etl.errors import ConfigError
+from braze_etl.quoting import visible
 
 Examine: TypeAlias = Callable[[Settings], Iterable[tuple[KeyPath, str]]]
 """Looks for mistakes that only others can see; each with the path of the value at fault."""
 
-_SECRETS = frozenset({"api_key", "salt", "webhook", "dead_man", "url"})
-"""Keys whose values no message repeats."""
+_LARGEST: Final = 1_000_000
+_SHOWN: Final = 20
 _STAND_INS: dict[KeyPath, str] = {("amplitude", "region"): "US"}
 """For required values that hold no free text, while the variable behind them is unset."""
 
@@ -55,37 +58,57 @@ def load_config(
 ) -> Config:
     """Read and check a configuration; raises `ConfigError` that names every mistake with its line."""
     reader = YamlReader(environ)
-    data = reader.read(_text_of(path))
     problems: list[Problem] = []
     settings: Settings | None = None
     try:
+        data = reader.read(_text_of(path))
         _include_mapping(data, reader)
         settings = _validated(data, reader.unset)
-        problems += [Problem(reader.place(where), words) for where, words in examine(settings)]
+        found = islice(examine(settings), _SHOWN + 1)
+        problems += [Problem(reader.place(where), words) for where, words in found]
+    except NoYamlError as error:  # what it would lack or have too much, nobody can tell
+        raise _mistaken(path, [*error.args]) from None
     except ValidationError as error:
         problems += _explain(error, reader)
     problems += reader.problems
     if problems or settings is None:
-        lines = [f"  {problem.place}: {problem.words}" for problem in sorted(problems)]
-        raise ConfigError(
-            f"{path} has {len(lines)} mistake{'s' * (len(lines) != 1)}:\n" + "\n".join(lines),
-            remedy="Correct the file and try `braze-etl config check` again.",
-        )
+        raise _mistaken(path, sorted(problems))
     return Config(settings, path, reader.unset, reader.places)
+
+
+def _mistaken(path: Path, problems: Sequence[Problem]) -> ConfigError:
+    lines = [visible(f"  {problem.place}: {problem.words}") for problem in problems[:_SHOWN]]
+    if more := len(problems) - len(lines):
+        lines.append(f"  and {more:,} more")
+    number = f"{len(problems):,} mistake{'s' * (len(problems) != 1)}"
+    return ConfigError(
+        f"{path} has {number}:\n" + "\n".join(lines),
+        remedy="Correct the file and try `braze-etl config check` again.",
+    )
 
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return _limited(path)
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"the configuration {path} can't be read: {_reason(error)}",
             remedy="Name a YAML file with -c FILE or $BRAZE_ETL_CONFIG.",
         ) from None
 
 
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return getattr(error, "strerror", None) or "it is not UTF-8 text"
+def _limited(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ValueError(f"it is larger than {_LARGEST / 1e6:.0f} MB, which no configuration is")
+    return data.decode()
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _include_mapping(data: dict[str, Any], reader: YamlReader) -> None:
@@ -96,8 +119,8 @@ def _include_mapping(data: dict[str, Any], reader: YamlReader) -> None:
         return
     here = dict(reader.places)
     try:
-        text = Path(name).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = _limited(Path(name))
+    except (OSError, ValueError) as error:
         words = f"mapping.file: {name} can't be read: {_reason(error)}"
         reader.problems.append(Problem(reader.place(("mapping", "file")), words))
         return
@@ -117,7 +140,8 @@ def _validated(data: dict[str, Any], unset: Mapping[KeyPath, str]) -> Settings:
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
-        owed = {path for path in unset if any(_within(mistake["loc"], path) for mistake in error.errors())}
+        wrong = {mistake["loc"][:end] for mistake in error.errors() for end in range(len(mistake["loc"]) + 1)}
+        owed = wrong.intersection(unset)
         if not owed:
             raise
     for path in owed:
@@ -130,10 +154,6 @@ def _validated(data: dict[str, Any], unset: Mapping[KeyPath, str]) -> Settings:
     return Settings.model_validate(data)
 
 
-def _within(loc: KeyPath, path: KeyPath) -> bool:
-    return loc[: len(path)] == path
-
-
 def _explain(error: ValidationError, reader: YamlReader) -> Iterator[Problem]:
     by_path: dict[KeyPath, list[ErrorDetails]] = {}
     for mistake in error.errors():
@@ -142,20 +162,29 @@ def _explain(error: ValidationError, reader: YamlReader) -> Iterator[Problem]:
         while path and path not in reader.places and mistake["type"] != "missing":
             path = path[:-1]
         by_path.setdefault(path, []).append(mistake)
-    for path, mistakes in by_path.items():
-        words = " or ".join(_words(mistake, path) for mistake in mistakes)
+    veil = _veil(reader)
+    for number, path in enumerate(sorted(by_path, key=reader.place)):
+        # To look for the nearest key takes a while: only for what is shown.
+        words = " or ".join(_words(mistake, path, veil, near=number < _SHOWN) for mistake in by_path[path])
         yield Problem(reader.place(path), f"{dotted(path)} {words}")
 
 
-def _words(mistake: ErrorDetails, path: KeyPath) -> str:
-    given = "" if _SECRETS.intersection(path) else f", not {mistake['input']!r}"
+def _veil(reader: YamlReader) -> Veil:
+    veil = Veil()
+    for value in (*reader.from_environment, *(text for path, text in reader.scalars if is_secret(path))):
+        veil.add(value)
+    return veil
+
+
+def _words(mistake: ErrorDetails, path: KeyPath, veil: Veil, *, near: bool) -> str:
+    given = "" if is_secret(path) else veil.quoted(mistake["input"])
     match mistake["type"]:
         case "extra_forbidden":
-            return f"is not known{_nearest(path)}"
+            return f"is not known{_nearest(path) if near else ''}"
         case "missing":
             return "is required"
         case "value_error":
-            return f"is wrong: {mistake['ctx']['error']}"
+            return f"is wrong: {veil.over(str(mistake['ctx']['error']))}"
         case "literal_error":
             return f"must be {mistake['ctx']['expected']}{given}"
         case _:

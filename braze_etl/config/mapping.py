@@ -249,7 +249,9 @@ class MappingSection(_Part):
         default="native", description="native: as Braze's own connector; raw: as Currents."
     )
     send: Texts = Field(
-        default=(), description="Event types (globs, `!glob` excludes) that the preset leaves out."
+        default=(),
+        max_length=1000,
+        description="Event types (globs, `!glob` excludes) that the preset leaves out.",
     )
     fields: Texts = Field(
         default=(), description="Fields that Braze has added since this release, to be known by name."

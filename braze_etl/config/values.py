@@ -32,7 +32,7 @@ def parse_size(value: Any) -> int:
     match = _SIZE.fullmatch(text)
     if not match:
         raise ValueError(f"{value!r} is no size; write a number and KB, MB or GB, such as 18MB")
-    return int(float(match[1]) * _BYTES[match[2].upper()])
+    return int(Decimal(match[1]) * _BYTES[match[2].upper()])
 
 
 def parse_count(value: Any) -> int:

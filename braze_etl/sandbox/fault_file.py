@@ -15,6 +15,7 @@ A list of rules, each with `do`, and where wanted `when` and `times`::
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -58,6 +59,8 @@ def parse_faults(text: str, name: str = "faults") -> Faults:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise FaultFileError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+    except (RecursionError, ValueError, LookupError, AttributeError) as error:  # so PyYAML on odd scalars
+        raise FaultFileError(f"{name} is not YAML: too deep, or a value is none of its kind") from error
     if not isinstance(document, list):
         raise FaultFileError(
             f"{name} must be a list of rules, each with `do` and where wanted `when` and `times`"
@@ -84,28 +87,32 @@ class _Place:
             if key not in known:
                 near = get_close_matches(str(key), known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-                raise self.error(f"unknown key {key!r}; {hint}")
+                raise self.error(f"unknown key {_brief(key)}; {hint}")
         return value
 
     def whole(self, value: Any, least: int = 1) -> int:
         if type(value) is not int or value < least:
-            raise self.error(f"must be a whole number of at least {least}, not {value!r}")
+            raise self.error(f"must be a whole number of at least {least}, not {_brief(value)}")
         return value
 
     def number(self, value: Any, most: float | None = None) -> float:
         if type(value) not in {int, float} or value < 0 or (most is not None and value > most):
             span = "not negative" if most is None else f"from 0 to {most:g}"
-            raise self.error(f"must be a number, {span}, not {value!r}")
+            raise self.error(f"must be a number, {span}, not {_brief(value)}")
         return float(value)
 
     def text(self, value: Any) -> str:
         if not isinstance(value, str) or not value:
-            raise self.error(f"must be a text, not {value!r}; quote numbers")
+            raise self.error(f"must be a text, not {_brief(value)}; quote numbers")
         return value
 
     def true(self, value: Any) -> None:
         if value is not True:
-            raise self.error(f"must be true, not {value!r}")
+            raise self.error(f"must be true, not {_brief(value)}")
+
+
+def _brief(value: Any) -> str:
+    return reprlib.repr(value)  # of aliases of aliases, the beginning
 
 
 def _rule(place: _Place, raw: Any) -> Rule:
@@ -162,7 +169,7 @@ def _answer(place: _Place, raw: Any) -> Answer:
 def _reset(place: _Place, raw: Any) -> Reset:
     if raw in ("before_body", "after_body", "during_reply"):
         return Reset(raw)
-    raise place.error(f"must be before_body, after_body or during_reply, not {raw!r}")
+    raise place.error(f"must be before_body, after_body or during_reply, not {_brief(raw)}")
 
 
 def _truncate(place: _Place, raw: Any) -> TruncateReply:

@@ -1,0 +1,61 @@
+"""What of a configuration no message repeats: values behind keys of secrets, of variables, and of that form.
+
+A key may be pasted to the wrong place, or a place be misspelt: what merely looks like a secret is hidden too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+from urllib.parse import quote, quote_plus
+
+from braze_etl.config.reading import KeyPath
+from braze_etl.quoting import masked
+
+_HIDDEN: Final = "***"
+_SHORTEST: Final = 4
+_LONGEST: Final = 80
+_SECRET_KEY: Final = re.compile(
+    r"(?:api|secret|private|access)[^a-z]*key|^key$|secret|salt|token|passw|credential|auth|webhook|dead[^a-z]*man"
+    r"|^url$",
+    re.IGNORECASE,
+)
+_TOKEN: Final = re.compile(
+    r"\b(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}\b"
+    r"|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
+    re.IGNORECASE,
+)
+
+
+def is_secret(path: KeyPath) -> bool:
+    """Whether a secret may stand at *path*, or is meant to by whoever misspelt its key."""
+    return any(isinstance(part, str) and _SECRET_KEY.search(part) for part in path)
+
+
+class Veil:
+    """Knows the values that are secret in one configuration, and takes them out of words."""
+
+    def __init__(self) -> None:
+        self._forms: set[str] = set()
+
+    def add(self, value: str) -> None:
+        """Hide *value* from now on, also as JSON, Python or a URL would write it."""
+        for text in {value, value.strip()}:
+            if len(text) >= _SHORTEST:
+                plain, ascii_only = json.dumps(text, ensure_ascii=False), json.dumps(text)
+                self._forms |= {text, plain[1:-1], ascii_only[1:-1], repr(text)[1:-1]}
+                self._forms |= {quote(text, safe=""), quote(text), quote_plus(text)}
+
+    def over(self, words: str) -> str:
+        """The words without what is secret."""
+        for form in sorted(self._forms, key=len, reverse=True):
+            words = words.replace(form, _HIDDEN)
+        return masked(_TOKEN.sub(_HIDDEN, words))
+
+    def quoted(self, value: Any) -> str:
+        """A value behind a message that complains of it; nothing of one that holds others."""
+        if isinstance(value, dict | list | tuple):
+            return ""
+        text = self.over(repr(value))
+        return f", not {text if len(text) <= _LONGEST else f'{text[: _LONGEST - 3]}...'}"
