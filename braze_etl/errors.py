@@ -9,6 +9,7 @@
     ├── FatalError             exit 1   nothing further can be done in this run
     │   ├── StoreError                  an object store: no rights, no bucket, no network
     │   ├── StateError                  the ledger: can't be read or written
+    │   │   └── AbandonedError          (a StoreError, too) no answer was waited for: the run has to stop
     │   └── DeliveryError               Amplitude refused the request, or failed for too long
     │       └── KeyRefusedError         Amplitude, or a proxy before it, refused the key
     └── FileError                       one file's trouble; the run goes on
@@ -16,7 +17,8 @@
         ├── SourceGoneError             deleted or replaced between listing and reading
         └── FileUnavailableError        the store's trouble, not the file's: it stays due
             ├── AccessDeniedError       the rights of this job do not reach it
-            └── FileReplacedError       another content since it was listed
+            ├── FileReplacedError       another content since it was listed
+            └── TooSlowError            it did not come in time
 """
 
 from __future__ import annotations
@@ -81,6 +83,10 @@ class StateError(FatalError):
     """The ledger can't be read or written."""
 
 
+class AbandonedError(StoreError, StateError):
+    """An object store, perhaps that of the ledger, was not waited for any longer: the run has to stop."""
+
+
 class DeliveryError(FatalError):
     """Amplitude refused the key or the request, or answered nothing but failures for too long."""
 
@@ -117,3 +123,9 @@ class FileReplacedError(FileUnavailableError):
     """The file has another content since it was listed: the next run reads that."""
 
     kind = "replaced"
+
+
+class TooSlowError(FileUnavailableError):
+    """The store takes too long over the file, whatever it sends meanwhile."""
+
+    kind = "too_slow"

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import requests
-from requests.adapters import HTTPAdapter
 
 from braze_etl.clock import Clock
+from braze_etl.deadline import CutOffError, Exchange, watched_session
 from braze_etl.delivery.reply import Kind, NoReply, Reply, read_reply
 from braze_etl.delivery.settings import DeliverySettings, shown_url
 
 _MOST_OF_A_REPLY = 4_000_000
+_MOST_ON_THE_WIRE = 2 * _MOST_OF_A_REPLY  # with the lines of its chunks
 _CHUNK = 8192
 _CONNECT_SECONDS = 10.0
 
@@ -57,21 +58,26 @@ class HttpTransport:
     """`requests` with one session a thread: certificates verified, no redirects, no retries of its own.
 
     Proxies and CA bundles come from the environment, credentials for the host (`.netrc`) do not: the key is
-    in the body. The time limit holds for connecting and for each silence of the other side, and is checked
-    again between the pieces of a long reply.
+    in the body. The time limit holds for the whole exchange, from connecting to the last byte of the reply.
+    With `gives_way` a request is given up as soon as the run has to stop: one that brings no event.
     """
 
-    def __init__(self, settings: DeliverySettings, clock: Clock) -> None:
+    def __init__(self, settings: DeliverySettings, clock: Clock, *, gives_way: bool = False) -> None:
         self._settings = settings
         self._clock = clock
+        self._gives_way = gives_way
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
         self._lock = threading.Lock()
 
     def send(self, body: bytes, *, gzip: bool) -> Reply | NoReply:
         # What requests raises holds the request, and that the key: it ends here, no error is chained to it.
+        exchange = Exchange(gives_way=self._gives_way, most=_MOST_ON_THE_WIRE)
         try:
-            return self._post(body, {"Content-Encoding": "gzip"} if gzip else {})
+            with exchange.within(self._settings.timeout):
+                return self._post(body, {"Content-Encoding": "gzip"} if gzip else {})
+        except CutOffError:
+            kind = Kind.TIMEOUT
         except (requests.RequestException, OSError) as error:
             kind = _kind_of(error)
         return NoReply(kind, _WORDS[kind].format(url=shown_url(self._settings.url)))
@@ -93,7 +99,7 @@ class HttpTransport:
             allow_redirects=False,
             stream=True,
         ) as response:
-            raw = _read(response, self._clock, timeout)
+            raw = _read(response)
             return read_reply(
                 response.status_code,
                 response.headers,
@@ -112,10 +118,7 @@ class HttpTransport:
 
 
 def _new_session() -> requests.Session:
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
+    session = watched_session()
     session.headers.update({"Content-Type": "application/json", "Accept": "*/*", "User-Agent": "braze-etl"})
     session.auth = _no_credentials
     return session
@@ -126,16 +129,13 @@ def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedReque
     return request
 
 
-def _read(response: requests.Response, clock: Clock, seconds: float) -> bytes:
+def _read(response: requests.Response) -> bytes:
     """The reply's first megabytes. One that is longer, cut off there, is no JSON, and counts as that."""
-    deadline = clock.monotonic() + seconds
     raw = bytearray()
     for chunk in response.iter_content(_CHUNK):
         raw += chunk
         if len(raw) > _MOST_OF_A_REPLY:
             break
-        if clock.monotonic() > deadline:
-            raise requests.ReadTimeout
     return bytes(raw)
 
 

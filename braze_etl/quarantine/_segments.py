@@ -16,7 +16,7 @@ from typing import Final
 
 import orjson
 
-from braze_etl.errors import AccessDeniedError, FileError, SourceGoneError, StoreError
+from braze_etl.errors import AccessDeniedError, FileError, SourceGoneError, StoreError, TooSlowError
 from braze_etl.model import Position, Reason
 from braze_etl.quarantine.entry import Entry
 from braze_etl.storage import Store
@@ -104,6 +104,8 @@ def _as_the_quarantines() -> Iterator[None]:
     """To the store it is one file's trouble; but a quarantine that is read in part would tell lies."""
     try:
         yield
+    except TooSlowError as error:
+        raise StoreError(f"The quarantine can't be read: {error.message}.", remedy=error.remedy) from error
     except AccessDeniedError as error:
         raise StoreError(f"The quarantine is out of reach: {error.message}.", remedy=_OUT_OF_REACH) from error
     except FileError as error:

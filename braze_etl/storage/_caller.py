@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from braze_etl.deadline import Exchange
 from braze_etl.storage._access import StoreAccess
 
 
@@ -31,10 +32,10 @@ def find_caller(bucket: str, access: StoreAccess) -> Caller:
     from botocore.exceptions import NoCredentialsError
 
     from braze_etl.storage._s3_client import session_for
-    from braze_etl.storage._s3_errors import CAUGHT, Request, explain
+    from braze_etl.storage._s3_errors import MOST, Request, explained
 
     session = session_for(access)
-    try:
+    with explained(Request("sts:GetCallerIdentity", bucket), Exchange(most=MOST)):
         credentials = session.get_credentials()
         if credentials is None:
             raise NoCredentialsError
@@ -46,5 +47,3 @@ def find_caller(bucket: str, access: StoreAccess) -> Caller:
         region = access.region or session.get_config_variable("region") or "us-east-1"
         client: Any = session.create_client("sts", region_name=region)
         return Caller(client.get_caller_identity()["Arn"], method, confirmed=True)
-    except CAUGHT as error:
-        raise explain(error, Request("sts:GetCallerIdentity", bucket)) from error

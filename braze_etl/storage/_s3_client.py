@@ -19,6 +19,7 @@ from botocore.credentials import (
 )
 from botocore.exceptions import NoCredentialsError
 
+from braze_etl.deadline import check_current, watched_pools
 from braze_etl.storage._access import StoreAccess
 
 if TYPE_CHECKING:
@@ -67,9 +68,21 @@ def is_aws(client: S3Client) -> bool:
     return host.endswith(_AMAZON)
 
 
+class _Session(botocore.session.Session):
+    """A session whose clients, also those that fetch credentials, serve exchanges (see `deadline`)."""
+
+    def create_client(self, *args: Any, **more: Any) -> Any:
+        client: Any = super().create_client(*args, **more)
+        # There is no public way to hand a session of urllib3 in.
+        pools = client._endpoint.http_session._pool_classes_by_scheme  # noqa: SLF001
+        pools.update(watched_pools(pools))
+        client.meta.events.register_first("needs-retry", lambda **_: check_current())
+        return client
+
+
 def session_for(access: StoreAccess) -> botocore.session.Session:
     """Return a new session with the credentials of the environment, or of the role that is asked for."""
-    session = botocore.session.get_session()
+    session = _Session()
     return session if access.role_arn is None else _with_role(session, access)
 
 
@@ -89,7 +102,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _with_role(session: botocore.session.Session, access: StoreAccess) -> botocore.session.Session:
-    role_session = botocore.session.get_session()
+    role_session = _Session()
     resolver = CredentialResolver([_RoleProvider(session, access)])
     role_session.register_component("credential_provider", resolver)
     return role_session

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
 
+from braze_etl.deadline import CutOffError, Exchange
 from braze_etl.errors import (
+    AbandonedError,
     AccessDeniedError,
     BrazeEtlError,
     FileUnavailableError,
     SourceGoneError,
     StoreError,
+    TooSlowError,
 )
+
+PATIENCE: Final = 90.0
+"""Seconds for one call with all its attempts, however the store spends them."""
+MOST: Final = 64_000_000
+"""Bytes of an answer that is no file: a page of a listing has less than 5 MB."""
+_SLOWEST: Final = 2_000
+"""Bytes a second that are allowed for on top, where much is sent."""
+TOO_SLOW: Final = (
+    "see whether the store, and what stands before it, answers in time; the next run tries again"
+)
+"""The remedy for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +50,28 @@ class Request:
     def reads_object(self) -> bool:
         """Whether one object was to be read: then some errors are that object's alone."""
         return self.action == "s3:GetObject"
+
+
+@contextmanager
+def explained(request: Request, exchange: Exchange, *, sent: int = 0) -> Iterator[None]:
+    """Give *exchange* its time for *request*, with so many bytes to send, and tell errors in our words."""
+    try:
+        with exchange.within(PATIENCE + sent / _SLOWEST):
+            yield
+    except CutOffError as cut:
+        raise explain_cut(cut, request) from cut
+    except CAUGHT as error:
+        raise explain(error, request) from error
+
+
+def explain_cut(cut: CutOffError, request: Request) -> BrazeEtlError:
+    """Return the error to raise for an exchange that was cut off."""
+    words = f"{request.action} on {request.target} was given up: {cut.words}"
+    if cut.stopped:
+        return AbandonedError(words, remedy=TOO_SLOW)
+    return (
+        TooSlowError(words, remedy=TOO_SLOW) if request.reads_object else StoreError(words, remedy=TOO_SLOW)
+    )
 
 
 def explain(error: Exception, request: Request) -> BrazeEtlError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import cached_property
 from itertools import islice
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from braze_etl.deadline import Exchange
 from braze_etl.errors import StoreError
 from braze_etl.storage._access import StoreAccess
-from braze_etl.storage._s3_body import Body, ResumingBody
+from braze_etl.storage._s3_body import Body, PacedBody, ResumingBody
 from braze_etl.storage._s3_client import is_aws, make_client
-from braze_etl.storage._s3_errors import CAUGHT, Request, explain
+from braze_etl.storage._s3_errors import MOST, Request, explained
 from braze_etl.storage._s3_lifecycle import ARCHIVES, shortest_lifetime
 from braze_etl.storage.port import Page, StoredObject
 
@@ -40,15 +41,23 @@ _DELETE_AT_ONCE = 1000
 class S3Store:
     """One bucket. The client is made at first use, one in each process: a store may be sent to a worker.
 
-    It may be shared by threads; `max_pool_connections` is how many of them can wait for S3 at once.
+    It may be shared by threads; `max_pool_connections` is how many of them can wait for S3 at once. A call
+    has `PATIENCE` seconds with all its attempts. With `gives_way` it is given up, with `AbandonedError`, as
+    soon as the run has to stop: what is read from the source is read again by the next run.
     """
 
     def __init__(
-        self, bucket: str, access: StoreAccess = _NO_ACCESS, *, max_pool_connections: int = 16
+        self,
+        bucket: str,
+        access: StoreAccess = _NO_ACCESS,
+        *,
+        max_pool_connections: int = 16,
+        gives_way: bool = False,
     ) -> None:
         self._bucket = bucket
         self._access = access
         self._connections = max_pool_connections
+        self._gives_way = gives_way
 
     def __repr__(self) -> str:
         return f"S3Store({self._bucket!r}, {self._access!r})"
@@ -103,7 +112,7 @@ class S3Store:
 
     def put(self, key: str, data: bytes) -> None:
         """See `Store.put`."""
-        with self._explained("s3:PutObject", key):
+        with self._explained("s3:PutObject", key, sent=len(data)):
             self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
 
     def lifetime(self, prefix: str = "") -> timedelta | None:
@@ -146,12 +155,11 @@ class S3Store:
     def _client(self) -> S3Client:
         return make_client(self._access, self._connections)
 
-    @contextmanager
-    def _explained(self, action: str, key: str = "") -> Iterator[None]:
-        try:
-            yield
-        except CAUGHT as error:
-            raise explain(error, Request(action, self._bucket, key)) from error
+    def _explained(self, action: str, key: str = "", *, sent: int = 0) -> AbstractContextManager[None]:
+        return explained(Request(action, self._bucket, key), self._exchange(), sent=sent)
+
+    def _exchange(self, *, streams: bool = False) -> Exchange:
+        return Exchange(gives_way=self._gives_way, most=MOST, streams=streams)
 
     def _get(self, key: str, offset: int, length: int | None, etag: str) -> _Got:
         asked: GetObjectRequestTypeDef = {"Bucket": self._bucket, "Key": key}
@@ -159,14 +167,16 @@ class S3Store:
             asked["Range"] = f"bytes={offset}-" + ("" if length is None else str(offset + length - 1))
         if etag:
             asked["IfMatch"] = f'"{etag}"'
-        with self._explained("s3:GetObject", key):
+        request, exchange = Request("s3:GetObject", self._bucket, key), self._exchange(streams=True)
+        with explained(request, exchange):
             try:
                 answer = self._client.get_object(**asked)
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") != "InvalidRange":
                     raise
                 return _Got(io.BytesIO(), 0, etag)  # at or behind the end: no bytes, as with a file
-        return _Got(answer["Body"], answer["ContentLength"], unquoted(answer["ETag"]))
+        body = PacedBody(answer["Body"], exchange, request)
+        return _Got(body, answer["ContentLength"], unquoted(answer["ETag"]))
 
 
 class _Got(NamedTuple):

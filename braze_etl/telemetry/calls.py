@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from braze_etl.deadline import CutOffError, Exchange, watched_session
 from braze_etl.errors import BrazeEtlError
 from braze_etl.telemetry.metrics import Exposed
 
 _HTTP_OK = range(200, 300)
+_MOST = 1_000_000
 
 
 class CallError(BrazeEtlError):
@@ -21,7 +23,7 @@ class CallError(BrazeEtlError):
 
 
 def post_json(url: str, body: Mapping[str, Any], *, timeout: float) -> None:
-    """Post *body* as JSON; raises `CallError`. *timeout*: seconds to connect, and again to answer."""
+    """Post *body* as JSON; raises `CallError`. *timeout*: seconds for all of it."""
     _call("POST", url, timeout=timeout, json=dict(body))
 
 
@@ -34,10 +36,12 @@ def push(exposed: Exposed, url: str, *, job: str, grouping: Mapping[str, str], t
     """Put metrics in the place of all that a Pushgateway has of this job and group; raises `CallError`."""
     from prometheus_client import push_to_gateway
 
+    seconds = timeout
+
     def handler(
         url: str, method: str, timeout: float | None, headers: list[tuple[str, str]], data: bytes
     ) -> Callable[[], None]:
-        return partial(_call, method, url, timeout=timeout, headers=dict(headers), data=data)
+        return partial(_call, method, url, timeout=timeout or seconds, headers=dict(headers), data=data)
 
     push_to_gateway(url, job, exposed, dict(grouping), timeout, handler)
 
@@ -53,23 +57,31 @@ def reach(url: str, *, timeout: float) -> str:
     return _host(url)
 
 
-def _call(method: str, url: str, *, timeout: float | None, **how: Any) -> None:
+def _call(method: str, url: str, *, timeout: float, **how: Any) -> None:
     """Make a request that has to succeed."""
     _check(_answer(method, url, timeout=timeout, **how), _host(url))
 
 
-def _answer(method: str, url: str, *, timeout: float | None, **how: Any) -> int:
+def _answer(method: str, url: str, *, timeout: float, **how: Any) -> int:
     """Make a request, and return the status; redirects are not followed, for what was posted would be lost.
 
-    The body is not read: a server that drips would hold the run for longer than any time-out.
+    The body is not read, and the time limit holds for all that comes before it.
     """
     import requests
 
+    how |= {"allow_redirects": False, "timeout": timeout, "stream": True}
     try:
-        with requests.request(
-            method, url, allow_redirects=False, timeout=timeout, stream=True, **how
-        ) as answer:
+        with (
+            Exchange(most=_MOST).within(timeout),
+            watched_session() as session,
+            session.request(method, url, **how) as answer,
+        ):
             return answer.status_code
+    except CutOffError as cut:
+        raise CallError(
+            f"{_host(url)} can't be reached: {cut.words}",
+            remedy="Check that service, and the proxy on the way to it.",
+        ) from None
     except (requests.RequestException, ValueError) as error:
         raise CallError(
             f"{_host(url)} can't be reached: {_kind(error)}",

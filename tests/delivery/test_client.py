@@ -25,6 +25,7 @@ from urllib3.exceptions import SSLError as Urllib3SSLError
 from braze_etl.clock import SystemClock
 from braze_etl.delivery import HttpTransport, Kind, NoReply, Reply
 from tests.delivery.conftest import KEY, settings
+from tests.hostile import NEVER_DONE, Manners, hostile
 
 POOL: Any = HTTPConnectionPool("h")
 Script = Callable[["Handler"], None]
@@ -269,6 +270,13 @@ def test_silence_is_a_time_out(server: Server, script: Script) -> None:
     answer = send(server.url, timeout=0.2)
     assert isinstance(answer, NoReply)
     assert answer.kind is Kind.TIMEOUT
+
+
+@pytest.mark.parametrize("manners", NEVER_DONE, ids=lambda one: one.__name__)
+def test_a_peer_that_is_never_done_is_a_time_out(manners: Manners) -> None:
+    with hostile(manners) as peer:
+        answer = send(peer.url, b"x" * 10_000_000, timeout=0.3)
+    assert answer == NoReply(Kind.TIMEOUT, f"{peer.url} did not answer in time")
 
 
 def test_nobody_listening_is_refused_and_the_words_name_the_url_alone() -> None:

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any, BinaryIO, cast
 
@@ -17,6 +18,7 @@ from pydantic import SecretStr
 from braze_etl.clock import ManualClock
 from braze_etl.compile import Drift, EventReader, MappedBlock
 from braze_etl.delivery import BatchBuilder, Courier, DeliverySettings, InlineExecutor, Reply
+from braze_etl.errors import StoreError, TooSlowError
 from braze_etl.model import Event, FileRef, OpenPositions, Reason, Verdict
 from braze_etl.run.finding.due import DueFile
 from braze_etl.run.working.books import Tag
@@ -50,7 +52,7 @@ class Blocks:
 class Files:
     """A store whose files are empty: the reader makes up what is in them."""
 
-    def open(self, _key: str, **_options: Any) -> BinaryIO:
+    def open(self, key: str, **_options: Any) -> BinaryIO:
         return io.BytesIO()
 
 
@@ -76,23 +78,34 @@ def event(name: str) -> Event:
     return {"insert_id": name, "user_id": f"user-{name}", "event_type": "opened", "time": 1}
 
 
-def work(reader: Blocks, amplitude: Amplitude, due: DueFile, *, max_events: int = 2000) -> Settlement:
+class SlowFiles(Files):
+    """A store that does not come to an end with those that are named `slow...`."""
+
+    def open(self, key: str, **_options: Any) -> BinaryIO:
+        if key.startswith("slow"):
+            raise TooSlowError(f"{key} did not come in time")
+        return io.BytesIO()
+
+
+def work(
+    reader: Blocks, amplitude: Amplitude, *due: DueFile, max_events: int = 2000, store: Files | None = None
+) -> Settlement:
     settings = DeliverySettings(
         url="http://localhost:8099/batch", api_key=SecretStr("key"), gzip=False, max_events=max_events
     )
     stop, settlements = threading.Event(), list[Settlement]()
     inbox: Inbox = queue.SimpleQueue()
-    clock = ManualClock(due.ref.hour)
+    clock = ManualClock(due[0].ref.hour)
     courier: Courier[Tag] = Courier(amplitude, settings, clock, Random(1), stop, executor=InlineExecutor())
     worker = Worker(
-        store=cast("Store", Files()),
+        store=cast("Store", store or Files()),
         reader=cast("EventReader", reader),
         courier=courier,
         builder=BatchBuilder(settings),
         send=settlements.append,
         stop=stop,
     )
-    inbox.put(Task(7, (due,)))
+    inbox.put(Task(7, due))
     inbox.put(QUIT)
     worker.serve(inbox)
     (settlement,) = settlements
@@ -133,3 +146,20 @@ def test_a_block_of_thousands_of_records_keeps_their_numbers(make_ref: Callable[
     settlement = work(Blocks(events), amplitude, DueFile(make_ref("file")))
     assert sorted(each.position.record or 0 for each in settlement.set_aside) == [1999, 2000, 4499]
     assert len(amplitude.taken) == 4497
+
+
+@pytest.mark.parametrize(
+    ("keys", "fails"),
+    [(["slow1", "a", "slow2", "b", "slow3", "c"], False), (["slow1", "slow2", "slow3", "a"], True)],
+)
+def test_a_slow_file_stays_due_and_three_in_a_row_end_the_run(
+    make_ref: Callable[..., FileRef], keys: list[str], *, fails: bool
+) -> None:
+    due = [DueFile(replace(make_ref("file"), key=key)) for key in keys]
+    amplitude = Amplitude()
+    settlement = work(Blocks([event("a")]), amplitude, *due, store=SlowFiles())
+    assert settlement.unavailable.files.total() == 3
+    assert amplitude.taken == [] if fails else ["a"] * 3
+    assert isinstance(settlement.fatal, StoreError) is fails
+    done = [file.ref.key for file in settlement.files if file.state is not None]
+    assert done == [key for key in keys if not key.startswith("slow") and not fails]

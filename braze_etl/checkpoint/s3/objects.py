@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from braze_etl.errors import FileError, SourceGoneError, StateError, StoreError
+from braze_etl.errors import AbandonedError, FileError, SourceGoneError, StateError, StoreError, TooSlowError
 from braze_etl.storage import ConditionalStore, StoredObject, Version, try_etags
 
 _LEVEL: Final = 6
@@ -111,7 +111,9 @@ class Objects:
         """Turn the store's errors into `StateError`."""
         try:
             yield
-        except StoreError as error:
+        except AbandonedError:
+            raise  # it is no trouble of the ledger's
+        except (StoreError, TooSlowError) as error:
             raise StateError(
                 f"The ledger {self.place} can't be reached: {error.message}.", remedy=error.remedy
             ) from error

@@ -29,6 +29,8 @@ from braze_etl.errors import (
     BrazeEtlError,
     FileError,
     FileUnavailableError,
+    StoreError,
+    TooSlowError,
     UnreadableFileError,
 )
 from braze_etl.model import Event, Reason, Verdict
@@ -49,6 +51,8 @@ _NEWS = "news"
 _ONLY_EVENTS = frozenset({dict})
 _ASKED_AGAIN = 5
 """Denied files in a row that are looked for in a new listing: with more, it is the rights."""
+_SLOW_AT_MOST = 3
+"""Files in a row that did not come in time: with more, it is the store."""
 _PART = 2_000
 """Outcomes taken from a block at once; of a large block there are never more in memory."""
 
@@ -90,6 +94,7 @@ class Worker:
         self._fatal: BrazeEtlError | None = None
         self._mended: Counter[str] = Counter()
         self._denied = 0
+        self._slow = 0
 
     def serve(self, inbox: Inbox) -> None:
         """Take messages until `QUIT`."""
@@ -125,10 +130,19 @@ class Worker:
             became = self._became(due, error)
             if isinstance(became, FileUnavailableError):
                 books.unavailable(became)
+                self._note_slow(became)
                 return
             self._take_payloads(books, number, due)
             books.failed(number, Verdict(Reason.SOURCE_GONE, became.message))
         books.read_to_end(number)
+
+    def _note_slow(self, error: FileUnavailableError) -> None:
+        """End the run when file after file does not come in time: each of them costs a minute and more."""
+        self._slow = self._slow + 1 if isinstance(error, TooSlowError) else 0
+        if self._slow == _SLOW_AT_MOST:
+            raise StoreError(
+                f"{_SLOW_AT_MOST} files in a row came too slowly: {error.message}", remedy=error.remedy
+            )
 
     def _became(self, due: DueFile, error: FileError) -> FileError:
         """What a new listing says; S3 also denies what is gone, to who may not list the whole bucket."""
@@ -143,7 +157,7 @@ class Worker:
         for block, wanted in blocks_of(due, self._store, self._reader):
             if self._halted():
                 return False
-            self._denied = 0
+            self._denied = self._slow = 0
             if isinstance(block, Damage):
                 books.damaged(number, block.offset, Verdict(Reason.DAMAGED_BLOCK, block.detail))
             else:
