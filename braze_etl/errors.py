@@ -8,6 +8,7 @@
     ├── LeaseHeldError         exit 11  another run is at work
     ├── FatalError             exit 1   nothing further can be done in this run
     │   ├── StoreError                  an object store: no rights, no bucket, no network
+    │   ├── SourceError                 the source holds nothing, or is not the one that the ledger knows
     │   ├── StateError                  the ledger: can't be read or written
     │   │   └── AbandonedError          (a StoreError, too) no answer was waited for: the run has to stop
     │   └── DeliveryError               Amplitude refused the request, or failed for too long
@@ -77,6 +78,10 @@ class FatalError(BrazeEtlError):
 
 class StoreError(FatalError):
     """An object store (the source, the quarantine) can't be listed, read or written."""
+
+
+class SourceError(FatalError):
+    """The source can be listed, and is not what the ledger has delivered from: a person has to look."""
 
 
 class StateError(FatalError):

@@ -114,6 +114,15 @@ def confirm_option(command: _F) -> _F:
     )(command)
 
 
+def accept_option(command: _F) -> _F:
+    """`--accept-source`."""
+    return click.option(
+        "--accept-source",
+        is_flag=True,
+        help="Go on with a source that holds nothing any more, or no file that the ledger knows.",
+    )(command)
+
+
 def range_options(command: _F) -> _F:
     """`--from`, `--to`, `--until`, `--event-type`: a stated range of `date=` hours."""
     for option in (

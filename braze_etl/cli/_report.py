@@ -66,6 +66,18 @@ def _left_alone(report: RunReport) -> Iterator[tuple[str, str]]:
         yield "changed", f"{report.changed:,} files, {CHANGED_LATE}"
 
 
+def _times(report: RunReport) -> Iterator[tuple[str, str]]:
+    now = report.finished_at or report.started_at
+    if report.window is not None:
+        left = report.window.hours_left(now)
+        yield "48-hour window", "never listed completely" if left is None else f"{left} hours left"
+    if report.source is not None:
+        quiet = "QUIET: " if report.source.is_stale(now) else ""
+        yield "newest hour of source", f"{quiet}{report.source.words(now)}"
+    if report.forecast is not None and report.forecast.deadlines:
+        yield "forecast", escape(report.forecast.message)
+
+
 def _print_facts(console: Console, report: RunReport) -> None:
     facts = plain_table("", "")
     facts.show_header = False
@@ -91,11 +103,8 @@ def _print_facts(console: Console, report: RunReport) -> None:
         f"{requests.sent:,} sent, {requests.retried:,} retried, {requests.throttled:,} throttled;"
         f" {requests.bytes_raw / 1e6:,.1f} MB, {requests.bytes_wire / 1e6:,.1f} MB on the wire",
     )
-    if report.window is not None and report.finished_at is not None:
-        left = report.window.hours_left(report.finished_at)
-        facts.add_row("48-hour window", "never listed completely" if left is None else f"{left} hours left")
-    if report.forecast is not None and report.forecast.deadlines:
-        facts.add_row("forecast", escape(report.forecast.message))
+    for name, words in _times(report):
+        facts.add_row(name, words)
     rate = report.events.read / report.seconds if report.seconds else 0.0
     facts.add_row("time", f"{report.seconds:.1f} s, {rate:,.0f} events/s")
     console.print(facts)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from braze_etl.cli._options import (
+    accept_option,
     config_option,
     confirm_option,
     output_option,
@@ -22,6 +23,7 @@ from braze_etl.run.working.forking import start_fork_server
 @output_option
 @pass_options
 @confirm_option
+@accept_option
 def run(
     config_path: Path | None,
     output: str,
@@ -29,6 +31,7 @@ def run(
     workers: int | None,
     ok_exit: frozenset[int],
     confirm_first_run: bool,
+    accept_source: bool,
 ) -> int:
     """Send everything that is due, oldest hour first, then exit."""
     start_fork_server()
@@ -46,6 +49,7 @@ def run(
             max_runtime=max_runtime,
             workers=workers,
             confirm_first_run=confirm_first_run,
+            accept_source=accept_source,
         ),
         as_json=output == "json",
         ok_exit=ok_exit,

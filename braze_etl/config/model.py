@@ -71,6 +71,10 @@ class Window(_Section):
         default=timedelta(hours=48), description="No undelivered file older than this."
     )
     warn_at: Duration = Field(default=timedelta(hours=24), description="`status` exits 5 from this age on.")
+    source_stale_after: Duration = Field(
+        default=timedelta(hours=24),
+        description="`status` exits 5 when the newest hour of the source is older; topic `stale`.",
+    )
 
 
 class Amplitude(_Section):

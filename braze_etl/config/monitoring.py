@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, fi
 
 from braze_etl.config.values import Duration
 
-Topic: TypeAlias = Literal["failed", "at_risk", "quarantined", "budget", "drift"]
+Topic: TypeAlias = Literal["failed", "at_risk", "quarantined", "stale", "budget", "drift"]
 """What the webhook may be told of."""
 
 
@@ -67,7 +67,7 @@ class NotifySection(_Part):
         default=None, description="Gets a POST with JSON, `text` in it, as Slack and others take it."
     )
     on: tuple[Topic, ...] = Field(
-        default=("failed", "at_risk", "quarantined"), description="What the webhook is told of."
+        default=("failed", "at_risk", "quarantined", "stale"), description="What the webhook is told of."
     )
     repeat_every: Positive = Field(
         default=timedelta(hours=24), description="What lasts, or comes again and again, is told so often."

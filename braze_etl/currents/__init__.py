@@ -7,7 +7,7 @@ from braze_etl.currents._schema import WriterSchema, writer_schema
 from braze_etl.currents.catalogue import EventType, FieldType, load_catalogue
 from braze_etl.currents.container import AvroFile, Block, Damage, read_block
 from braze_etl.currents.keys import CurrentsKey, date_folder, parse_key
-from braze_etl.currents.listing import Listing
+from braze_etl.currents.listing import Listing, Surroundings
 from braze_etl.currents.records import DamagedBlock, RecordReader
 from braze_etl.currents.selection import Selection
 
@@ -25,6 +25,7 @@ __all__ = [
     "Listing",
     "RecordReader",
     "Selection",
+    "Surroundings",
     "WriterSchema",
     "date_folder",
     "event_folders",

@@ -27,7 +27,7 @@ class Listing:
 
     The counters are of the last iteration: `files` and `bytes` yielded, `unsettled` files, `foreign` objects
     that lie between them and are none, of which `misnamed` end in .avro, `folders` of selected event types,
-    and `requests`, the pages asked for.
+    `passed_over` integrations of files that are not selected, and `requests`, the pages asked for.
     """
 
     store: Store
@@ -42,19 +42,38 @@ class Listing:
     foreign: int = field(default=0, init=False)
     misnamed: int = field(default=0, init=False)
     folders: int = field(default=0, init=False)
+    passed_over: set[str] = field(default_factory=set, init=False)
     requests: int = field(default=0, init=False)
 
     def __iter__(self) -> Iterator[FileRef]:
         self.files = self.bytes = self.unsettled = self.foreign = self.misnamed = self.folders = (
             self.requests
         ) = 0
-        name = f"{self.store.uri}/{self.prefix}"
-        folders = list(event_folders(self._level, self.prefix, self.selection, name))
+        self.passed_over = set()
+        folders = list(event_folders(self._level, self.prefix, self.selection, self.name))
         self.folders = len(folders)
         for ref in heapq.merge(*map(self._files, folders), key=_hour_and_key):
             self.files += 1
             self.bytes += ref.size
             yield ref
+
+    @property
+    def name(self) -> str:
+        """The source in its words: `s3://bucket/prefix/`."""
+        return f"{self.store.uri}/{self.prefix}"
+
+    def surroundings(self) -> Surroundings:
+        """Look again, at all event folders whatever is selected and however old; some requests more."""
+        folders = list(event_folders(self._level, self.prefix, _ALL, self.name))
+        return Surroundings(
+            integrations=self.passed_over.union(each.integration for each in folders) - {""},
+            event_types={each.event_type for each in folders},
+            holds_objects=any(map(self._holds_objects, folders)),
+        )
+
+    def _holds_objects(self, folder: EventFolder) -> bool:
+        pages = self._counted(self.store.pages(folder.prefix))
+        return any(not _is_folder_marker(item) for page in pages for item in page.objects)
 
     def _level(self, prefix: str) -> Iterator[Page]:
         for page in self._counted(self.store.pages(prefix, delimiter="/")):
@@ -85,11 +104,20 @@ class Listing:
             self.misnamed += item.key.endswith(".avro")
             return None
         if not place.wanted:
+            self.passed_over.add(place.integration)
             return None
         if self.settled_before is not None and item.modified >= self.settled_before:
             self.unsettled += 1
             return None
         return FileRef(item.key, item.etag, item.size, item.modified, event_type, place.hour, item.archived)
+
+
+class Surroundings(NamedTuple):
+    """What lies below a prefix: the ids of connectors, the event types, and whether any folder has a file."""
+
+    integrations: set[str]
+    event_types: set[str]
+    holds_objects: bool
 
 
 class _Place(NamedTuple):
@@ -98,6 +126,7 @@ class _Place(NamedTuple):
     event_type: str
     hour: datetime
     wanted: bool
+    integration: str
 
 
 class _Places:
@@ -124,7 +153,7 @@ class _Places:
         if found is None:
             return None
         wanted = self._selection.matches_integration(found.integration)
-        return _Place(found.event_type, found.hour, wanted)
+        return _Place(found.event_type, found.hour, wanted, found.integration)
 
 
 def _hour_and_key(ref: FileRef) -> tuple[datetime, str]:

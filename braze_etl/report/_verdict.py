@@ -41,10 +41,10 @@ def verdict(data: Data) -> Verdict:
         return _failing(data)
     if window["hours_left"] is None:
         return _never_listed(data)
-    if window["hours_left"] <= 0:
-        return Verdict("bad", "The window is missed.", _sentences(data), steps=_late_steps())
-    if window["at_risk"]:
-        return Verdict("warn", "At risk.", _sentences(data), steps=_late_steps())
+    if window["hours_left"] <= 0 or window["at_risk"]:
+        return _late(data, missed=window["hours_left"] <= 0)
+    if data["now"].get("source", {}).get("stale"):
+        return _quiet(data)
     if data["now"]["forecast"].get("in_time") is False:
         steps = [_STATUS, _runbook("BrazeEtlTooSlow")]
         return Verdict("warn", "Too slow.", _sentences(data), steps=steps)
@@ -75,6 +75,19 @@ def _never_listed(data: Data) -> Verdict:
     text = "No run has made a complete listing of the source yet."
     steps = [_DOCTOR, _STATUS if data["period"]["runs"] else Step("braze-etl run", "delivers what is due")]
     return Verdict("bad", "Never listed.", text, steps=steps)
+
+
+def _late(data: Data, *, missed: bool) -> Verdict:
+    tone, head = ("bad", "The window is missed.") if missed else ("warn", "At risk.")
+    return Verdict(tone, head, _sentences(data), steps=_late_steps())
+
+
+def _quiet(data: Data) -> Verdict:
+    """Nothing is late, for nothing comes any more."""
+    newest = data["now"]["source"]["newest_hour"]
+    said = f"Its newest hour is {when(newest)}." if newest else "No file of it was ever found."
+    steps = [_DOCTOR, _runbook("BrazeEtlSourceStale")]
+    return Verdict("warn", "The source is quiet.", f"{said} {_sentences(data)}", steps=steps)
 
 
 def _late_steps() -> list[Step]:

@@ -14,7 +14,7 @@ EXIT_CODES: Final = {
     2: "bad usage or bad configuration; nothing was touched",
     3: "finished, and records or files were newly set aside; of `mapping check --strict`: something differs",
     4: "stopped with work left for the next run",
-    5: "`status` only: the window is at risk",
+    5: "`status` only: the window is at risk, the source was never listed, or it has gone quiet",
     11: "another run holds the lease",
     130: "interrupted (SIGINT), after a clean stop",
     143: "terminated (SIGTERM), after a clean stop",

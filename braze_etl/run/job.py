@@ -10,7 +10,6 @@ import itertools
 import os
 import secrets
 import socket
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -24,7 +23,8 @@ from braze_etl.model import FileSettlement, FileState
 from braze_etl.run.exits import exit_code
 from braze_etl.run.finding.discovery import Discovery
 from braze_etl.run.finding.due import DueFile, DueFiles, by_hour, open_files
-from braze_etl.run.finding.familiarity import UNFAMILIAR, Familiarity
+from braze_etl.run.finding.familiarity import Familiarity, Recognition
+from braze_etl.run.finding.freshness import Freshness, note_newest_hour, tell_of_silence
 from braze_etl.run.finding.reopening import Reopening, deferred_in
 from braze_etl.run.foresight.estimate import Outlook
 from braze_etl.run.foresight.forecast import forecast_of_run, recent_reports
@@ -113,15 +113,29 @@ class Job:
         left_open = open_files(filter(self._options.covers, ledger.open_files()), now=self._now)
         found.collect(by_hour(due, left_open), self._should_stop)
         self.report.changed, self.report.archived = due.changed, due.archived
-        if strangers := due.familiarity.strangers:
-            self.report.warnings[UNFAMILIAR] = strangers
-            due.familiarity.tell()
         if due.resent_late:
             self.report.warnings["resent_after_7_days"] = due.resent_late
         self.report.listing = {"requests": listing.requests, "foreign": listing.foreign}
-        self.report.warnings += _causes_to_look(listing, complete=found.complete)
+        self._recognize(listing, due, found)
         if backlog := self._backlog(found):
             ledger.record_listing(self._now, backlog, complete=True)
+            note_newest_hour(ledger, self._options.source, due.newest_hour)
+            tell_of_silence(self._freshness(), self._now)
+
+    def _recognize(self, listing: Listing, due: DueFiles, found: Discovery) -> None:
+        """Go on with a source that the ledger knows; raises `SourceError` for another one."""
+        options = self._options
+        recognition = Recognition(self._parts.ledger, options.source, accepted=options.accept_source)
+        judged = recognition.judge(
+            listing, due.familiarity, complete=found.complete, covers_all=options.covers_all
+        )
+        self.report.warnings += judged.warnings
+        if judged.refusal is not None:
+            found.complete = False  # what it found stands on no books: the next run is refused as well
+            raise judged.refusal
+
+    def _freshness(self) -> Freshness:
+        return Freshness.read(self._parts.ledger, self._options.source_stale_after)
 
     def _find_changes(self, found: Discovery, changes: Changes) -> None:
         """Find what a change of the mapping lets through, and say it before it is sent."""
@@ -285,6 +299,7 @@ class Job:
             report.window = Window(
                 self._options.objective, self._options.warn_at, backlog.oldest_hour, summary.last_listing
             )
+            report.source = self._freshness()
             past = recent_reports(self._parts.ledger)
             report.forecast = forecast_of_run(report.as_dict(), past, backlog, self._options.objective)
             report.exit_code = exit_code(report, self._parts.stop)
@@ -337,9 +352,3 @@ def _moment(run_id: str) -> str:
 
 def _files(settlements: Iterable[Settlement]) -> Iterator[FileSettlement]:
     return (file for settlement in settlements for file in settlement.files)
-
-
-def _causes_to_look(listing: Listing, *, complete: bool) -> Counter[str]:
-    """What would stay silent for ever: in S3 every prefix exists, also a misspelt one."""
-    causes = Counter(misnamed_files=listing.misnamed, nothing_selected=int(complete and not listing.folders))
-    return +causes

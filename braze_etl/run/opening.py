@@ -65,6 +65,7 @@ class Request:
     over_budget: bool = False
     """Whether events may be sent beyond the bounds of the budget; they are counted all the same."""
     confirm_first_run: bool = False
+    accept_source: bool = False
     changed_only: bool = False
     """Whether nothing is due but what a change of the mapping lets through."""
 
@@ -182,6 +183,9 @@ def _options(settings: Settings, request: Request, scope: Scope, workers: int) -
         covers_all=request.covers_all,
         covers=covering(settings, scope, covers_all=request.covers_all),
         resend=request.resend,
+        source=settings.source.uri,
+        accept_source=request.accept_source,
+        source_stale_after=settings.window.source_stale_after,
         max_events=settings.amplitude.max_events,
         max_runtime=request.max_runtime,
     )

@@ -84,6 +84,11 @@ class JobOptions:
     covers: Callable[[OpenFile], bool] = lambda _: True
     """Which of the ledger's open files belong to this pass."""
     resend: bool = False
+    source: str = ""
+    """Where the files lie, as the configuration says it."""
+    accept_source: bool = False
+    """Whether somebody says that a source which the ledger does not recognize is the one that is meant."""
+    source_stale_after: timedelta = timedelta(hours=24)
     max_events: int = 2000
     """Events a request, for what is foretold of their number."""
     max_runtime: timedelta | None = None

@@ -14,6 +14,7 @@ from braze_etl.delivery import RequestCounts
 from braze_etl.errors import BrazeEtlError, StoreError
 from braze_etl.model import Counts, FileState, Reason, Tally
 from braze_etl.run.budget import Account
+from braze_etl.run.finding.freshness import Freshness
 from braze_etl.run.foresight.forecast import Forecast
 from braze_etl.run.foresight.window import Window
 from braze_etl.run.telling.latency import Latency
@@ -58,6 +59,7 @@ class RunReport:
     drift: Drift = field(default_factory=Drift)
     error: BrazeEtlError | None = None
     window: Window | None = None
+    source: Freshness | None = None
     forecast: Forecast | None = None
     held: Counter[str] = field(default_factory=Counter)
     """Records by event type that the budget kept from being sent."""
@@ -155,6 +157,7 @@ class RunReport:
             "requests": {**self.requests.as_dict(), "in_flight_limit": sum(self.in_flight_limits.values())},
             "latency": self.latency.as_facts(),
             "window": self.window.as_dict(self.finished_at or self.started_at) if self.window else None,
+            "source": self.source.as_dict(self.finished_at or self.started_at) if self.source else None,
             "forecast": self.forecast.as_dict() if self.forecast else None,
             "seconds": round(self.seconds, 3),
             "events_per_second": round(events.read / self.seconds, 1) if self.seconds else 0.0,

@@ -43,6 +43,15 @@ def test_it_tells_how_the_window_stands(
     assert text in said.text
 
 
+def test_a_source_that_has_gone_quiet_is_told_before_how_well_it_goes(month: Data) -> None:
+    newest = {"newest_hour": "2026-10-01T05:00:00Z", "stale_after_hours": 24.0, "stale": True}
+    said = judged(month, **window(47.0), source=newest)
+    assert (said.tone, said.head) == ("warn", "The source is quiet.")
+    assert "newest hour is" in said.text
+    assert "No file" in judged(month, **window(47.0), source={**newest, "newest_hour": None}).text
+    assert judged(month, **window(47.0), source={**newest, "stale": False}).tone == "good"
+
+
 def test_failing_runs_are_never_green_and_bring_their_error_and_remedy(month: Data) -> None:
     said = judged(month, failing=FAILING, **window(42.2))
     assert (said.tone, said.head, said.remedy) == ("bad", "The last 6 runs failed.", "Set another.")

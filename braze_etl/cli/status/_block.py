@@ -82,6 +82,8 @@ def _summary_facts(found: Standing, summary: LedgerSummary) -> Iterator[tuple[st
     backlog = found.backlog
     events = sum(found.estimated_events().values())
     amount = f"{backlog.files:,} files, {backlog.bytes / 1e6:,.1f} MB, about {events:,} events"
+    newest = escape(found.source.words(found.now))
+    yield "newest hour of source", f"[red]{newest}, QUIET[/]" if found.source.is_stale(found.now) else newest
     yield "backlog", f"{amount}{', listed now' if found.listed else ''}" if backlog.files else "nothing"
     if backlog.files:
         yield "forecast", escape(found.forecast.message)

@@ -140,7 +140,7 @@ class DueFiles:
     `changed` counts done files whose content changed after Amplitude's de-duplication window: they are
     reported, and not sent again. `resent_late` counts files that are, because of *resend*. `archived` are
     files that would be due, and have to be restored first. `familiarity` is *expected* of a listing of all
-    that is due.
+    that is due. `newest_hour` is that of the files up to *now*, whatever the ledger knows of them.
     """
 
     def __init__(
@@ -160,11 +160,14 @@ class DueFiles:
         self.archived = BacklogLine()
         self.resent_late = 0
         self.familiarity = expected or Familiarity(None)
+        self.newest_hour: datetime | None = None
 
     def __iter__(self) -> Iterator[DueFile]:
         for chunk in _chunks(self._listing):
             known = self._ledger.known(chunk)
             self.familiarity.note(chunk, known)
+            begun = (ref.hour for ref in reversed(chunk) if ref.hour <= self._now)
+            self.newest_hour = next(begun, self.newest_hour)
             for ref in chunk:
                 due = self._judge(ref, known.get(ref.key))
                 if due is not None and ref.archived:

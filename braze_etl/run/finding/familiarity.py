@@ -1,41 +1,63 @@
-"""Whether the source is the one that the ledger knows: under another prefix, each file is due once more."""
+"""Whether the source is the one that the ledger knows: under another prefix, each file is due once more.
+
+What a listing finds is held against what was delivered before. A source that holds nothing any more, or
+strangers alone, is refused until somebody says that it is meant (`run --accept-source`).
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from braze_etl.checkpoint import LedgerSummary
+from braze_etl.checkpoint import Backlog, Ledger, LedgerSummary
+from braze_etl.currents import Listing, Surroundings
+from braze_etl.errors import SourceError, StoreError
 from braze_etl.model import FileRef
+from braze_etl.run.finding.backlog import HOURS_KEPT
 from braze_etl.telemetry import get_logger
 
 UNFAMILIAR: Final = "unfamiliar_files"
+NOTHING_SELECTED: Final = "nothing_selected"
 WORDS: Final = (
-    "none of the files of hours that were delivered before is known to the ledger: if the source's keys lie "
-    "under another prefix now, all of it is sent again, and counts twice after 7 days"
+    "none of the files of hours that were delivered before is known to the ledger: the source's keys lie "
+    "under another prefix now, or it is another export; all of it would be sent "
+    "again, and count twice after 7 days"
 )
+_NOTE: Final = "accepted_source"
 _MANY: Final = 10
 """Fewer may have come late to a source in which else nothing happened."""
 _LATE: Final = timedelta(hours=2)
+_NAMED: Final = 10
+_ACCEPT: Final = "If this source is meant, `braze-etl run --accept-source` goes on with it."
+_FOLDER: Final = "Point source.uri at the folder that holds the dataexport. folders."
 _log = get_logger(__name__)
 
 
 class Familiarity:
-    """Counts what a listing finds in hours *before* that one, of which nothing was left undelivered."""
+    """Counts what a listing finds in hours *before* that one, less the files that were left *waiting*."""
 
-    def __init__(self, before: datetime | None) -> None:
+    def __init__(self, before: datetime | None, waiting: Backlog | None = None) -> None:
         self._before = before
-        self._known = 0
-        self._unknown = 0
+        lines = waiting.by_hour if waiting else {}
+        self._waiting = {hour: line.files for hour, line in lines.items()}
+        # Of a long backlog, the first hour stands for all that are older than the second.
+        self._whole_from = sorted(lines)[1] if len(lines) > HOURS_KEPT else None
+        self._unknown: Counter[datetime] = Counter()
+        self.known = 0
 
     @classmethod
     def of(cls, summary: LedgerSummary) -> Familiarity:
         """With nothing to expect of a ledger that has not delivered yet."""
         if summary.last_delivery is None or summary.last_listing is None:
             return cls(None)
-        seen = summary.last_listing - _LATE
-        return cls(min(seen, summary.backlog.oldest_hour or seen))
+        seen, backlog = summary.last_listing - _LATE, summary.backlog
+        if backlog.oldest_hour and not backlog.by_hour:
+            return cls(min(seen, backlog.oldest_hour))
+        return cls(seen, backlog)
 
     def note(self, listed: Iterable[FileRef], known: Collection[str]) -> None:
         """Take in some files of the listing, and which keys of them the ledger knows."""
@@ -43,19 +65,97 @@ class Familiarity:
             return
         for ref in listed:
             if ref.hour < self._before:
-                self._known += ref.key in known
-                self._unknown += ref.key not in known
+                if ref.key in known:
+                    self.known += 1
+                else:
+                    self._unknown[self._line(ref.hour)] += 1
+
+    def _line(self, hour: datetime) -> datetime:
+        return min(self._waiting) if self._whole_from and hour < self._whole_from else hour
 
     @property
     def strangers(self) -> int:
         """How many such files there are, if none is known; 0 where the source is the old one."""
-        return self._unknown if self._unknown >= _MANY and not self._known else 0
+        unknown = sum(max(0, files - self._waiting.get(hour, 0)) for hour, files in self._unknown.items())
+        return unknown if unknown >= _MANY and not self.known else 0
 
-    def tell(self) -> None:
-        """Write it to the log."""
-        if self.strangers:
-            _log.warning(
-                WORDS,
-                files=self.strangers,
-                remedy="stop it if that is so; name the old prefix in source.uri, or begin a new ledger",
-            )
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a listing gives cause to look at, by name. After a `refusal`, nothing is to be sent."""
+
+    warnings: Counter[str]
+    refusal: SourceError | None = None
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Judges listings of the source at *uri*; *accepted*: somebody says that it is the one that is meant."""
+
+    ledger: Ledger
+    uri: str
+    accepted: bool = False
+
+    def judge(
+        self, listing: Listing, seen: Familiarity, *, complete: bool, covers_all: bool = True
+    ) -> Judgement:
+        """Hold a listing, of a part of what is due or of all, against what the ledger knows."""
+        nothing = complete and not (listing.files or listing.unsettled)
+        there = _surroundings(listing) if nothing else None
+        warnings = Counter({"misnamed_files": listing.misnamed, UNFAMILIAR: seen.strangers})
+        if there is not None and (not listing.folders or listing.passed_over):
+            warnings[NOTHING_SELECTED] = 1
+            _tell_what_is_there(self.uri, there)
+        empty = there is not None and not there.holds_objects and not listing.passed_over
+        refusal = self._refusal(_trouble(self.uri, seen, empty=empty), seen) if covers_all else None
+        return Judgement(+warnings, refusal)
+
+    def _refusal(self, trouble: SourceError | None, seen: Familiarity) -> SourceError | None:
+        """The trouble, unless it was accepted: that holds until the ledger meets a file that it knows."""
+        agreed = self.ledger.recall(_NOTE)
+        if trouble is None:
+            if agreed and seen.known:
+                self.ledger.remember(_NOTE, {})
+            return None
+        if self.ledger.summary().last_delivery is None:
+            return None
+        if agreed.get("uri") != self.uri:
+            if not self.accepted:
+                return trouble
+            self.ledger.remember(_NOTE, {"uri": self.uri})
+        _log.warning("the source is accepted as it is", otherwise=trouble.message)
+        return None
+
+
+def _surroundings(listing: Listing) -> Surroundings | None:
+    """What lies around a listing that found nothing; None where that can't be told."""
+    with suppress(StoreError):
+        return listing.surroundings()
+    return None
+
+
+def _trouble(uri: str, seen: Familiarity, *, empty: bool) -> SourceError | None:
+    if files := seen.strangers:
+        return SourceError(
+            f"Nothing is sent of the {files:,} files that are due in {uri}: {WORDS}.",
+            remedy=f"Name the old place in source.uri; `braze-etl plan` shows what is due. {_ACCEPT}",
+        )
+    if empty:
+        return SourceError(
+            f"There is no Currents file below {uri}, and this ledger has delivered from its source before.",
+            remedy=f"Correct source.uri, or see who emptied it. {_ACCEPT}",
+        )
+    return None
+
+
+def _tell_what_is_there(uri: str, there: Surroundings) -> None:
+    if not there.event_types:
+        _log.warning("there is no event type below source.uri", source=uri, remedy=_FOLDER)
+        return
+    _log.warning(
+        "nothing of what lies below source.uri is selected",
+        source=uri,
+        integrations=sorted(there.integrations)[:_NAMED],
+        event_types=sorted(there.event_types)[:_NAMED],
+        remedy="Correct source.integrations or source.event_types.",
+    )

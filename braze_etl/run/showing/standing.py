@@ -26,6 +26,7 @@ from braze_etl.model import Reason
 from braze_etl.run.assembly import load_mapping, open_quarantine, open_state
 from braze_etl.run.budget import Account, Spent, Terms
 from braze_etl.run.finding.backlog import BacklogTally, by_age
+from braze_etl.run.finding.freshness import Freshness
 from braze_etl.run.foresight.estimate import Density
 from braze_etl.run.foresight.forecast import RECENT_RUNS, Forecast, Rate, forecast
 from braze_etl.run.foresight.window import Window
@@ -63,6 +64,7 @@ class Standing:
     pipeline: str
     now: datetime
     window: Window
+    source: Freshness
     set_aside: SetAside
     backlog: Backlog = field(default_factory=Backlog)
     listed: bool = False
@@ -83,13 +85,13 @@ class Standing:
 
     @property
     def at_risk(self) -> bool:
-        """Whether the exit code is 5."""
+        """Whether the window is, or has never been measured."""
         return self.window.at_risk(self.now)
 
     @property
     def exit_code(self) -> int:
-        """The exit code of `status`."""
-        return 5 if self.at_risk else 0
+        """The exit code of `status`: the source may have gone quiet, too."""
+        return 5 if self.at_risk or self.source.is_stale(self.now) else 0
 
     @property
     def forecast(self) -> Forecast:
@@ -118,6 +120,7 @@ class Standing:
                 **self.window.as_dict(self.now),
                 "at_risk": self.at_risk,
             },
+            "source": self.source.as_dict(self.now),
             **({"no_ledger": self.no_ledger.as_dict()} if self.no_ledger else {}),
             "last_delivery": _iso(summary.last_delivery if summary else None),
             "last_delivery_age_hours": hours_since(summary.last_delivery if summary else None, self.now),
@@ -172,7 +175,11 @@ def standing(settings: Settings, clock: Clock, *, refresh: bool = False) -> Stan
         return _without_ledger(settings, clock.now(), set_aside, error)
     with closing(ledger):
         summary, now = ledger.summary(), clock.now()
-        backlog = _list(settings, ledger, now) if refresh else summary.backlog
+        source = Freshness.read(ledger, settings.window.source_stale_after)
+        backlog = summary.backlog
+        if refresh:
+            backlog, newest_hour = _list(settings, ledger, now)
+            source = source.seeing(newest_hour)
         runs = ledger.runs(RECENT_RUNS)
         told = past_drift(run.report for run in runs)
         return Standing(
@@ -181,6 +188,7 @@ def standing(settings: Settings, clock: Clock, *, refresh: bool = False) -> Stan
             window=Window(
                 settings.window.objective, settings.window.warn_at, backlog.oldest_hour, summary.last_listing
             ),
+            source=source,
             set_aside=set_aside,
             backlog=backlog,
             listed=refresh,
@@ -205,6 +213,7 @@ def _without_ledger(
         settings.pipeline,
         now,
         window,
+        Freshness(settings.window.source_stale_after),
         set_aside,
         no_ledger=never_create(settings.state.uri) if settings.state.create == "never" else missing,
         account=_account(settings, None, now),
@@ -231,14 +240,14 @@ def _ledger(settings: Settings, clock: Clock, *, even_new: bool) -> Ledger:
     return ledger_to_read(settings, clock)
 
 
-def _list(settings: Settings, ledger: Ledger, now: datetime) -> Backlog:
-    """List what is due; the job's own last listing stays what its window is measured by."""
+def _list(settings: Settings, ledger: Ledger, now: datetime) -> tuple[Backlog, datetime | None]:
+    """List what is due, and the newest hour; the job's own last listing is what its window is measured by."""
     from braze_etl.run.foresight.looking import due_now
 
-    tally = BacklogTally()
-    for file in due_now(settings, ledger, None, now).files:
+    tally, look = BacklogTally(), due_now(settings, ledger, None, now)
+    for file in look.files:
         tally.discovered(file.ref)
-    return tally.backlog()
+    return tally.backlog(), look.found.newest_hour
 
 
 def _set_aside(settings: Settings) -> SetAside:

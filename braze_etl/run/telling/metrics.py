@@ -107,6 +107,16 @@ METRICS: Final = (
     ),
     Metric("braze_etl_window_objective_seconds", "gauge", "window.objective of the configuration."),
     Metric(
+        "braze_etl_source_newest_hour_timestamp_seconds",
+        "gauge",
+        "The newest date= hour of the source, by the last complete listing; absent until a file was found.",
+    ),
+    Metric(
+        "braze_etl_source_stale_timestamp_seconds",
+        "gauge",
+        "When that hour is older than window.source_stale_after; the present if no file was ever found.",
+    ),
+    Metric(
         "braze_etl_forecast_in_time",
         "gauge",
         "1 if the backlog is delivered in time at the measured rate, 0 if not; absent when none is measured.",
@@ -164,6 +174,7 @@ def samples_of(facts: Facts) -> dict[str, _Values]:
             *_last_runs(facts.totals),
             *_waiting(facts),
             *_window(facts.report),
+            *_source(facts.report),
             *_budget(facts.report.as_dict()),
             *_drift(facts.report.as_dict()),
             ("braze_etl_info", {(__version__,): 1}),
@@ -239,6 +250,15 @@ def _window(report: RunReport) -> _Named:
         yield "braze_etl_window_left_seconds", {(): (window.objective - age).total_seconds()}
     if report.forecast is not None and report.forecast.in_time is not None:
         yield "braze_etl_forecast_in_time", {(): float(report.forecast.in_time)}
+
+
+def _source(report: RunReport) -> _Named:
+    source = report.source
+    if source is not None and source.newest_hour is not None:
+        yield "braze_etl_source_newest_hour_timestamp_seconds", {(): source.newest_hour.timestamp()}
+    if source is not None and source.listed:
+        stale_at = source.stale_at or report.finished_at or report.started_at
+        yield "braze_etl_source_stale_timestamp_seconds", {(): stale_at.timestamp()}
 
 
 def _budget(report: Mapping[str, Any]) -> _Named:

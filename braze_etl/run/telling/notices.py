@@ -22,7 +22,7 @@ NOTE: Final = "notify"
 """The name of the ledger's note that holds what was told, and when."""
 CALM: Final = timedelta(hours=1)
 """That something is over is told so long after its beginning at the earliest: it may come back at once."""
-_LASTING: Final = frozenset({"failed", "at_risk", "budget"})
+_LASTING: Final = frozenset({"failed", "at_risk", "stale", "budget"})
 """These are so until they are over; the others are found by one run, and maybe by the next as well."""
 
 Phase: TypeAlias = Literal["begun", "lasting", "over"]
@@ -54,6 +54,8 @@ def judge(report: RunReport) -> dict[Topic, str]:
         judged["failed"] = _failed(report)
     if report.window is not None:
         judged["at_risk"] = _at_risk(report)
+    if report.source is not None:
+        judged["stale"] = report.source.trouble(report.finished_at or report.started_at)
     return judged
 
 

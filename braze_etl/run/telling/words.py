@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 WARNINGS: Final = {
-    "nothing_selected": "no selected event type was found: is source.uri the folder above `dataexport.*`?",
+    "nothing_selected": "nothing below source.uri is selected: see source.uri, integrations, event_types",
     "misnamed_files": "files that end in .avro below an event type, with a name or an hour nobody can read",
     "overdue_files": "files that were older than window.objective when they were found",
-    "unfamiliar_files": "files of hours delivered before, none of which the ledger knows: another prefix?",
+    "unfamiliar_files": "files of hours delivered before, none of which the ledger knows: nothing was sent",
     "late_files": "files that only the sweep behind the look-back found",
     "out_of_reach_files": "files left due because the store did not give them as listed: see `unavailable`",
     "before_start_not_counted": "the files before the ledger's start were not counted; the next run tries",
