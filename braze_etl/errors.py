@@ -11,6 +11,7 @@
     │   ├── SourceError                 the source holds nothing, or is not the one that the ledger knows
     │   ├── StateError                  the ledger: can't be read or written
     │   │   └── AbandonedError          (a StoreError, too) no answer was waited for: the run has to stop
+    │   ├── QuarantineStopError         more was set aside than `quarantine.stop_at`
     │   └── DeliveryError               Amplitude refused the request, or failed for too long
     │       └── KeyRefusedError         Amplitude, or a proxy before it, refused the key
     └── FileError                       one file's trouble; the run goes on
@@ -90,6 +91,10 @@ class StateError(FatalError):
 
 class AbandonedError(StoreError, StateError):
     """An object store, perhaps that of the ledger, was not waited for any longer: the run has to stop."""
+
+
+class QuarantineStopError(FatalError):
+    """More of a run was set aside than `quarantine.stop_at`: nothing is sent until a person has looked."""
 
 
 class DeliveryError(FatalError):

@@ -24,6 +24,11 @@ from braze_etl.run.working.forking import start_fork_server
 @pass_options
 @confirm_option
 @accept_option
+@click.option(
+    "--allow-quarantine",
+    is_flag=True,
+    help="Go on after a stop by quarantine.stop_at, and let this run set aside more than that.",
+)
 def run(
     config_path: Path | None,
     output: str,
@@ -32,6 +37,7 @@ def run(
     ok_exit: frozenset[int],
     confirm_first_run: bool,
     accept_source: bool,
+    allow_quarantine: bool,
 ) -> int:
     """Send everything that is due, oldest hour first, then exit."""
     start_fork_server()
@@ -50,6 +56,7 @@ def run(
             workers=workers,
             confirm_first_run=confirm_first_run,
             accept_source=accept_source,
+            allow_quarantine=allow_quarantine,
         ),
         as_json=output == "json",
         ok_exit=ok_exit,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from braze_etl.config.budget import BudgetSection, CostSection
 from braze_etl.config.mapping import MappingSection
 from braze_etl.config.monitoring import MetricsSection, NotifySection
-from braze_etl.config.values import Duration, Hour, LedgerUri, Size, StoreUri
+from braze_etl.config.values import Duration, Hour, LedgerUri, Share, Size, StoreUri
 
 _PATTERNS = Field(default=("*",), description="Globs; `!glob` excludes, and excludes win.")
 
@@ -136,6 +136,11 @@ class Quarantine(WrittenStoreSection):
     """Where what was set aside is kept."""
 
     uri: StoreUri = Field(default="state/quarantine", description="A folder or s3://bucket/prefix.")
+    stop_at: Share | None = Field(
+        default=0.2,
+        description="Share of the records of a run, of 1,000 at least, that may be set aside. Beyond it "
+        "nothing is sent until `run --allow-quarantine`. null, or 100%: no bound.",
+    )
     payload: Literal["auto"] | bool = Field(
         default="auto",
         description="Keep the records themselves, which are personal data, beside the entries. "

@@ -58,6 +58,8 @@ class Job:
         with self._turns, Discovery() as found:
             try:
                 self._parts.ledger.begin_run(self._record())
+                if self._parts.bound:
+                    self._parts.bound.admit()
                 if self._parts.budget:
                     self._parts.budget.open()
                 self._discover(found)
@@ -183,8 +185,11 @@ class Job:
         if budget:
             budget.close()
         self._turns.pass_on()
-        if budget and self._turns.held:
-            budget.open()
+        if self._turns.held:
+            if self._parts.bound:
+                self._parts.bound.admit()  # the other pass may have been stopped by it
+            if budget:
+                budget.open()
 
     def _sweep(self, found: Discovery) -> None:
         """Look for what came later than the listing goes back, and deliver it."""
@@ -254,7 +259,8 @@ class Job:
     def _should_stop(self) -> bool:
         limit = self._options.max_runtime
         over = limit is not None and self._elapsed() >= limit.total_seconds()
-        return over or self._parts.stop.signum is not None
+        bound = self._parts.bound
+        return over or self._parts.stop.signum is not None or (bound is not None and bound.exceeded)
 
     def _settle(self, settlements: list[Settlement], found: Discovery) -> None:
         """Store what came back, in one transaction: of what is not stored yet, a crash repeats the tasks."""
@@ -276,6 +282,8 @@ class Job:
                 report.latency.note(settlement.files, self._parts.clock.now())
             report.error = report.error or settlement.fatal
             self._parts.progress.settled(settlement)
+        if self._parts.bound:
+            report.error = self._parts.bound.check(report, self._parts.clock.now()) or report.error
 
     def _settle_ledger(self, settlements: list[Settlement], found: Discovery) -> None:
         replay, ledger = self._parts.replay, self._parts.ledger

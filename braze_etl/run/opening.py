@@ -39,6 +39,7 @@ from braze_etl.run.parts import JobOptions, JobParts, Progress
 from braze_etl.run.persons.busy import BusyDays
 from braze_etl.run.remapping.changes import changes_of
 from braze_etl.run.remapping.mappings import Mappings
+from braze_etl.run.setaside.bound import Bound
 from braze_etl.run.setaside.replay import Replay
 from braze_etl.run.telling.aftermath import Aftermath
 from braze_etl.run.working.pool import WorkerPool
@@ -66,6 +67,8 @@ class Request:
     """Whether events may be sent beyond the bounds of the budget; they are counted all the same."""
     confirm_first_run: bool = False
     accept_source: bool = False
+    allow_quarantine: bool = False
+    """Whether more may be set aside than `quarantine.stop_at`; it ends an earlier stop, too."""
     changed_only: bool = False
     """Whether nothing is due but what a change of the mapping lets through."""
 
@@ -113,12 +116,19 @@ def open_job(
             changes=changes_of(settings, ledger, mappings, note=True) if request.changed_only else None,
             before_start=BeforeStart(ledger, hours(settings, clock), clock),
             sweep=sweep(settings, ledger, clock) if request.covers_all else None,
+            bound=_bound(settings, request, ledger),
             budget=budget,
             busy=BusyDays(ledger, clock, settings.mapping.identity.flag_above),
         )
         yield Job(parts, _options(settings, request, scope, workers))
     finally:
         ledger.close()
+
+
+def _bound(settings: Settings, request: Request, ledger: Ledger) -> Bound | None:
+    if request.replay is not None:
+        return None
+    return Bound(ledger, settings.quarantine.stop_at, lifted=request.allow_quarantine)
 
 
 def _intent(request: Request) -> Intent:

@@ -20,6 +20,7 @@ from braze_etl.run.foresight.estimate import Outlook
 from braze_etl.run.persons.busy import BusyDays
 from braze_etl.run.remapping.changes import Changes
 from braze_etl.run.report import RunReport
+from braze_etl.run.setaside.bound import Bound
 from braze_etl.run.setaside.replay import Replay
 from braze_etl.run.working.pool import WorkerPool
 from braze_etl.run.working.tasks import Settlement
@@ -64,6 +65,8 @@ class JobParts:
     """Called when all is told and stored, under the lease: metrics, and who else wants to know."""
     sweep: Reconcile | None = None
     """Looks for files in the hours before those of the listing."""
+    bound: Bound | None = None
+    """Ends the pass when too much of it is set aside; a replay has none."""
     budget: Meter | None = None
     """Counts what is spent, and grants what is left."""
     busy: BusyDays | None = None

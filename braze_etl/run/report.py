@@ -22,6 +22,7 @@ from braze_etl.run.working.tasks import Settlement, Unavailable
 
 SUCCESSES: Final = frozenset({0, 3, 4})
 """Exit codes of a pass that was not cut off."""
+WORK_LEFT: Final = 4
 OUT_OF_REACH: Final = "out_of_reach_files"
 """The warning that counts the files of `RunReport.unavailable`."""
 
@@ -76,12 +77,22 @@ class RunReport:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the pass did its work; code 4 left some for the next, as it does whenever time is up.
+        """Whether the pass did its work (CONTRACT.md, when it is green).
 
-        A scheduled run that never got to the end of a listing does not know what it owes.
+        Code 4 left some for the next, as it does whenever time is up: that is a success when anything was
+        settled. A scheduled run that never got to the end of a listing does not know what it owes.
         """
         listed = self.window is not None and self.window.last_listing is not None
-        return self.exit_code in SUCCESSES and (listed or self.command != "run")
+        if self.exit_code not in SUCCESSES or not (listed or self.command != "run"):
+            return False
+        return self.exit_code != WORK_LEFT or self.got_ahead
+
+    @property
+    def got_ahead(self) -> bool:
+        """Whether anything was accepted, or filtered or set aside for good: not of files that stay due."""
+        again = self.repeats.total
+        for_good = self.events.filtered + self.events.quarantined - again.filtered - again.quarantined
+        return bool(self.events.accepted or for_good or self.done or self.failed)
 
     @property
     def events(self) -> Tally:
@@ -140,6 +151,7 @@ class RunReport:
             "started_at": iso(self.started_at),
             "finished_at": iso(self.finished_at) if self.finished_at else None,
             "exit_code": self.exit_code,
+            "succeeded": self.succeeded,
             "files": {
                 "discovered": self.discovered,
                 "done": self.done,

@@ -105,8 +105,16 @@ def test_a_webhook_that_was_down_is_told_by_the_next_run(
 def test_the_dead_mans_switch_is_asked_for_after_a_run_that_did_its_work(
     after: Told, watcher: Watcher, code: int, pings: int
 ) -> None:
-    after(notify={"dead_man": f"{watcher.url}/ping"}).end(code)
+    after(notify={"dead_man": f"{watcher.url}/ping"}).end(code, discovered=2, done=1)
     assert watcher.asked("/ping") == pings
+
+
+def test_work_that_is_left_with_nothing_settled_is_no_success(after: Told, watcher: Watcher) -> None:
+    job = after(notify={"webhook": f"{watcher.url}/hook", "dead_man": f"{watcher.url}/ping"})
+    job.end(4, discovered=2)
+    assert watcher.asked("/ping") == 0
+    assert [each["topics"] for each in watcher.told("/hook")] == [{"failed": "begun"}]
+    assert job.ledger.recall("metrics") == {}
 
 
 @pytest.mark.parametrize("command", ["backfill", "quarantine replay"])

@@ -58,7 +58,7 @@ def test_what_the_next_run_counts_again_is_counted_once(now: datetime) -> None:
 
 def test_a_failure_does_not_forget_the_last_success(now: datetime) -> None:
     totals = Totals()
-    totals.add(report(now, code=4))
+    totals.add(report(now, {OPEN: Tally(accepted=1)}, code=4))
     failed = report(now + timedelta(hours=1), code=1)
     failed.error = KeyRefusedError("refused")
     totals.add(failed)

@@ -62,6 +62,8 @@ def _facts(found: Standing) -> Iterator[tuple[str, str]]:
     if found.summary is not None:
         yield from _summary_facts(found, found.summary)
     yield "quarantined", _quarantined(found)
+    if found.quarantine_stop:
+        yield "stopped", f"[red]{escape(found.stop_words)}[/]"
     if found.unknown_types:
         yield (
             "unknown types",

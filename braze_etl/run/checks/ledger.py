@@ -12,6 +12,7 @@ from braze_etl.config import duration_text
 from braze_etl.run.assembly import open_quarantine
 from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped, warn
 from braze_etl.run.checks.site import Site
+from braze_etl.run.setaside import bound
 
 _LONG: Final = timedelta(hours=12)
 _NO_LEDGER: Final = "there is no ledger yet"
@@ -102,6 +103,8 @@ def throttling(site: Site) -> Finding:
 
 def quarantine(site: Site) -> Finding:
     """What was set aside, and waits for somebody."""
+    if site.books and (stop := site.books.quarantine_stop):
+        return fail(f"nothing is sent: {bound.stop_words(stop)}", bound.REMEDY)
     entries = open_quarantine(site.settings).depth()
     if entries:
         return warn(
@@ -125,5 +128,5 @@ CHECKS: Final = (
     Check("backlog", backlog, needs=("state.ledger",), reads=_READS),
     Check("budget", budget, needs=("state.ledger",), reads=_READS),
     Check("throttling", throttling, needs=("state.ledger",), reads=_READS),
-    Check("quarantine.entries", quarantine, reads=("quarantine", "source")),
+    Check("quarantine.entries", quarantine, needs=("state.ledger",), reads=("quarantine", *_READS)),
 )

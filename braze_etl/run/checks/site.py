@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from braze_etl.checkpoint import LeaseHolder, LedgerMissingError, LedgerSummary, RunRecord
 from braze_etl.clock import Clock
@@ -21,6 +21,7 @@ from braze_etl.run.budget import Account, Terms
 from braze_etl.run.checks.asking import ask
 from braze_etl.run.checks.machine import Machine
 from braze_etl.run.foresight.forecast import RECENT_RUNS
+from braze_etl.run.setaside import bound
 from braze_etl.run.starting.sampling import Sample, Sampler
 from braze_etl.run.starting.volumes import newest_file, newest_hour, spread
 from braze_etl.storage import Page, Store
@@ -39,6 +40,7 @@ class Books:
     holder: LeaseHolder | None
     runs: list[RunRecord]
     account: Account | None
+    quarantine_stop: dict[str, Any]
 
 
 class Site:
@@ -136,7 +138,8 @@ class Site:
         with closing(ledger):
             account = Account.read(ledger, terms, now) if terms.configured else None
             runs = ledger.runs(RECENT_RUNS)
-            return Books(ledger.start_at, ledger.summary(), ledger.holder(), runs, account)
+            stop = ledger.recall(bound.NOTE)
+            return Books(ledger.start_at, ledger.summary(), ledger.holder(), runs, account, stop)
 
     @cached_property
     def delivery(self) -> DeliverySettings:

@@ -31,6 +31,7 @@ from braze_etl.run.foresight.estimate import Density
 from braze_etl.run.foresight.forecast import RECENT_RUNS, Forecast, Rate, forecast
 from braze_etl.run.foresight.window import Window
 from braze_etl.run.persons.busy import BusyStanding
+from braze_etl.run.setaside import bound
 from braze_etl.run.showing.drift import field_words, past_drift
 
 _ENTRIES_READ: Final = 100_000
@@ -80,6 +81,8 @@ class Standing:
     """What the last runs found in known event types, by kind."""
     account: Account | None = None
     """How the budget stands; None where neither bounds nor a price are configured."""
+    quarantine_stop: dict[str, Any] = field(default_factory=dict)
+    """Which run was stopped by `quarantine.stop_at`, while that stands."""
     busy: BusyStanding | None = None
     """Ids with very many events; None where they are not counted."""
 
@@ -98,6 +101,11 @@ class Standing:
         """Whether the backlog is cleared in time, at the rate of the last runs."""
         rate = Rate.of([run.report for run in self.runs])
         return forecast(self.backlog, rate, objective=self.window.objective, now=self.now)
+
+    @property
+    def stop_words(self) -> str:
+        """Why nothing is sent, and what ends that; for a standing with a `quarantine_stop`."""
+        return f"{bound.stop_words(self.quarantine_stop)}; `run --allow-quarantine` goes on"
 
     @property
     def drift_words(self) -> str:
@@ -136,6 +144,7 @@ class Standing:
             },
             "quarantined": self.set_aside.entries,
             "quarantined_by_reason": _by_reason(self.set_aside),
+            "quarantine_stop": self.quarantine_stop or None,
             "drift": {**self.drift, "unknown_event_types": self.unknown_types},
             **({"budget": self._budget(self.account)} if self.account else {}),
             **({"busy_ids": self.busy.as_dict()} if self.busy else {}),
@@ -200,6 +209,7 @@ def standing(settings: Settings, clock: Clock, *, refresh: bool = False) -> Stan
             unknown_types=_unknown_types(settings, backlog, runs, told),
             drift=told,
             account=_account(settings, ledger, now),
+            quarantine_stop=ledger.recall(bound.NOTE),
             busy=_busy(settings, ledger, now),
         )
 

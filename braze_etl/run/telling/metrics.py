@@ -80,7 +80,7 @@ METRICS: Final = (
     Metric(
         "braze_etl_last_success_timestamp_seconds",
         "gauge",
-        "When a pass last ended with exit code 0, 3 or 4.",
+        "When a pass last succeeded: exit code 0 or 3, or 4 with something settled.",
         ("command",),
     ),
     Metric("braze_etl_backlog_files", "gauge", "Files that are due and not delivered."),

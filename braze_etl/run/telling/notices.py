@@ -108,7 +108,9 @@ def _phase(
 
 def _failed(report: RunReport) -> str:
     error = report.error
-    return "" if error is None else f"{error.message} {error.remedy}".strip()
+    if error is not None:
+        return f"{error.message} {error.remedy}".strip()
+    return "" if report.succeeded else f"nothing was delivered, {report.remaining:,} files are left"
 
 
 def _at_risk(report: RunReport) -> str:

@@ -1,0 +1,111 @@
+"""Complete outages, seen from outside: exit code, log, dead man's switch, metrics, webhook, the next run."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import SMALL
+from tests.monitoring.test_whole_program import lines_of, samples, sections
+from tests.monitoring.watching import Watcher
+from tests.workplace import Result, Workplace, balanced
+
+
+class Operator:
+    """Whoever watches over the job, and gives it its commands."""
+
+    def __init__(self, place: Workplace, watcher: Watcher) -> None:
+        self.place = place
+        self.watcher = watcher
+        self._before: tuple[float | None, int] = None, 0
+
+    def configure(self, **others: Any) -> None:
+        told = sections(self.watcher)
+        amplitude = {**SMALL, **others.pop("amplitude", {})}
+        self.place.configure(**{**told, "workers": 1, "amplitude": amplitude, **others})
+
+    def run(self, *arguments: str) -> Result:
+        self._before = self.last_success, self.watcher.asked("/ping")
+        result = self.place.do("run", "--output", "json", *arguments)
+        balanced(result.json)
+        return result
+
+    def is_red(self, result: Result, code: int) -> None:
+        """No success in any place that somebody may look at, and one word of it at the webhook."""
+        assert (result.code, result.json["succeeded"]) == (code, False)
+        assert (self.last_success, self.watcher.asked("/ping")) == self._before
+        assert self.watcher.told("/hook")[-1]["topics"]["failed"] == "begun"
+
+    @property
+    def last_success(self) -> float | None:
+        if not (self.place.folder / "braze_etl.prom").exists():
+            return None
+        return samples(self.place).get(("braze_etl_last_success_timestamp_seconds", "run"))
+
+
+@pytest.fixture
+def operator(workplace: Workplace, watcher: Watcher) -> Operator:
+    found = Operator(workplace, watcher)
+    found.configure()
+    return found
+
+
+def warnings(result: Result, message: str) -> list[dict[str, Any]]:
+    return [line for line in lines_of(result) if line["level"] == "warning" and line["message"] == message]
+
+
+def test_a_wrong_bound_of_ids_stops_before_it_sets_the_whole_backlog_aside(operator: Operator) -> None:
+    place = operator.place
+    written = place.export(events=12_000, hours=6, duplicates=0)
+    operator.configure(amplitude={"min_id_length": 50})
+    stopped = operator.run()
+    operator.is_red(stopped, 1)
+    read = stopped.json["events"]["read"]
+    assert 1_000 <= read < 12_000
+    assert stopped.error["type"] == "QuarantineStopError"
+    assert "quarantine.stop_at (20%)" in stopped.error["message"]
+    assert "--allow-quarantine" in stopped.error["remedy"]
+    assert samples(place)["braze_etl_last_run_error", "run QuarantineStopError"] == 1
+    set_aside = place.do("quarantine", "list", "--output", "json").json["total"]
+    assert set_aside == stopped.json["events"]["quarantined"]
+
+    # It stays so, whatever the configuration says by now, and nothing is sent or set aside meanwhile.
+    operator.configure()
+    for command in (["run"], ["backfill", "--from", "2026-10-01", "--to", "2026-10-02"]):
+        again = place.do(*command, "--output", "json")
+        assert (again.code, again.json["events"]["read"]) == (1, 0)
+        assert stopped.json["run_id"] in again.error["message"]
+    assert place.do("quarantine", "list", "--output", "json").json["total"] == set_aside
+    assert stopped.json["run_id"] in json.dumps(place.do("status", "--output", "json").json)
+    (check,) = [
+        each
+        for each in place.do("doctor", "--output", "json").json["checks"]
+        if each["check"] == "quarantine.entries"
+    ]
+    assert check["status"] == "fail"
+
+    # A replay is no part of it. Once a person has looked, the rest arrives, and the stop is over.
+    assert place.do("quarantine", "replay", "--output", "json").code in (0, 3)
+    pings = operator.watcher.asked("/ping")
+    assert operator.run("--allow-quarantine").code in (0, 3)
+    assert operator.watcher.asked("/ping") == pings + 1
+    assert place.accepted_ids() == written.must_arrive()
+    assert place.do("status", "--output", "json").json["quarantine_stop"] is None
+
+
+def test_whoever_allows_it_sets_aside_as_much_as_there_is(operator: Operator) -> None:
+    operator.place.export(events=2_000, hours=1, duplicates=0)
+    operator.configure(amplitude={"min_id_length": 50})
+    allowed = operator.run("--allow-quarantine")
+    assert allowed.code == 3
+    assert allowed.json["events"]["quarantined"] > 1_000
+    assert operator.run().code == 0
+
+
+@pytest.mark.parametrize("bound", [None, "100%", "99%"])
+def test_the_bound_is_the_one_that_is_configured(operator: Operator, bound: str | None) -> None:
+    operator.place.export(events=2_000, hours=1, duplicates=0)
+    operator.configure(amplitude={"min_id_length": 50}, quarantine={"stop_at": bound})
+    assert operator.run().code == 3
