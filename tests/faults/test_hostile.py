@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.faults.hostile import KINDS, begin, block, file, header, schema
-from tests.workplace import Workplace
+from tests.faults.poison import poison
+from tests.workplace import Workplace, balanced
 
 _FOLDER = "dataexport.prod-01.S3.integration.{}/event_type=users.messages.email.Open/date=2026-10-01-00/7/a"
 _CONNECTOR = "0123456789abcdef01234567"
@@ -59,3 +60,25 @@ def test_a_block_of_no_records_that_has_bytes_is_damage(place: Workplace) -> Non
         {"damaged_block": 1},
         1,
     )
+
+
+def test_a_file_that_holds_its_reader_is_given_up_and_set_aside_and_all_others_arrive(
+    place: Workplace,
+) -> None:
+    written = place.export(events=300, hours=1, duplicates=0)
+    loop, in_c = (path.relative_to(place.source).as_posix() for path in place.files()[2:4])
+    acts = {loop: "_hang", in_c: "_hang_in_c"}
+    environ = poison(place.folder, acts, patience=6)
+    place.configure(workers=2)
+
+    result = place.do("run", "--output", "json", **environ)
+
+    assert result.code == 3, result.err
+    report = balanced(result.json)
+    assert (report["files"]["failed"], report["reasons"]["unreadable_file"]) == (2, 2)
+    others = written.where(lambda record: record["key"] not in acts)
+    assert place.accepted_ids() == written.must_arrive(others)
+    assert "no sign of life for 6 s" in result.err
+    entries = place.do("quarantine", "list", "--output", "json").json["entries"]
+    assert {entry["key"] for entry in entries} == set(acts)
+    assert all("ended a worker process twice" in entry["detail"] for entry in entries)

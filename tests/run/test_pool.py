@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from typing import Any
 
 import pytest
 
+from braze_etl.clock import ManualClock, SystemClock
 from braze_etl.model import FileRef, FileSettlement, FileState
 from braze_etl.run.finding.due import DueFile
 from braze_etl.run.working.pool import QUIT, READY, STOP, Died, WorkerPool
+from braze_etl.run.working.pulse import PATIENCE, PATIENCE_ALONE, Life, Pulse
 from braze_etl.run.working.tasks import Settlement, Task
+
+
+class Hasty(SystemClock):
+    """Waits ever so shortly."""
+
+    def wait(self, seconds: float, wake: threading.Event | None = None) -> bool:
+        return super().wait(seconds / 500, wake)
+
+
+def wait_for_others(pipe: Connection) -> None:
+    life = Life()
+    signs = (lambda: pipe.send(Pulse(1)), Hasty())
+    threading.Thread(target=life.give_signs, args=signs, daemon=True).start()
+    life.wait(pipe.poll, None)
+
+
+HANG: dict[str, Callable[[Connection], Any]] = {
+    "stick": lambda _: threading.Event().wait(),
+    # With the interpreter's lock, so that no other thread can run.
+    "stick in C": lambda _: ctypes.PyDLL(None).pause(),
+    "wait": wait_for_others,
+}
 
 
 def obedient(pipe: Connection, blueprint: str) -> None:
@@ -37,6 +65,9 @@ def obedient(pipe: Connection, blueprint: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         elif key == "hold":
             held.append(message)
+        elif key in HANG:
+            held.append(message)
+            HANG[key](pipe)
         else:
             pipe.send(Settlement(message.number, [FileSettlement(message.files[0].ref, FileState.DONE)]))
 
@@ -116,3 +147,53 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_settlement_has_died(
     assert isinstance(death, Died)
     assert [task.number for task in death.tasks] == [1]
     assert death.cause == "SIGKILL"
+
+
+def silent_for(pool: WorkerPool, clock: ManualClock, seconds: float) -> list[Settlement | Died]:
+    """What the pool tells while so many seconds pass for the parent."""
+    events: list[Settlement | Died] = []
+    for _ in range(int(seconds)):
+        clock.advance(1)
+        events += pool.poll(0.002)
+    return events
+
+
+@pytest.mark.parametrize(
+    ("key", "attempt", "patience"),
+    [("stick", 0, PATIENCE), ("stick in C", 0, PATIENCE), ("stick", 1, PATIENCE_ALONE)],
+)
+def test_a_worker_without_a_sign_of_life_is_killed_and_its_tasks_come_back(
+    make_task: Callable[..., Task], key: str, attempt: int, patience: float
+) -> None:
+    clock = ManualClock(datetime(2026, 11, 24, tzinfo=UTC))
+    pool = WorkerPool(1, obedient, "fine", clock=clock)
+    pool.submit(make_task(1, "a"))
+    (settled,) = events_of(pool, 1)
+    assert isinstance(settled, Settlement)
+    pool.submit(make_task(2, key, attempt))
+    assert silent_for(pool, clock, patience - 10) == []
+    clock.advance(20 * patience)  # the parent was away, or its machine was
+    assert list(pool.poll(0.002)) == []
+    events = silent_for(pool, clock, 30)
+    (death,) = events or events_of(pool, 1)
+    assert isinstance(death, Died)
+    assert [task.number for task in death.tasks] == [2]
+    assert death.cause == f"no sign of life for {patience:g} s"
+    pool.close()
+
+
+def test_a_worker_that_waits_for_others_is_left_alone(make_task: Callable[..., Task]) -> None:
+    clock = ManualClock(datetime(2026, 11, 24, tzinfo=UTC))
+    pool = WorkerPool(1, obedient, "fine", clock=clock)
+    pool.submit(make_task(1, "wait"))
+    until = time.monotonic() + 30
+    while pool._workers[0].in_flight == 0 and time.monotonic() < until:
+        list(pool.poll(0.1))  # until it is there
+    for _ in range(3 * int(PATIENCE)):
+        clock.advance(1)
+        list(pool.poll(0.002))
+        time.sleep(0.001)
+    pool.stop()
+    (settled,) = events_of(pool, 1)
+    assert isinstance(settled, Settlement)
+    pool.close()

@@ -10,7 +10,7 @@ from braze_etl.clock import ManualClock
 from braze_etl.model import FileRef
 from braze_etl.run.finding.due import DueFile
 from braze_etl.run.working.pool import QUIT, READY, WorkerPool
-from braze_etl.run.working.pulse import Heart, Pulse
+from braze_etl.run.working.pulse import Heart, Life, Pulse, Silence
 from braze_etl.run.working.tasks import Settlement, Task
 
 
@@ -21,6 +21,29 @@ def test_it_beats_at_most_a_few_times_a_second() -> None:
         heart.beat(number)
         clock.advance(0.1)
     assert [pulse.in_flight for pulse in sent] == [0, 3, 6, 9]
+
+
+def test_a_parent_that_was_away_takes_no_worker_for_dead() -> None:
+    clock = ManualClock(datetime(2026, 11, 24, tzinfo=UTC))
+    silence = Silence(clock)
+    clock.advance(3600)
+    assert silence.look() == 1.0
+    for _ in range(8):
+        clock.advance(0.25)
+        silence.look()
+    assert silence.seconds == 3.0
+    silence.end()
+    assert silence.look() == 0.0
+
+
+def test_whoever_waits_or_does_something_gets_on_and_who_is_stuck_does_not() -> None:
+    life = Life()
+    assert life.wait(life.gets_on)
+    assert life.gets_on()
+    assert not life.gets_on()
+    life.step()
+    assert life.gets_on()
+    assert not life.gets_on()
 
 
 def busy(pipe: Connection, _blueprint: object) -> None:

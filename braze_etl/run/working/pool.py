@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from braze_etl.clock import Clock, SystemClock
 from braze_etl.errors import FatalError
 from braze_etl.run.budget import Ask, Grant
 from braze_etl.run.working.forking import start_fork_server, worker_context
-from braze_etl.run.working.pulse import Pulse
+from braze_etl.run.working.pulse import PATIENCE, PATIENCE_ALONE, Pulse, Silence
 from braze_etl.run.working.tasks import Settlement, Task
 
 Serve = Callable[[Connection, Any], None]
@@ -33,7 +34,7 @@ LOOK_ABOVE = "Look at the log above; give the job more memory or fewer workers."
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """A worker ended without being asked to; *tasks* are what it had not settled.
+    """A worker ended without being asked to, or was killed; *tasks* are what it had not settled.
 
     `error` is set when it never came up: then no file is to blame.
     """
@@ -44,7 +45,7 @@ class Died:
 
 
 class _Worker:
-    def __init__(self, context: Any, serve: Serve, blueprint: object) -> None:
+    def __init__(self, context: Any, serve: Serve, blueprint: object, clock: Clock) -> None:
         self.pipe, theirs = context.Pipe()
         self.process = _started(
             lambda: context.Process(target=_main, args=(serve, theirs, blueprint), daemon=True)
@@ -53,6 +54,18 @@ class _Worker:
         self.ready = False
         self.tasks: dict[int, Task] = {}
         self.in_flight = 0
+        self.silence = Silence(clock)
+        self.given_up: str | None = None
+
+    def watch(self) -> None:
+        """Kill it when it has had work, and given no sign of life, for longer than any sound file takes."""
+        if not self.tasks:
+            self.silence.end()
+        alone = any(task.attempt for task in self.tasks.values())
+        patience = PATIENCE_ALONE if alone else PATIENCE
+        if self.silence.look() >= patience and self.given_up is None:
+            self.given_up = f"no sign of life for {patience:g} s"
+            self.process.kill()
 
     def room_for(self, task: Task) -> bool:
         # A task that is tried again runs alone, so that a second death is surely its own doing.
@@ -71,7 +84,7 @@ class WorkerPool:
     """Up to *size* processes, started as tasks come; one owner, one thread.
 
     While it is polled, *answer* is called for a worker that asks what it may send, and *watch* is told how
-    many requests all workers have under way.
+    many requests all workers have under way; and a worker that gives no sign of life is killed.
     """
 
     def __init__(
@@ -82,6 +95,7 @@ class WorkerPool:
         *,
         answer: Callable[[Ask], Grant] = lambda ask: Grant(ask.events),
         watch: Callable[[int], None] = lambda _: None,
+        clock: Clock | None = None,
     ) -> None:
         start_fork_server()
         self._context: Any = worker_context()
@@ -90,6 +104,7 @@ class WorkerPool:
         self._blueprint = blueprint
         self._answer = answer
         self._watch = watch
+        self._clock = clock or SystemClock()
         self._workers: list[_Worker] = []
 
     @property
@@ -102,7 +117,7 @@ class WorkerPool:
         candidates = [worker for worker in self._workers if worker.room_for(task)]
         idle = [worker for worker in candidates if not worker.tasks]
         if not idle and len(self._workers) < self._size:
-            idle = [_Worker(self._context, self._serve, self._blueprint)]
+            idle = [_Worker(self._context, self._serve, self._blueprint, self._clock)]
             self._workers += idle
         if not idle and not candidates:
             return False
@@ -120,6 +135,8 @@ class WorkerPool:
         ready = wait(list(by_handle), timeout) if by_handle else []  # type: ignore[arg-type]  # handles are mixed
         for worker in {id(by_handle[handle]): by_handle[handle] for handle in ready}.values():
             yield from self._receive(worker)
+        for worker in self._workers:
+            worker.watch()
 
     def stop(self) -> None:
         """Ask every worker to begin nothing new and to settle what is in flight."""
@@ -150,6 +167,7 @@ class WorkerPool:
         try:
             while worker.pipe.poll():
                 message: Settlement | Ask | Pulse | str = worker.pipe.recv()
+                worker.silence.end()
                 if isinstance(message, Settlement):
                     del worker.tasks[message.task]
                     if not worker.tasks:
@@ -192,7 +210,7 @@ def _started(new_process: Callable[[], Any]) -> Any:
 
 def _death(worker: _Worker) -> Died:
     code = worker.process.exitcode or 0
-    cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    cause = worker.given_up or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
     error = None if worker.ready else f"a worker process could not start ({cause})"
     return Died(tuple(worker.tasks.values()), cause, error)
 

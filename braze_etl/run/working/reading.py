@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, TypeAlias, cast
 
 from braze_etl.compile import EventReader, MappedBlock
 from braze_etl.currents import Damage
@@ -18,17 +18,34 @@ Wanted: TypeAlias = frozenset[int] | None
 """The records of a block that count; None for all of them."""
 
 
+class _Counted:
+    """A stream of which each piece that arrives is a step: a large block may come slowly."""
+
+    def __init__(self, stream: BinaryIO, step: Callable[[], None]) -> None:
+        self._stream = stream
+        self._step = step
+
+    def read(self, size: int) -> bytes:
+        self._step()
+        return self._stream.read(size)
+
+
 def blocks_of(
-    due: DueFile, store: Store, reader: EventReader
+    due: DueFile, store: Store, reader: EventReader, step: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[MappedBlock | Damage, Wanted]]:
-    """Give the blocks of *due* in their order; raises `SourceGoneError` and `UnreadableFileError`."""
+    """Give the blocks of *due* in their order; raises `SourceGoneError` and `UnreadableFileError`.
+
+    *step* is called for each block, and each piece of the file.
+    """
     wanted = due.wanted()
     if wanted is not None and not (due.changed and len(wanted) * _RANGE >= due.ref.size):
         for block in reader.read_blocks(due.ref, store, wanted):
+            step()
             yield block, wanted[block.offset]
         return
     with store.open(due.ref.key, etag=due.ref.etag) as stream:
-        for block in reader.read(due.ref, stream):
+        for block in reader.read(due.ref, cast("BinaryIO", _Counted(stream, step))):
+            step()
             if wanted is None or block.offset in wanted:
                 yield block, None if wanted is None else wanted[block.offset]
 

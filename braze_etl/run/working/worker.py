@@ -41,13 +41,15 @@ from braze_etl.run.persons.busy import BusyIds
 from braze_etl.run.working.books import Tag, TaskBooks, tags_of
 from braze_etl.run.working.payloads import Payloads
 from braze_etl.run.working.pool import QUIT, READY, STOP
-from braze_etl.run.working.pulse import Heart, Pulse
+from braze_etl.run.working.pulse import Heart, Life, Pulse
 from braze_etl.run.working.reading import Wanted, blocks_of, look_again
 from braze_etl.run.working.tasks import Settlement, Task
 from braze_etl.storage import Store
 from braze_etl.transform import mend_event
 
 _NEWS = "news"
+_SPEAKING = threading.Lock()
+"""A message to the parent is whole, whichever thread sends it."""
 _ONLY_EVENTS = frozenset({dict})
 _ASKED_AGAIN = 5
 """Denied files in a row that are looked for in a new listing: with more, it is the rights."""
@@ -77,6 +79,7 @@ class Worker:
         mapping: str = "",
         busy: BusyIds | None = None,
         beat: Callable[[int], None] = lambda _: None,
+        life: Life | None = None,
     ) -> None:
         self._store = store
         self._reader = reader
@@ -85,6 +88,7 @@ class Worker:
         self._mapping = mapping
         self._busy = busy
         self._beat = beat
+        self._life = life or Life()
         self._courier = courier
         self._builder = builder
         self._send = send
@@ -98,7 +102,7 @@ class Worker:
 
     def serve(self, inbox: Inbox) -> None:
         """Take messages until `QUIT`."""
-        while (message := inbox.get()) != QUIT:
+        while (message := self._life.wait(inbox.get)) != QUIT:
             if isinstance(message, Task):
                 self._work_on(message)
             self._account()
@@ -154,7 +158,7 @@ class Worker:
 
     def _read_records(self, books: TaskBooks, number: int, due: DueFile) -> bool:
         """Read a file, or what is wanted of it; False when a stop came first."""
-        for block, wanted in blocks_of(due, self._store, self._reader):
+        for block, wanted in blocks_of(due, self._store, self._reader, self._life.step):
             if self._halted():
                 return False
             self._denied = self._slow = 0
@@ -179,6 +183,7 @@ class Worker:
         size = block.size // block.count
         outcomes = iter(block.outcomes)
         while part := list(islice(outcomes, _PART)):
+            self._life.step()
             events, tags = _sorted_out(books, number, block.offset, part, wanted, first=first)
             if self._allowance:
                 events, tags = self._allowance.admit(books, number, events, tags)
@@ -194,7 +199,7 @@ class Worker:
             taken, batch = self._builder.add(events, tags, size)
             books.joined_batch(number, taken)
             if batch is not None:
-                self._courier.submit(batch)
+                self._life.wait(self._courier.submit, batch)
                 self._account()
             events, tags = events[taken:], tags[taken:]
 
@@ -202,7 +207,7 @@ class Worker:
         if self._halted():
             self._drop_rest(books)
         elif batch := self._builder.flush():
-            self._courier.submit(batch)
+            self._life.wait(self._courier.submit, batch)
 
     def _drop_rest(self, books: TaskBooks) -> None:
         if batch := self._builder.flush():
@@ -310,10 +315,12 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
     courier: Courier[Tag] = Courier(
         transport, delivery, clock, jitter, stop, notify=lambda: inbox.put(_NEWS), mend=mend_event
     )
-    asking = Asking(lambda ask: _tell(pipe, ask), stop)
+    asking, life = Asking(lambda ask: _tell(pipe, ask), stop), Life()
     listening = (pipe, inbox, stop, store.expect, asking.hear)
     threading.Thread(target=_listen, args=listening, daemon=True).start()
     _tell(pipe, READY)
+    signs = (lambda: _tell(pipe, Pulse(courier.in_flight)), clock)
+    threading.Thread(target=life.give_signs, args=signs, daemon=True).start()
     with courier:
         worker = Worker(
             store=store,
@@ -323,10 +330,13 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
             builder=BatchBuilder(delivery),
             send=lambda settlement: _tell(pipe, settlement),
             stop=stop,
-            allowance=Allowance(Terms.of(settings).stops, asking) if blueprint.rationed else None,
+            allowance=Allowance(Terms.of(settings).stops, lambda ask: life.wait(asking, ask))
+            if blueprint.rationed
+            else None,
             mapping=mapping.version,
             busy=None if settings.mapping.identity.flag_above is None else BusyIds(),
             beat=Heart(lambda pulse: _tell(pipe, pulse), clock).beat,
+            life=life,
         )
         worker.serve(inbox)
     store.close()
@@ -336,7 +346,8 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
 def _tell(pipe: Connection, message: Settlement | Ask | Pulse | str) -> None:
     """Send to the parent; when it is gone, leave as quietly as `_listen` does."""
     try:
-        pipe.send(message)
+        with _SPEAKING:
+            pipe.send(message)
     except (BrokenPipeError, ConnectionResetError):
         os._exit(1)
 

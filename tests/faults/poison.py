@@ -1,0 +1,47 @@
+"""A file that does something terrible to whoever reads it, for a whole program: no bytes do that any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_BEHAVIOUR = """
+import os, re, signal, threading, time
+from braze_etl.run.working import pool, pulse, worker
+
+pool.PATIENCE = pool.PATIENCE_ALONE = {patience}
+pulse._SIGN_EVERY = {patience} / 10
+
+def _kill_group():
+    os.killpg(0, signal.SIGKILL)
+
+def _hang_in_c():
+    re.match("(a|a)*$", "a" * 64 + "b")  # holds the interpreter's lock for longer than there is time
+
+def _hang():
+    while True:
+        pass
+
+_read = worker.blocks_of
+
+def _poisoned(due, *more):
+    for part, act in {parts!r}.items():
+        if part in due.ref.key:
+            with open({log!r}, "a") as log:
+                log.write(due.ref.key + "\\n")
+            globals()[act]()
+    return _read(due, *more)
+
+worker.blocks_of = _poisoned
+"""
+
+
+def poison(folder: Path, parts: dict[str, str], *, patience: float = 300.0) -> dict[str, str]:
+    """The environment in which files whose keys contain a part do what stands beside it: the name of an act.
+
+    Each reading of one is a line in `folder/poisoned.txt`.
+    """
+    where = folder / "poison"
+    where.mkdir(exist_ok=True)
+    text = _BEHAVIOUR.format(patience=patience, parts=parts, log=str(folder / "poisoned.txt"))
+    (where / "sitecustomize.py").write_text(text)
+    return {"PYTHONPATH": str(where)}
