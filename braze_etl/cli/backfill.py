@@ -54,6 +54,7 @@ def backfill(
     from braze_etl.run.assembly import Scope, stated_scope
     from braze_etl.run.opening import Request
     from braze_etl.run.remapping.changes import changed_scope
+    from braze_etl.run.showing.doubts import require_types
 
     if resend and changed_only:
         raise UsageError(
@@ -66,6 +67,7 @@ def backfill(
         hours = hour_range(since, to, until)
         scope = stated_scope(Scope(hours.since, hours.until, event_types))
     settings = required_config(config_path).require("")
+    require_types(settings, event_types)
     return perform(
         settings,
         Request(

@@ -9,7 +9,8 @@ import click
 
 from braze_etl.cli._options import config_option, output_option, required_config
 from braze_etl.cli._output import print_json, stdout_console
-from braze_etl.config import json_schema
+from braze_etl.clock import SystemClock
+from braze_etl.config import dotted, json_schema
 from braze_etl.errors import ConfigError
 
 _WHY: Final = {
@@ -29,6 +30,7 @@ def config() -> None:
 def check(config_path: Path | None, output: str) -> int:
     """Validate a file: every mistake at once, each with its line."""
     from braze_etl.run.assembly import failed_tests, load_mapping, selection
+    from braze_etl.run.showing.doubts import doubts
     from braze_etl.run.showing.inspecting import sent_in_vain
 
     checked = required_config(config_path)
@@ -47,6 +49,11 @@ def check(config_path: Path | None, output: str) -> int:
         "valid": True,
         "tests": tests,
         "unset_variables": unset,
+        "warnings": [
+            {"key": dotted(path), "place": str(checked.place(path)), "message": words}
+            for path, words in doubts(settings, SystemClock().now())
+            if path not in checked.unset
+        ],
         "sent_in_vain": sent_in_vain(load_mapping(settings), selection(settings).matches_event_type),
     }
     if output == "json":
@@ -60,11 +67,13 @@ def _print(facts: dict[str, Any]) -> None:
     console, tests = stdout_console(), facts["tests"]
     and_tests = f", and its {tests} tests of the mapping pass" if tests else ""
     console.print(f"{facts['config']} is valid{and_tests}", markup=False)
+    for each in facts["warnings"]:
+        console.print(f"warning: {each['place']}: {each['key']}: {each['message']}", markup=False)
     for name, why in facts["sent_in_vain"].items():
         words = f"warning: mapping.send names {name}, and no record of it is sent: {_WHY.get(why, why)}"
         console.print(words, markup=False)
     for name in facts["unset_variables"]:
-        console.print(f"not set here: {name} (needed by the commands that use its value)")
+        console.print(f"not set here: {name} (needed by the commands that use its value)", markup=False)
 
 
 @config.command()

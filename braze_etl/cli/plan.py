@@ -49,8 +49,10 @@ def plan(
     from braze_etl.run.assembly import Scope
     from braze_etl.run.foresight.planning import make_plan
     from braze_etl.run.remapping.changes import changed_scope
+    from braze_etl.run.showing.doubts import require_types
 
     settings = required_config(config_path).require("source", "state", "mapping", "amplitude.region")
+    require_types(settings, event_types)
     scope = None
     if changed_only:
         return _plan_changes(settings, changed_scope(*open_range(since, to, until), event_types), output)

@@ -1,6 +1,7 @@
 """Typed settings from a YAML file and the environment."""
 
 from braze_etl.clock import duration_text, parse_duration, parse_hour
+from braze_etl.config.address import leads_away_in_clear
 from braze_etl.config.loading import Config, load_config
 from braze_etl.config.mapping import (
     Choose,
@@ -15,6 +16,7 @@ from braze_etl.config.mapping import (
 )
 from braze_etl.config.model import Settings, StoreSection, WrittenStoreSection
 from braze_etl.config.monitoring import Topic
+from braze_etl.config.reading import dotted
 from braze_etl.config.schema import json_schema
 from braze_etl.config.values import parse_size
 
@@ -33,8 +35,10 @@ __all__ = [
     "Time",
     "Topic",
     "WrittenStoreSection",
+    "dotted",
     "duration_text",
     "json_schema",
+    "leads_away_in_clear",
     "load_config",
     "parse_duration",
     "parse_hour",

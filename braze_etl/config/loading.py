@@ -38,6 +38,12 @@ class Config:
     """Variable name by the path of the value that needs it."""
     places: Mapping[KeyPath, Place] = field(default_factory=dict)
 
+    def place(self, path: KeyPath) -> Place:
+        """The place of a value, or of the nearest one above it that the file has."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places[path]
+
     def require(self, *sections: str) -> Settings:
         """Return the settings; raises `ConfigError` if a value below one of *sections* (dotted) is unset."""
         missing = [

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
+from braze_etl.clock import duration_text
+from braze_etl.config.address import checked_key, checked_url, leads_away_in_clear
 from braze_etl.config.budget import BudgetSection, CostSection
 from braze_etl.config.mapping import MappingSection
 from braze_etl.config.monitoring import MetricsSection, NotifySection
@@ -76,15 +78,26 @@ class Window(_Section):
         description="`status` exits 5 when the newest hour of the source is older; topic `stale`.",
     )
 
+    @field_validator("warn_at")
+    @classmethod
+    def _comes_first(cls, value: timedelta, others: ValidationInfo) -> timedelta:
+        objective = others.data.get("objective")
+        if objective is not None and value > objective:
+            raise ValueError(f"it is above window.objective ({duration_text(objective)}): too late to warn")
+        return value
+
 
 class Amplitude(_Section):
     """The project that the events go to."""
 
     project: str = Field(default="default", min_length=1, description="A name; the ledger belongs to it.")
-    api_key: SecretStr = Field(
+    api_key: Annotated[SecretStr, AfterValidator(checked_key)] = Field(
         default=SecretStr(""), description="The project's API key, from the environment."
     )
     region: Literal["US", "EU"] = Field(description="Amplitude's data centre; a key works in one alone.")
+    insecure: bool = Field(
+        default=False, description="Let `endpoint` be an http:// address that is not this machine."
+    )
     endpoint: str | None = Field(default=None, description="Another URL: sandbox, proxy.")
     gzip: Literal["auto"] | bool = Field(
         default="auto", description="Compress requests; auto: at Amplitude's own endpoints."
@@ -107,9 +120,14 @@ class Amplitude(_Section):
 
     @field_validator("endpoint")
     @classmethod
-    def _is_url(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://", "${")):
-            raise ValueError(f"{value!r} is no URL; it begins with https:// or http://")
+    def _is_url(cls, value: str | None, others: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if leads_away_in_clear(checked_url(value)) and not others.data.get("insecure"):
+            raise ValueError(
+                "key and events would travel in the clear to another machine; write https://, or set"
+                " amplitude.insecure: true where the way there is your own"
+            )
         return value
 
     @field_validator("timeout", "give_up_after")

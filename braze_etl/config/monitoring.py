@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from braze_etl.config.address import checked_url
 from braze_etl.config.values import Duration
 
 Topic: TypeAlias = Literal["failed", "at_risk", "quarantined", "stale", "budget", "drift"]
@@ -15,9 +16,10 @@ Topic: TypeAlias = Literal["failed", "at_risk", "quarantined", "stale", "budget"
 
 
 def _address(value: SecretStr) -> SecretStr:
-    # The words name no value: an address is a secret.
-    if not value.get_secret_value().startswith(("http://", "https://", "${")):
-        raise ValueError("no URL; it begins with https:// or http://")
+    try:
+        checked_url(value.get_secret_value())
+    except ValueError:  # whose words name the value: an address is a secret
+        raise ValueError("no URL; it begins with https:// or http://, and a host follows") from None
     return value
 
 

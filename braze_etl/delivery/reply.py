@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -93,8 +94,8 @@ def read_reply(
     status: int, headers: Mapping[str, str], raw: bytes, *, now: datetime, secret: str = ""
 ) -> Reply:
     """Read a reply. *secret* is blotted out of all that may be quoted: refusals of a key can repeat it."""
-    if len(secret) >= _SHORTEST_SECRET:
-        raw = raw.replace(secret.encode(), b"***")
+    for form in {secret, quote(secret, safe="")} if len(secret) >= _SHORTEST_SECRET else ():
+        raw = raw.replace(form.encode(), b"***")
     body = _json_object(raw)
     if body is not None and isinstance(body.get("error"), str):
         body["error"] = _quote(body["error"])

@@ -144,7 +144,30 @@ def test_a_type_that_is_named_to_be_sent_and_is_not_chosen_is_a_warning(
 ) -> None:
     code, out, _ = check(mapping)
     assert code == 0
-    told = [line for line in out.splitlines() if line.startswith("warning")]
+    told = [line for line in out.splitlines() if line.startswith("warning: mapping.send names")]
     assert [why is not None and why in line for line in told] == ([] if why is None else [True])
     facts = json.loads(check(mapping, "--output", "json")[1])
     assert list(facts["sent_in_vain"]) == ([] if why is None else ["users.UserOrphan"])
+
+
+def test_what_is_probably_not_meant_is_told_with_its_line_and_is_no_mistake(check: Check) -> None:
+    Path("config.yaml").write_text(
+        "source:\n  uri: export\n  start_at: 2999-01-01\n"
+        "  event_types: [users.mesages.*, '!users.messages.email.Opens', 'users.messages.sms.*']\n"
+        "amplitude: {region: US}\nwindow: {objective: 12h}\nbudget: {stop: ['users.sms*']}\n"
+        "notify: {webhook: http://chat.example.com/hook-a1b2}\nmapping: {file: mapping.yaml}\n"
+    )
+    code, out, _ = check("choose: {include: [engagement, 'users.mail.*']}\n")
+    warnings = [line for line in out.splitlines() if line.startswith("warning")]
+    assert code == 0
+    assert [line.split(": ")[2] for line in warnings] == [
+        *("amplitude.api_key", "source.start_at", "window.objective", "notify.webhook"),
+        *("source.event_types[0]", "source.event_types[1]"),
+        *("mapping.choose.include[1].events[0]", "budget.stop[0]"),
+    ]
+    assert "warning: line 3: source.start_at: 2999-01-01T00:00:00Z lies in the future" in out
+    assert "users.mesages.* matches no event type that this release knows; the nearest is users.m" in out
+    assert "hook-a1b2" not in out
+    told = json.loads(check("choose: {include: [users.mail.*]}\n", "--output", "json")[1])["warnings"]
+    assert told[1]["place"] == "line 3"
+    assert {"key", "place", "message"} == told[0].keys()
