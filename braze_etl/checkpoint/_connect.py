@@ -11,7 +11,7 @@ from pathlib import Path
 
 from braze_etl.checkpoint import _schema
 from braze_etl.checkpoint._rows import backlog_text, micros
-from braze_etl.checkpoint._rules import check_version, missing
+from braze_etl.checkpoint._rules import Vouch, anything_goes, check_version, missing
 from braze_etl.checkpoint._troubles import in_our_words
 from braze_etl.checkpoint.facts import Backlog, LedgerIdentity
 from braze_etl.errors import StateError
@@ -28,6 +28,7 @@ class Birth:
     identity: LedgerIdentity
     start_at: datetime
     created_at: datetime
+    vouch: Vouch = anything_goes
 
 
 def connect(path: Path, birth: Birth, *, create: bool, read_only: bool) -> sqlite3.Connection:
@@ -39,6 +40,7 @@ def connect(path: Path, birth: Birth, *, create: bool, read_only: bool) -> sqlit
         if not path.exists():
             if read_only or not create:
                 raise missing(str(path), read_only=read_only)
+            birth.vouch(birth.start_at)
             make_folder(path.parent)
             make_file(path)  # what SQLite makes beside it, it gives owner and rights of this one
         elif not read_only:
@@ -90,6 +92,8 @@ def _bring_up(
     version, latest = _schema.version_of(connection), len(_schema.MIGRATIONS)
     if version == 0 and (read_only or not create):
         raise missing(str(path), read_only=read_only)
+    if version == 0:  # an empty file was there
+        birth.vouch(birth.start_at)
     check_version(str(path), version, latest, read_only=read_only)
     if version < latest:
         _upgrade(connection, birth)

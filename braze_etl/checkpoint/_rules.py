@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from braze_etl.checkpoint.facts import KnownFile, LeaseHolder, LedgerIdentity
 from braze_etl.checkpoint.port import Ledger, LedgerMissingError
@@ -20,6 +21,14 @@ def settled_since(known: KnownFile | None, settlement: FileSettlement, now: date
     if known is None or known.etag != settlement.ref.etag or not known.tally.accepted:
         return now
     return known.settled_at
+
+
+Vouch: TypeAlias = Callable[[datetime], None]
+"""Raises what keeps a ledger that would begin at that hour from being made."""
+
+
+def anything_goes(_start_at: datetime) -> None:
+    """Vouch for any hour."""
 
 
 def start_hour(start_at: datetime | None, clock: Clock) -> datetime:

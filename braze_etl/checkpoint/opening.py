@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from braze_etl.checkpoint._rules import never_create
+from braze_etl.checkpoint._rules import Vouch, anything_goes, never_create, start_hour
 from braze_etl.checkpoint.facts import LedgerIdentity
 from braze_etl.checkpoint.memory import MemoryLedger
 from braze_etl.checkpoint.port import Ledger, LedgerMissingError
@@ -33,12 +33,14 @@ def open_ledger(
     create: Literal["auto", "never"] = "auto",
     read_only: bool = False,
     access: StoreAccess = _NO_ACCESS,
+    vouch: Vouch = anything_goes,
 ) -> Ledger:
     """Open the ledger at *uri* (CONTRACT.md, `state`), and create a missing one where that is allowed.
 
     A new ledger starts at *start_at* (default: 48 hours ago), cut to its hour; an existing one keeps its own,
     and `Ledger.start_at` tells the difference. `read_only` changes nothing and creates nothing. *access* says
-    how S3 is reached.
+    how S3 is reached. *vouch* is called with the first hour of a ledger that is to be made, before anything
+    is written; what it raises keeps that from happening.
 
     Raises `ConfigError` for a URI of another kind, a ledger of another project or region, and a missing one
     under `create="never"`; `LedgerMissingError` for a missing one that was to be read; else `StateError`.
@@ -47,16 +49,30 @@ def open_ledger(
     if not separator:
         raise ConfigError(f"state.uri {uri!r} has no scheme.", remedy=_FORMS)
     if scheme == "memory":
-        return _memory(identity, clock=clock, start_at=start_at, create=create, read_only=read_only)
+        return _memory(
+            identity, clock=clock, start_at=start_at, create=create, read_only=read_only, vouch=vouch
+        )
     if scheme == "sqlite":
         path = _path(uri, rest)
         may_create = create == "auto"
         return SqliteLedger.open(
-            path, identity, clock=clock, start_at=start_at, create=may_create, read_only=read_only
+            path,
+            identity,
+            clock=clock,
+            start_at=start_at,
+            create=may_create,
+            read_only=read_only,
+            vouch=vouch,
         )
     if scheme == "s3":
         return _s3(
-            uri, identity, access=access, clock=clock, start_at=start_at, create=create, read_only=read_only
+            *(uri, identity),
+            access=access,
+            clock=clock,
+            start_at=start_at,
+            create=create,
+            read_only=read_only,
+            vouch=vouch,
         )
     raise ConfigError(f"state.uri {uri!r}: {scheme!r} is no kind of ledger.", remedy=_FORMS)
 
@@ -97,6 +113,7 @@ def _s3(
     start_at: datetime | None,
     create: str,
     read_only: bool,
+    vouch: Vouch,
 ) -> S3Ledger:
     store, prefix = _store(uri, access)
     return S3Ledger.open(
@@ -107,6 +124,7 @@ def _s3(
         start_at=start_at,
         create=create == "auto",
         read_only=read_only,
+        vouch=vouch,
         server=access.endpoint_url or "",
     )
 
@@ -119,11 +137,18 @@ def _store(uri: str, access: StoreAccess) -> tuple[ConditionalStore, str]:
 
 
 def _memory(
-    identity: LedgerIdentity, *, clock: Clock, start_at: datetime | None, create: str, read_only: bool
+    identity: LedgerIdentity,
+    *,
+    clock: Clock,
+    start_at: datetime | None,
+    create: str,
+    read_only: bool,
+    vouch: Vouch,
 ) -> MemoryLedger:
     """A ledger in memory never exists before it is opened."""
     if read_only:
         raise LedgerMissingError("A ledger in memory keeps nothing between commands.", remedy=_FORMS)
     if create == "never":
         raise never_create("memory://")
+    vouch(start_hour(start_at, clock))
     return MemoryLedger(identity, clock=clock, start_at=start_at)

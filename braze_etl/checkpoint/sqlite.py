@@ -21,6 +21,8 @@ from braze_etl.checkpoint import _rows, _transfer
 from braze_etl.checkpoint._connect import Birth, connect, transaction
 from braze_etl.checkpoint._filelock import FileLease
 from braze_etl.checkpoint._rules import (
+    Vouch,
+    anything_goes,
     check_identity,
     claims,
     first_hour,
@@ -126,9 +128,10 @@ class SqliteLedger:
         start_at: datetime | None = None,
         create: bool = True,
         read_only: bool = False,
+        vouch: Vouch = anything_goes,
     ) -> SqliteLedger:
         """Open the ledger, or create it (and its folder) where *create* allows; errors: see `open_ledger`."""
-        birth = Birth(identity, start_hour(start_at, clock), clock.now())
+        birth = Birth(identity, start_hour(start_at, clock), clock.now(), vouch)
         connection = connect(path, birth, create=create, read_only=read_only)
         try:
             return cls(path, connection, identity, clock=clock)

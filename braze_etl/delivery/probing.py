@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 import orjson
 
 from braze_etl.delivery.client import Transport
-from braze_etl.delivery.decision import Accepted, Refused, Stop, StopKind
+from braze_etl.delivery.decision import Accepted, Decision, Refused, Stop, StopKind
 from braze_etl.delivery.protocol import decide
 from braze_etl.delivery.settings import DeliverySettings
 
@@ -29,6 +30,8 @@ class Finding:
     words: str = ""
     remedy: str = ""
     key_refused: bool = False
+    date: datetime | None = None
+    """The time by the server, where there was an answer."""
 
 
 def probe(transport: Transport, settings: DeliverySettings) -> Finding:
@@ -39,7 +42,11 @@ def probe(transport: Transport, settings: DeliverySettings) -> Finding:
     a run would try again. Nothing is ingested.
     """
     body = {"api_key": settings.api_key.get_secret_value(), "events": []}
-    decision = decide(transport.send(orjson.dumps(body), gzip=False), [])
+    answer = transport.send(orjson.dumps(body), gzip=False)
+    return replace(_read(decide(answer, [])), date=getattr(answer, "date", None))
+
+
+def _read(decision: Decision) -> Finding:
     match decision:
         case Accepted():
             return Finding(Standing.FINE)

@@ -24,7 +24,7 @@ _OK = 200
 class Reply:
     """An HTTP reply: its status, its body if that is a JSON object, its first characters, its `Retry-After`.
 
-    `retry_after` is in seconds from its arrival.
+    `retry_after` is in seconds from its arrival; `date` is the time by the server.
     """
 
     status: int
@@ -32,6 +32,7 @@ class Reply:
     text: str = ""
     retry_after: float | None = None
     location: str = ""
+    date: datetime | None = None
 
     @property
     def meaning(self) -> int:
@@ -105,6 +106,7 @@ def read_reply(
         text=_quote(raw[: 4 * _SHORT].decode("utf-8", "replace")),
         retry_after=retry_after(headers.get("Retry-After", ""), now),
         location=headers.get("Location", ""),
+        date=_moment(headers.get("Date", "")),
     )
 
 
@@ -113,12 +115,17 @@ def retry_after(value: str, now: datetime) -> float | None:
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value)
+    moment = _moment(value)
+    return None if moment is None else max(0.0, (moment - now).total_seconds())
+
+
+def _moment(value: str) -> datetime | None:
+    """A date of HTTP (RFC 9110, 5.6.7)."""
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _json_object(raw: bytes) -> dict[str, Any] | None:

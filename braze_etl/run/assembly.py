@@ -18,9 +18,10 @@ from braze_etl.quarantine import Quarantine
 from braze_etl.run.finding.reconcile import Pace, Reconcile
 from braze_etl.run.finding.walk import Hours
 from braze_etl.run.persons.people import load_people
+from braze_etl.run.witness import Witnesses
 from braze_etl.run.working.ahead import NOTHING_AHEAD, ReadAhead
 from braze_etl.run.working.cores import usable_cores
-from braze_etl.storage import Store, StoreAccess, open_store
+from braze_etl.storage import Store, StoreAccess, open_store, server_time
 from braze_etl.transform import Mapping, MappingOptions, differences, mistakes, unknown_types
 
 _MOST_IN_FLIGHT = 16
@@ -99,8 +100,19 @@ def ledger_identity(settings: Settings) -> LedgerIdentity:
     return LedgerIdentity(settings.pipeline, settings.amplitude.project, settings.amplitude.region)
 
 
-def open_state(settings: Settings, clock: Clock, *, read_only: bool = False) -> Ledger:
-    """The ledger; read-only, it is never created and `LedgerMissingError` says that there is none."""
+def open_state(
+    settings: Settings, clock: Clock, *, read_only: bool = False, witnesses: Witnesses | None = None
+) -> Ledger:
+    """The ledger; read-only, it is never created and `LedgerMissingError` says that there is none.
+
+    A new one is made when *witnesses* of the time have vouched for its beginning.
+    """
+
+    def vouch(start_at: datetime) -> None:
+        if witnesses is not None:
+            hear_stores(settings, witnesses)
+            witnesses.vouch(start_at, configured=settings.source.start_at is not None)
+
     return open_ledger(
         settings.state.uri,
         ledger_identity(settings),
@@ -109,7 +121,16 @@ def open_state(settings: Settings, clock: Clock, *, read_only: bool = False) -> 
         clock=clock,
         read_only=read_only,
         access=store_access(settings, settings.state),
+        vouch=vouch,
     )
+
+
+def hear_stores(settings: Settings, witnesses: Witnesses) -> None:
+    """Have the stores that have answered this process tell their time."""
+    for name, section in (("source", settings.source), ("state", settings.state)):
+        if name == "source" or section.uri.startswith("s3://"):  # a ledger's may be that of no store
+            told = server_time(section.uri, access=store_access(settings, section))
+            witnesses.hear(f"S3 ({name})", told)
 
 
 def selection(settings: Settings, event_types: tuple[str, ...] = ()) -> Selection:

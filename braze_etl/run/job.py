@@ -34,6 +34,7 @@ from braze_etl.run.remapping.changes import NOT_COMPARABLE, Changes
 from braze_etl.run.report import RunReport
 from braze_etl.run.showing.drift import tell_of_drift
 from braze_etl.run.turns import Turns
+from braze_etl.run.witness import WARNING as CLOCK_DIFFERS
 from braze_etl.run.working.dispatch import Dispatcher
 from braze_etl.run.working.tasks import Settlement, Task, group, shares
 
@@ -308,6 +309,8 @@ class Job:
                 self._options.objective, self._options.warn_at, backlog.oldest_hour, summary.last_listing
             )
             report.source = self._freshness()
+            if self._parts.clock_differs():
+                report.warnings[CLOCK_DIFFERS] = 1
             past = recent_reports(self._parts.ledger)
             report.forecast = forecast_of_run(report.as_dict(), past, backlog, self._options.objective)
             report.exit_code = exit_code(report, self._parts.stop)

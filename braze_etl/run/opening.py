@@ -11,6 +11,7 @@ from datetime import timedelta
 from braze_etl.checkpoint import Ledger
 from braze_etl.clock import Clock, iso
 from braze_etl.config import Settings, duration_text
+from braze_etl.currents import Listing
 from braze_etl.delivery import Finding, HttpTransport, probe
 from braze_etl.errors import ConfigError
 from braze_etl.quarantine import Selection as Entries
@@ -18,6 +19,7 @@ from braze_etl.run.assembly import (
     Scope,
     ScopeOf,
     delivery_settings,
+    hear_stores,
     hours,
     keeps_payloads,
     listing,
@@ -42,6 +44,7 @@ from braze_etl.run.remapping.mappings import Mappings
 from braze_etl.run.setaside.bound import Bound
 from braze_etl.run.setaside.replay import Replay
 from braze_etl.run.telling.aftermath import Aftermath
+from braze_etl.run.witness import Witnesses
 from braze_etl.run.working.pool import WorkerPool
 from braze_etl.run.working.worker import Blueprint, serve
 from braze_etl.telemetry import get_logger
@@ -87,8 +90,11 @@ def open_job(
     admit(settings, _intent(request), clock)
     # Before the ledger, which a bad address must not bring into the world.
     quarantine, lifetime = open_quarantine(settings), source_lifetime(settings)
-    ledger = open_state(settings, clock)
+    probing = Probing(settings, clock)
+    witnesses = probing.witnesses
+    ledger = open_state(settings, clock, witnesses=witnesses)
     try:
+        hear_stores(settings, witnesses)
         _note_key(settings, ledger)
         _tell_of_a_new_ledger(settings, ledger)
         _tell_of_another_start(settings, ledger)
@@ -103,8 +109,8 @@ def open_job(
         parts = JobParts(
             ledger=ledger,
             quarantine=quarantine,
-            new_listing=lambda: listing(settings, request.scope(settings, ledger), clock.now()),
-            probe=lambda: _probe(settings, clock),
+            new_listing=lambda: _new_listing(settings, request, ledger, witnesses, clock),
+            probe=probing,
             new_pool=lambda: WorkerPool(
                 workers, serve, blueprint, answer=budget.answer, watch=progress.in_flight
             ),
@@ -119,6 +125,7 @@ def open_job(
             bound=_bound(settings, request, ledger),
             budget=budget,
             busy=BusyDays(ledger, clock, settings.mapping.identity.flag_above),
+            clock_differs=lambda: witnesses.differ,
         )
         yield Job(parts, _options(settings, request, scope, workers))
     finally:
@@ -141,6 +148,15 @@ def _intent(request: Request) -> Intent:
         asks_budget=sends and request.command == "backfill" and not request.over_budget,
         asks_first_run=sends and not request.confirm_first_run,
     )
+
+
+def _new_listing(
+    settings: Settings, request: Request, ledger: Ledger, witnesses: Witnesses, clock: Clock
+) -> Listing:
+    if request.covers_all:
+        doubted = settings.source.start_at is None and ledger.summary().last_delivery is None
+        witnesses.refuse_future(ledger.start_at, doubted=doubted)
+    return listing(settings, request.scope(settings, ledger), clock.now())
 
 
 def _note_key(settings: Settings, ledger: Ledger) -> None:
@@ -199,6 +215,27 @@ def _options(settings: Settings, request: Request, scope: Scope, workers: int) -
         max_events=settings.amplitude.max_events,
         max_runtime=request.max_runtime,
     )
+
+
+class Probing:
+    """Asks Amplitude whether key and host are right; the answer brings its time for the *witnesses*, too."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._kept: Finding | None = None
+        self.witnesses = Witnesses(clock, self._ask)
+
+    def __call__(self) -> Finding:
+        """What Amplitude says: now, or a moment ago, when it was asked for its time."""
+        found, self._kept = self._ask(), None
+        return found
+
+    def _ask(self) -> Finding:
+        if self._kept is None:
+            self._kept = _probe(self._settings, self._clock)
+            self.witnesses.hear("Amplitude", self._kept.date)
+        return self._kept
 
 
 def _probe(settings: Settings, clock: Clock) -> Finding:

@@ -71,6 +71,8 @@ class JobParts:
     """Counts what is spent, and grants what is left."""
     busy: BusyDays | None = None
     """Counts what is sent by id."""
+    clock_differs: Callable[[], bool] = lambda: False
+    """Whether a server told another time than ours."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import socket
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message as Headers
+from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from io import BufferedIOBase
@@ -54,6 +55,10 @@ class Message:
         return cls(
             answer.status, as_json(answer.body), {"Content-Type": "application/json", **answer.headers}
         )
+
+    def dated(self) -> Message:
+        """The same with the present time, as every server tells it (RFC 9110, 6.6.1)."""
+        return replace(self, headers={"Date": formatdate(usegmt=True), **self.headers})
 
     def head(self, *, close: bool) -> bytes:
         """Render status line and headers; a header given by a script replaces ours whatever its case."""
@@ -120,13 +125,13 @@ def _inflate(data: bytes, most: int) -> Body:
 def send(handler: BaseHTTPRequestHandler, message: Message) -> None:
     """Send a whole message in one write."""
     payload = b"" if handler.command == "HEAD" else message.payload
-    handler.wfile.write(message.head(close=handler.close_connection) + payload)
+    handler.wfile.write(message.dated().head(close=handler.close_connection) + payload)
 
 
 def send_half(handler: BaseHTTPRequestHandler, message: Message) -> None:
     """Send a message that promises its whole body and holds half of it; the connection ends with it."""
     handler.close_connection = True
-    handler.wfile.write(message.head(close=False) + message.payload[: len(message.payload) // 2])
+    handler.wfile.write(message.dated().head(close=False) + message.payload[: len(message.payload) // 2])
 
 
 def send_stream(handler: BaseHTTPRequestHandler, content_type: str, chunks: Iterable[bytes]) -> None:

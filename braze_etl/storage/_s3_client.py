@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -56,10 +60,38 @@ def _client_for(access: StoreAccess, max_pool_connections: int) -> S3Client:
         ),
     )
     client.meta.events.register_last("before-call.s3", _ask_nothing_first)
+    client.meta.events.register("after-call.s3", clock_of(access).hear)
     if access.kms_key_id is not None:
         key = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": access.kms_key_id}
         client.meta.events.register("provide-client-params.s3.PutObject", partial(_add, key))
     return client
+
+
+class ServerClock:
+    """The time that a server has told with its last answer, and how long ago that was."""
+
+    def __init__(self) -> None:
+        self._heard: tuple[datetime, float] | None = None
+
+    def hear(self, parsed: dict[str, Any], **_event: object) -> None:
+        """Take the header Date of an answer, whatever else it says."""
+        headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        with suppress(ValueError):
+            told = parsedate_to_datetime(headers.get("date", ""))
+            self._heard = told if told.tzinfo else told.replace(tzinfo=UTC), time.monotonic()
+
+    def now(self) -> datetime | None:
+        """What the server would say now; None where it has not told, or its words could not be read."""
+        if self._heard is None:
+            return None
+        told, at = self._heard
+        return told + timedelta(seconds=time.monotonic() - at)
+
+
+@cache
+def clock_of(access: StoreAccess) -> ServerClock:  # noqa: ARG001 - what it is cached by
+    """The clock of the server that clients with that access talk to."""
+    return ServerClock()
 
 
 def is_aws(client: S3Client) -> bool:

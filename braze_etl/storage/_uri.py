@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from braze_etl.storage._access import StoreAccess
 from braze_etl.storage.folder import FolderStore
 from braze_etl.storage.port import Store
@@ -24,3 +26,15 @@ def open_store(uri: str, *, access: StoreAccess = _NO_ACCESS, must_exist: bool =
     from braze_etl.storage.s3 import S3Store
 
     return S3Store(place.bucket, access), place.prefix
+
+
+def server_time(uri: str, *, access: StoreAccess = _NO_ACCESS) -> datetime | None:
+    """What time it is by the server of that store, going by its last answer to this process.
+
+    None where it has not told, and for a folder, whose clock is that of this machine.
+    """
+    if not isinstance(parse_uri(uri), S3Place):
+        return None
+    from braze_etl.storage._s3_client import clock_of
+
+    return clock_of(access).now()

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from braze_etl.checkpoint import LedgerMissingError, MemoryLedger, SqliteLedger, open_ledger
-from braze_etl.clock import ManualClock
-from braze_etl.errors import ConfigError
+from braze_etl.clock import ManualClock, hour_of
+from braze_etl.errors import ConfigError, StateError
+from braze_etl.storage import StoreAccess, open_store
 from tests.checkpoint.conftest import IDENTITY, NOON
+from tests.conftest import Bucket
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +89,30 @@ def test_an_existing_ledger_keeps_its_own_start(clock: ManualClock) -> None:
     again = open_ledger(uri, IDENTITY, clock=clock, start_at=NOON, create="never")
     assert again.start_at == first.start_at != NOON
     assert open_ledger(uri, IDENTITY, clock=clock, read_only=True).start_at == first.start_at
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "an empty file", "s3"])
+def test_no_ledger_is_made_whose_beginning_nobody_vouches_for(
+    kind: str, here: Path, bucket: Bucket, clock: ManualClock
+) -> None:
+    uris = {"memory": "memory://", "s3": f"{bucket.uri}/state"}
+    uri, access = uris.get(kind, "sqlite:///state/a.db"), StoreAccess(endpoint_url=bucket.endpoint_url)
+    if kind == "an empty file":
+        (here / "state").mkdir()
+        (here / "state/a.db").touch()
+    asked: list[datetime] = []
+
+    def refuse(start_at: datetime) -> None:
+        asked.append(start_at)
+        raise StateError("the clock is wrong")
+
+    with pytest.raises(StateError, match="clock"):
+        open_ledger(uri, IDENTITY, clock=clock, access=access, vouch=refuse)
+    assert asked == [hour_of(clock.now()) - timedelta(hours=48)]
+    assert (here / "state").exists() is (kind == "an empty file")
+    store, _ = open_store(bucket.uri, access=access)
+    assert [page.objects for page in store.pages() if page.objects] == []
+    open_ledger(uri, IDENTITY, clock=clock, access=access).close()
+    if kind != "memory":
+        open_ledger(uri, IDENTITY, clock=clock, access=access, vouch=refuse).close()
+    assert len(asked) == 1, "nobody is asked about one that is there"

@@ -10,7 +10,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-from braze_etl.checkpoint._rules import claims, missing, settled_since, start_hour
+from braze_etl.checkpoint._rules import (
+    Vouch,
+    anything_goes,
+    claims,
+    missing,
+    settled_since,
+    start_hour,
+)
 from braze_etl.checkpoint.facts import (
     Backlog,
     KnownFile,
@@ -69,6 +76,7 @@ class S3Ledger:
         start_at: datetime | None = None,
         create: bool = True,
         read_only: bool = False,
+        vouch: Vouch = anything_goes,
         server: str = "",
         keeper: Keeper | None = None,
         machine: Machine | None = None,
@@ -81,7 +89,7 @@ class S3Ledger:
         """
         objects = Objects(store, prefix)
         heads = Heads(objects, read_only=read_only, token=token)
-        birth = Birth(identity, start_hour(start_at, clock), clock.now())
+        birth = Birth(identity, start_hour(start_at, clock), clock.now(), vouch)
         opened(objects, heads, birth, create=create, read_only=read_only, server=server, token=token)
         lease = S3Lease(
             objects,

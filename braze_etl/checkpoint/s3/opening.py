@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from braze_etl.checkpoint._rules import check_identity, missing
+from braze_etl.checkpoint._rules import Vouch, anything_goes, check_identity, missing
 from braze_etl.checkpoint.facts import LedgerIdentity
 from braze_etl.checkpoint.s3.conditions import try_conditions
 from braze_etl.checkpoint.s3.head import Head
@@ -26,6 +26,7 @@ class Birth:
     identity: LedgerIdentity
     start_at: datetime
     created_at: datetime
+    vouch: Vouch = anything_goes
 
 
 def opened(
@@ -59,6 +60,7 @@ def opened(
 
 
 def _created(objects: Objects, heads: Heads, birth: Birth, *, server: str, token: Callable[[], str]) -> Head:
+    birth.vouch(birth.start_at)
     try_conditions(objects, token)
     first = Head(
         identity=birth.identity,

@@ -15,11 +15,10 @@ from braze_etl.clock import iso
 from braze_etl.delivery import Accepted, HttpTransport, Kind, NoReply, Reply, Standing, decide, shown_url
 from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped, warn
 from braze_etl.run.checks.site import Site
+from braze_etl.run.witness import REMEDY, SOME, worst_skew
 
 TEST_EVENT: Final = "[braze_etl] Test"
 _SECONDS: Final = 10
-_SOME: Final = timedelta(seconds=60)
-"""Amplitude leaves times as they are up to this difference (amplitude.md, 1.5)."""
 _MUCH: Final = timedelta(minutes=5)
 """S3 refuses requests that are off by 15 minutes."""
 _REMEDIES: Final = {
@@ -81,14 +80,10 @@ def clock(site: Site) -> Finding:
     _ask_the_time(site)
     if not site.server_times:
         return skipped("no server told its time")
-    name, (theirs, ours) = max(site.server_times.items(), key=lambda each: abs(each[1][0] - each[1][1]))
-    skew = ours - theirs
-    way = "ahead of" if skew > timedelta(0) else "behind"
-    seen = f"this clock is {abs(skew).total_seconds():,.0f} s {way} that of {name}"
-    remedy = "Set the clock (NTP): the age of files and leases is told by it, and S3 refuses 15 minutes."
-    if abs(skew) >= _MUCH:
-        return fail(seen, remedy)
-    return warn(seen, remedy) if abs(skew) >= _SOME else ok(seen)
+    skew = worst_skew(site.server_times)
+    if abs(skew.ahead) >= _MUCH:
+        return fail(str(skew), REMEDY)
+    return warn(str(skew), REMEDY) if abs(skew.ahead) >= SOME else ok(str(skew))
 
 
 def _ask_the_time(site: Site) -> None:

@@ -13,6 +13,7 @@ from braze_etl.run.assembly import open_quarantine
 from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped, warn
 from braze_etl.run.checks.site import Site
 from braze_etl.run.setaside import bound
+from braze_etl.run.witness import BORN_WRONG
 
 _LONG: Final = timedelta(hours=12)
 _NO_LEDGER: Final = "there is no ledger yet"
@@ -28,6 +29,11 @@ def ledger(site: Site) -> Finding:
             f"{_NO_LEDGER} at {state.uri}, and state.create is never: every run will be refused",
             "If there never was one, set state.create to auto for the first run alone (a configuration of "
             "`init` does with BRAZE_ETL_STATE_CREATE=auto). If there was, bring it back first.",
+        )
+    if books.start_at > site.clock.now():
+        return fail(
+            f"{state.uri} starts at {iso(books.start_at)}, which is in the future: until then all is skipped",
+            BORN_WRONG,
         )
     version = books.summary.schema_version
     return ok(f"{state.uri} starts at {iso(books.start_at)}; schema {version}")

@@ -14,7 +14,7 @@ from braze_etl.run.assembly import store_access
 from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped, warn
 from braze_etl.run.checks.site import Site
 from braze_etl.run.starting.volumes import spread
-from braze_etl.storage import find_caller
+from braze_etl.storage import find_caller, server_time
 from braze_etl.uri import S3Place, parse_uri
 
 _QUIET: Final = timedelta(hours=6)
@@ -50,6 +50,9 @@ def _sections(settings: Settings) -> dict[str, tuple[str, StoreSection]]:
 def listing(site: Site) -> Finding:
     """The right to list, and whether there are event types below."""
     types = sorted({folder.event_type for folder in site.folders})
+    source = site.settings.source
+    if (told := server_time(source.uri, access=store_access(site.settings, source))) is not None:
+        site.server_times["S3 (source)"] = (told, site.clock.now())
     if not types:
         return fail(
             f"{site.settings.source.uri} can be listed, and has no selected event type below it",
