@@ -72,6 +72,10 @@ def run_command_line(args: Sequence[str] | None = None) -> NoReturn:
     except click.exceptions.NoArgsIsHelpError as asked:
         click.echo(asked.format_message(), err=True)
         code = UsageError.exit_code
+    except click.Abort as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            os._exit(130)  # at once: threads may still wait for a peer
+        code = _say(_as_ours(error), as_json=_wants_json(words))
     except Exception as error:  # noqa: BLE001 - the last resort: the type decides what is said
         code = _say(_as_ours(error), as_json=_wants_json(words))
     sys.exit(code if isinstance(code, int) else 0)

@@ -61,9 +61,10 @@ def store_access(settings: Settings, section: StoreSection) -> StoreAccess:
     )
 
 
-def open_source(settings: Settings) -> tuple[Store, str]:
-    """The store with the Currents files, and their prefix in it."""
-    return open_store(settings.source.uri, access=store_access(settings, settings.source))
+def open_source(settings: Settings, *, gives_way: bool = True) -> tuple[Store, str]:
+    """The store with the Currents files, which gives way to a stop, and their prefix in it."""
+    access = store_access(settings, settings.source)
+    return open_store(settings.source.uri, access=access, gives_way=gives_way)
 
 
 def open_source_ahead(settings: Settings) -> ReadAhead:

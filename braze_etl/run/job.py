@@ -74,6 +74,8 @@ class Job:
             self._finish(found)
             if self._turns.held:
                 self._parts.aftermath(self.report)
+            if self._parts.stop.signum is not None:  # perhaps only now
+                self.report.exit_code = exit_code(self.report, self._parts.stop)
         return self.report
 
     def _discover(self, found: Discovery) -> None:
@@ -158,7 +160,7 @@ class Job:
 
     def _deliver(self, found: Discovery) -> None:
         """Send what is pending; a backfill gives way to a scheduled run between its tasks."""
-        if not found.pending:
+        if not found.pending or self._should_stop():
             return
         self._parts.quarantine.check_access()
         with closing(self._parts.new_pool()) as pool:
@@ -172,6 +174,7 @@ class Job:
                 self._should_stop,
                 should_pause=self._turns.is_over,
                 review=lambda task: self._still_due(task, found),
+                gives_up=lambda: self._parts.stop.gives_up_workers,
             )
             while self._turns.held:
                 for settlements in tasks:
@@ -258,10 +261,8 @@ class Job:
         return found.backlog.backlog() if self._options.covers_all and found.complete else None
 
     def _should_stop(self) -> bool:
-        limit = self._options.max_runtime
-        over = limit is not None and self._elapsed() >= limit.total_seconds()
         bound = self._parts.bound
-        return over or self._parts.stop.signum is not None or (bound is not None and bound.exceeded)
+        return self._parts.stop.asked or (bound is not None and bound.exceeded)
 
     def _settle(self, settlements: list[Settlement], found: Discovery) -> None:
         """Store what came back, in one transaction: of what is not stored yet, a crash repeats the tasks."""

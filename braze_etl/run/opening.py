@@ -213,7 +213,6 @@ def _options(settings: Settings, request: Request, scope: Scope, workers: int) -
         accept_source=request.accept_source,
         source_stale_after=settings.window.source_stale_after,
         max_events=settings.amplitude.max_events,
-        max_runtime=request.max_runtime,
     )
 
 
@@ -240,7 +239,7 @@ class Probing:
 
 def _probe(settings: Settings, clock: Clock) -> Finding:
     delivery = delivery_settings(settings)
-    transport = HttpTransport(delivery, clock)
+    transport = HttpTransport(delivery, clock, gives_way=True)
     try:
         return probe(transport, delivery)
     finally:

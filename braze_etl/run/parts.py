@@ -96,4 +96,3 @@ class JobOptions:
     source_stale_after: timedelta = timedelta(hours=24)
     max_events: int = 2000
     """Events a request, for what is foretold of their number."""
-    max_runtime: timedelta | None = None

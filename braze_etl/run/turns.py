@@ -64,7 +64,9 @@ class Turns:
         """
         self._leave()
         self.passed_on = True
-        self._clock.wait(_PAUSE)
+        until = self._clock.monotonic() + _PAUSE
+        while self._clock.monotonic() < until and not self._should_stop():
+            self._clock.wait(_GLANCE)
         while not self._should_stop():
             if self._taken():
                 return

@@ -12,12 +12,15 @@ from braze_etl.uri import S3Place, parse_uri
 _NO_ACCESS = StoreAccess()
 
 
-def open_store(uri: str, *, access: StoreAccess = _NO_ACCESS, must_exist: bool = True) -> tuple[Store, str]:
+def open_store(
+    uri: str, *, access: StoreAccess = _NO_ACCESS, must_exist: bool = True, gives_way: bool = False
+) -> tuple[Store, str]:
     """Return the store that *uri* names, and the prefix of what belongs to it: nothing is contacted yet.
 
     `s3://bucket/prefix` gives the bucket and `prefix/`; a path or `file:///path` gives that folder and no
     prefix. Without *must_exist*, a folder that is not there lists as empty; the first `put` makes it.
-    `ConfigError` for anything else.
+    With *gives_way*, calls are given up when the run has to stop (see `S3Store`). `ConfigError` for anything
+    else.
     """
     place = parse_uri(uri)
     if not isinstance(place, S3Place):
@@ -25,7 +28,7 @@ def open_store(uri: str, *, access: StoreAccess = _NO_ACCESS, must_exist: bool =
     # The client library takes a third of a second to import, and a job on folders has no need of it.
     from braze_etl.storage.s3 import S3Store
 
-    return S3Store(place.bucket, access), place.prefix
+    return S3Store(place.bucket, access, gives_way=gives_way), place.prefix
 
 
 def server_time(uri: str, *, access: StoreAccess = _NO_ACCESS) -> datetime | None:

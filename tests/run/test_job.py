@@ -375,6 +375,6 @@ def test_a_pass_that_is_stopped_at_once_reads_nothing(setting: Setting) -> None:
 
 
 def test_a_time_limit_leaves_the_rest_for_the_next_run(setting: Setting) -> None:
-    report = setting.run(max_runtime=timedelta(0))
+    report = setting.run(stop=Stop(max_runtime=timedelta(0)))
     assert report.events.read == 0
     assert setting.run().remaining == 0

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from braze_etl import __version__
 from braze_etl.clock import Clock
-from braze_etl.errors import BrazeEtlError
+from braze_etl.errors import AbandonedError, BrazeEtlError
 from braze_etl.model import FileSettlement, Outcome
 from braze_etl.run.foresight.estimate import Outlook
 from braze_etl.run.parts import Progress
@@ -149,7 +149,9 @@ def _tell_of_the_end(report: RunReport) -> None:
         tell("budget", **budget)
     if report.changed:
         _log.warning(f"files are left alone, {CHANGED_LATE}", files=report.changed)
-    if report.error is not None:
+    if isinstance(report.error, AbandonedError):
+        _log.warning("an answer was not waited for any longer", error=report.error.message)
+    elif report.error is not None:
         tell_of_failure(report.error)
     _log.info(
         "run ends",

@@ -25,7 +25,8 @@ class Dispatcher:
 
     They come in groups: all that arrived while the ones before were stored, at most two of each worker. It
     also ends when *should_pause* says so and all in flight is settled; then `has_more` tells whether tasks
-    are left, and to iterate again goes on with them. *review* sees each task when it is handed out.
+    are left, and to iterate again goes on with them. *review* sees each task when it is handed out. Once
+    *gives_up* says so, workers that have not settled are killed, and their tasks left.
     """
 
     def __init__(
@@ -35,12 +36,15 @@ class Dispatcher:
         should_stop: Callable[[], bool],
         should_pause: Callable[[], bool] = lambda: False,
         review: Callable[[Task], Task] = lambda task: task,
+        *,
+        gives_up: Callable[[], bool] = lambda: False,
     ) -> None:
         self._pool = pool
         self._tasks = tasks
         self._should_stop = should_stop
         self._should_pause = should_pause
         self._review = review
+        self._gives_up = gives_up
         self._stopping = False
         self._waiting: Task | None = None
         self._again: deque[Task] = deque()
@@ -54,6 +58,9 @@ class Dispatcher:
             while not self._stopping and not self._should_pause() and self._hand_out():
                 pass
             if not self._pool.busy:
+                return
+            if self._gives_up():
+                self._pool.kill()
                 return
             yield from self._take(list(self._pool.poll(_POLL)))
 

@@ -23,8 +23,10 @@ from braze_etl.clock import SystemClock
 from braze_etl.compile import EventReader, MappedBlock
 from braze_etl.config import Settings
 from braze_etl.currents import Damage
+from braze_etl.deadline import WATCH, Halt
 from braze_etl.delivery import BatchBuilder, Courier, HttpTransport
 from braze_etl.errors import (
+    AbandonedError,
     AccessDeniedError,
     BrazeEtlError,
     FileError,
@@ -34,7 +36,13 @@ from braze_etl.errors import (
     UnreadableFileError,
 )
 from braze_etl.model import Event, Reason, Verdict
-from braze_etl.run.assembly import delivery_settings, open_mapping, open_quarantine, open_source_ahead
+from braze_etl.run.assembly import (
+    delivery_settings,
+    open_mapping,
+    open_quarantine,
+    open_source,
+    open_source_ahead,
+)
 from braze_etl.run.budget import Allowance, Ask, Asking, Grant, Terms
 from braze_etl.run.finding.due import DueFile
 from braze_etl.run.persons.busy import BusyIds
@@ -115,6 +123,8 @@ class Worker:
                     break
                 self._read_file(books, number, due)
             self._send_rest(books)
+        except AbandonedError:
+            self._drop_rest(books)  # its file stays due, for the run has to stop
         except BrazeEtlError as error:
             # The store or Amplitude is gone for everybody; what is in flight is still accounted for.
             self._fatal = self._fatal or error
@@ -308,6 +318,7 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
     delivery = delivery_settings(settings, blueprint.workers)
     clock = SystemClock()
     store = open_source_ahead(settings)
+    lasting, _ = open_source(settings, gives_way=False)
     mapping = open_mapping(settings)
     reader = EventReader(mapping, decoder=settings.decoder)
     transport = HttpTransport(delivery, clock)
@@ -321,11 +332,11 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
     _tell(pipe, READY)
     signs = (lambda: _tell(pipe, Pulse(courier.in_flight)), clock)
     threading.Thread(target=life.give_signs, args=signs, daemon=True).start()
-    with courier:
+    with WATCH.obeying(lambda: Halt.YIELD if stop.is_set() else Halt.NONE), courier:
         worker = Worker(
             store=store,
             reader=reader,
-            payloads=Payloads(store, open_quarantine(settings), clock, keep=blueprint.keep_payloads),
+            payloads=Payloads(lasting, open_quarantine(settings), clock, keep=blueprint.keep_payloads),
             courier=courier,
             builder=BatchBuilder(delivery),
             send=lambda settlement: _tell(pipe, settlement),
