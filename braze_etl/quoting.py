@@ -80,4 +80,8 @@ def _proxy_passwords() -> Iterator[str]:
     for name, value in os.environ.items():
         if name.lower().endswith("_proxy") and "@" in value:
             password = value.rpartition("@")[0].rpartition("://")[2].partition(":")[2]
-            yield from (each for each in {password, unquote(password)} if len(each) >= _SHORTEST_SECRET)
+            # A character that ends the host for a library leaves it a piece of the password.
+            forms = {password, unquote(password), *re.split("[/?#@]", password)}
+            yield from sorted(
+                (each for each in forms if len(each) >= _SHORTEST_SECRET), key=len, reverse=True
+            )

@@ -105,3 +105,14 @@ def test_the_list_of_processes_does_not_show_the_key(place: Workplace) -> None:
     assert len(processes) > 2
     titles = [Path(f"/proc/{pid}/{name}").read_text() for pid in processes for name in ("cmdline", "comm")]
     assert not any(KEY in title for title in titles)
+
+
+@pytest.mark.parametrize("proxy", ["socks5h://anna:s3cret@127.0.0.1:9", "http://anna:s3cret/pw@127.0.0.1:9"])
+def test_the_password_of_a_proxy_is_never_shown(place: Workplace, proxy: str) -> None:
+    place.export(events=30, hours=1)
+    place.configure(amplitude={**SMALL, "endpoint": "https://amplitude.invalid", "give_up_after": "1s"})
+    names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")
+    for words in (("doctor",), ("run", "--log-format", "text"), ("run", "--output", "json")):
+        result = place.do(*words, **dict.fromkeys(names, proxy), NO_PROXY="", no_proxy="")
+        assert result.code == 1, result
+        assert "s3cret" not in shown(place, result)

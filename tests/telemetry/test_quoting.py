@@ -84,3 +84,7 @@ def test_a_part_of_a_proxy_s_password_is_masked_where_it_stands_alone(
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://anna:s3%23cret@proxy:3128")
     assert masked("no port: 's3#cret', 's3%23cret'") == "no port: '***', '***'"
+    monkeypatch.setenv("all_proxy", "socks5h://anna:pass/word@proxy")
+    assert masked("Failed to parse: 'anna:pass' is not a valid host") == (
+        "Failed to parse: 'anna:***' is not a valid host"
+    )

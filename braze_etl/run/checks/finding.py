@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from braze_etl.errors import BrazeEtlError, ConfigError
+from braze_etl.quoting import masked
 from braze_etl.run.checks.site import Site
 
 
@@ -22,11 +23,14 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was seen, and what to do about it."""
+    """What was seen, and what to do about it; as in errors, without the password of any address."""
 
     status: Status
     seen: str
     remedy: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seen", masked(self.seen))
 
 
 @dataclass(frozen=True, slots=True)
