@@ -29,6 +29,7 @@ _FILE = Path("braze-etl.yaml")
 @click.option("--source-region", help="The AWS region of the source.")
 @click.option("--role-arn", help="A role to assume for the source.")
 @click.option("--external-id", help="Goes with --role-arn.")
+@click.option("--requester-pays", is_flag=True, help="The bucket of the source makes its readers pay.")
 @click.option("--force", "--yes", is_flag=True, help="Overwrite the file if there is one.")
 @output_option
 def init(
@@ -42,6 +43,7 @@ def init(
     source_region: str | None,
     role_arn: str | None,
     external_id: str | None,
+    requester_pays: bool,
     force: bool,
     output: str,
 ) -> int:
@@ -58,6 +60,7 @@ def init(
         "region": source_region,
         "role_arn": role_arn,
         "external_id": external_id,
+        "requester_pays": requester_pays,
     }
     amplitude = {"project": project, "region": region or "US"}
     settings = _settings({"uri": source, **reach}, amplitude, {} if state is None else {"uri": state})

@@ -62,6 +62,9 @@ class Source(StoreSection):
     reconcile_for: Duration = Field(
         default=timedelta(minutes=1), description="Most of one run that a sweep may take; the next goes on."
     )
+    requester_pays: bool = Field(
+        default=False, description="The bucket makes its readers pay: charge the account of this job."
+    )
     integrations: tuple[str, ...] = _PATTERNS
     event_types: tuple[str, ...] = _PATTERNS
 

@@ -57,6 +57,7 @@ def store_access(settings: Settings, section: StoreSection) -> StoreAccess:
         region=section.region or source.region,
         role_arn=section.role_arn or source.role_arn,
         external_id=section.external_id or source.external_id,
+        requester_pays=section is source and source.requester_pays,
         kms_key_id=section.kms_key_id if isinstance(section, WrittenStoreSection) else None,
     )
 

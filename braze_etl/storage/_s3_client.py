@@ -61,6 +61,8 @@ def _client_for(access: StoreAccess, max_pool_connections: int) -> S3Client:
     )
     client.meta.events.register_last("before-call.s3", _ask_nothing_first)
     client.meta.events.register("after-call.s3", clock_of(access).hear)
+    if access.requester_pays:
+        client.meta.events.register("before-call.s3", _pay)
     if access.kms_key_id is not None:
         key = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": access.kms_key_id}
         client.meta.events.register("provide-client-params.s3.PutObject", partial(_add, key))
@@ -122,6 +124,10 @@ def _ask_nothing_first(params: dict[str, Any], **_event: object) -> None:
     # boto3 asks whether it may send a body (Expect: 100-continue) and waits a second for the answer. Not all
     # servers and proxies give one, and what is written here is small.
     params["headers"].pop("Expect", None)
+
+
+def _pay(params: dict[str, Any], **_event: object) -> None:
+    params["headers"]["x-amz-request-payer"] = "requester"
 
 
 def _add(more: dict[str, str], params: dict[str, object], **_event: object) -> None:

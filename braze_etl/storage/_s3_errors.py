@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
@@ -83,17 +83,19 @@ def explain(error: Exception, request: Request) -> BrazeEtlError:
 
 def _explain_answer(error: ClientError, request: Request) -> BrazeEtlError:
     code = error.response.get("Error", {}).get("Code", "")
-    if error.operation_name == "AssumeRole":
+    if error.operation_name in _TRUST:
+        return _explain_sts(error, request)
+    if _PAYS in error.response.get("Error", {}).get("Message", "").lower():
         return StoreError(
-            f"the role for {request.target} can't be assumed: {_words(error)}",
-            remedy="check role_arn and external_id, and that the role trusts the credentials of this job",
+            f"access denied: {request.action} on {request.target}: its bucket makes its readers pay",
+            remedy="set source.requester_pays: true, if the account of this job is to be charged",
         )
     if request.reads_object and code in _OBJECT_TROUBLE:
         kind, words, remedy = _OBJECT_TROUBLE[code]
         return kind(_fill(words, request), remedy=_fill(remedy, request))
     for codes, words, remedy in _STORE_TROUBLE:
         if code in codes:
-            return StoreError(_fill(words, request), remedy=_fill(remedy, request))
+            return StoreError(_fill(words, request), remedy=_fill(remedy, request, _region(error)))
     if request.reads_object:
         return FileUnavailableError(
             f"{request.target} can't be read: {_words(error)}",
@@ -102,6 +104,18 @@ def _explain_answer(error: ClientError, request: Request) -> BrazeEtlError:
     return StoreError(
         f"S3 refused {request.action} on {request.target}: {_words(error)}",
         remedy="look the code up in the documentation of the store; the next run tries again",
+    )
+
+
+def _explain_sts(error: ClientError, request: Request) -> StoreError:
+    """STS gave no credentials: the trouble is a role's or a token's, whatever was to be asked of S3."""
+    answer = error.response.get("Error", {})
+    code, message = answer.get("Code", ""), answer.get("Message", "")
+    remedy = _TOKEN.get(code, _TRUST[error.operation_name])
+    if any(words in message for words in _CLOCK_OF_STS):
+        remedy = "set the clock of this machine (NTP)"
+    return StoreError(
+        f"STS refused {error.operation_name} for {request.target}: {_words(error)}", remedy=remedy
     )
 
 
@@ -115,8 +129,15 @@ def _explain_failure(error: Exception, request: Request) -> BrazeEtlError:
     )
 
 
-def _fill(words: str, request: Request) -> str:
-    return words.format(action=request.action, bucket=request.bucket, target=request.target)
+def _fill(words: str, request: Request, region: str = "") -> str:
+    return words.format(action=request.action, bucket=request.bucket, target=request.target, region=region)
+
+
+def _region(error: ClientError) -> str:
+    """The region that a bucket lies in, where the answer tells it."""
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    told: Any = {**error.response.get("Error", {})}
+    return headers.get("x-amz-bucket-region") or told.get("Region") or "the bucket's own"
 
 
 def _words(error: ClientError) -> str:
@@ -153,6 +174,28 @@ _OBJECT_TROUBLE: dict[str, tuple[type[BrazeEtlError], str, str]] = {
     "InvalidObjectState": _ARCHIVED,
 }
 
+_PAYS = "requester pays"
+_TRUST: dict[str, str] = {
+    "AssumeRole": "let the trust policy of the role (role_arn) name the credentials of this job, and the"
+    " external_id if it asks for one; and allow them sts:AssumeRole on it",
+    "AssumeRoleWithWebIdentity": "let the trust policy of the role (AWS_ROLE_ARN) name the cluster's identity"
+    " provider, and the service account (sub) and audience (aud) of the token",
+    "AssumeRoleWithSAML": "see the trust policy of the role",
+}
+_STALE = (
+    "renew what the role is asked for with: the token in AWS_WEB_IDENTITY_TOKEN_FILE, or the credentials of "
+    "this job; the trust policy is not at fault"
+)
+_WRONG_KEY = "renew the credentials of this job, with which the role is asked for: they are wrong"
+_TOKEN: dict[str, str] = {
+    "ExpiredToken": _STALE,
+    "ExpiredTokenException": _STALE,
+    "InvalidClientTokenId": _WRONG_KEY,
+    "SignatureDoesNotMatch": _WRONG_KEY,
+    "IDPCommunicationError": "nothing to repair if the identity provider is up: the next run tries again",
+}
+_CLOCK_OF_STS = ("Signature expired", "Signature not yet current")
+
 _STORE_TROUBLE: tuple[tuple[frozenset[str], str, str], ...] = (
     (
         frozenset({"NoSuchBucket"}),
@@ -162,30 +205,40 @@ _STORE_TROUBLE: tuple[tuple[frozenset[str], str, str], ...] = (
     (
         frozenset({"AccessDenied", "AllAccessDisabled", "Forbidden", "403"}),
         "access denied: {action} on {target}",
-        "allow {action} on this bucket to the credentials of this job, or set role_arn to a role that has it",
+        (
+            "allow {action} on this bucket to the credentials of this job, or set role_arn to a role that "
+            "has it; if the bucket makes its readers pay, set source.requester_pays"
+        ),
+    ),
+    (
+        frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}),
+        "the credentials for {target} have expired",
+        "renew them; a job that goes on for good needs a role (of the machine, the pod, or role_arn)",
     ),
     (
         frozenset(
             {
-                "InvalidAccessKeyId",
-                "SignatureDoesNotMatch",
-                *("ExpiredToken", "ExpiredTokenException", "RequestExpired"),
+                *("InvalidAccessKeyId", "SignatureDoesNotMatch"),
                 *("InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException"),
-                "TokenRefreshRequired",
             }
         ),
         "the credentials for {target} are not accepted",
-        "renew them: they are wrong, expired, or for another endpoint",
+        "renew them: they are wrong, or for another endpoint",
+    ),
+    (
+        frozenset({"InvalidBucketName"}),
+        "{bucket} can't be the name of a bucket",
+        "correct the URI: s3://bucket/prefix, with a name of small letters, digits, dots and hyphens",
     ),
     (
         frozenset(
             {"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
         ),
         "the bucket {bucket} lies in another region than the one asked",
-        "set region to the bucket's own",
+        "set region to {region}",
     ),
     (
-        frozenset({"RequestTimeTooSkewed"}),
+        frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"}),
         "S3 refused {target}: the clock of this machine is off by minutes",
         "set the clock (NTP)",
     ),
@@ -211,6 +264,8 @@ _NO_CREDENTIALS = (
     boto.CredentialRetrievalError,
     boto.TokenRetrievalError,
     boto.ProfileNotFound,
+    # AWS_WEB_IDENTITY_TOKEN_FILE, or a credential_process: no other file is opened here.
+    *(FileNotFoundError, PermissionError),
 )
 _NO_CONNECTION = (
     boto.EndpointConnectionError,
@@ -222,7 +277,7 @@ _FAILURES: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     (
         _NO_CREDENTIALS,
         "there are no usable credentials for {target}",
-        "give the job AWS credentials: a role of the machine, AWS_PROFILE, or an access key in AWS_*",
+        "give the job AWS credentials: a role of its machine or pod, AWS_PROFILE, or an access key in AWS_*",
     ),
     (
         _NO_CONNECTION,
@@ -234,7 +289,12 @@ _FAILURES: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
         "the settings for {target} can't be used",
         "correct the bucket name, region or endpoint_url",
     ),
+    (
+        (OSError,),
+        "the connection to {target} broke",
+        "check the network and the proxy; the next run tries again",
+    ),
 )
 
-CAUGHT = (BotoCoreError, ClientError, ValueError)
-"""What boto3 raises; ValueError for an endpoint that is no URL."""
+CAUGHT = (BotoCoreError, ClientError, ValueError, OSError)
+"""What boto3 raises; ValueError for an endpoint that is no URL, OSError for a file of credentials."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from functools import cached_property
 from itertools import islice
@@ -25,6 +25,7 @@ from braze_etl.storage.port import Page, StoredObject
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import (
+        GetObjectOutputTypeDef,
         GetObjectRequestTypeDef,
         ListObjectsV2OutputTypeDef,
         ListObjectsV2RequestTypeDef,
@@ -36,6 +37,7 @@ _BUFFER = 1 << 16
 _PROBE = "probe/access"
 _PAGE_SIZE = 1000  # the protocol's limit for a listing
 _DELETE_AT_ONCE = 1000
+_OTHER_ETAG = frozenset({"PreconditionFailed", "412"})
 
 
 class S3Store:
@@ -58,6 +60,7 @@ class S3Store:
         self._access = access
         self._connections = max_pool_connections
         self._gives_way = gives_way
+        self._gives_to_bare_etags = False
 
     def __repr__(self) -> str:
         return f"S3Store({self._bucket!r}, {self._access!r})"
@@ -170,13 +173,34 @@ class S3Store:
         request, exchange = Request("s3:GetObject", self._bucket, key), self._exchange(streams=True)
         with explained(request, exchange):
             try:
-                answer = self._client.get_object(**asked)
+                answer = self._give(asked)
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") != "InvalidRange":
                     raise
                 return _Got(io.BytesIO(), 0, etag)  # at or behind the end: no bytes, as with a file
         body = PacedBody(answer["Body"], exchange, request)
         return _Got(body, answer["ContentLength"], unquoted(answer["ETag"]))
+
+    def _give(self, asked: GetObjectRequestTypeDef) -> GetObjectOutputTypeDef:
+        """GET; where the ETag is refused, without its quotes as well (see `storage.conditional`)."""
+        if "IfMatch" not in asked:
+            return self._client.get_object(**asked)
+        etag = asked["IfMatch"].strip('"')
+        bare: GetObjectRequestTypeDef = {**asked, "IfMatch": etag}
+        if self._gives_to_bare_etags:
+            return self._client.get_object(**bare)
+        try:
+            return self._client.get_object(**asked)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") not in _OTHER_ETAG:
+                raise
+            with suppress(ClientError):
+                answer = self._client.get_object(**bare)
+                if unquoted(answer["ETag"]) == etag:
+                    self._gives_to_bare_etags = True
+                    return answer
+                answer["Body"].close()  # the other form is no condition to this store
+            raise
 
 
 class _Got(NamedTuple):

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +16,10 @@ from botocore.exceptions import (
 )
 
 from braze_etl.errors import AccessDeniedError, FileUnavailableError, SourceGoneError, StoreError
+from braze_etl.storage import StoreAccess
 from braze_etl.storage._s3_errors import Request, explain
+from braze_etl.storage.s3 import S3Store
+from tests.front import Asked, Front, Reply, refusal, serving
 
 GET = Request("s3:GetObject", "bucket", "key")
 LIST = Request("s3:ListBucket", "bucket")
@@ -35,7 +42,9 @@ def _answer(code: str, operation: str = "GetObject") -> ClientError:
         ("AccessDenied", LIST, StoreError, "s3:ListBucket on s3://bucket"),
         ("InvalidAccessKeyId", GET, StoreError, "credentials"),
         ("ExpiredToken", GET, StoreError, "credentials"),
+        ("ExpiredToken", LIST, StoreError, "credentials for s3://bucket have expired"),
         ("PermanentRedirect", LIST, StoreError, "another region"),
+        ("InvalidBucketName", GET, StoreError, "bucket can't be the name of a bucket"),
         ("RequestTimeTooSkewed", LIST, StoreError, "clock"),
         ("SlowDown", GET, StoreError, "too busy"),
         ("SomethingNew", GET, FileUnavailableError, "SomethingNew: words of the server"),
@@ -72,8 +81,89 @@ def test_the_trouble_of_one_object_is_not_that_of_the_store(
 def test_a_refused_role_is_told_apart_from_a_refused_object() -> None:
     error = explain(_answer("AccessDenied", "AssumeRole"), GET)
     assert type(error) is StoreError
-    assert "role" in error.message
+    assert "STS refused AssumeRole for s3://bucket/key" in error.message
     assert "external_id" in error.remedy
+
+
+def test_a_bucket_elsewhere_is_told_with_its_region() -> None:
+    words: Any = {
+        "Error": {"Code": "PermanentRedirect"},
+        "ResponseMetadata": {"HTTPHeaders": {"x-amz-bucket-region": "eu-central-1"}},
+    }
+    assert explain(ClientError(words, "ListObjectsV2"), LIST).remedy == "set region to eu-central-1"
+    words = {"Error": {"Code": "AuthorizationHeaderMalformed", "Region": "ap-south-1"}}
+    assert explain(ClientError(words, "GetObject"), GET).remedy == "set region to ap-south-1"
+    assert "the bucket's own" in explain(_answer("301"), LIST).remedy
+
+
+class Sts(Front):
+    """An STS that refuses."""
+
+    code = message = ""
+
+    def answer(self, asked: Asked) -> Reply:
+        no = refusal(403, self.code, self.message)
+        return replace(no, body=b"<ErrorResponse>%b</ErrorResponse>" % no.body)
+
+
+@pytest.fixture
+def sts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sts]:
+    with serving(Sts("http://127.0.0.1:9")) as front:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", front.url)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            monkeypatch.setenv(name, "/nonexistent")
+        for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        yield front
+
+
+@pytest.fixture
+def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The token of a pod, in the file that the environment names."""
+    path = tmp_path / "token"
+    path.write_text("a.b.c")
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/etl")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(path))
+    return path
+
+
+PROVIDER = "No OpenIDConnect provider found in your account for https://oidc.example"
+EARLIER = "Signature expired: 20261128T100000Z is now earlier than 20261128T101500Z"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "remedy"),
+    [
+        ("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity", "trust policy"),
+        ("InvalidIdentityToken", PROVIDER, "trust policy"),
+        ("ExpiredTokenException", "Token expired", "renew .*AWS_WEB_IDENTITY_TOKEN_FILE"),
+        ("SignatureDoesNotMatch", EARLIER, "set the clock"),
+        ("ValidationError", "roleArn is invalid", "trust policy .*AWS_ROLE_ARN"),
+    ],
+)
+@pytest.mark.usefixtures("token")
+def test_a_refused_token_of_a_pod_is_told_as_sts_and_its_trust_policy(
+    sts: Sts, code: str, message: str, remedy: str
+) -> None:
+    sts.code, sts.message = code, message
+    # A client is made once for each access.
+    store = S3Store("bucket", StoreAccess("http://127.0.0.1:9", code.lower()))
+    for ask in (lambda: list(store.pages()), lambda: store.open("key")):
+        with pytest.raises(
+            StoreError, match="STS refused AssumeRoleWithWebIdentity for s3://bucket"
+        ) as caught:
+            ask()
+        assert message in caught.value.message
+        assert "s3:ListBucket" not in caught.value.message + caught.value.remedy
+        assert re.search(remedy, caught.value.remedy)
+
+
+@pytest.mark.usefixtures("sts")
+def test_a_token_that_is_not_there_is_a_lack_of_credentials(token: Path) -> None:
+    token.unlink()
+    with pytest.raises(StoreError, match=rf"no usable credentials .*{token}"):
+        list(S3Store("bucket", StoreAccess("http://127.0.0.1:9", "no-token")).pages())
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,8 @@ def _state_note(state: str, choices: Choices) -> str:
 def _reach(settings: Settings) -> str:
     source = settings.source
     named = {name: getattr(source, name) for name in StoreSection.model_fields}
-    return "".join(f"  {name}: {_scalar(value)}\n" for name, value in named.items() if value is not None)
+    lines = [f"  {name}: {_scalar(value)}\n" for name, value in named.items() if value is not None]
+    return "".join([*lines, "  requester_pays: true\n"] if source.requester_pays else lines)
 
 
 def _looked_at(found: Survey) -> str:
