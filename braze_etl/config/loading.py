@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from braze_etl.config.model import Settings
 from braze_etl.config.reading import KeyPath, NoYamlError, Place, Problem, YamlReader, dotted
-from braze_etl.config.veil import Veil, is_secret
+from braze_etl.config.veil import Veil, is_secret, without_tokens
 from braze_etl.errors import ConfigError
 from braze_etl.quoting import visible
 
@@ -71,7 +71,7 @@ def load_config(
         _include_mapping(data, reader)
         settings = _validated(data, reader.unset)
         found = islice(examine(settings), _SHOWN + 1)
-        problems += [Problem(reader.place(where), words) for where, words in found]
+        problems += [Problem(reader.place(where), without_tokens(words)) for where, words in found]
     except NoYamlError as error:  # what it would lack or have too much, nobody can tell
         raise _mistaken(path, [*error.args]) from None
     except ValidationError as error:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import yaml
 
+from braze_etl.config.veil import is_secret, key_alone
 from braze_etl.quoting import visible
 
 KeyPath: TypeAlias = tuple[str | int, ...]
@@ -117,7 +118,8 @@ class YamlReader:
             self.problems.append(Problem(place, f"{dotted(path)} can't be read: YAML takes it for a {kind}"))
             return None
         if path[:1] == ("mapping",) and _is_ambiguous(node):
-            words = f"{dotted(path)}: YAML takes {node.value} for {value!r}; put it in quotes, or write that"
+            taken = "it for something else" if is_secret(path) else f"{node.value} for {value!r}"
+            words = f"{dotted(path)}: YAML takes {taken}; put it in quotes, or write that"
             self.problems.append(Problem(place, words))
         return self._text(value, path, place) if isinstance(value, str) else value
 
@@ -194,6 +196,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def _short(key: str) -> str:
+    key = key_alone(key)
     return visible(key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}...")
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
-from braze_etl.config.reading import KeyPath
 from braze_etl.quoting import masked
 
 _HIDDEN: Final = "***"
@@ -21,6 +21,7 @@ _SECRET_KEY: Final = re.compile(
     r"|^url$",
     re.IGNORECASE,
 )
+_BEHIND: Final = re.compile(r"[=:\s]")
 _TOKEN: Final = re.compile(
     r"\b(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}\b"
     r"|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
@@ -28,9 +29,20 @@ _TOKEN: Final = re.compile(
 )
 
 
-def is_secret(path: KeyPath) -> bool:
+def is_secret(path: Sequence[str | int]) -> bool:
     """Whether a secret may stand at *path*, or is meant to by whoever misspelt its key."""
     return any(isinstance(part, str) and _SECRET_KEY.search(part) for part in path)
+
+
+def without_tokens(words: str) -> str:
+    """The words without what has the form of a key or a token."""
+    return _TOKEN.sub(_HIDDEN, words)
+
+
+def key_alone(key: str) -> str:
+    """A key without the secret that was written into it: `api_key=...`, say, or with the colon forgotten."""
+    alone = _BEHIND.split(key, maxsplit=1)[0] if _SECRET_KEY.search(key) else key
+    return without_tokens(alone)
 
 
 class Veil:
@@ -51,7 +63,7 @@ class Veil:
         """The words without what is secret."""
         for form in sorted(self._forms, key=len, reverse=True):
             words = words.replace(form, _HIDDEN)
-        return masked(_TOKEN.sub(_HIDDEN, words))
+        return masked(without_tokens(words))
 
     def quoted(self, value: Any) -> str:
         """A value behind a message that complains of it; nothing of one that holds others."""

@@ -101,6 +101,9 @@ def test_what_is_no_text_of_a_sensible_size_is_refused(data: bytes, tmp_path: Pa
         f"amplitude: {{region: US}}\nmapping: {{privacy: {{salt: [{SECRET}]}}, preset: {SECRET}}}",
         f"amplitude: {{region: US}}\nstate: {{uri: 'https://anna:{SECRET}@host'}}",
         f"amplitude: {{region: US}}\nwindow: {{objective: '{SECRET}'}}\nworkers: {SECRET}",
+        f"amplitude: {{region: US, 'api_key={SECRET}': }}",
+        f"amplitude: {{region: US, '{SECRET}': 1}}\n{SECRET}: 1",
+        f"amplitude: {{region: US}}\nmapping: {{choose: {{include: [{SECRET}]}}}}",
         "amplitude: {region: US, project: [${KEY}], rate: '${KEY}', max_bytes: 'x${KEY}'}",
     ],
 )
@@ -108,7 +111,7 @@ def test_no_mistake_repeats_what_may_be_a_secret(text: str, tmp_path: Path) -> N
     path = tmp_path / "config.yaml"
     path.write_text(f"source: {{uri: x}}\n{text}\n")
     with pytest.raises(ConfigError) as caught:
-        load_config(path, {"KEY": SECRET, "WEIRD": 'a"b\\cü'})
+        load_config(path, {"KEY": SECRET}, examine=mapping_mistakes)
     assert SECRET not in caught.value.message
     assert "line" in caught.value.message
 
@@ -133,3 +136,18 @@ def test_a_fault_script_that_is_made_to_harm_is_refused(text: str) -> None:
     with pytest.raises(FaultFileError) as caught:
         parse_faults(text)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "amplitude: {region: US, 'api_key s3cr3t': }",
+        "amplitude: {region: US}\nmapping: {privacy: {salt: 0777}}",
+    ],
+)
+def test_nor_a_short_one_that_stands_where_secrets_do(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"source: {{uri: x}}\n{text}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {})
+    assert not {"s3cr3t", "0777", "511"} & set(caught.value.message.replace(";", " ").split())
