@@ -121,8 +121,9 @@ def _places(source: _Csv, reader: Iterator[list[str]]) -> tuple[int, int]:
     for name in (columns.key, columns.value):
         if name not in header:
             raise ConfigError(
-                f"the first line of {source.name} has no column {name!r}",
-                remedy=f"Correct mapping.identity.lookup; there are: {', '.join(header[:20]) or 'none'}.",
+                # Without a header its words are somebody's ids.
+                f"the first line of {source.name} has no column {name!r} among its {len(header)}",
+                remedy="Correct mapping.identity.lookup, or give the file a header.",
             )
     return header.index(columns.key), header.index(columns.value)
 
