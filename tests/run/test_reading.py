@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pytest
 
@@ -10,6 +10,7 @@ from braze_etl.compile import EventReader
 from braze_etl.currents import AvroFile
 from braze_etl.model import FileRef, OpenPositions, Reason
 from braze_etl.run.finding.due import DueFile, FromQuarantine
+from braze_etl.run.working.pulse import Life
 from braze_etl.run.working.reading import blocks_of
 from braze_etl.storage import FolderStore
 from braze_etl.transform import Mapping, MappingOptions
@@ -42,6 +43,27 @@ class Setting:
         return [(block.offset, wanted) for block, wanted in blocks_of(due, self.store, reader)]
 
 
+class SlowStore(FolderStore):
+    """A store that takes its time: whoever looks meanwhile, and again, sees a sign of life."""
+
+    life: Life
+
+    def open(self, *arguments: Any, **named: Any) -> BinaryIO:
+        assert all(self.life.gets_on() for _ in range(3))
+        return cast("BinaryIO", SlowStream(super().open(*arguments, **named), self.life))
+
+
+class SlowStream:
+    def __init__(self, stream: BinaryIO, life: Life) -> None:
+        self._stream = stream
+        self._life = life
+        self.close = stream.close
+
+    def read(self, size: int) -> bytes:
+        assert all(self._life.gets_on() for _ in range(3))
+        return self._stream.read(size)
+
+
 @pytest.fixture
 def setting(tmp_path: Path) -> Setting:
     return Setting(tmp_path)
@@ -50,6 +72,17 @@ def setting(tmp_path: Path) -> Setting:
 def test_a_whole_file_is_one_stream(setting: Setting) -> None:
     assert setting.read(DueFile(setting.ref)) == [(offset, None) for offset in setting.offsets]
     assert setting.store.reads == 1
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_store_that_is_waited_for_is_no_silence_of_the_worker(setting: Setting, *, whole: bool) -> None:
+    store, life = SlowStore(setting.store.uri), Life()
+    store.life = life
+    part = OpenPositions(Reason.THROTTLED, NOW, {setting.offsets[-1]: (0, 3)})
+    due = DueFile(setting.ref) if whole else DueFile(setting.ref, (part,))
+    assert list(blocks_of(due, store, EventReader(Mapping.load(MappingOptions())), life))
+    life.gets_on()
+    assert not life.gets_on()
 
 
 def test_open_records_cost_a_read_for_each_of_their_blocks_and_one_for_the_header(setting: Setting) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, TypeAlias, cast
+from collections.abc import Iterator
+from typing import BinaryIO, Self, TypeAlias, cast
 
 from braze_etl.compile import EventReader, MappedBlock
 from braze_etl.currents import Damage
 from braze_etl.errors import FileError, FileReplacedError, FileUnavailableError, SourceGoneError
 from braze_etl.run.finding.due import DueFile
+from braze_etl.run.working.pulse import Life
 from braze_etl.storage import Store
 
 _RANGE = 1 << 17
@@ -18,34 +19,56 @@ Wanted: TypeAlias = frozenset[int] | None
 """The records of a block that count; None for all of them."""
 
 
-class _Counted:
-    """A stream of which each piece that arrives is a step: a large block may come slowly."""
+class _Awaited:
+    """A store whose files are waited for: how long is for the store's own deadlines to say, not for the file.
 
-    def __init__(self, stream: BinaryIO, step: Callable[[], None]) -> None:
+    Each piece that arrives is a step: a large block may come slowly.
+    """
+
+    def __init__(self, store: Store, life: Life) -> None:
+        self._store = store
+        self._life = life
+
+    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+        stream = self._life.wait(self._store.open, key, offset=offset, length=length, etag=etag)
+        return cast("BinaryIO", _AwaitedStream(stream, self._life))
+
+
+class _AwaitedStream:
+    def __init__(self, stream: BinaryIO, life: Life) -> None:
         self._stream = stream
-        self._step = step
+        self._life = life
 
-    def read(self, size: int) -> bytes:
-        self._step()
-        return self._stream.read(size)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, size: int = -1) -> bytes:
+        return self._life.wait(self._stream.read, size)
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 def blocks_of(
-    due: DueFile, store: Store, reader: EventReader, step: Callable[[], None] = lambda: None
+    due: DueFile, store: Store, reader: EventReader, life: Life | None = None
 ) -> Iterator[tuple[MappedBlock | Damage, Wanted]]:
     """Give the blocks of *due* in their order; raises `SourceGoneError` and `UnreadableFileError`.
 
-    *step* is called for each block, and each piece of the file.
+    *life* is told of each block, and that each piece of the file is waited for.
     """
-    wanted = due.wanted()
+    life = life or Life()
+    wanted, awaited = due.wanted(), cast("Store", _Awaited(store, life))
     if wanted is not None and not (due.changed and len(wanted) * _RANGE >= due.ref.size):
-        for block in reader.read_blocks(due.ref, store, wanted):
-            step()
+        for block in reader.read_blocks(due.ref, awaited, wanted):
+            life.step()
             yield block, wanted[block.offset]
         return
-    with store.open(due.ref.key, etag=due.ref.etag) as stream:
-        for block in reader.read(due.ref, cast("BinaryIO", _Counted(stream, step))):
-            step()
+    with awaited.open(due.ref.key, etag=due.ref.etag) as stream:
+        for block in reader.read(due.ref, stream):
+            life.step()
             if wanted is None or block.offset in wanted:
                 yield block, None if wanted is None else wanted[block.offset]
 

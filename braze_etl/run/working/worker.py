@@ -168,7 +168,7 @@ class Worker:
 
     def _read_records(self, books: TaskBooks, number: int, due: DueFile) -> bool:
         """Read a file, or what is wanted of it; False when a stop came first."""
-        for block, wanted in blocks_of(due, self._store, self._reader, self._life.step):
+        for block, wanted in blocks_of(due, self._store, self._reader, self._life):
             if self._halted():
                 return False
             self._denied = self._slow = 0
