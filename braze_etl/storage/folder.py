@@ -121,7 +121,8 @@ class FolderStore:
     def _missing(self) -> StoreError:
         return StoreError(
             f"there is no folder {self._root}",
-            remedy="create it, or correct the URI (relative paths are relative to the working directory)",
+            remedy="create it, or correct the URI: a bucket is s3://bucket/prefix, and a relative path "
+            "begins in the working directory",
         )
 
     def _failed(self, action: str, key: str, error: OSError) -> StoreError:

@@ -19,6 +19,7 @@ def test_a_missing_folder_is_told_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no folder") as caught:
         list(FolderStore(tmp_path / "nowhere").pages())
     assert "create it" in caught.value.remedy
+    assert "a bucket is s3://" in caught.value.remedy
 
 
 def test_a_folder_that_need_not_exist_is_empty_until_the_first_put(tmp_path: Path) -> None:
