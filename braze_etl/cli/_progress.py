@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from braze_etl.delivery import Trouble
 from braze_etl.run.foresight.estimate import Outlook
 from braze_etl.run.parts import Progress as PassProgress
 from braze_etl.run.working.tasks import Settlement
@@ -72,6 +73,9 @@ class _Silence:
     def in_flight(self, requests: int) -> None:
         pass
 
+    def troubled(self, trouble: Trouble) -> None:
+        pass
+
 
 class Bar:
     """Watches a pass (see `run.parts.Progress`). It is as long as the bytes are; people are told of files."""
@@ -109,6 +113,9 @@ class Bar:
         """So many requests are under way."""
         self._requests = requests
         self._tell()
+
+    def troubled(self, trouble: Trouble) -> None:
+        """A request failed: the log says so."""
 
     def _tell(self) -> None:
         elapsed = self._progress.tasks[0].elapsed

@@ -24,7 +24,7 @@ from braze_etl.delivery.decision import (
     StopKind,
 )
 from braze_etl.delivery.inline import InlineExecutor
-from braze_etl.delivery.outcome import Delivered, RequestCounts
+from braze_etl.delivery.outcome import Delivered, RequestCounts, Trouble
 from braze_etl.delivery.probing import Finding, Standing, probe
 from braze_etl.delivery.protocol import Compression, decide
 from braze_etl.delivery.reply import Kind, NoReply, Reply
@@ -59,6 +59,7 @@ __all__ = [
     "Stop",
     "StopKind",
     "Transport",
+    "Trouble",
     "decide",
     "endpoint_url",
     "gzip_default",

@@ -36,7 +36,8 @@ class Courier(Generic[T]):
     or for `give_up_after` seconds nothing but failures came. `submit` and `drain` then raise the
     `DeliveryError`, when the outcomes of all batches in hand can be read from `results`.
 
-    *notify* is called, in a posting thread, whenever there is an outcome to read. *mend* is called for events
+    *notify* is called, in a posting thread, whenever there is an outcome to read; *on_failure* likewise, with
+    kind and words, for the first failure of each kind. *mend* is called for events
     that can't be sent as they are (see `encode`).
     """
 
@@ -51,8 +52,9 @@ class Courier(Generic[T]):
         executor: Executor | None = None,
         notify: Callable[[], None] = lambda: None,
         mend: Mend = mend_nothing,
+        on_failure: Callable[[str, str], None] = lambda _kind, _words: None,
     ) -> None:
-        self._desk = Desk(transport, settings, clock, rng, stop, mend=mend)
+        self._desk = Desk(transport, settings, clock, rng, stop, mend=mend, on_failure=on_failure)
         workers = (settings.concurrency or DEFAULT_CAP) + 1
         self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix="delivery")
         self._notify = notify

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from braze_etl.clock import Clock
 from braze_etl.delivery.body import Body, Encoded, Mend, encode, mend_nothing
 from braze_etl.delivery.client import Transport
-from braze_etl.delivery.decision import Accepted, Cause, Decision, PlainBody, RetryAfter
+from braze_etl.delivery.decision import Accepted, Cause, Decision, PlainBody, RetryAfter, Sort, Split
 from braze_etl.delivery.health import Health
 from braze_etl.delivery.lanes import Lanes
 from braze_etl.delivery.outcome import Counting, RequestCounts
 from braze_etl.delivery.pacing import Limiter, Rate, Slot, Window, back_off
 from braze_etl.delivery.protocol import Compression, decide
-from braze_etl.delivery.reply import NoReply, Reply
+from braze_etl.delivery.reply import NoReply, Reply, kind_of
 from braze_etl.delivery.settings import DeliverySettings
 from braze_etl.errors import DeliveryError
 from braze_etl.model import Event
@@ -42,8 +42,10 @@ class Desk:
         stop: threading.Event,
         *,
         mend: Mend = mend_nothing,
+        on_failure: Callable[[str, str], None] = lambda _kind, _words: None,
     ) -> None:
         self.settings = settings
+        self._on_failure = on_failure
         self._mend = mend
         self.clock = clock
         self.rng = rng
@@ -79,7 +81,9 @@ class Desk:
         try:
             answer = self._transport.send(body.wire, gzip=body.gzip)
             decision = decide(answer, events, self._compression_of(body))
-            self.counting.add(_counts(body, answer, decision, events, again=again))
+            counts = _counts(body, answer, decision, events, again=again)
+            for kind, words in self.counting.add(counts).items():
+                self._on_failure(kind, words)
             self._learn(slot, body, len(events), decision)
         finally:
             self.limiter.release()  # who waits for the slot is bound by what was learned
@@ -169,7 +173,8 @@ def _counts(
     short = (
         isinstance(decision, Accepted) and decision.ingested is not None and decision.ingested < len(events)
     )
-    status = answer.kind.value if isinstance(answer, NoReply) else str(answer.status)
+    status = kind_of(answer)
+    failed = _is_failure(decision)
     return RequestCounts(
         sent=1,
         retried=int(again),
@@ -178,5 +183,14 @@ def _counts(
         bytes_wire=len(body.wire),
         short_ingests=int(short),
         repeated_ids=len(events) - len({event.get("insert_id") for event in events}) if accepted else 0,
+        failed=int(failed),
         by_status=Counter({status: 1}),
+        failures={status: answer.words} if failed else {},
     )
+
+
+def _is_failure(decision: Decision) -> bool:
+    """Whether the answer brought nothing forward; throttling does, in time, and smaller requests may."""
+    if isinstance(decision, RetryAfter):
+        return decision.cause is Cause.FAILURE
+    return not isinstance(decision, Accepted | Sort | Split)

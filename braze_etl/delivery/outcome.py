@@ -37,16 +37,26 @@ class Delivered(Generic[T]):
         yield from self.unsettled
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A request that brought nothing forward: its kind as in `RequestCounts.by_status`, where, in words."""
+
+    kind: str
+    endpoint: str
+    words: str
+
+
 @dataclass(slots=True)
 class RequestCounts:
     """Requests of a courier.
 
-    `retried` are those beyond the first of each batch; `throttled` were answered 429, in the status or in
-    the body. `bytes_raw` is JSON, `bytes_wire` what was posted. `short_ingests` were accepted with an
-    `events_ingested` below the batch: worth a warning, never a reason to send again (CONTRACT.md).
-    `repeated_ids` are accepted events whose insert_id an earlier one in the same request has: Amplitude keeps
-    one of them. `by_status` counts HTTP statuses, and requests without a reply by their kind (`timeout`,
-    `reset`, ...).
+    `retried` are those beyond the first of each batch; `throttled` were answered 429, in the status or in the
+    body. `failed` brought nothing forward: no whole reply, a server error, a refusal that names no event;
+    `failures` has the words of the first of each kind, by what `by_status` counts it as. `bytes_raw` is JSON,
+    `bytes_wire` what was posted. `short_ingests` were accepted with an `events_ingested` below the batch:
+    worth a warning, never a reason to send again (CONTRACT.md). `repeated_ids` are accepted events whose
+    insert_id an earlier one in the same request has: Amplitude keeps one of them. `by_status` counts HTTP
+    statuses, and requests without a reply by their kind (`timeout`, `reset`, ...).
     """
 
     sent: int = 0
@@ -56,7 +66,9 @@ class RequestCounts:
     bytes_wire: int = 0
     short_ingests: int = 0
     repeated_ids: int = 0
+    failed: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: RequestCounts) -> None:
         """Add the numbers of *other*."""
@@ -67,7 +79,9 @@ class RequestCounts:
         self.bytes_wire += other.bytes_wire
         self.short_ingests += other.short_ingests
         self.repeated_ids += other.repeated_ids
+        self.failed += other.failed
         self.by_status.update(other.by_status)
+        self.failures = {**other.failures, **self.failures}
 
     def since(self, earlier: RequestCounts) -> RequestCounts:
         """What has come on top of *earlier* numbers of the same courier."""
@@ -79,13 +93,15 @@ class RequestCounts:
             self.bytes_wire - earlier.bytes_wire,
             self.short_ingests - earlier.short_ingests,
             self.repeated_ids - earlier.repeated_ids,
+            self.failed - earlier.failed,
             self.by_status - earlier.by_status,
+            {kind: words for kind, words in self.failures.items() if kind not in earlier.failures},
         )
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers as JSON values, in the order of the run report."""
         numbers = {name: getattr(self, name) for name in self.__slots__}
-        return {**numbers, "by_status": dict(self.by_status)}
+        return {**numbers, "by_status": dict(self.by_status), "failures": dict(self.failures)}
 
 
 class Counting:
@@ -95,9 +111,12 @@ class Counting:
         self._total = RequestCounts()
         self._lock = threading.Lock()
 
-    def add(self, counts: RequestCounts) -> None:
+    def add(self, counts: RequestCounts) -> dict[str, str]:
+        """Add them, and return those of its failures that are the first of their kind."""
         with self._lock:
+            fresh = counts.since(self._total).failures
             self._total.add(counts)
+        return fresh
 
     def snapshot(self) -> RequestCounts:
         """The numbers so far, as a copy."""

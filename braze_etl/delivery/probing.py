@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -9,8 +10,10 @@ from enum import StrEnum
 import orjson
 
 from braze_etl.delivery.client import Transport
-from braze_etl.delivery.decision import Accepted, Decision, Refused, Stop, StopKind
+from braze_etl.delivery.decision import Accepted, Cause, Decision, Refused, RetryAfter, Stop, StopKind
+from braze_etl.delivery.outcome import RequestCounts
 from braze_etl.delivery.protocol import decide
+from braze_etl.delivery.reply import kind_of
 from braze_etl.delivery.settings import DeliverySettings
 
 
@@ -32,6 +35,16 @@ class Finding:
     key_refused: bool = False
     date: datetime | None = None
     """The time by the server, where there was an answer."""
+    failure: str = ""
+    """The kind of failure that left it unclear; empty when it was throttling, which is none."""
+
+    @property
+    def counts(self) -> RequestCounts:
+        """The probe as a request, where it failed; a good one is none of those that bring events."""
+        if not self.failure:
+            return RequestCounts()
+        kinds, failures = Counter({self.failure: 1}), {self.failure: self.words}
+        return RequestCounts(sent=1, failed=1, by_status=kinds, failures=failures)
 
 
 def probe(transport: Transport, settings: DeliverySettings) -> Finding:
@@ -43,10 +56,10 @@ def probe(transport: Transport, settings: DeliverySettings) -> Finding:
     """
     body = {"api_key": settings.api_key.get_secret_value(), "events": []}
     answer = transport.send(orjson.dumps(body), gzip=False)
-    return replace(_read(decide(answer, [])), date=getattr(answer, "date", None))
+    return replace(_read(decide(answer, []), kind_of(answer)), date=getattr(answer, "date", None))
 
 
-def _read(decision: Decision) -> Finding:
+def _read(decision: Decision, answered: str) -> Finding:
     match decision:
         case Accepted():
             return Finding(Standing.FINE)
@@ -54,4 +67,6 @@ def _read(decision: Decision) -> Finding:
             return Finding(Standing.FINE)
         case Stop(kind=kind, words=words, remedy=remedy):
             return Finding(Standing.REFUSED, words, remedy, key_refused=kind is StopKind.KEY)
-    return Finding(Standing.UNCLEAR, getattr(decision, "words", ""))
+        case RetryAfter(words=words, cause=Cause.THROTTLED):
+            return Finding(Standing.UNCLEAR, words)
+    return Finding(Standing.UNCLEAR, getattr(decision, "words", ""), failure=answered)

@@ -91,6 +91,11 @@ class NoReply:
     words: str
 
 
+def kind_of(answer: Reply | NoReply) -> str:
+    """What an answer is counted as: its HTTP status, or why there was none."""
+    return answer.kind.value if isinstance(answer, NoReply) else str(answer.status)
+
+
 def read_reply(
     status: int, headers: Mapping[str, str], raw: bytes, *, now: datetime, secret: str = ""
 ) -> Reply:

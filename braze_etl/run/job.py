@@ -33,6 +33,7 @@ from braze_etl.run.parts import JobOptions, JobParts
 from braze_etl.run.remapping.changes import NOT_COMPARABLE, Changes
 from braze_etl.run.report import RunReport
 from braze_etl.run.showing.drift import tell_of_drift
+from braze_etl.run.telling.causes import causes_of
 from braze_etl.run.turns import Turns
 from braze_etl.run.witness import WARNING as CLOCK_DIFFERS
 from braze_etl.run.working.dispatch import Dispatcher
@@ -69,14 +70,21 @@ class Job:
                 self._count_before_start(found)
             except FatalError as error:
                 self.report.error = self.report.error or error
-            if self._parts.stop.signum is None:  # an interrupted run does not know what it would have read
-                self.report.error = self.report.error or self.report.nothing_readable
-            self._finish(found)
+            self._judge()
+            self._finish()
             if self._turns.held:
                 self._parts.aftermath(self.report)
             if self._parts.stop.signum is not None:  # perhaps only now
                 self.report.exit_code = exit_code(self.report, self._parts.stop)
         return self.report
+
+    def _judge(self) -> None:
+        """Whether it failed as a whole; an interrupted run does not know what it would have done."""
+        report, limit = self.report, self._options.max_runtime
+        report.max_runtime = limit
+        report.time_over = limit is not None and self._elapsed() >= limit.total_seconds()
+        if self._parts.stop.signum is None:
+            report.error = report.error or report.nothing_readable or report.nothing_accepted
 
     def _discover(self, found: Discovery) -> None:
         if self._parts.changes is not None:
@@ -120,7 +128,11 @@ class Job:
         self.report.changed, self.report.archived = due.changed, due.archived
         if due.resent_late:
             self.report.warnings["resent_after_7_days"] = due.resent_late
-        self.report.listing = {"requests": listing.requests, "foreign": listing.foreign}
+        self.report.listing = {
+            "requests": listing.requests,
+            "foreign": listing.foreign,
+            "unsettled": listing.unsettled,
+        }
         self._recognize(listing, due, found)
         if backlog := self._backlog(found):
             ledger.record_listing(self._now, backlog, complete=True)
@@ -168,6 +180,7 @@ class Job:
             if finding.standing is Standing.REFUSED:
                 kind = KeyRefusedError if finding.key_refused else DeliveryError
                 raise kind(finding.words, remedy=finding.remedy)
+            self.report.requests.add(finding.counts)
             tasks = Dispatcher(
                 pool,
                 self._tasks(found),
@@ -296,7 +309,7 @@ class Job:
             ledger.settle(self.report.run_id, replay.claim(settlement), None)
             replay.release()
 
-    def _finish(self, found: Discovery) -> None:
+    def _finish(self) -> None:
         report = self.report
         report.finished_at = self._parts.clock.now()
         report.seconds = self._elapsed()
@@ -305,7 +318,7 @@ class Job:
         try:
             self._tell_budget()
             summary = self._parts.ledger.summary()
-            backlog = self._backlog(found) or summary.backlog
+            backlog = summary.backlog  # what is stored: a settlement that could not be is still due
             report.window = Window(
                 self._options.objective, self._options.warn_at, backlog.oldest_hour, summary.last_listing
             )
@@ -315,6 +328,7 @@ class Job:
             past = recent_reports(self._parts.ledger)
             report.forecast = forecast_of_run(report.as_dict(), past, backlog, self._options.objective)
             report.exit_code = exit_code(report, self._parts.stop)
+            report.causes = causes_of(report)
             if self._turns.held:
                 self._parts.ledger.finish_run(self._record())
         except FatalError as error:

@@ -12,7 +12,7 @@ from braze_etl.checkpoint import Ledger
 from braze_etl.clock import Clock, iso
 from braze_etl.config import Settings, duration_text
 from braze_etl.currents import Listing
-from braze_etl.delivery import Finding, HttpTransport, probe
+from braze_etl.delivery import Finding, HttpTransport, Trouble, probe, shown_url
 from braze_etl.errors import ConfigError
 from braze_etl.quarantine import Selection as Entries
 from braze_etl.run.assembly import (
@@ -90,7 +90,7 @@ def open_job(
     admit(settings, _intent(request), clock)
     # Before the ledger, which a bad address must not bring into the world.
     quarantine, lifetime = open_quarantine(settings), source_lifetime(settings)
-    probing = Probing(settings, clock)
+    probing = Probing(settings, clock, progress)
     witnesses = probing.witnesses
     ledger = open_state(settings, clock, witnesses=witnesses)
     try:
@@ -112,7 +112,12 @@ def open_job(
             new_listing=lambda: _new_listing(settings, request, ledger, witnesses, clock),
             probe=probing,
             new_pool=lambda: WorkerPool(
-                workers, serve, blueprint, answer=budget.answer, watch=progress.in_flight
+                workers,
+                serve,
+                blueprint,
+                answer=budget.answer,
+                watch=progress.in_flight,
+                troubled=progress.troubled,
             ),
             clock=clock,
             stop=stop,
@@ -219,9 +224,10 @@ def _options(settings: Settings, request: Request, scope: Scope, workers: int) -
 class Probing:
     """Asks Amplitude whether key and host are right; the answer brings its time for the *witnesses*, too."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, progress: Progress) -> None:
         self._settings = settings
         self._clock = clock
+        self._progress = progress
         self._kept: Finding | None = None
         self.witnesses = Witnesses(clock, self._ask)
 
@@ -232,15 +238,18 @@ class Probing:
 
     def _ask(self) -> Finding:
         if self._kept is None:
-            self._kept = _probe(self._settings, self._clock)
+            self._kept = _probe(self._settings, self._clock, self._progress)
             self.witnesses.hear("Amplitude", self._kept.date)
         return self._kept
 
 
-def _probe(settings: Settings, clock: Clock) -> Finding:
+def _probe(settings: Settings, clock: Clock, progress: Progress) -> Finding:
     delivery = delivery_settings(settings)
     transport = HttpTransport(delivery, clock, gives_way=True)
     try:
-        return probe(transport, delivery)
+        finding = probe(transport, delivery)
     finally:
         transport.close()
+    if finding.failure:
+        progress.troubled(Trouble(finding.failure, shown_url(delivery.url), finding.words))
+    return finding

@@ -10,7 +10,7 @@ from typing import Protocol
 from braze_etl.checkpoint import Ledger, OpenFile
 from braze_etl.clock import Clock
 from braze_etl.currents import Listing
-from braze_etl.delivery import Finding
+from braze_etl.delivery import Finding, Trouble
 from braze_etl.quarantine import Quarantine
 from braze_etl.run.budget import Meter
 from braze_etl.run.exits import Stop
@@ -39,6 +39,10 @@ class Progress(Protocol):
 
     def in_flight(self, requests: int) -> None:
         """So many requests are under way, over all workers; told a few times a second."""
+        ...
+
+    def troubled(self, trouble: Trouble) -> None:
+        """A request to Amplitude failed: each worker tells of the first of each kind."""
         ...
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from braze_etl.checkpoint import BacklogLine
 from braze_etl.clock import iso
 from braze_etl.compile import Drift
 from braze_etl.delivery import RequestCounts
-from braze_etl.errors import BrazeEtlError, StoreError
+from braze_etl.errors import BrazeEtlError, DeliveryError, StoreError
 from braze_etl.model import Counts, FileState, Reason, Tally
 from braze_etl.run.budget import Account
 from braze_etl.run.finding.freshness import Freshness
@@ -56,6 +56,11 @@ class RunReport:
     warnings: Counter[str] = field(default_factory=Counter)
     unavailable: Unavailable = field(default_factory=Unavailable)
     requests: RequestCounts = field(default_factory=RequestCounts)
+    max_runtime: timedelta | None = None
+    time_over: bool = False
+    """Whether `max_runtime` was over at the end."""
+    causes: list[str] = field(default_factory=list)
+    """Why work is left, or why nothing was due, in words (see `causes_of`)."""
     listing: dict[str, int] = field(default_factory=dict)
     drift: Drift = field(default_factory=Drift)
     error: BrazeEtlError | None = None
@@ -132,6 +137,18 @@ class RunReport:
         )
 
     @property
+    def nothing_accepted(self) -> DeliveryError | None:
+        """The failure of a run whose requests all failed, where it was too short for `give_up_after`."""
+        requests = self.requests
+        if not 0 < requests.sent == requests.failed or self.events.accepted or not self.remaining:
+            return None
+        words = "; ".join(requests.failures.values())
+        return DeliveryError(
+            f"Amplitude was out of reach: nothing was accepted, and every request failed: {words}.",
+            remedy="Check the way to `amplitude.endpoint`, and Amplitude's status; all that is due stays so.",
+        )
+
+    @property
     def drift_facts(self) -> dict[str, Any]:
         """Where files differ from the catalogue, as JSON values."""
         return self.drift.as_dict({name: books.read for name, books in self.counts.by_event_type.items()})
@@ -172,11 +189,14 @@ class RunReport:
             "source": self.source.as_dict(self.finished_at or self.started_at) if self.source else None,
             "forecast": self.forecast.as_dict() if self.forecast else None,
             "seconds": round(self.seconds, 3),
+            "max_runtime": self.max_runtime.total_seconds() if self.max_runtime else None,
             "events_per_second": round(events.read / self.seconds, 1) if self.seconds else 0.0,
         }
         if self.account is not None:
             account = self.account.as_dict(run=events.accepted)
             report["budget"] = {**account, "stopped": sorted(self.held), "held": self.held.total()}
+        if self.causes:
+            report["causes"] = self.causes
         if self.unavailable.files:
             report["unavailable"] = self.unavailable.as_dict()
         if self.repeats.by_event_type:

@@ -32,6 +32,7 @@ from braze_etl.delivery import (
     NoReply,
     Reply,
     Standing,
+    Trouble,
 )
 from braze_etl.model import FileRef
 from braze_etl.quarantine import Quarantine
@@ -170,6 +171,9 @@ class Silent:
         pass
 
     def in_flight(self, requests: int) -> None:
+        pass
+
+    def troubled(self, trouble: Trouble) -> None:
         pass
 
 

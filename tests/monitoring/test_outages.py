@@ -56,6 +56,39 @@ def warnings(result: Result, message: str) -> list[dict[str, Any]]:
     return [line for line in lines_of(result) if line["level"] == "warning" and line["message"] == message]
 
 
+OUT_OF_REACH = {
+    "refused": ("[]", "http://127.0.0.1:9", "refused", "connection was refused"),
+    "time-outs": ("- do: {hang: 3}", None, "timeout", "did not answer in time"),
+    "resets": ("- do: {reset: during_reply}", None, "reset", "broke before the whole reply"),
+    "server errors": ("- do: {reply: {status: 503, body: busy}}", None, "503", "HTTP 503: busy"),
+    "a firewall": ("- do: {reply: {status: 403, body: shut}}", None, "403", "HTTP 403: shut"),
+}
+
+
+@pytest.mark.parametrize("outage", OUT_OF_REACH)
+def test_an_amplitude_out_of_reach_is_no_success_however_short_the_run(
+    operator: Operator, outage: str
+) -> None:
+    script, endpoint, kind, words = OUT_OF_REACH[outage]
+    written = operator.place.export(events=300, hours=1, duplicates=0)
+    place, url = operator.place, endpoint or operator.place.amplitude.url
+    place.suffer(script)
+    operator.configure(amplitude={"give_up_after": "10m", "endpoint": url}, workers=2)
+    result = operator.run("--max-runtime", "2s")
+    operator.is_red(result, 1)
+    assert result.error["type"] == "DeliveryError"
+    assert words in result.error["message"]
+    (warned,) = [line for line in warnings(result, "a request to Amplitude failed") if line["kind"] == kind]
+    assert (warned["endpoint"], words in warned["words"]) == (f"{url}/batch", True)
+    assert result.json["files"]["remaining"] > 0
+    assert samples(place)["braze_etl_requests_total", kind] == result.json["requests"]["failed"] > 0
+
+    place.recover()
+    operator.configure()
+    assert operator.run().code == 0
+    assert place.accepted_ids() == written.must_arrive()
+
+
 def test_a_wrong_bound_of_ids_stops_before_it_sets_the_whole_backlog_aside(operator: Operator) -> None:
     place = operator.place
     written = place.export(events=12_000, hours=6, duplicates=0)
@@ -109,3 +142,31 @@ def test_the_bound_is_the_one_that_is_configured(operator: Operator, bound: str 
     operator.place.export(events=2_000, hours=1, duplicates=0)
     operator.configure(amplitude={"min_id_length": 50}, quarantine={"stop_at": bound})
     assert operator.run().code == 3
+
+
+def test_nothing_but_throttling_is_work_left_and_no_success(operator: Operator) -> None:
+    written = operator.place.export(events=300, hours=1, duplicates=0, event_types=("*email.Open",))
+    body = "{code: 429, error: Too many requests for this project}"
+    operator.place.suffer(f"- do: {{reply: {{status: 429, headers: {{Retry-After: 1}}, body: {body}}}}}")
+    throttled = operator.run("--max-runtime", "3s")
+    operator.is_red(throttled, 4)
+    assert "throttled" in operator.watcher.told("/hook")[-1]["text"]
+    (left,) = warnings(throttled, "work is left for the next run")
+    assert any("throttled" in cause for cause in left["causes"])
+    operator.place.recover()
+    assert operator.run().code == 0
+    assert operator.place.accepted_ids() == written.must_arrive()
+
+
+def test_an_outage_after_good_requests_leaves_work_and_says_why(operator: Operator) -> None:
+    written = operator.place.export(events=1_000, hours=1, duplicates=0)
+    operator.configure(amplitude={"give_up_after": "10m", "concurrency": 1})
+    operator.place.suffer("- when: {after: 3}\n  do: {reply: {status: 502, body: gone}}")
+    cut_short = operator.run("--max-runtime", "6s")
+    assert (cut_short.code, cut_short.json["succeeded"]) == (4, True)
+    assert operator.watcher.asked("/ping") == 1
+    (left,) = warnings(cut_short, "work is left for the next run")
+    assert any("HTTP 502: gone" in cause for cause in left["causes"])
+    operator.place.recover()
+    assert operator.run().code == 0
+    assert operator.place.accepted_ids() == written.must_arrive()

@@ -27,6 +27,7 @@ from braze_etl.delivery import (
     NoReply,
     Reply,
     Standing,
+    Trouble,
 )
 from braze_etl.errors import LeaseHeldError, StateError, StoreError
 from braze_etl.model import FileSettlement, FileState
@@ -117,6 +118,8 @@ class Quiet:
     def settled(self, settlement: Settlement) -> None: ...
 
     def in_flight(self, requests: int) -> None: ...
+
+    def troubled(self, trouble: Trouble) -> None: ...
 
 
 class Setting:

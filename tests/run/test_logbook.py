@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.delivery import RequestCounts
+from braze_etl.delivery import RequestCounts, Trouble
 from braze_etl.errors import LeaseHeldError, StoreError
 from braze_etl.model import Counts, FileRef, FileSettlement, FileState, Outcome, Reason, Tally
 from braze_etl.run.foresight.estimate import Outlook
@@ -146,8 +146,12 @@ def test_all_watchers_see_the_same(make_ref: Callable[..., FileRef], now: dateti
         def in_flight(self, requests: int) -> None:
             seen.append(f"{requests} requests")
 
+        def troubled(self, trouble: Trouble) -> None:
+            seen.append(trouble.kind)
+
     audience = Audience(Watcher(), Watcher())
     audience.discovered(OUTLOOK, {})
     audience.settled(settled(make_ref("f")))
     audience.in_flight(3)
-    assert seen == ["11520 files"] * 2 + ["task 1"] * 2 + ["3 requests"] * 2
+    audience.troubled(Trouble("503", "https://a", "HTTP 503"))
+    assert seen == ["11520 files"] * 2 + ["task 1"] * 2 + ["3 requests"] * 2 + ["503"] * 2

@@ -15,11 +15,12 @@ from typing import Any, Final
 
 from braze_etl import __version__
 from braze_etl.clock import Clock
+from braze_etl.delivery import Trouble
 from braze_etl.errors import AbandonedError, BrazeEtlError
 from braze_etl.model import FileSettlement, Outcome
 from braze_etl.run.foresight.estimate import Outlook
 from braze_etl.run.parts import Progress
-from braze_etl.run.report import RunReport
+from braze_etl.run.report import WORK_LEFT, RunReport
 from braze_etl.run.telling.words import CHANGED_LATE
 from braze_etl.run.working.tasks import Settlement
 from braze_etl.telemetry import get_logger
@@ -40,6 +41,7 @@ class Logbook:
         self._events: Counter[str] = Counter()
         self._warned: Counter[str] = Counter()
         self._unavailable: set[str] = set()
+        self._troubles: set[str] = set()
 
     @contextmanager
     def entry(self, report: RunReport) -> Iterator[None]:
@@ -74,6 +76,12 @@ class Logbook:
 
     def in_flight(self, requests: int) -> None:
         """So many requests are under way: nothing to write down."""
+
+    def troubled(self, trouble: Trouble) -> None:
+        """A request failed: the first of each kind is told at once, with where it went and what was said."""
+        if trouble.kind not in self._troubles:
+            self._troubles.add(trouble.kind)
+            _log.warning("a request to Amplitude failed", **asdict(trouble))
 
     def ended(self, report: RunReport) -> None:
         """The pass is over: what is not as it should be, a line each, and how it ended."""
@@ -113,6 +121,10 @@ class Audience:
         for watcher in self._watchers:
             watcher.in_flight(requests)
 
+    def troubled(self, trouble: Trouble) -> None:
+        for watcher in self._watchers:
+            watcher.troubled(trouble)
+
 
 def _tell_details(settlement: Settlement) -> None:
     for file in settlement.files:
@@ -149,6 +161,11 @@ def _tell_of_the_end(report: RunReport) -> None:
         tell("budget", **budget)
     if report.changed:
         _log.warning(f"files are left alone, {CHANGED_LATE}", files=report.changed)
+    if report.causes:
+        if report.exit_code == WORK_LEFT:
+            _log.warning("work is left for the next run", causes=report.causes)
+        else:
+            _log.info("nothing was due", causes=report.causes)
     if isinstance(report.error, AbandonedError):
         _log.warning("an answer was not waited for any longer", error=report.error.message)
     elif report.error is not None:

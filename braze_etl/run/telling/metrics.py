@@ -16,6 +16,7 @@ from braze_etl.checkpoint import LedgerSummary
 from braze_etl.model import Outcome, Reason
 from braze_etl.run.report import RunReport
 from braze_etl.run.telling.totals import Totals
+from braze_etl.run.telling.words import WARNINGS
 from braze_etl.telemetry import Histogram, Metric
 
 METRICS: Final = (
@@ -193,7 +194,8 @@ def _counted(totals: Totals) -> _Named:
     )
     yield "braze_etl_files_total", _by_name(totals.files)
     yield "braze_etl_requests_total", _by_name(totals.statuses)
-    yield "braze_etl_warnings_total", _by_name(totals.warnings)
+    # Each of them from the beginning: an increase of a series that begins with its first warning is none.
+    yield "braze_etl_warnings_total", _by_name({**dict.fromkeys(WARNINGS, 0), **totals.warnings})
     yield "braze_etl_repairs_total", _by_name(totals.repairs)
     for name, metric in _SUMS.items():
         yield metric, {(): totals.sums[name]}

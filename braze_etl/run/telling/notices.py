@@ -110,7 +110,7 @@ def _failed(report: RunReport) -> str:
     error = report.error
     if error is not None:
         return f"{error.message} {error.remedy}".strip()
-    return "" if report.succeeded else f"nothing was delivered, {report.remaining:,} files are left"
+    return "" if report.succeeded else f"nothing was delivered: {'; '.join(report.causes)}"
 
 
 def _at_risk(report: RunReport) -> str:

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from braze_etl.clock import Clock, SystemClock
+from braze_etl.delivery import Trouble
 from braze_etl.errors import FatalError
 from braze_etl.run.budget import Ask, Grant
 from braze_etl.run.working.forking import start_fork_server, worker_context
@@ -84,7 +85,8 @@ class WorkerPool:
     """Up to *size* processes, started as tasks come; one owner, one thread.
 
     While it is polled, *answer* is called for a worker that asks what it may send, and *watch* is told how
-    many requests all workers have under way; and a worker that gives no sign of life is killed.
+    many requests all workers have under way, *troubled* of requests that failed; and a worker that gives no
+    sign of life is killed.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class WorkerPool:
         *,
         answer: Callable[[Ask], Grant] = lambda ask: Grant(ask.events),
         watch: Callable[[int], None] = lambda _: None,
+        troubled: Callable[[Trouble], None] = lambda _: None,
         clock: Clock | None = None,
     ) -> None:
         start_fork_server()
@@ -105,6 +108,7 @@ class WorkerPool:
         self._answer = answer
         self._watch = watch
         self._clock = clock or SystemClock()
+        self._troubled = troubled
         self._workers: list[_Worker] = []
 
     @property
@@ -166,7 +170,7 @@ class WorkerPool:
     def _receive(self, worker: _Worker) -> Iterator[Settlement | Died]:
         try:
             while worker.pipe.poll():
-                message: Settlement | Ask | Pulse | str = worker.pipe.recv()
+                message: Settlement | Ask | Pulse | Trouble | str = worker.pipe.recv()
                 worker.silence.end()
                 if isinstance(message, Settlement):
                     del worker.tasks[message.task]
@@ -182,12 +186,14 @@ class WorkerPool:
             worker.pipe.close()
             yield _death(worker)
 
-    def _hear(self, worker: _Worker, message: Ask | Pulse | str) -> None:
+    def _hear(self, worker: _Worker, message: Ask | Pulse | Trouble | str) -> None:
         if isinstance(message, Ask):
             worker.send(self._answer(message))
         elif isinstance(message, Pulse):
             worker.in_flight = message.in_flight
             self._watch(sum(each.in_flight for each in self._workers))
+        elif isinstance(message, Trouble):
+            self._troubled(message)
         else:
             worker.ready = message == READY
 

@@ -24,7 +24,7 @@ from braze_etl.compile import EventReader, MappedBlock
 from braze_etl.config import Settings
 from braze_etl.currents import Damage
 from braze_etl.deadline import WATCH, Halt
-from braze_etl.delivery import BatchBuilder, Courier, HttpTransport
+from braze_etl.delivery import BatchBuilder, Courier, HttpTransport, Trouble, shown_url
 from braze_etl.errors import (
     AbandonedError,
     AccessDeniedError,
@@ -323,8 +323,16 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
     reader = EventReader(mapping, decoder=settings.decoder)
     transport = HttpTransport(delivery, clock)
     jitter = Random()  # noqa: S311 - spreads back-offs, keeps no secret
+    endpoint = shown_url(delivery.url)
     courier: Courier[Tag] = Courier(
-        transport, delivery, clock, jitter, stop, notify=lambda: inbox.put(_NEWS), mend=mend_event
+        transport,
+        delivery,
+        clock,
+        jitter,
+        stop,
+        notify=lambda: inbox.put(_NEWS),
+        mend=mend_event,
+        on_failure=lambda kind, words: _tell(pipe, Trouble(kind, endpoint, words)),
     )
     asking, life = Asking(lambda ask: _tell(pipe, ask), stop), Life()
     listening = (pipe, inbox, stop, store.expect, asking.hear)
@@ -354,7 +362,7 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
     transport.close()
 
 
-def _tell(pipe: Connection, message: Settlement | Ask | Pulse | str) -> None:
+def _tell(pipe: Connection, message: Settlement | Ask | Pulse | Trouble | str) -> None:
     """Send to the parent; when it is gone, leave as quietly as `_listen` does."""
     try:
         with _SPEAKING:
