@@ -46,6 +46,7 @@ class Stop:
     ) -> None:
         self._clock = clock or SystemClock()
         self._timeout = timeout
+        self.max_runtime = max_runtime
         limit = None if max_runtime is None else max_runtime.total_seconds()
         self._ends = None if limit is None else self._clock.monotonic() + limit
         self._signalled: float | None = None
@@ -61,6 +62,11 @@ class Stop:
     def asked(self) -> bool:
         """Whether nothing new may begin."""
         return self.signum is not None or self._since() >= 0
+
+    @property
+    def time_is_over(self) -> bool:
+        """Whether `--max-runtime` is over."""
+        return self._ends is not None and self._clock.monotonic() >= self._ends
 
     @property
     def gives_up_workers(self) -> bool:

@@ -18,7 +18,7 @@ from itertools import takewhile
 from braze_etl.checkpoint import Backlog, LeaseOwner, RunRecord
 from braze_etl.currents import Listing
 from braze_etl.delivery import Standing
-from braze_etl.errors import DeliveryError, FatalError, KeyRefusedError, StoreError
+from braze_etl.errors import AbandonedError, DeliveryError, FatalError, KeyRefusedError, StoreError
 from braze_etl.model import FileSettlement, FileState
 from braze_etl.run.exits import exit_code
 from braze_etl.run.finding.discovery import Discovery
@@ -80,11 +80,13 @@ class Job:
 
     def _judge(self) -> None:
         """Whether it failed as a whole; an interrupted run does not know what it would have done."""
-        report, limit = self.report, self._options.max_runtime
-        report.max_runtime = limit
-        report.time_over = limit is not None and self._elapsed() >= limit.total_seconds()
-        if self._parts.stop.signum is None:
-            report.error = report.error or report.nothing_readable or report.nothing_accepted
+        report, stop = self.report, self._parts.stop
+        report.max_runtime, report.time_over = stop.max_runtime, stop.time_is_over
+        if stop.signum is not None:
+            return
+        failure = report.nothing_readable or report.nothing_accepted
+        if report.error is None or (failure and isinstance(report.error, AbandonedError)):
+            report.error = failure
 
     def _discover(self, found: Discovery) -> None:
         if self._parts.changes is not None:
