@@ -138,7 +138,8 @@ def _trouble(uri: str, seen: Familiarity, *, empty: bool) -> SourceError | None:
     if files := seen.strangers:
         return SourceError(
             f"Nothing is sent of the {files:,} files that are due in {uri}: {WORDS}.",
-            remedy=f"Name the old place in source.uri; `braze-etl plan` shows what is due. {_ACCEPT}",
+            remedy="Name the old place in source.uri, or select what was selected before; `plan` shows "
+            f"what is due. {_ACCEPT}",
         )
     if empty:
         return SourceError(
