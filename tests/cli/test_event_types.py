@@ -41,3 +41,16 @@ def test_a_type_that_the_configuration_leaves_out_is_refused(place: Workplace) -
     result = place.do("plan", *RANGE, "--event-type", "users.messages.email.*", "--output", "json")
     assert result.code == 2
     assert "source.event_types selects nothing" in result.error["message"]
+
+
+def test_an_entry_of_a_type_that_nobody_knows_is_refused_with_the_nearest(place: Workplace) -> None:
+    folder = next(place.source.rglob("event_type=*"))
+    folder = folder.rename(folder.with_name("event_type=users.pigeon.Send"))
+    next(folder.rglob("*.avro")).write_bytes(b"no Avro")
+    assert place.do("run").code == 3
+    listed = place.do("quarantine", "list", "--event-type", "users.pigeon.*", "--output", "json")
+    assert listed.json["total"] == 1
+    for command in ("list", "drop"):
+        result = place.do("quarantine", command, "--event-type", "users.pigeons.Send", "--output", "json")
+        assert result.code == 2, result
+        assert "The nearest is users.pigeon.Send" in result.error["remedy"]

@@ -62,7 +62,8 @@ def selection(
     since: datetime | None,
     until: datetime | None,
 ) -> Selection:
-    """Make the selection of the options; `UsageError` for an id that is not one entry's."""
+    """Make the selection of the options; `UsageError` for an id of no single entry, or a type of nobody."""
+    _require_known(quarantine, event_types)
     asked = Selection(
         ids=quarantine.resolve(ids) if ids else None,
         reasons=frozenset(map(Reason, reasons)),
@@ -72,6 +73,16 @@ def selection(
         until=until,
     )
     return EVERYTHING if asked == EVERYTHING else asked
+
+
+def _require_known(quarantine: Quarantine, event_types: tuple[str, ...]) -> None:
+    from braze_etl.currents import load_catalogue
+    from braze_etl.run.showing.doubts import lost, require_known
+
+    known = set(load_catalogue())
+    if lost(event_types, known):
+        known |= {event_type for event_type, _ in quarantine.counts()}
+    require_known(event_types, known, "the quarantine")
 
 
 def open_entries(settings: Settings) -> Quarantine:

@@ -43,7 +43,7 @@ def _without_a_match(settings: Settings) -> Iterator[tuple[Path, str]]:
     patterns = (*_patterns(settings.mapping), *_numbered(("budget", "stop"), settings.budget.stop))
     types += [(path, name) for path, name in patterns if is_glob(name)]
     for path, name in types:
-        if _lost([name], known):
+        if lost([name], known):
             near = nearest(name, known)
             yield path, f"{name} matches no event type that this release knows; the nearest is {near}"
 
@@ -77,14 +77,9 @@ def require_types(settings: Settings, globs: Sequence[str]) -> None:
         return
     known = set(known_types(load_mapping(settings)))
     selected = selection(settings, tuple(globs)).matches_event_type
-    if _lost(globs, known) or not any(map(selected, known)):
+    if lost(globs, known) or not any(map(selected, known)):
         known |= _in_source(settings)
-    for name in _lost(globs, known):
-        near = nearest(name, known)
-        raise UsageError(
-            f"--event-type {name} matches no event type, neither a known one nor one in the source",
-            remedy=f"The nearest is {near}; `braze-etl mapping list` names those that are known.",
-        )
+    require_known(globs, known, "the source")
     if not any(map(selected, known)):
         raise UsageError(
             f"of what --event-type {' '.join(globs)} matches, source.event_types selects nothing",
@@ -92,7 +87,17 @@ def require_types(settings: Settings, globs: Sequence[str]) -> None:
         )
 
 
-def _lost(globs: Sequence[str], known: Collection[str]) -> list[str]:
+def require_known(globs: Sequence[str], known: Collection[str], place: str) -> None:
+    """Raise `UsageError`, with the nearest, for a glob that matches none of the types of here or *place*."""
+    for name in lost(globs, known):
+        raise UsageError(
+            f"--event-type {name} matches no event type, neither a known one nor one in {place}",
+            remedy=f"The nearest is {nearest(name, known)}; `braze-etl mapping list` names the known ones.",
+        )
+
+
+def lost(globs: Sequence[str], known: Collection[str]) -> list[str]:
+    """The globs that match none of these types; what stands behind a `!` as well."""
     return [each for each in globs if not any(map(glob(each.removeprefix("!")).fullmatch, known))]
 
 
