@@ -87,7 +87,10 @@ class _Ranges(io.RawIOBase):
             return 0  # known already: asking once more would be one more request
         view, ref = memoryview(buffer).cast("B"), self._ref
         asked = len(view)
-        with closing(self._store.open(ref.key, offset=self._at, length=asked, etag=ref.etag)) as stream:
+        opened = self._store.open(
+            ref.key, offset=self._at, length=asked, etag=ref.etag, size=ref.size or None
+        )
+        with closing(opened) as stream:
             data = stream.read(asked)
         self._ended = len(data) < asked
         self._at += len(data)

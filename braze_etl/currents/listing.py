@@ -15,6 +15,8 @@ from braze_etl.model import FileRef
 from braze_etl.storage import Page, Store, StoredObject
 
 _ALL = Selection()
+_BY_CHANCE = 9
+"""So many objects may come in the order of their keys from a store that has another one."""
 
 
 @dataclass(slots=True)
@@ -27,7 +29,9 @@ class Listing:
 
     The counters are of the last iteration: `files` and `bytes` yielded, `unsettled` files, `foreign` objects
     that lie between them and are none, of which `misnamed` end in .avro, `folders` of selected event types,
-    `passed_over` integrations of files that are not selected, and `requests`, the pages asked for.
+    of which `empty` hold no object at all though a store of objects listed them, `unordered` folders that the
+    store listed in another order than that of their keys, `passed_over` integrations of files that are not
+    selected, and `requests`, the pages asked for.
     """
 
     store: Store
@@ -42,13 +46,14 @@ class Listing:
     foreign: int = field(default=0, init=False)
     misnamed: int = field(default=0, init=False)
     folders: int = field(default=0, init=False)
+    empty: int = field(default=0, init=False)
+    unordered: int = field(default=0, init=False)
     passed_over: set[str] = field(default_factory=set, init=False)
     requests: int = field(default=0, init=False)
 
     def __iter__(self) -> Iterator[FileRef]:
-        self.files = self.bytes = self.unsettled = self.foreign = self.misnamed = self.folders = (
-            self.requests
-        ) = 0
+        self.files = self.bytes = self.unsettled = self.foreign = self.misnamed = self.requests = 0
+        self.folders = self.empty = self.unordered = 0
         self.passed_over = set()
         folders = list(event_folders(self._level, self.prefix, self.selection, self.name))
         self.folders = len(folders)
@@ -89,14 +94,25 @@ class Listing:
         """Yield the files of one event type; in one folder the order of keys is the order of hours."""
         end = source.folder + date_folder(self.until) if self.until else None
         start = source.folder + date_folder(self.since)  # sorts before the keys of its own hour
-        places = _Places(self.selection)
+        places, found, in_order = _Places(self.selection), False, True
         for page in self._counted(self.store.pages(source.prefix, start_after=start)):
+            found, in_order = found or bool(page.objects), in_order and page.in_order
             for item in page.objects:
                 if end is not None and item.key >= end:
-                    return
+                    continue
                 ref = self._file(item, source.event_type, places.of(item.key))
                 if ref is not None:
                     yield ref
+            if end is not None and page.objects[_BY_CHANCE:] and page.objects[-1].key >= end:
+                break
+        self.unordered += not in_order
+        self.empty += not found and self._is_empty(source)
+
+    def _is_empty(self, source: EventFolder) -> bool:
+        """Whether a folder holds nothing, whatever the hour, that only what lies in it can make."""
+        if "://" not in self.store.uri or source.folder == self.prefix:
+            return False  # a folder of a file system may be empty
+        return not any(page.objects for page in self._counted(self.store.pages(source.prefix)))
 
     def _file(self, item: StoredObject, event_type: str, place: _Place | None) -> FileRef | None:
         if place is None or place.event_type != event_type:

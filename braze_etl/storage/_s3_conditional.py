@@ -10,8 +10,10 @@ from typing import Final
 from botocore.exceptions import ClientError
 
 from braze_etl.errors import StoreError
+from braze_etl.storage._s3_answer import stated
+from braze_etl.storage._s3_listing import unquoted
 from braze_etl.storage.conditional import Version
-from braze_etl.storage.s3 import S3Store, unquoted
+from braze_etl.storage.s3 import S3Store
 
 _LOST: Final = frozenset(
     {
@@ -40,8 +42,9 @@ class S3ConditionalStore(S3Store):
                 if _code(error) in _GONE:
                     return None
                 raise
+        etag, modified = (stated(answer, fact, f"{self.uri}/{key}") for fact in ("ETag", "LastModified"))
         read_at = self._server_time(answer["ResponseMetadata"]["HTTPHeaders"])
-        return Version(data, unquoted(answer["ETag"]), answer["LastModified"], read_at)
+        return Version(data, unquoted(etag), modified, read_at)
 
     def create(self, key: str, data: bytes) -> str | None:
         """See `ConditionalStore.create`."""
@@ -52,7 +55,7 @@ class S3ConditionalStore(S3Store):
                 if _is_lost(error):
                     return None
                 raise
-        return unquoted(answer["ETag"])
+        return unquoted(stated(answer, "ETag", f"{self.uri}/{key}"))
 
     def replace(self, key: str, data: bytes, etag: str) -> str | None:
         """See `ConditionalStore.replace`."""
@@ -64,7 +67,7 @@ class S3ConditionalStore(S3Store):
                 if _is_lost(error):
                     return None
                 raise
-        return unquoted(answer["ETag"])
+        return unquoted(stated(answer, "ETag", f"{self.uri}/{key}"))
 
     def _server_time(self, headers: Mapping[str, str]) -> datetime:
         try:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from braze_etl.deadline import CutOffError, Exchange
 from braze_etl.errors import (
@@ -31,6 +32,7 @@ TOO_SLOW: Final = (
     "see whether the store, and what stands before it, answers in time; the next run tries again"
 )
 """The remedy for it."""
+_LOOK = "see what stands between this machine and the store (a proxy, a login page), and endpoint_url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,12 @@ def _explain_answer(error: ClientError, request: Request) -> BrazeEtlError:
             f"{request.target} can't be read: {_words(error)}",
             remedy="look at this object's encryption and class of storage, and at the health of the store",
         )
-    return StoreError(
-        f"S3 refused {request.action} on {request.target}: {_words(error)}",
-        remedy="look the code up in the documentation of the store; the next run tries again",
-    )
+    if code.isdigit():  # boto3 makes one of the status, where the body is none of S3's; of a 200, a 500
+        words, remedy = f"what answered for {request.target} is not S3", _LOOK
+    else:
+        words = f"S3 refused {request.action} on {request.target}"
+        remedy = "look the code up in the documentation of the store; the next run tries again"
+    return StoreError(f"{words}: {_words(error)}", remedy=remedy)
 
 
 def _explain_sts(error: ClientError, request: Request) -> StoreError:
@@ -285,6 +289,11 @@ _FAILURES: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
         "check the network, the proxy, and endpoint_url or region",
     ),
     (
+        (ResponseParserError,),
+        "what answered for {target} is not S3",
+        _LOOK,
+    ),
+    (
         _WRONG_SETTING,
         "the settings for {target} can't be used",
         "correct the bucket name, region or endpoint_url",
@@ -296,5 +305,5 @@ _FAILURES: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     ),
 )
 
-CAUGHT = (BotoCoreError, ClientError, ValueError, OSError)
+CAUGHT = (BotoCoreError, ClientError, ResponseParserError, ValueError, OSError)
 """What boto3 raises; ValueError for an endpoint that is no URL, OSError for a file of credentials."""

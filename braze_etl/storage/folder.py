@@ -61,7 +61,9 @@ class FolderStore:
                 remedy="give the user that runs the job the right to read this folder",
             ) from error
 
-    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+    def open(
+        self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "", size: int | None = None
+    ) -> BinaryIO:
         """See `Store.open`; a file that can't be opened is `FileUnavailableError`, so that others go on."""
         self._check(key)
         try:
@@ -72,7 +74,8 @@ class FolderStore:
             raise _denied(self._root / key, os.R_OK) from error
         except OSError as error:
             raise unavailable(str(self._root / key), error) from error
-        if etag and _etag(os.fstat(file.fileno())) != etag:
+        found = os.fstat(file.fileno())
+        if (etag and _etag(found) != etag) or size not in (None, found.st_size):
             file.close()
             raise SourceGoneError(
                 f"{self._root / key} was replaced since it was listed", remedy="the next run reads it anew"

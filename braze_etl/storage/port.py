@@ -24,10 +24,14 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of a listing: objects, and (with a delimiter) the common prefixes below."""
+    """One answer of a listing: objects, and (with a delimiter) the common prefixes below.
+
+    `in_order`: unless it says no, the store listed them in the order of their keys by itself.
+    """
 
     objects: tuple[StoredObject, ...]
     prefixes: tuple[str, ...]
+    in_order: bool = True
 
 
 class Store(Protocol):
@@ -44,16 +48,22 @@ class Store(Protocol):
         ...
 
     def pages(self, prefix: str = "", *, start_after: str = "", delimiter: str = "") -> Iterator[Page]:
-        """List keys that begin with *prefix* and lie behind *start_after*, in order; lazy, a request a page.
+        """List keys that begin with *prefix* and lie behind *start_after*, each once; lazy, a request a page.
+
+        They come in order, but for a store that turns out to have none in the middle of a listing: what it
+        had listed so far was given before, and the rest follows in an order of its own.
 
         With *delimiter* `/`, what lies deeper than one level comes as common prefixes that end in `/`.
         """
         ...
 
-    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+    def open(
+        self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "", size: int | None = None
+    ) -> BinaryIO:
         """Open a stream on the bytes from *offset* (*length* of them, or all); the caller closes it.
 
-        With *etag*, another content than that one is `SourceGoneError`.
+        With *etag*, another content than that one is `SourceGoneError`; with *size*, the bytes of the whole,
+        an answer of another length is `FileUnavailableError`.
         """
         ...
 

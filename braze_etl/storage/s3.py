@@ -7,20 +7,21 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 from botocore.exceptions import ClientError
 
 from braze_etl.deadline import Exchange
-from braze_etl.errors import StoreError
 from braze_etl.storage._access import StoreAccess
+from braze_etl.storage._s3_answer import Got, Part, check_written
 from braze_etl.storage._s3_body import Body, PacedBody, ResumingBody
 from braze_etl.storage._s3_client import is_aws, make_client
 from braze_etl.storage._s3_errors import MOST, Request, explained
-from braze_etl.storage._s3_lifecycle import ARCHIVES, shortest_lifetime
-from braze_etl.storage.port import Page, StoredObject
+from braze_etl.storage._s3_lifecycle import shortest_lifetime
+from braze_etl.storage._s3_listing import Asked, follow, has_etag, in_order, unquoted
+from braze_etl.storage.port import Page
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         GetObjectRequestTypeDef,
         ListObjectsV2OutputTypeDef,
         ListObjectsV2RequestTypeDef,
-        ObjectTypeDef,
     )
 
 _NO_ACCESS = StoreAccess()
@@ -61,6 +61,7 @@ class S3Store:
         self._connections = max_pool_connections
         self._gives_way = gives_way
         self._gives_to_bare_etags = False
+        self._out_of_order = False
 
     def __repr__(self) -> str:
         return f"S3Store({self._bucket!r}, {self._access!r})"
@@ -75,48 +76,35 @@ class S3Store:
 
     def pages(self, prefix: str = "", *, start_after: str = "", delimiter: str = "") -> Iterator[Page]:
         """See `Store.pages`; one ListObjectsV2 request a page of up to 1,000."""
-        asked: ListObjectsV2RequestTypeDef = {
-            "Bucket": self._bucket,
-            "Prefix": prefix,
-            "Delimiter": delimiter,
-            "StartAfter": start_after,
-            "MaxKeys": _PAGE_SIZE,
-        }
-        while True:
-            with self._explained("s3:ListBucket", prefix):
-                if is_aws(self._client):  # others refuse a header that they do not know
-                    asked["OptionalObjectAttributes"] = ["RestoreStatus"]
-                answer = self._client.list_objects_v2(**asked)
-            yield _page(answer)
-            if not answer.get("NextContinuationToken"):
-                if answer.get("IsTruncated"):
-                    raise StoreError(
-                        f"{self.uri} gave a part of a listing and no way to go on",
-                        remedy="see what stands between this machine and the store: S3 itself sends a token",
-                    )
-                return
-            asked["ContinuationToken"] = answer["NextContinuationToken"]
+        asked = Asked(self._bucket, prefix, start_after, delimiter)
+        answers = follow(partial(self._list, asked), asked)
+        for page in in_order(answers, asked, whole=self._out_of_order):
+            self._out_of_order |= not page.in_order
+            yield page
 
-    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+    def open(
+        self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "", size: int | None = None
+    ) -> BinaryIO:
         """See `Store.open`; a stream that breaks off is resumed where it was, while the object is the same.
 
         An object that the store does not give is `FileUnavailableError`, so that others go on.
         """
-        if length == 0:
+        if length == 0 or (size is not None and offset >= size):
             return io.BytesIO()
-        name = f"{self.uri}/{key}"
-        first = self._get(key, offset, length, etag)
+        wanted = Part(f"{self.uri}/{key}", offset, length, etag, size)
+        first = self._get(key, wanted)
 
         def resume(at: int, left: int) -> Body:
-            return self._get(key, at, left, first.etag).body
+            return self._get(key, wanted.rest(at, left, first.etag)).body
 
-        body = ResumingBody(first.body, offset=offset, length=first.length, get=resume, name=name)
+        body = ResumingBody(first.body, offset=offset, length=first.length, get=resume, name=wanted.name)
         return io.BufferedReader(body, _BUFFER)
 
     def put(self, key: str, data: bytes) -> None:
         """See `Store.put`."""
         with self._explained("s3:PutObject", key, sent=len(data)):
-            self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
+            answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
+        check_written(answer, f"{self.uri}/{key}")
 
     def lifetime(self, prefix: str = "") -> timedelta | None:
         """See `Store.lifetime`; read from the bucket's lifecycle rules."""
@@ -127,7 +115,7 @@ class S3Store:
         """See `Store.check_access`."""
         key = f"{prefix}{_PROBE}"
         self.put(key, b"")
-        self._get(key, 0, None, "").body.close()
+        self._get(key, Part(f"{self.uri}/{key}")).body.close()
         self.delete([key])
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -164,22 +152,37 @@ class S3Store:
     def _exchange(self, *, streams: bool = False) -> Exchange:
         return Exchange(gives_way=self._gives_way, most=MOST, streams=streams)
 
-    def _get(self, key: str, offset: int, length: int | None, etag: str) -> _Got:
+    def _list(self, asked: Asked, token: str) -> ListObjectsV2OutputTypeDef:
+        request: ListObjectsV2RequestTypeDef = {
+            "Bucket": self._bucket,
+            "Prefix": asked.prefix,
+            "Delimiter": asked.delimiter,
+            "StartAfter": asked.start_after,
+            "MaxKeys": _PAGE_SIZE,
+        }
+        if token:
+            request["ContinuationToken"] = token
+        with self._explained("s3:ListBucket", asked.prefix):
+            if is_aws(self._client):  # others refuse a header that they do not know
+                request["OptionalObjectAttributes"] = ["RestoreStatus"]
+            return self._client.list_objects_v2(**request)
+
+    def _get(self, key: str, wanted: Part) -> Got:
         asked: GetObjectRequestTypeDef = {"Bucket": self._bucket, "Key": key}
-        if offset or length is not None:
-            asked["Range"] = f"bytes={offset}-" + ("" if length is None else str(offset + length - 1))
-        if etag:
-            asked["IfMatch"] = f'"{etag}"'
+        if wanted.range:
+            asked["Range"] = wanted.range
+        if has_etag(wanted.etag):
+            asked["IfMatch"] = f'"{wanted.etag}"'
         request, exchange = Request("s3:GetObject", self._bucket, key), self._exchange(streams=True)
         with explained(request, exchange):
             try:
                 answer = self._give(asked)
             except ClientError as error:
-                if error.response.get("Error", {}).get("Code") != "InvalidRange":
+                if error.response.get("Error", {}).get("Code") != "InvalidRange" or wanted.size is not None:
                     raise
-                return _Got(io.BytesIO(), 0, etag)  # at or behind the end: no bytes, as with a file
-        body = PacedBody(answer["Body"], exchange, request)
-        return _Got(body, answer["ContentLength"], unquoted(answer["ETag"]))
+                return Got(io.BytesIO(), 0, wanted.etag)  # at or behind the end: no bytes, as with a file
+        got = wanted.accept(answer)
+        return got._replace(body=PacedBody(got.body, exchange, request))
 
     def _give(self, asked: GetObjectRequestTypeDef) -> GetObjectOutputTypeDef:
         """GET; where the ETag is refused, without its quotes as well (see `storage.conditional`)."""
@@ -196,36 +199,8 @@ class S3Store:
                 raise
             with suppress(ClientError):
                 answer = self._client.get_object(**bare)
-                if unquoted(answer["ETag"]) == etag:
+                if unquoted(answer.get("ETag", "")) == etag:
                     self._gives_to_bare_etags = True
                     return answer
                 answer["Body"].close()  # the other form is no condition to this store
             raise
-
-
-class _Got(NamedTuple):
-    body: Body
-    length: int
-    etag: str
-
-
-def _page(answer: ListObjectsV2OutputTypeDef) -> Page:
-    objects = tuple(
-        StoredObject(
-            item["Key"], unquoted(item["ETag"]), item["Size"], item["LastModified"], _is_archived(item)
-        )
-        for item in answer.get("Contents", ())
-    )
-    return Page(objects, tuple(item["Prefix"] for item in answer.get("CommonPrefixes", ())))
-
-
-def _is_archived(item: ObjectTypeDef) -> bool:
-    """Whether it has to be restored first; a restored copy is there until its expiry."""
-    restored = "RestoreExpiryDate" in item.get("RestoreStatus", {})
-    return item.get("StorageClass") in ARCHIVES and not restored
-
-
-def unquoted(etag: str) -> str:
-    """An ETag without its quotes, and without a proxy's mark of a weak one, which would match nothing."""
-    # Servers differ in whether a listing quotes it; a reply to GET always does.
-    return etag.removeprefix("W/").strip('"')

@@ -46,7 +46,9 @@ class MemoryBucket:
         )
         yield Page(tuple(found), ())
 
-    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+    def open(
+        self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "", size: int | None = None
+    ) -> BinaryIO:
         self._ask("GET", key, len(self.objects.get(key, (b"", START))[0]))
         if key not in self.objects:
             raise SourceGoneError(f"{key} is gone")

@@ -32,7 +32,9 @@ class CountingStore(FolderStore):
     def __post_init__(self) -> None:
         super().__init__(self.root)
 
-    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+    def open(
+        self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "", size: int | None = None
+    ) -> BinaryIO:
         self.reads.append((offset, length))
         return super().open(key, offset=offset, length=length, etag=etag)
 

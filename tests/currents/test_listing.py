@@ -40,7 +40,9 @@ class CountingStore:
             self.requests += 1
             yield page
 
-    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+    def open(
+        self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "", size: int | None = None
+    ) -> BinaryIO:
         return self._inner.open(key, offset=offset, length=length, etag=etag)
 
     def put(self, key: str, data: bytes) -> None:

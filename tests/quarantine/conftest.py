@@ -48,7 +48,9 @@ class FakeStore:
         for key in sorted(key for key in self.objects if key.startswith(prefix)):
             yield Page((StoredObject(key, "", len(self.objects[key]), NOON),), ())
 
-    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+    def open(
+        self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "", size: int | None = None
+    ) -> BinaryIO:
         self.reads += 1
         if key not in self.objects:
             raise SourceGoneError(f"{key} is gone")

@@ -30,7 +30,9 @@ class GatedStore:
         self.gate = threading.Event()
         self.changed = threading.Condition()
 
-    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+    def open(
+        self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "", size: int | None = None
+    ) -> BinaryIO:
         with self.changed:
             self.asked.append(key)
             self.changed.notify_all()

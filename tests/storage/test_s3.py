@@ -156,7 +156,8 @@ def test_a_restored_copy_can_be_read_and_one_on_its_way_not_yet(
     store = S3Store("acme", StoreAccess("http://127.0.0.1:9", "us-east-1"))
     item = {"Key": "key", "ETag": '"e"', "Size": 1, "LastModified": NOON, "StorageClass": "GLACIER"}
     with Stubber(store._client) as server:  # the server of the tests does not tell of restores
-        server.add_response("list_objects_v2", {"Contents": [{**item, "RestoreStatus": status}]})
+        facts = {"Name": "acme", "IsTruncated": False, "Contents": [{**item, "RestoreStatus": status}]}
+        server.add_response("list_objects_v2", facts)
         ((listed,),) = (page.objects for page in store.pages())
     assert listed.archived is archived
 

@@ -19,7 +19,7 @@ from braze_etl.storage import StoreAccess, open_conditional_store, open_store
 from braze_etl.storage.s3 import S3Store
 from tests.front import Front, serving
 
-_EMPTY = b"<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
+_EMPTY = b"<ListBucketResult><Name>acme</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
 
 
 class Handler(BaseHTTPRequestHandler):

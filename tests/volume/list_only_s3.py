@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
 def _listing(asked: dict[str, str]) -> Iterator[str]:
     after = asked.get("continuation-token") or asked.get("start-after", "")
     keys, prefixes, more = page(asked.get("prefix", ""), after, asked.get("delimiter", ""))
-    yield "<ListBucketResult><Name>b</Name>"
+    yield "<ListBucketResult><Name>acme</Name>"
     yield f"<IsTruncated>{'true' if more else 'false'}</IsTruncated>"
     if more:
         yield f"<NextContinuationToken>{escape(more)}</NextContinuationToken>"

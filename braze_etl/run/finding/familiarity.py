@@ -103,6 +103,7 @@ class Recognition:
         nothing = complete and not (listing.files or listing.unsettled)
         there = _surroundings(listing) if nothing else None
         warnings = Counter({"misnamed_files": listing.misnamed, UNFAMILIAR: seen.strangers})
+        warnings += Counter(empty_event_folders=listing.empty, unordered_folders=listing.unordered)
         if there is not None and (not listing.folders or listing.passed_over):
             warnings[NOTHING_SELECTED] = 1
             _tell_what_is_there(self.uri, there)

@@ -83,7 +83,7 @@ class Comparer:
     def _read(self, ref: FileRef, judged: Sequence[Judgement], before: Sequence[Mapping]) -> Compared:
         now = self.mappings.now
         with SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
-            with self._store.open(ref.key, etag=ref.etag) as stream:
+            with self._store.open(ref.key, etag=ref.etag, size=ref.size or None) as stream:
                 shutil.copyfileobj(stream, copy)
             whole = cast("BinaryIO", copy)
             after = self._reasons(now, ref, whole)

@@ -107,7 +107,8 @@ class Sampler:
 
     def _read(self, ref: FileRef, length: int, sample: Sample) -> None:
         sample.reads += 1
-        with closing(self._store.open(ref.key, length=min(length, ref.size), etag=ref.etag)) as stream:
+        opened = self._store.open(ref.key, length=min(length, ref.size), etag=ref.etag, size=ref.size or None)
+        with closing(opened) as stream:
             file = AvroFile(stream, name=ref.key)
             records = RecordReader(file.schema_json)
             judge = _Judge(self._mapping.plan(ref.event_type), ref.hour.timestamp(), sample)

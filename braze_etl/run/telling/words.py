@@ -8,6 +8,8 @@ WARNINGS: Final = {
     "nothing_selected": "nothing below source.uri is selected: see source.uri, integrations, event_types",
     "misnamed_files": "files that end in .avro below an event type, with a name or an hour nobody can read",
     "clock_differs": "this machine's clock is a minute or more off that of S3 or Amplitude",
+    "empty_event_folders": "event types that S3 lists, and then shows no object of: are all keys to be seen?",
+    "unordered_folders": "event types that the store does not list in the order of keys: read to their end",
     "overdue_files": "files that were older than window.objective when they were found",
     "unfamiliar_files": "files of hours delivered before, none of which the ledger knows: nothing was sent",
     "late_files": "files that only the sweep behind the look-back found",

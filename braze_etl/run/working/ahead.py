@@ -69,11 +69,13 @@ class ReadAhead:
             self._expected.extend(due.ref for due in files if due.whole and self._is_small(due.ref))
             self._begin()
 
-    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+    def open(
+        self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "", size: int | None = None
+    ) -> BinaryIO:
         """See `Store.open`; raises what fetching the file raised."""
         fetched = self._take((key, etag)) if not offset and length is None else None
         if fetched is None:
-            return self._store.open(key, offset=offset, length=length, etag=etag)
+            return self._store.open(key, offset=offset, length=length, etag=etag, size=size)
         return io.BytesIO(fetched.result())
 
     def pages(self, prefix: str = "", *, start_after: str = "", delimiter: str = "") -> Iterator[Page]:
@@ -132,5 +134,5 @@ class ReadAhead:
         return len(self._begun) < self._limits.files and self._bytes + size <= self._limits.bytes
 
     def _fetch(self, ref: FileRef) -> bytes:
-        with self._store.open(ref.key, etag=ref.etag) as stream:
+        with self._store.open(ref.key, etag=ref.etag, size=ref.size or None) as stream:
             return stream.read()

@@ -7,7 +7,7 @@ from typing import BinaryIO, Self, TypeAlias, cast
 
 from braze_etl.compile import EventReader, MappedBlock
 from braze_etl.currents import Damage
-from braze_etl.errors import FileError, FileReplacedError, FileUnavailableError, SourceGoneError
+from braze_etl.errors import FileReplacedError, SourceGoneError
 from braze_etl.run.finding.due import DueFile
 from braze_etl.run.working.pulse import Life
 from braze_etl.storage import Store
@@ -29,8 +29,10 @@ class _Awaited:
         self._store = store
         self._life = life
 
-    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
-        stream = self._life.wait(self._store.open, key, offset=offset, length=length, etag=etag)
+    def open(
+        self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "", size: int | None = None
+    ) -> BinaryIO:
+        stream = self._life.wait(self._store.open, key, offset=offset, length=length, etag=etag, size=size)
         return cast("BinaryIO", _AwaitedStream(stream, self._life))
 
 
@@ -66,18 +68,18 @@ def blocks_of(
             life.step()
             yield block, wanted[block.offset]
         return
-    with awaited.open(due.ref.key, etag=due.ref.etag) as stream:
+    with awaited.open(due.ref.key, etag=due.ref.etag, size=due.ref.size or None) as stream:
         for block in reader.read(due.ref, stream):
             life.step()
             if wanted is None or block.offset in wanted:
                 yield block, None if wanted is None else wanted[block.offset]
 
 
-def look_again(due: DueFile, store: Store, error: FileError) -> FileError:
-    """Ask for a new listing of a file that could not be had, and say what became of it.
+def look_again(due: DueFile, store: Store) -> SourceGoneError | FileReplacedError | None:
+    """Ask for a new listing of a file that could not be read, and say what became of it.
 
-    `SourceGoneError` where the listing does not have it, or not the content in which an earlier run left
-    records behind: the new content is due by itself. Else `FileUnavailableError`: it stays due.
+    None where it is listed as before; `SourceGoneError` where it is not there, or not the content in which an
+    earlier run left records behind, for the new one is due by itself.
     """
     ref, name = due.ref, f"{store.uri}/{due.ref.key}"
     listed = (item for page in store.pages(ref.key) for item in page.objects)
@@ -85,14 +87,7 @@ def look_again(due: DueFile, store: Store, error: FileError) -> FileError:
     if now is None:
         return SourceGoneError(f"{name} is no longer there", remedy="put it back to replay it")
     if now.etag == ref.etag:
-        return error if isinstance(error, FileUnavailableError) else _as_before(name, error)
+        return None
     if not due.whole or due.again is not None:
         return SourceGoneError(f"{name} was replaced", remedy="its new content is due by itself")
     return FileReplacedError(f"{name} was replaced since it was listed", remedy="the next run reads it anew")
-
-
-def _as_before(name: str, error: FileError) -> FileUnavailableError:
-    return FileUnavailableError(
-        f"{name} is listed as before, and still: {error.message}",
-        remedy="see what stands between this machine and the store; the next run tries again",
-    )

@@ -30,7 +30,9 @@ from braze_etl.errors import (
     AccessDeniedError,
     BrazeEtlError,
     FileError,
+    FileReplacedError,
     FileUnavailableError,
+    SourceGoneError,
     StoreError,
     TooSlowError,
     UnreadableFileError,
@@ -63,6 +65,7 @@ _ASKED_AGAIN = 5
 """Denied files in a row that are looked for in a new listing: with more, it is the rights."""
 _SLOW_AT_MOST = 3
 """Files in a row that did not come in time: with more, it is the store."""
+_LOOK = "see what stands between this machine and the store; the next run tries again"
 _PART = 2_000
 """Outcomes taken from a block at once; of a large block there are never more in memory."""
 
@@ -138,16 +141,17 @@ class Worker:
         try:
             if not self._read_records(books, number, due):
                 return
-        except UnreadableFileError as error:
-            books.failed(number, Verdict(Reason.UNREADABLE_FILE, error.message))
         except FileError as error:
             became = self._became(due, error)
             if isinstance(became, FileUnavailableError):
                 books.unavailable(became)
                 self._note_slow(became)
                 return
-            self._take_payloads(books, number, due)
-            books.failed(number, Verdict(Reason.SOURCE_GONE, became.message))
+            reason = Reason.UNREADABLE_FILE
+            if isinstance(became, SourceGoneError):
+                self._take_payloads(books, number, due)
+                reason = Reason.SOURCE_GONE
+            books.failed(number, Verdict(reason, became.message))
         books.read_to_end(number)
 
     def _note_slow(self, error: FileUnavailableError) -> None:
@@ -159,20 +163,31 @@ class Worker:
             )
 
     def _became(self, due: DueFile, error: FileError) -> FileError:
-        """What a new listing says; S3 also denies what is gone, to who may not list the whole bucket."""
-        denied = isinstance(error, AccessDeniedError)
-        if isinstance(error, FileUnavailableError) and not (denied and self._denied < _ASKED_AGAIN):
-            return error
-        self._denied += denied
-        return look_again(due, self._store, error)
+        """Why a file is not read: a new listing tells what is gone, and what is the store's trouble."""
+        if isinstance(error, FileUnavailableError):
+            # S3 also denies what is gone, to who may not list the whole bucket.
+            self._denied += isinstance(error, AccessDeniedError)
+            if not isinstance(error, AccessDeniedError) or self._denied > _ASKED_AGAIN:
+                return error
+        found = self._life.wait(look_again, due, self._store)
+        if isinstance(error, UnreadableFileError):
+            return found if isinstance(found, FileReplacedError) else error
+        if found is None and isinstance(error, SourceGoneError):
+            return FileUnavailableError(f"it is listed as before, and still: {error.message}", remedy=_LOOK)
+        return found or error
 
     def _read_records(self, books: TaskBooks, number: int, due: DueFile) -> bool:
         """Read a file, or what is wanted of it; False when a stop came first."""
+        damaged = False
         for block, wanted in blocks_of(due, self._store, self._reader, self._life):
             if self._halted():
                 return False
             self._denied = self._slow = 0
             if isinstance(block, Damage):
+                found = None if damaged else self._life.wait(look_again, due, self._store)
+                if isinstance(found, FileReplacedError):
+                    raise found
+                damaged = True
                 books.damaged(number, block.offset, Verdict(Reason.DAMAGED_BLOCK, block.detail))
             else:
                 books.block_read(number, block.offset, block.count)

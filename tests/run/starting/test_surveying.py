@@ -208,7 +208,9 @@ class LargeBucket:
     def _object(self, key: str) -> StoredObject:
         return StoredObject(key, "e", len(self.data), LAST)
 
-    def open(self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "") -> BinaryIO:
+    def open(
+        self, key: str, *, offset: int = 0, length: int | None = None, etag: str = "", size: int | None = None
+    ) -> BinaryIO:
         self.reads.append(length or 0)
         return io.BytesIO(self.data[offset : offset + (length or 0)])
 
