@@ -182,7 +182,7 @@ def test_an_integration_that_is_not_there_is_told_with_those_that_are(watched: W
     watched.configure(source={**SOURCE, "uri": uri, "integrations": ["no-such-id"]})
     result = watched.run()
     assert result.json["warnings"] == {"nothing_selected": 1}
-    (line,) = [line for line in result.err.splitlines() if "is selected" in line]
+    (line,) = [line for line in result.err.splitlines() if "nothing of what lies" in line]
     assert there in line
     assert watched.status()["exit_code"] == 5
     assert watched.metric("braze_etl_warnings_total")["nothing_selected",] == 1
