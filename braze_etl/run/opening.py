@@ -35,7 +35,9 @@ from braze_etl.run.budget import Meter, Terms
 from braze_etl.run.exits import Stop
 from braze_etl.run.finding.before import BeforeStart
 from braze_etl.run.foresight.admission import Intent, admit
+from braze_etl.run.foresight.forecast import RECENT_RUNS
 from braze_etl.run.foresight.looking import covering
+from braze_etl.run.foresight.rhythm import SHORTER_PATIENCE, too_patient
 from braze_etl.run.job import Job
 from braze_etl.run.parts import JobOptions, JobParts, Progress
 from braze_etl.run.persons.busy import BusyDays
@@ -98,6 +100,7 @@ def open_job(
         _note_key(settings, ledger)
         _tell_of_a_new_ledger(settings, ledger)
         _tell_of_another_start(settings, ledger)
+        _tell_of_long_patience(settings, request, ledger)
         mappings = Mappings(ledger, mapping)
         mappings.keep()
         scope = request.scope(settings, ledger)
@@ -192,6 +195,14 @@ def _tell_of_another_start(settings: Settings, ledger: Ledger) -> None:
             ledger=iso(ledger.start_at),
             remedy="older hours are sent by `backfill --from`",
         )
+
+
+def _tell_of_long_patience(settings: Settings, request: Request, ledger: Ledger) -> None:
+    if request.command != "run":
+        return
+    words = too_patient(settings.amplitude.give_up_after, ledger.runs(RECENT_RUNS), request.max_runtime)
+    if words is not None:
+        _log.warning("amplitude.give_up_after is longer than a run", cause=words, remedy=SHORTER_PATIENCE)
 
 
 def _tell_of_a_short_life(settings: Settings, lifetime: timedelta | None) -> None:

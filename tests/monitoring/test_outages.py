@@ -81,6 +81,7 @@ def test_an_amplitude_out_of_reach_is_no_success_however_short_the_run(
     (warned,) = [line for line in warnings(result, "a request to Amplitude failed") if line["kind"] == kind]
     assert (warned["endpoint"], words in warned["words"]) == (f"{url}/batch", True)
     assert result.json["files"]["remaining"] > 0
+    assert warnings(result, "amplitude.give_up_after is longer than a run")
     assert samples(place)["braze_etl_requests_total", kind] == result.json["requests"]["failed"] > 0
 
     place.recover()

@@ -177,4 +177,23 @@ def test_a_quarantine_or_a_ledger_that_fails_is_a_warning(
     assert "braze_etl_quarantine_entries" not in (tmp_path / "m.prom").read_text()
     monkeypatch.setattr(job.ledger, "remember", fail(StateError("disk full")))
     job.end(0)
-    assert [line["error"] for line in lines()] == ["no rights", "disk full"]
+    assert [line["error"] for line in lines()] == ["no rights", "disk full", "no rights"]
+
+
+def test_a_ledger_that_can_not_be_written_keeps_nobody_from_being_told(
+    after: Told, watcher: Watcher, tmp_path: Path, lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    path = tmp_path / "m.prom"
+    job = after(notify={"webhook": f"{watcher.url}/hook"}, metrics={"textfile": str(path)})
+    job.ledger.remember = _full  # type: ignore[method-assign]
+    job.end(1)
+    assert watcher.told("/hook")[0]["topics"] == {"failed": "begun"}
+    assert 'braze_etl_last_run_exit_code{command="run",pipeline="eu"} 1.0' in path.read_text()
+    assert [line["message"] for line in lines()] == [
+        "the totals were not stored",
+        "the next run tells it again",
+    ]
+
+
+def _full(name: str, fact: Any) -> None:
+    raise StateError("the disk is full", remedy="Make room.")

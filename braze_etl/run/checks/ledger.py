@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from itertools import pairwise
 from typing import Final
 
 from braze_etl.checkpoint import RunRecord
@@ -12,6 +11,7 @@ from braze_etl.config import duration_text
 from braze_etl.run.assembly import open_quarantine
 from braze_etl.run.checks.finding import Check, Finding, fail, ok, skipped, warn
 from braze_etl.run.checks.site import Site
+from braze_etl.run.foresight.rhythm import SHORTER_PATIENCE, distance, too_patient
 from braze_etl.run.setaside import bound
 from braze_etl.run.witness import BORN_WRONG
 
@@ -67,6 +67,14 @@ def schedule(site: Site) -> Finding:
     return warn(seen, remedy) if age >= window.warn_at else ok(seen)
 
 
+def patience(site: Site) -> Finding:
+    """Whether a run gives an outage of Amplitude up before it ends, and before the next one begins."""
+    given = site.settings.amplitude.give_up_after
+    if words := too_patient(given, site.books.runs if site.books else []):
+        return warn(words, SHORTER_PATIENCE)
+    return ok(f"a run ends after {duration_text(given)} of nothing but failures")
+
+
 def backlog(site: Site) -> Finding:
     """What is due and old, as the last listing found it."""
     books = site.books
@@ -120,10 +128,9 @@ def quarantine(site: Site) -> Finding:
 
 
 def _every(runs: list[RunRecord]) -> str:
-    """How often runs begin: the middle of the distances between the last ones."""
-    starts = sorted(run.started_at for run in runs if run.command == "run")
-    gaps = sorted(later - earlier for earlier, later in pairwise(starts))
-    return f"; runs begin every {gaps[len(gaps) // 2] / timedelta(minutes=1):,.0f} minutes" if gaps else ""
+    """How often runs begin."""
+    between = distance(runs)
+    return f"; runs begin every {between / timedelta(minutes=1):,.0f} minutes" if between else ""
 
 
 _READS: Final = ("state", "source", "amplitude.region", "amplitude.project")
@@ -131,6 +138,7 @@ CHECKS: Final = (
     Check("state.ledger", ledger, reads=_READS),
     Check("state.lease", lease, needs=("state.ledger",), reads=_READS),
     Check("schedule", schedule, needs=("state.ledger",), reads=_READS),
+    Check("amplitude.give_up_after", patience, needs=("state.ledger",), reads=_READS),
     Check("backlog", backlog, needs=("state.ledger",), reads=_READS),
     Check("budget", budget, needs=("state.ledger",), reads=_READS),
     Check("throttling", throttling, needs=("state.ledger",), reads=_READS),

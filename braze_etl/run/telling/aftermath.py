@@ -7,7 +7,7 @@ and notices are remembered in the ledger.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from braze_etl.checkpoint import Ledger
 from braze_etl.clock import Clock
@@ -63,7 +63,8 @@ class Aftermath:
     def _exposed(self, report: RunReport) -> Exposed:
         counted = Totals.from_dict(self._ledger.recall(totals.NOTE))
         counted.add(report)
-        self._ledger.remember(totals.NOTE, counted.as_dict())
+        kept = counted.as_dict()
+        _attempt("the totals were not stored", lambda: self._ledger.remember(totals.NOTE, kept))
         depth = _attempt("the quarantine was not counted", self._quarantine.depth)
         facts = Facts(report, counted, self._ledger.summary(), depth)
         return exposition(METRICS, samples_of(facts), pipeline=self._pipeline)
@@ -72,13 +73,17 @@ class Aftermath:
         notify = self._notify
         if notify.webhook is None:
             return
-        told, now = self._ledger.recall(notices.NOTE), self._clock.now()
+        told, now = _attempt("what was told before is not known", self._recall) or {}, self._clock.now()
         judged = notices.judge(report)
         found = notices.decide(judged, told, now, on=notify.on, repeat_every=notify.repeat_every)
         if found:
             body, timeout = notices.message(report, found), notify.timeout.total_seconds()
             post_json(notify.webhook.get_secret_value(), body, timeout=timeout)
-            self._ledger.remember(notices.NOTE, notices.remembered(told, found, now))
+            fresh = notices.remembered(told, found, now)
+            _attempt("the next run tells it again", lambda: self._ledger.remember(notices.NOTE, fresh))
+
+    def _recall(self) -> dict[str, Any]:
+        return self._ledger.recall(notices.NOTE)
 
     def _ping(self, report: RunReport) -> None:
         notify = self._notify
