@@ -56,9 +56,14 @@ def mend_nothing(event: Event, repairs: Counter[str]) -> None:
 
 
 def encode(
-    events: Sequence[Event], settings: DeliverySettings, *, gzip: bool, mend: Mend = mend_nothing
+    events: Sequence[Event],
+    settings: DeliverySettings,
+    *,
+    gzip: bool,
+    mend: Mend = mend_nothing,
+    limit: int | None = None,
 ) -> Encoded:
-    """Write the body of a request for *events* (amplitude.md, 1.1).
+    """Write the body of a request for *events* (amplitude.md, 1.1), of *limit* bytes at most.
 
     Only if there is a NUL in it, or JSON can't carry it, is each event mended. So that costs nothing else.
 
@@ -77,8 +82,9 @@ def encode(
         raw = _written(envelope)
     if not raw:
         return _blame(events)
-    if len(raw) > settings.body_limit:
-        return Oversize(len(raw), settings.body_limit)
+    limit = settings.body_limit if limit is None else limit
+    if len(raw) > limit:
+        return Oversize(len(raw), limit)
     return Body(igzip.compress(raw, _GZIP_LEVEL) if gzip else raw, len(raw), gzip, repairs)
 
 

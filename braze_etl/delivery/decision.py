@@ -93,9 +93,15 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The request is too large: halve it."""
+    """The request of `size` bytes is too large: halve it.
+
+    `proven`: it is over a limit of our own. `own_words`: it has the form of Amplitude's refusals.
+    """
 
     words: str
+    own_words: bool = False
+    size: int = 0
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)

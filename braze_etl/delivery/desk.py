@@ -14,7 +14,7 @@ from braze_etl.delivery.decision import Accepted, Cause, Decision, PlainBody, Re
 from braze_etl.delivery.health import Health
 from braze_etl.delivery.lanes import Lanes
 from braze_etl.delivery.outcome import Counting, RequestCounts
-from braze_etl.delivery.pacing import Limiter, Rate, Slot, Window, back_off
+from braze_etl.delivery.pacing import Limiter, Rate, Room, Slot, Window, back_off
 from braze_etl.delivery.protocol import Compression, decide
 from braze_etl.delivery.reply import NoReply, Reply, kind_of
 from braze_etl.delivery.settings import DeliverySettings
@@ -53,6 +53,7 @@ class Desk:
         self.health = Health(settings.give_up_after)
         self.counting = Counting()
         self.limiter = Limiter(Window(settings.concurrency or DEFAULT_CAP), clock)
+        self.room = Room(settings.body_limit)
         self.fatal: BaseException | None = None
         self._transport = transport
         self._stop = stop
@@ -69,8 +70,9 @@ class Desk:
         self.fatal = self.fatal or error
 
     def encode(self, events: Sequence[Event]) -> Encoded:
-        """Write the body of a request for *events*."""
-        return encode(events, self.settings, gzip=self._gzip, mend=self._mend)
+        """Write the body of a request for *events*; one event alone has all the room that is configured."""
+        limit = self.room.limit if len(events) > 1 else None
+        return encode(events, self.settings, gzip=self._gzip, mend=self._mend, limit=limit)
 
     def exchange(self, body: Body, events: Sequence[Event], *, again: bool) -> Decision:
         """Post *body* when it may be; note what the answer says about the way there, and decide.
@@ -155,6 +157,7 @@ class Desk:
             case Accepted():
                 self.limiter.success(slot)
                 self._rate.accepted(events, now)
+                self.room.accepted()
                 self._gzip_proven = self._gzip_proven or body.gzip
             case PlainBody():
                 self._gzip = False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
@@ -34,6 +35,8 @@ T = TypeVar("T")
 _IN_ORDER = 2
 _FRUITLESS = 60.0
 """Seconds of refusals without a culprit, when nothing was ever taken, until it is clear that nothing will."""
+_LARGE = 100_000
+"""Bytes of one event that somebody on the way may well find too large; most have hundreds."""
 _TRIES_OF_A_PART = 3
 """Of a part of a batch that failed twelve times: the parts without the culprit pass at once."""
 
@@ -55,14 +58,19 @@ class Journey(Generic[T]):
         self._body: tuple[Sequence[int], Body] | None = None
         self._sent = 0
         self._taken = 0
+        self._accepted = 0
+        self._largest_taken = 0
         self._stops = 0
         self._isolations = 0
+        self._held_up: set[int] = set()
+        """Small events that got a 413 alone: they are tried again when all others are through."""
 
     def run(self) -> None:
         """Deliver the batch, or as much of it as can be before a stop."""
         try:
             self._leave_closed_lanes()
             self._deliver(self._all)
+            self._send_held_up()
         except HaltedError:
             pass  # what is open is unsettled
 
@@ -102,8 +110,8 @@ class Journey(Generic[T]):
                 case Sort() as sort:
                     self._sort(indexes, sort)
                     tries = Tries(self._desk.health, most_tries)
-                case Split(words):
-                    return self._halve(indexes, words)
+                case Split() as split:
+                    return self._halve(indexes, split)
                 case PlainBody():
                     self._body = None
                 case Refused() as refused:
@@ -116,9 +124,9 @@ class Journey(Generic[T]):
         return None
 
     def _still_open(self, indexes: Sequence[int]) -> Sequence[int]:
-        if len(self._open) == len(self._batch):
+        if len(self._open) == len(self._batch) and not self._held_up:
             return indexes
-        return [index for index in indexes if index in self._open]
+        return [index for index in indexes if index in self._open and index not in self._held_up]
 
     def _of_batch(self, items: list[S], indexes: Sequence[int]) -> list[S]:
         """Those of the batch's *items*; all of them, as most batches go, for next to nothing."""
@@ -128,7 +136,8 @@ class Journey(Generic[T]):
         events = self._of_batch(self._batch.events, indexes)
         body = self._body_for(indexes, events)
         if isinstance(body, Oversize):
-            return Split(f"{body.size} bytes of JSON, and a request has room for {body.limit}")
+            words = f"{body.size} bytes of JSON, and a request has room for {body.limit}"
+            return Split(words, size=body.size, proven=True)
         if isinstance(body, Unencodable):
             faults = {index: Aside(Reason.INVALID_EVENT, words) for index, words in body.events.items()}
             return Sort(faults)
@@ -136,7 +145,9 @@ class Journey(Generic[T]):
         self._sent += 1
         if isinstance(decision, Sort):
             self._desk.health.note_progress()
-        return decision
+        elif isinstance(decision, Accepted):
+            self._largest_taken = max(self._largest_taken, body.raw_size)
+        return replace(decision, size=body.raw_size) if isinstance(decision, Split) else decision
 
     def _body_for(self, indexes: Sequence[int], events: Sequence[Event]) -> Encoded:
         # A retry of the same events posts the same bytes.
@@ -152,6 +163,7 @@ class Journey(Generic[T]):
     def _accept(self, indexes: Sequence[int]) -> None:
         self._desk.health.note_progress()
         self._taken += 1
+        self._accepted += len(indexes)
         self._stops = 0
         self._open.difference_update(indexes)
         self._desk.lanes.accepted(self._of_batch(self._batch.events, indexes), self._desk.clock.now())
@@ -165,14 +177,44 @@ class Journey(Generic[T]):
         for place, (reason, seconds) in sort.leave_open.items():
             self._defer(indexes[place], reason, now + timedelta(seconds=seconds))
 
-    def _halve(self, indexes: Sequence[int], words: str) -> Refused | None:
+    def _halve(self, indexes: Sequence[int], split: Split) -> Refused | None:
         self._body = None
         if len(indexes) == 1:
-            self._set_aside(indexes[0], Aside(Reason.TOO_LARGE, words))
+            self._judge_alone(indexes[0], split)
             return None
-        middle = len(indexes) // 2
+        middle, taken = len(indexes) // 2, self._accepted
         refusals = [self._ask(indexes[:middle]), self._ask(indexes[middle:])]
+        if self._accepted - taken == len(indexes) and not split.proven:
+            self._desk.room.refused(split.size)  # no event is to blame, so it was the size
         return refusals[0] or refusals[1]
+
+    def _judge_alone(self, index: int, split: Split) -> None:
+        """An event got a 413 alone. What small events can't pass, nothing can: then the way is at fault."""
+        passed = self._largest_taken  # of this batch: others may have gone another way, or at a better time
+        if split.proven or (split.size >= _LARGE and passed) or (split.own_words and passed >= split.size):
+            self._set_aside(index, Aside(Reason.TOO_LARGE, split.words))
+            return
+        self._desk.note_failure(
+            f"{split.words}, to a request of {split.size} bytes with one event, which Amplitude would take: "
+            "a proxy or gateway on the way bounds the size of requests"
+        )
+        self._held_up.add(index)
+
+    def _send_held_up(self) -> None:
+        """Try the events again that nothing on the way should refuse, until one is hopeless: then all are."""
+        tries = Tries(self._desk.health)
+        while self._held_up:
+            index = min(self._held_up)
+            self._held_up.discard(index)
+            self._deliver([index])
+            if index not in self._held_up:
+                tries = Tries(self._desk.health)
+                continue
+            tries.note_failure()
+            if tries.hopeless:
+                self._abandon(self._held_up)
+                return
+            self._desk.back_off(tries.failed)
 
     def _hunted_down(self, indexes: Sequence[int], refused: Refused, attempt: int) -> bool:
         """Find who is at fault, and say whether that settled all of *indexes*."""
@@ -228,7 +270,7 @@ class Journey(Generic[T]):
         for part in (indexes[:middle], indexes[middle:]):
             self._deliver(part, most_tries=_TRIES_OF_A_PART)
 
-    def _abandon(self, indexes: Sequence[int]) -> None:
+    def _abandon(self, indexes: Iterable[int]) -> None:
         """Leave them to the next run, and on the books: the rest of their files is not sent again."""
         now = self._desk.clock.now()
         for index in self._open.intersection(indexes):

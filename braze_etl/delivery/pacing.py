@@ -20,6 +20,7 @@ _SPAN = 30.0
 """Seconds over which the accepted rate is measured, as Amplitude measures its limits (amplitude.md, 1.2)."""
 _BELOW = 0.9
 _RISE = 1.01
+_WIDER = 1.001
 _MOST_RISES = 1000.0
 _LEAST = 500.0
 """Events a second over all processes: the smallest plans allow 1,000 (performance.md)."""
@@ -32,6 +33,35 @@ def back_off(attempt: int, rng: Random, *, base: float = _BASE, cap: float = _CA
     """
     exponent = min(max(attempt, 1) - 1, 32)
     return rng.uniform(0.0, min(cap, base * 2**exponent))
+
+
+class Room:
+    """How many bytes a request may have, as learned from answers: who is before Amplitude may take less.
+
+    A refused size bounds all later requests, a tenth below it. With each request accepted the bound rises by
+    a thousandth, for what stood on the way may be gone: so about one request in a hundred tries it.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._limit = float(most)
+
+    @property
+    def limit(self) -> int:
+        """Bytes of JSON that a request of several events may have."""
+        return int(self._limit)
+
+    def accepted(self) -> None:
+        """A request was taken."""
+        if self._limit < self._most:
+            with self._lock:
+                self._limit = min(float(self._most), self._limit * _WIDER)
+
+    def refused(self, size: int) -> None:
+        """A request of *size* bytes was too large, and none of its events alone was to blame."""
+        with self._lock:
+            self._limit = min(self._limit, size * _BELOW)
 
 
 class Window:

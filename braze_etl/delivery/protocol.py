@@ -83,7 +83,7 @@ def _throttled(reply: Reply, events: Sequence[Event], _compression: Compression)
 
 
 def _too_large(reply: Reply, _events: Sequence[Event], _compression: Compression) -> Decision:
-    return Split(reply.words)
+    return Split(reply.words, reply.own_words)
 
 
 def _timed_out(reply: Reply, _events: Sequence[Event], _compression: Compression) -> Decision:

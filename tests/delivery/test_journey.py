@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from braze_etl.delivery import Batch, Kind, NoReply, Reply
+from braze_etl.delivery.pacing import Room
 from braze_etl.errors import DeliveryError
 from braze_etl.model import Event, Reason
 from tests.delivery.conftest import (
@@ -219,11 +221,77 @@ def test_an_endpoint_that_is_missing_for_a_moment_is_waited_for_but_not_for_long
     assert lost.counts.sent == 4
 
 
-def test_a_body_that_is_too_large_is_halved_down_to_the_event() -> None:
-    out = deliver(poisoned(5, refusal=html(413)), batch(64))
-    assert out.set_aside == {5: Reason.TOO_LARGE}
+TOO_LARGE = Reply(413, {"code": 413, "error": "Payload too large"})
+
+
+@pytest.mark.parametrize("place", [0, 5, 63])
+def test_an_event_that_amplitude_itself_finds_too_large_is_set_aside(place: int) -> None:
+    out = deliver(poisoned(place, refusal=TOO_LARGE), batch(64))
+    assert out.set_aside == {place: Reason.TOO_LARGE}
     assert len(out.accepted) == 63
-    assert out.counts.retried <= 2 * math.log2(64)
+    assert out.counts.retried <= 2 * math.log2(64) + 1
+
+
+def test_a_large_event_that_a_proxy_finds_too_large_is_set_aside() -> None:
+    events = [event(n, note="x" * (200_000 if n == 5 else 400)) for n in range(8)]
+    out = deliver(poisoned(5, refusal=html(413)), Batch(events, list(range(8))))
+    assert out.set_aside == {5: Reason.TOO_LARGE}
+    assert len(out.accepted) == 7
+
+
+def test_small_events_that_a_proxy_finds_too_large_stay_open_and_the_others_go_on() -> None:
+    bad = (0, 5, 6, 40)
+    out = deliver(poisoned(*bad, refusal=html(413)), batch(64), batch(64, first=100), give_up_after=30.0)
+    assert not out.set_aside
+    assert out.accepted[:60] == [n for n in range(64) if n not in bad]
+    assert isinstance(out.error, DeliveryError)
+    assert "proxy" in out.error.message
+    assert set(bad) <= set(out.unsettled)
+
+
+@pytest.mark.parametrize("refusal", [html(413), TOO_LARGE])
+def test_a_413_to_whatever_is_sent_sets_nothing_aside_and_names_a_proxy(refusal: Answer) -> None:
+    out = deliver(lambda _events: refusal, batch(64))
+    assert not out.set_aside
+    assert not out.deferred
+    assert out.unsettled == list(range(64))
+    assert isinstance(out.error, DeliveryError)
+    assert "proxy" in out.error.message
+    assert out.counts.sent < 200
+
+
+def test_a_413_that_is_over_after_a_while_keeps_nothing_back() -> None:
+    out = deliver(in_turn(*[html(413)] * 20), batch(8))
+    assert out.accepted == list(range(8))
+
+
+def test_a_413_bounds_the_batches_that_follow() -> None:
+    def bounded(events: Sequence[Event]) -> Answer:
+        return html(413) if len(orjson.dumps(events)) > 3_000 else ok()
+
+    out = deliver(bounded, *[batch(64, first=100 * n) for n in range(20)])
+    assert len(out.accepted) == 20 * 64
+    assert out.counts.by_status["413"] < 5
+    assert len(out.requests) < 20 * 3
+
+
+def test_the_bound_that_a_413_set_rises_slowly() -> None:
+    room = Room(10_000)
+    room.refused(1_000)
+    assert room.limit == 900
+    room.refused(2_000)
+    assert room.limit == 900
+    for _ in range(100):
+        room.accepted()
+    assert 900 < room.limit < 1_000
+    for _ in range(3_000):
+        room.accepted()
+    assert room.limit == 10_000
+
+
+def test_one_event_at_fault_does_not_bound_the_others() -> None:
+    out = deliver(poisoned(5, refusal=TOO_LARGE), batch(64), batch(64, first=100))
+    assert out.requests[-1] == list(range(100, 164))
 
 
 def test_what_is_over_our_own_limit_is_split_before_it_is_sent() -> None:

@@ -142,7 +142,7 @@ TABLE: dict[str, tuple[Reply | NoReply, Decision]] = {
     ),
     "403, HTML": (html(403), Refused("HTTP 403: <html>blocked</html>", False, 403)),
     "408": (Reply(408), RetryAfter("HTTP 408", FAILURE)),
-    "413": (reply(413, error="Payload too large"), Split("HTTP 413: Payload too large")),
+    "413": (reply(413, error="Payload too large"), Split("HTTP 413: Payload too large", own_words=True)),
     "413, HTML": (html(413), Split("HTTP 413: <html>blocked</html>")),
     "418": (Reply(418), Refused("HTTP 418", False, 418)),
     "429, throttled user": (

@@ -9,7 +9,7 @@ import yaml
 
 from braze_etl.sandbox import Project, Reply
 from tests.faults.conftest import SMALL, Picky, deliver_all, nothing_is_lost
-from tests.workplace import KEY, Workplace, Written
+from tests.workplace import KEY, Workplace, Written, balanced
 
 # Request 1 is the probe of the key.
 FIRST_BATCH = {"request": 2}
@@ -259,6 +259,21 @@ def test_what_ends_a_run_ends_it_with_exit_1_and_everything_stays_open(place: Wo
     deliver_all(place)
     nothing_is_lost(place, written)
     assert place.amplitude.stats()["duplicates"] <= 100
+
+
+@pytest.mark.parametrize("body", ["<html>too large</html>", {"code": 413, "error": "Payload too large"}])
+def test_a_413_to_small_events_is_a_failure_of_the_way_and_sets_nothing_aside(
+    place: Workplace, body: object
+) -> None:
+    written = place.export(events=350, hours=1, duplicates=0)
+    place.configure(amplitude={**SMALL, "give_up_after": "2s"}, workers=1)
+    place.suffer(script({"after": 2}, {"reply": {"status": 413, "body": body}}))
+    result = place.do("run", "--output", "json")
+    assert result.code == 1, result
+    assert "proxy" in result.error["message"]
+    assert balanced(result.json)["events"]["quarantined"] == 0
+    deliver_all(place)
+    nothing_is_lost(place, written)
 
 
 def test_a_wrong_key_or_region_is_found_before_the_first_event_is_sent(place: Workplace) -> None:
