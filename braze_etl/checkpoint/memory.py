@@ -81,6 +81,9 @@ class MemoryLedger:
             self._files[key] = _entry(run_id, settled_since(known.get(key), settlement, now), settlement)
         self._backlog = self._backlog if backlog is None else backlog
 
+    def reserve(self, files: int) -> None:
+        """Do nothing: memory has room, or the process ends."""
+
     def note_mappings(self, judged: Sequence[tuple[FileRef, str]]) -> None:
         for ref, mapping in judged:
             found = self._files.get(ref.key)

@@ -73,6 +73,13 @@ class Ledger(Protocol):
         """
         ...
 
+    def reserve(self, files: int) -> None:
+        """Make sure, before anything is sent, that settlements of so many files can be stored.
+
+        SQLite grows its file by as much. S3 has room, and was written to when the run began.
+        """
+        ...
+
     def note_mappings(self, judged: Sequence[tuple[FileRef, str]]) -> None:
         """Store by which mapping each of these files is judged now, and that the budget holds nothing of it.
 

@@ -102,6 +102,14 @@ _COUNTS: Final = "SELECT state, files FROM file_counts WHERE files > 0"
 _DEFERRED: Final = "SELECT reason, SUM(records) FROM open_positions GROUP BY reason"
 
 
+_RESERVE: Final = "reserve"
+_ROOM: Final = 1 << 17
+_ROOM_A_FILE: Final = 1024
+"""Bytes for a row with a long key, its place in the journal, and open positions."""
+_MOST_FILES: Final = 2_000
+"""More do not come back at once, but from many workers with very small files."""
+
+
 class SqliteLedger:
     """A `Ledger` in the SQLite file at *path*."""
 
@@ -111,7 +119,7 @@ class SqliteLedger:
         self._path = path
         self._connection = connection
         self._clock = clock
-        self._lease = FileLease(path.with_name(f"{path.name}.lock"), place=str(path), clock=clock)
+        self._lease = FileLease(path.resolve(), place=str(path), clock=clock)
         project, region, start_at, created_at = self._query(_BIRTH)[0]
         check_identity(str(path), LedgerIdentity(identity.pipeline, project, region), identity)
         self.identity: Final = identity
@@ -213,6 +221,18 @@ class SqliteLedger:
     def finish_run(self, run: RunRecord) -> None:
         self._save(run)
 
+    def reserve(self, files: int) -> None:
+        # What is written here stays in the file as free pages; that it is blotted out (`secure_delete`) takes
+        # as much again for the journal. So both are there, and not only promised, before anything is sent.
+        room = _ROOM + _ROOM_A_FILE * min(files, _MOST_FILES)
+        with self._transaction():
+            # Spaces behind JSON: should it stay, it is a note like any other.
+            self._connection.execute(
+                "INSERT OR REPLACE INTO notes VALUES (?, ?)", (_RESERVE, "{}".ljust(room))
+            )
+        with self._transaction():
+            self._connection.execute("DELETE FROM notes WHERE name = ?", (_RESERVE,))
+
     def _save(self, run: RunRecord) -> None:
         with self._transaction():
             self._connection.execute(_SAVE_RUN, _rows.run_row(run))
@@ -268,7 +288,13 @@ class SqliteLedger:
             yield
 
     def holder(self) -> LeaseHolder | None:
-        return self._lease.holder()
+        holder = self._lease.holder()
+        if holder is None and self._lease.is_held():
+            # By another name of the ledger, or its lock file is gone: the run that began last tells who.
+            run = next(iter(self.runs(1)), None)
+            owner = LeaseOwner(run.run_id if run else "", "this host", 0, run.command if run else "run")
+            return LeaseHolder(owner, run.started_at if run else self._clock.now())
+        return holder
 
     def unlock(self) -> None:
         if holder := self.holder():
@@ -293,6 +319,7 @@ class SqliteLedger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        self._lease.check()
         with in_our_words(self._path), transaction(self._connection):
             yield
 

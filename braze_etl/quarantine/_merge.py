@@ -14,15 +14,12 @@ MANY: Final = 16
 SMALL: Final = 1000
 
 
-def merge_small(store: Store, prefix: str, listed: Iterable[Segment]) -> bool:
-    """Merge the small segments of each day that has many of them; return whether anything changed."""
-    changed = False
+def merge_small(store: Store, prefix: str, listed: Iterable[Segment]) -> None:
+    """Merge the small segments of each day that has many of them."""
     for _, of_day in groupby(listed, key=lambda segment: segment.day):
         small = [segment for segment in of_day if segment.entries < SMALL]
         if len(small) > MANY:
             _merge(store, prefix, _that_fit(small))
-            changed = True
-    return changed
 
 
 def _that_fit(small: Sequence[Segment]) -> list[Segment]:

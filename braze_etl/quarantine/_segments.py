@@ -22,6 +22,7 @@ from braze_etl.quarantine.entry import Entry
 from braze_etl.storage import Store
 
 SEGMENT_ENTRIES: Final = 10_000
+_BESIDE: Final = "damaged/"
 
 _NAME = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})/[0-9a-f]{16}-(?P<entries>\d+)\.jsonl")
 _OUT_OF_REACH: Final = (
@@ -32,6 +33,10 @@ _OUT_OF_REACH: Final = (
 
 class SegmentGoneError(StoreError):
     """A segment was removed or rewritten between listing and reading."""
+
+
+class DamagedSegmentError(StoreError):
+    """What is in a segment is not what was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +71,23 @@ def read(store: Store, segment: Segment) -> list[Entry]:
     lines = content(store, segment.key).splitlines()
     try:
         entries = [_entry(line) for line in lines]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(store, segment, f"a line is no entry ({error})") from error
     if len(entries) != segment.entries:
         raise _damaged(store, segment, f"{len(entries)} lines instead of {segment.entries}")
     return entries
 
 
+def put_beside(store: Store, prefix: str, segment: Segment) -> str:
+    """Move a damaged segment to where none is looked for, and nothing is lost of it. Returns its new key."""
+    key = f"{prefix}{_BESIDE}{segment.key.removeprefix(prefix)}"
+    store.put(key, content(store, segment.key))
+    store.delete([segment.key])
+    return key
+
+
 def _damaged(store: Store, segment: Segment, what: str) -> StoreError:
-    return StoreError(
+    return DamagedSegmentError(
         f"The quarantine's segment {segment.key} in {store.uri} is damaged or of a newer version: {what}.",
         remedy="Restore it from a copy, or move it away; the other segments do not need it.",
     )
@@ -93,10 +106,10 @@ def content(store: Store, key: str) -> bytes:
             ) from error
 
 
-def check_access(store: Store, prefix: str) -> None:
-    """Raise `StoreError` where what is below *prefix* can't be read, or nothing can be written there."""
+def check_access(store: Store, prefix: str, room: int) -> None:
+    """Raise `StoreError` where what is there can't be read, or *room* bytes can't be written."""
     with _as_the_quarantines():
-        store.check_access(prefix)
+        store.check_access(prefix, room)
 
 
 @contextmanager

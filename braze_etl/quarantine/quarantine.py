@@ -13,7 +13,7 @@ from braze_etl.model import ReasonCounts, Record, SetAside
 from braze_etl.quarantine import _segments
 from braze_etl.quarantine._merge import merge_small
 from braze_etl.quarantine._payloads import Payloads
-from braze_etl.quarantine._segments import Segment, SegmentGoneError
+from braze_etl.quarantine._segments import DamagedSegmentError, Segment, SegmentGoneError
 from braze_etl.quarantine.entry import Entry, entry_id
 from braze_etl.quarantine.erasure import Found, Traces, erase_words
 from braze_etl.quarantine.selection import EVERYTHING, Selection
@@ -22,6 +22,8 @@ from braze_etl.storage import Store
 # About 110 MB of ids. Behind that many entries, one filed twice may be stored and counted twice.
 IDS_REMEMBERED: Final = 1_000_000
 PAYLOAD_TTL: Final = timedelta(days=30)
+_ROOM: Final = 1 << 16
+_BYTES_OF_AN_ENTRY: Final = 512
 _ID_PREFIX: Final = re.compile(r"[0-9a-f]{6,16}")
 
 
@@ -39,16 +41,25 @@ class Quarantine:
         self._payloads = Payloads(store, prefix)
         self._payload_ttl = payload_ttl
         self._filed: set[str] | None = None
+        self._beside: list[str] = []
 
-    def check_access(self) -> None:
-        """Find out, before anything is sent, whether what a pass sets aside can be filed; nothing is."""
-        _segments.check_access(self._store, self._prefix)
+    def prepare(self, records: int) -> list[str]:
+        """Find out, before anything is sent, whether what a pass of so many records sets aside can be filed.
+
+        A segment that is damaged is put beside, for a person to look at; returns the keys they have now.
+        """
+        room = _ROOM + _BYTES_OF_AN_ENTRY * min(records, _segments.SEGMENT_ENTRIES)
+        _segments.check_access(self._store, self._prefix, room)
+        self._filed, beside = self._ids_filed(), self._beside
+        self._beside = []
+        return beside
 
     def file(self, run_id: str, at: datetime, set_aside: Sequence[SetAside]) -> int:
         """Store what was set aside, and return how many of it were not there before.
 
-        A put stores up to 10,000 new entries; the first call reads the quarantine once, to know what is new,
-        and merges the small objects of many calls. Payloads are stored where *set_aside* has them.
+        A put stores up to 10,000 new entries. `prepare`, or else the first call, reads the quarantine once,
+        to know what is new, and merges the small objects of many calls. Payloads are stored where *set_aside*
+        has them.
         """
         if not set_aside:
             return 0
@@ -173,12 +184,16 @@ class Quarantine:
     def _ids_filed(self) -> set[str]:
         if self._filed is None:
             filed: set[str] = set()
-            listed = list(self._segments_of(EVERYTHING))
-            if merge_small(self._store, self._prefix, listed):
-                listed = list(self._segments_of(EVERYTHING))
+            sound: list[Segment] = []
             # The newest are the likeliest to be filed again, should there be too many to remember.
-            for segment in reversed(listed):
-                _remember(filed, (entry.id for entry in _segments.read(self._store, segment)))
+            for segment in reversed(list(self._segments_of(EVERYTHING))):
+                try:
+                    _remember(filed, (entry.id for entry in _segments.read(self._store, segment)))
+                except DamagedSegmentError:
+                    self._beside.append(_segments.put_beside(self._store, self._prefix, segment))
+                else:
+                    sound.append(segment)
+            merge_small(self._store, self._prefix, reversed(sound))
             self._filed = filed
         return self._filed
 

@@ -37,7 +37,10 @@ from braze_etl.run.telling.causes import causes_of
 from braze_etl.run.turns import Turns
 from braze_etl.run.witness import WARNING as CLOCK_DIFFERS
 from braze_etl.run.working.dispatch import Dispatcher
-from braze_etl.run.working.tasks import Settlement, Task, group, shares
+from braze_etl.run.working.tasks import RECORD_BYTES, Settlement, Task, group, shares
+from braze_etl.telemetry import get_logger
+
+_log = get_logger(__name__)
 
 
 class Job:
@@ -176,7 +179,7 @@ class Job:
         """Send what is pending; a backfill gives way to a scheduled run between its tasks."""
         if not found.pending or self._should_stop():
             return
-        self._parts.quarantine.check_access()
+        self._prepare_to_settle(found)
         with closing(self._parts.new_pool()) as pool:
             finding = self._parts.probe()
             if finding.standing is Standing.REFUSED:
@@ -193,10 +196,30 @@ class Job:
             )
             while self._turns.held:
                 for settlements in tasks:
-                    self._settle(settlements, found)
+                    self._settle_or_stop(tasks, settlements, found)
                 if not tasks.has_more():
                     return
                 self._pass_on()
+
+    def _prepare_to_settle(self, found: Discovery) -> None:
+        """Try before the first request what settling needs: what is sent and not settled is sent again."""
+        self._parts.ledger.reserve(found.files)
+        for key in self._parts.quarantine.prepare(found.bytes // RECORD_BYTES):
+            self.report.warnings["damaged_segments"] += 1
+            _log.warning(
+                "a damaged segment of the quarantine was put beside: its entries are not listed any more",
+                moved_to=key,
+                remedy="restore it from a copy to where it lay, or look into it by hand",
+            )
+
+    def _settle_or_stop(self, tasks: Dispatcher, settlements: list[Settlement], found: Discovery) -> None:
+        """Settle, or send nothing more; what is in flight is settled all the same, if that works again."""
+        try:
+            self._settle(settlements, found)
+        except FatalError as error:
+            tasks.stop()
+            self.report.error = self.report.error or error
+            found.complete = False  # its backlog counts as delivered what is not on record
 
     def _pass_on(self) -> None:
         """Let another pass have the lease, with all that is in the ledger up to date."""

@@ -104,11 +104,17 @@ class FolderStore:
             except OSError as error:
                 raise self._failed("delete", key, error) from error
 
-    def check_access(self, prefix: str = "") -> None:
-        """See `Store.check_access`; by the rights alone, so that no folder is made for it."""
-        for path, use in _uses((self._root / prefix).absolute()):
+    def check_access(self, prefix: str = "", room: int = 0) -> None:
+        """See `Store.check_access`; no folder is made for it."""
+        folder = (self._root / prefix).absolute()
+        for path, use in _uses(folder):
             if not os.access(path, use):
                 raise _denied(path, use)
+        if room:
+            try:
+                _try_room(_existing(folder), room)
+            except OSError as error:
+                raise self._failed("write", prefix, error) from error
 
     def _path(self, key: str) -> Path:
         self._check(key)
@@ -159,10 +165,24 @@ def _denied(path: Path, use: int) -> AccessDeniedError:
 
 def _uses(folder: Path) -> Iterator[tuple[Path, int]]:
     """How all that lies below a folder is used, and the folder, or the one in which it would be made."""
-    yield next(each for each in (folder, *folder.parents) if each.exists()), _ALL
+    yield _existing(folder), _ALL
     for parent, folders, files in os.walk(folder):
         yield from ((Path(parent, name), _ALL) for name in folders)
         yield from ((Path(parent, name), os.R_OK) for name in files if not name.startswith(TEMPORARY_PREFIX))
+
+
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.parents) if each.exists())
+
+
+def _try_room(folder: Path, room: int) -> None:
+    """Take so many bytes of the volume for a moment."""
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
+    try:
+        os.posix_fallocate(handle, 0, room)
+    finally:
+        os.close(handle)
+        Path(name).unlink()
 
 
 def _gone(path: Path) -> SourceGoneError:

@@ -79,10 +79,11 @@ class Store(Protocol):
         """
         ...
 
-    def check_access(self, prefix: str = "") -> None:
+    def check_access(self, prefix: str = "", room: int = 0) -> None:
         """Find out whether objects below *prefix* can be read, written and removed; what is there stays.
 
-        A folder is asked for its rights, file by file; in S3 a probe is written, read and removed again.
+        A folder is asked for its rights, file by file, and for room for so many bytes; in S3 a probe is
+        written, read and removed again. `StoreError` without the room;
         `AccessDeniedError` names what is out of reach.
         """
         ...

@@ -111,7 +111,7 @@ class S3Store:
         with self._explained("s3:GetLifecycleConfiguration"):
             return shortest_lifetime(self._client, self._bucket, prefix)
 
-    def check_access(self, prefix: str = "") -> None:
+    def check_access(self, prefix: str = "", room: int = 0) -> None:  # noqa: ARG002 - there is always room
         """See `Store.check_access`."""
         key = f"{prefix}{_PROBE}"
         self.put(key, b"")

@@ -54,7 +54,7 @@ class MemoryBucket:
             raise SourceGoneError(f"{key} is gone")
         return io.BytesIO(self.objects[key][0])
 
-    def check_access(self, prefix: str = "") -> None:
+    def check_access(self, prefix: str = "", room: int = 0) -> None:
         """All is within reach."""
 
     def lifetime(self, prefix: str = "") -> timedelta | None:

@@ -21,6 +21,7 @@ from braze_etl.checkpoint import (
     RunRecord,
     SqliteLedger,
     _connect,
+    _filelock,
     _schema,
     sqlite,
 )
@@ -248,6 +249,20 @@ class TestTroubles:
         assert ledger.known([each.ref for each in many]) == {}
         assert ledger.summary().backlog == backlog(5)
 
+    def test_room_for_settlements_is_there_or_is_missed_before_they_are_due(self, path: Path) -> None:
+        ledger = opened(path)
+        size = path.stat().st_size
+        ledger.reserve(1000)
+        many = [done(ref(f"{'x' * 200}{number:05}"), accepted=1) for number in range(1000)]
+        grown, pages = path.stat().st_size, ledger._query("PRAGMA page_count")[0][0]
+        assert grown > size + 1_000_000
+        assert ledger.recall("reserve") == {}
+        ledger._query(f"PRAGMA max_page_count = {pages}")
+        ledger.settle("run-1", many, backlog(0))
+        assert path.stat().st_size == grown
+        with pytest.raises(StateError, match="disk is full"):
+            ledger.reserve(2000)
+
     def test_a_database_locked_by_another_program_is_an_error_in_the_end(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -343,6 +358,59 @@ class TestProcesses:
         assert ledger.holder() is None
         with ledger.lease(OWNER):
             assert ledger.holder() is not None
+
+    @pytest.mark.parametrize("way", ["symlink", "folder", "hard link", "lock deleted", "lock replaced"])
+    def test_a_run_at_work_is_seen_whatever_the_ledger_is_called(
+        self, path: Path, tmp_path: Path, way: str
+    ) -> None:
+        first, other, lock = opened(path), path, path.with_name("ledger.db.lock")
+        with first.lease(OWNER):
+            first.begin_run(RunRecord("run-1", "run", NOON))
+            if way == "symlink":
+                other = tmp_path / "other.db"
+                other.symlink_to(path)
+            elif way == "folder":
+                (tmp_path / "link").symlink_to(path.parent)
+                other = tmp_path / "link" / path.name
+            elif way == "hard link":
+                other = tmp_path / "other.db"
+                other.hardlink_to(path)
+            else:
+                lock.unlink()
+                if way == "lock replaced":
+                    lock.touch()
+            second = opened(other)
+            with pytest.raises(LeaseHeldError), second.lease(OWNER):
+                pytest.fail("two runs are at work on one ledger")
+            holder = second.holder()
+            assert holder is not None
+            assert holder.owner.command == "run"
+            first.settle("run-1", [done(ref("a"), accepted=1)], backlog(0))
+        with second.lease(OWNER):
+            assert set(second.known([ref("a")])) == {ref("a").key}
+
+    @pytest.mark.parametrize("way", ["deleted", "replaced"])
+    def test_nothing_is_stored_in_a_database_that_is_no_longer_there(self, path: Path, way: str) -> None:
+        ledger = opened(path)
+        with ledger.lease(OWNER):
+            copy = path.read_bytes()
+            path.unlink()
+            if way == "replaced":
+                path.write_bytes(copy)
+            with pytest.raises(StateError, match="deleted or replaced"):
+                ledger.settle("run-1", [done(ref("a"), accepted=1)], backlog(0))
+
+    def test_where_the_database_can_not_be_locked_a_lost_lock_file_ends_the_run(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_filelock, "_lock_database", lambda _descriptor: None)
+        ledger = opened(path)
+        with ledger.lease(OWNER):
+            ledger.settle("run-1", [done(ref("a"), accepted=1)], backlog(1))
+            path.with_name("ledger.db.lock").unlink()
+            with pytest.raises(StateError, match="deleted or replaced"):
+                ledger.settle("run-1", [done(ref("b"), accepted=1)], backlog(0))
+        ledger.settle("run-2", [done(ref("b"), accepted=1)], backlog(0))
 
     def test_a_program_that_the_holder_starts_does_not_keep_the_lease(self, path: Path) -> None:
         ledger = opened(path)

@@ -48,8 +48,8 @@ class CountingStore:
     def put(self, key: str, data: bytes) -> None:
         self._inner.put(key, data)
 
-    def check_access(self, prefix: str = "") -> None:
-        self._inner.check_access(prefix)
+    def check_access(self, prefix: str = "", room: int = 0) -> None:
+        self._inner.check_access(prefix, room)
 
     def lifetime(self, prefix: str = "") -> timedelta | None:
         return self._inner.lifetime(prefix)

@@ -83,6 +83,40 @@ def test_a_ledger_that_can_not_grow_fails_the_run_loudly(place: Workplace, used:
     nothing_is_lost(place, used)
 
 
+@pytest.mark.parametrize("room", [4, 16, 32, 64, 128, 4096])
+def test_with_little_room_left_all_is_sent_and_settled_or_nothing_is_sent(
+    place: Workplace, used: Written, room: int
+) -> None:
+    size = place.ledger.stat().st_size + room * 1024
+    result = ended(place.start(command=confined(place.command("run", "--output", "json"), file_size=size)))
+    sent = place.amplitude.stats()["events_received"]
+    assert (result.code, sent) in {(0, len(used.must_arrive())), (1, 0)}, result
+    assert result.code == 0 or room < 4096
+    deliver_all(place)
+    nothing_is_lost(place, used)
+    assert place.amplitude.stats()["duplicates"] == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff\x00garbage\n"])
+def test_a_damaged_segment_of_the_quarantine_is_put_beside_and_the_run_goes_on(
+    place: Workplace, used: Written, damage: bytes
+) -> None:
+    segment = place.folder / "state/quarantine/2026-10-01/0123456789abcdef-1.jsonl"
+    segment.parent.mkdir(parents=True)
+    segment.write_bytes(damage)
+    result = place.do("run", "--output", "json")
+    assert result.code == 0, result
+    assert result.json["warnings"]["damaged_segments"] == 1
+    assert "damaged segment" in result.err
+    assert "damaged/2026-10-01" in result.err
+    beside = place.folder / "state/quarantine/damaged/2026-10-01/0123456789abcdef-1.jsonl"
+    assert beside.read_bytes() == damage
+    nothing_is_lost(place, used)
+    again = place.run()
+    assert (again["exit_code"], again["events"]["read"]) == (0, 0)
+    assert place.amplitude.stats()["duplicates"] == 0
+
+
 def test_a_read_only_ledger_fails_the_run_before_anything_is_sent(place: Workplace, used: Written) -> None:
     place.ledger.chmod(0o444)
     command = confined(place.command("run", "--output", "json"), obey_modes=True)

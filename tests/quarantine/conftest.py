@@ -61,7 +61,7 @@ class FakeStore:
         self.puts += 1
         self.objects[key] = data
 
-    def check_access(self, prefix: str = "") -> None:
+    def check_access(self, prefix: str = "", room: int = 0) -> None:
         if self.denied:
             raise AccessDeniedError(f"{prefix}{self.denied} may not be read")
 

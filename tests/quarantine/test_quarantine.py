@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from unittest.mock import Mock
 
@@ -95,11 +96,41 @@ class TestReach:
     def test_what_belongs_to_somebody_else_is_told_before_anything_is_filed(
         self, store: FakeStore, quarantine: Quarantine
     ) -> None:
-        quarantine.check_access()
+        quarantine.prepare(0)
         store.denied = "2026-10-01/1.jsonl"
         with pytest.raises(StoreError, match="out of reach: q/2026-10-01") as caught:
-            quarantine.check_access()
+            quarantine.prepare(0)
         assert "chown" in caught.value.remedy
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda data: b"",
+            lambda data: data[: len(data) // 2],
+            lambda data: data[: data.index(b"\n") + 1],
+            lambda data: b"\x00\xff" * 500,
+            lambda data: data.replace(b"{", b"[", 1),
+            lambda data: b"[1]\n7\n",
+            lambda data: data.replace(b'"reason":"', b'"reason":"x'),
+            lambda data: b"{}\n{}\n",
+        ],
+        ids=["empty", "cut", "a line", "garbage", "no JSON", "no object", "an unknown reason", "no facts"],
+    )
+    def test_a_damaged_segment_is_put_beside_and_kept(
+        self, store: FakeStore, quarantine: Quarantine, damage: Callable[[bytes], bytes]
+    ) -> None:
+        quarantine.file("run-1", NOON, TWO)
+        (key,) = store.objects
+        quarantine.file("run-1", NOON, [aside(3)])
+        data = store.objects[key] = damage(store.objects[key])
+        again = Quarantine(store, PREFIX)
+        (beside,) = again.prepare(10)
+        assert beside == key.replace(PREFIX, f"{PREFIX}damaged/")
+        assert store.objects[beside] == data
+        assert records(again) == [3]
+        assert again.prepare(10) == []
+        assert again.file("run-2", NOON, [*TWO, aside(3)]) == 2
+        assert records(Quarantine(store, PREFIX)) == [1, 2, 3]
 
     def test_an_object_that_may_not_be_read_has_a_remedy_of_its_own_and_is_not_replayed(
         self, store: FakeStore, quarantine: Quarantine

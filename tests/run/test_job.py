@@ -349,11 +349,11 @@ def test_a_backfill_leaves_the_backlog_of_the_live_job_alone(setting: Setting) -
 def test_a_quarantine_out_of_reach_ends_the_pass_before_anything_is_sent(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def out_of_reach(_: Quarantine) -> None:
+    def out_of_reach(_: Quarantine, _records: int) -> None:
         raise StoreError("The quarantine is out of reach")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Quarantine, "check_access", out_of_reach)
+        patched.setattr(Quarantine, "prepare", out_of_reach)
         report = setting.run()
     assert report.exit_code == 1
     assert "out of reach" in str(report.error)
@@ -361,11 +361,35 @@ def test_a_quarantine_out_of_reach_ends_the_pass_before_anything_is_sent(
     assert setting.run().remaining == 0
 
 
+def test_after_one_settlement_that_failed_nothing_more_is_sent(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("braze_etl.run.working.tasks.MAX_FILES", 1)
+    submit = InlinePool.submit
+    monkeypatch.setattr(InlinePool, "submit", lambda pool, task: not pool.busy and submit(pool, task))
+    settle = setting.ledger.settle
+
+    def full(*_: Any) -> None:
+        raise StateError("the disk is full")
+
+    setting.ledger.settle = full
+    report = setting.run()
+    assert (report.exit_code, report.done) == (1, 0)
+    assert report.remaining == report.discovered > 2
+    assert "disk is full" in str(report.error)
+    sent = len(setting.ids())
+    setting.ledger.settle = settle
+    last = setting.run()
+    assert last.remaining == 0
+    assert sent < len(setting.ids()) / 2
+    assert setting.ledger.summary().backlog.files == 0
+
+
 def test_a_pass_with_nothing_to_send_asks_nothing_of_the_quarantine(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting.run()
-    monkeypatch.setattr(Quarantine, "check_access", lambda _: pytest.fail("nothing is to be sent"))
+    monkeypatch.setattr(Quarantine, "prepare", lambda *_: pytest.fail("nothing is to be sent"))
     assert setting.run().exit_code == 0
 
 

@@ -151,6 +151,9 @@ class S3Ledger:
         Compactor(self._parts).tend()
         self._heads.commit(change)
 
+    def reserve(self, files: int) -> None:
+        """Do nothing: `begin_run` has just written the objects that a settlement writes."""
+
     def note_mappings(self, judged: Sequence[tuple[FileRef, str]]) -> None:
         mappings = {(ref.key, ref.etag): mapping for ref, mapping in judged}
         refs = [ref for ref, _ in judged]

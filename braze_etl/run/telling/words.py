@@ -6,6 +6,7 @@ from typing import Final
 
 WARNINGS: Final = {
     "nothing_selected": "nothing below source.uri is selected: see source.uri, integrations, event_types",
+    "damaged_segments": "damaged segments of the quarantine that were put beside, below `damaged/`",
     "misnamed_files": "files that end in .avro below an event type, with a name or an hour nobody can read",
     "clock_differs": "this machine's clock is a minute or more off that of S3 or Amplitude",
     "empty_event_folders": "event types that S3 lists, and then shows no object of: are all keys to be seen?",

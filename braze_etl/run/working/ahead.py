@@ -90,9 +90,9 @@ class ReadAhead:
         """See `Store.lifetime`."""
         return self._store.lifetime(prefix)
 
-    def check_access(self, prefix: str = "") -> None:
+    def check_access(self, prefix: str = "", room: int = 0) -> None:
         """See `Store.check_access`."""
-        self._store.check_access(prefix)
+        self._store.check_access(prefix, room)
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`."""

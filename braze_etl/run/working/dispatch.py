@@ -54,7 +54,7 @@ class Dispatcher:
     def __iter__(self) -> Iterator[list[Settlement]]:
         while True:
             if self._should_stop():
-                self._stop()
+                self.stop()
             while not self._stopping and not self._should_pause() and self._hand_out():
                 pass
             if not self._pool.busy:
@@ -82,7 +82,7 @@ class Dispatcher:
         """Give what was settled, and only then see to the dead: that may be the end of the pass."""
         settled = [event for event in events if isinstance(event, Settlement)]
         if any(settlement.fatal for settlement in settled):
-            self._stop()
+            self.stop()
         if settled:
             yield settled
         for event in events:
@@ -92,7 +92,8 @@ class Dispatcher:
     def _next_task(self) -> Task | None:
         return self._again.popleft() if self._again else next(self._tasks, None)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Begin nothing more; what is in flight still comes."""
         if not self._stopping:
             self._stopping = True
             self._pool.stop()
@@ -100,7 +101,7 @@ class Dispatcher:
     def _bury(self, event: Died) -> Iterator[Settlement]:
         self._deaths += bool(event.tasks)
         if event.error is not None or self._deaths > _MAX_DEATHS:
-            self._stop()
+            self.stop()
             words = event.error or f"{self._deaths} worker processes died, the last with {event.cause}"
             raise FatalError(words, remedy=LOOK_ABOVE)
         if event.tasks:

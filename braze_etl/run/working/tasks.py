@@ -14,8 +14,10 @@ from braze_etl.model import Counts, FileSettlement, Position, SetAside
 from braze_etl.run.finding.due import DueFile
 from braze_etl.run.persons.busy import BusyIds
 
+RECORD_BYTES = 160
+"""What a record takes in a file, about."""
 TASK_BYTES = 8_000_000
-"""About 50,000 records of 160 stored bytes; a task is also what a crash sends again."""
+"""About 50,000 records; a task is also what a crash sends again."""
 MAX_FILES = 500
 _SMALL_TASK_BYTES = 1_000_000
 _TASKS_A_WORKER = 4

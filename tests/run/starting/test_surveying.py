@@ -220,7 +220,7 @@ class LargeBucket:
     def delete(self, keys: Iterable[str]) -> None:
         raise AssertionError(keys)
 
-    def check_access(self, prefix: str = "") -> None:
+    def check_access(self, prefix: str = "", room: int = 0) -> None:
         raise AssertionError(prefix)
 
     def lifetime(self, prefix: str = "") -> timedelta | None:
