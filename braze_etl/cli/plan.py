@@ -89,7 +89,10 @@ def _print(made: Plan) -> None:
             " To restore them:"
         )
         console.print(made.restore, markup=False, lines=True)
-    if made.unfamiliar:
+    if made.refusal:
+        console.print(f"warning: `run` would be refused. {made.refusal.message}", markup=False)
+        console.print(made.refusal.remedy, markup=False)
+    elif made.unfamiliar:
         console.print(f"warning: {made.unfamiliar:,} files: {UNFAMILIAR_WORDS}", markup=False)
     if not made.files:
         console.print("nothing is due")

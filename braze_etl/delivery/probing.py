@@ -36,7 +36,7 @@ class Finding:
     date: datetime | None = None
     """The time by the server, where there was an answer."""
     failure: str = ""
-    """The kind of failure that left it unclear; empty when it was throttling, which is none."""
+    """The kind of failure; empty when all is fine, and for throttling, which is none."""
 
     @property
     def counts(self) -> RequestCounts:
@@ -66,7 +66,7 @@ def _read(decision: Decision, answered: str) -> Finding:
         case Stop(kind=StopKind.REQUEST) | Refused(own_words=True, status=400):
             return Finding(Standing.FINE)
         case Stop(kind=kind, words=words, remedy=remedy):
-            return Finding(Standing.REFUSED, words, remedy, key_refused=kind is StopKind.KEY)
+            return Finding(Standing.REFUSED, words, remedy, kind is StopKind.KEY, failure=answered)
         case RetryAfter(words=words, cause=Cause.THROTTLED):
             return Finding(Standing.UNCLEAR, words)
     return Finding(Standing.UNCLEAR, getattr(decision, "words", ""), failure=answered)

@@ -155,6 +155,7 @@ class Job:
         if judged.refusal is not None:
             found.complete = False  # what it found stands on no books: the next run is refused as well
             raise judged.refusal
+        recognition.remember(judged, due.familiarity)
 
     def _freshness(self) -> Freshness:
         return Freshness.read(self._parts.ledger, self._options.source_stale_after)
@@ -182,10 +183,10 @@ class Job:
         self._prepare_to_settle(found)
         with closing(self._parts.new_pool()) as pool:
             finding = self._parts.probe()
+            self.report.requests.add(finding.counts)
             if finding.standing is Standing.REFUSED:
                 kind = KeyRefusedError if finding.key_refused else DeliveryError
                 raise kind(finding.words, remedy=finding.remedy)
-            self.report.requests.add(finding.counts)
             tasks = Dispatcher(
                 pool,
                 self._tasks(found),

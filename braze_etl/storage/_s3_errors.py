@@ -84,7 +84,7 @@ def explain(error: Exception, request: Request) -> BrazeEtlError:
 
 
 def _explain_answer(error: ClientError, request: Request) -> BrazeEtlError:
-    code = error.response.get("Error", {}).get("Code", "")
+    code = _code(error)
     if error.operation_name in _TRUST:
         return _explain_sts(error, request)
     if _PAYS in error.response.get("Error", {}).get("Message", "").lower():
@@ -114,7 +114,7 @@ def _explain_answer(error: ClientError, request: Request) -> BrazeEtlError:
 def _explain_sts(error: ClientError, request: Request) -> StoreError:
     """STS gave no credentials: the trouble is a role's or a token's, whatever was to be asked of S3."""
     answer = error.response.get("Error", {})
-    code, message = answer.get("Code", ""), answer.get("Message", "")
+    code, message = _code(error), answer.get("Message", "")
     remedy = _TOKEN.get(code, _TRUST[error.operation_name])
     if any(words in message for words in _CLOCK_OF_STS):
         remedy = "set the clock of this machine (NTP)"
@@ -144,9 +144,14 @@ def _region(error: ClientError) -> str:
     return headers.get("x-amz-bucket-region") or told.get("Region") or "the bucket's own"
 
 
+def _code(error: ClientError) -> str:
+    """What S3 calls the error; of a page that is none of S3's, the status."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "no code")
+    return error.response.get("Error", {}).get("Code") or str(status)
+
+
 def _words(error: ClientError) -> str:
-    answer = error.response.get("Error", {})
-    return f"{answer.get('Code', 'no code')}: {answer.get('Message', 'no message')}"
+    return f"{_code(error)}: {error.response.get('Error', {}).get('Message') or 'no message'}"
 
 
 _GONE = (

@@ -30,6 +30,8 @@ def test_a_probe_reads_what_the_answer_says_of_key_and_endpoint(answer: Answer, 
     assert finding.standing is standing
     assert bool(finding.remedy) is (standing is Standing.REFUSED)
     assert bool(finding.words) is (standing is not Standing.FINE)
+    failed = standing is not Standing.FINE and getattr(answer, "status", 0) != 429
+    assert finding.counts.failed == failed
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def test_what_the_operators_asked_for_is_shown(dashboard: dict[str, Any]) -> Non
         "event_to_accepted_seconds",
         "window_objective_seconds",
         "backlog_files",
+        "source_newest_hour_timestamp_seconds",
         "window_deadline_timestamp_seconds",
         "requests_total",
         "quarantine_entries",

@@ -61,6 +61,7 @@ OUT_OF_REACH = {
     "time-outs": ("- do: {hang: 3}", None, "timeout", "did not answer in time"),
     "resets": ("- do: {reset: during_reply}", None, "reset", "broke before the whole reply"),
     "server errors": ("- do: {reply: {status: 503, body: busy}}", None, "503", "HTTP 503: busy"),
+    "no endpoint": ("- do: {reply: {status: 404, body: no app}}", None, "404", "HTTP 404: no app"),
     "a firewall": ("- do: {reply: {status: 403, body: shut}}", None, "403", "HTTP 403: shut"),
 }
 

@@ -112,7 +112,10 @@ class Source:
         listing = Listing(FolderStore(self.folder), since=datetime(2026, 1, 1, tzinfo=UTC))
         seen = Familiarity.of(self.ledger.summary())
         seen.note([self.ref for _ in listing], [self.ref.key])
-        return Recognition(self.ledger, uri, accepted=accepted).judge(listing, seen, complete=True)
+        recognition = Recognition(self.ledger, uri, accepted=accepted)
+        judged = recognition.judge(listing, seen, complete=True)
+        recognition.remember(judged, seen)
+        return judged
 
 
 def test_an_accepted_silence_holds_until_the_source_speaks(

@@ -68,6 +68,10 @@ def test_an_answer_says_whose_trouble_it_is(
         ("InternalError", 500, FileUnavailableError),
         ("SlowDown", 503, StoreError),
         ("ExpiredToken", 400, StoreError),
+        ("", 403, AccessDeniedError),  # a page in the way, with no code of S3's in it
+        ("", 404, SourceGoneError),
+        ("", 503, StoreError),
+        ("", 402, FileUnavailableError),
     ],
 )
 def test_the_trouble_of_one_object_is_not_that_of_the_store(
@@ -75,7 +79,9 @@ def test_the_trouble_of_one_object_is_not_that_of_the_store(
 ) -> None:
     """A key of its own that was disabled, say: as the oldest file it would end every run."""
     words: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    assert type(explain(ClientError(words, "GetObject"), GET)) is kind
+    error = explain(ClientError(words, "GetObject"), GET)
+    assert type(error) is kind
+    assert ": :" not in error.message
 
 
 def test_a_refused_role_is_told_apart_from_a_refused_object() -> None:

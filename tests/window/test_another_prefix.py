@@ -125,8 +125,12 @@ def test_a_source_that_holds_nothing_any_more_is_a_failure(watched: Watched, wha
     else:
         (place.folder / "exprot").mkdir()
         watched.configure(source={**SOURCE, "uri": "exprot"})
+    planned = place.do("plan")
+    assert planned.code == 0
+    assert "`run` would be refused. There is no Currents file below exp" in planned.out
     refused(watched, "no Currents file below")
     assert watched.run("--accept-source").code == 0
+    assert place.do("plan", "--output", "json").json["refusal"] is None
     shutil.rmtree(place.source)
     if what == "emptied":
         (place.folder / "kept").rename(place.source)

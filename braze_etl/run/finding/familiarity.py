@@ -86,6 +86,8 @@ class Judgement:
 
     warnings: Counter[str]
     refusal: SourceError | None = None
+    accepted: SourceError | None = None
+    """What would be a refusal, if nobody had accepted it."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Recognition:
     def judge(
         self, listing: Listing, seen: Familiarity, *, complete: bool, covers_all: bool = True
     ) -> Judgement:
-        """Hold a listing, of a part of what is due or of all, against what the ledger knows."""
+        """Hold a listing of all or a part of what is due against what the ledger knows; writes nothing."""
         nothing = complete and not (listing.files or listing.unsettled)
         there = _surroundings(listing) if nothing else None
         warnings = Counter({"misnamed_files": listing.misnamed, UNFAMILIAR: seen.strangers})
@@ -108,24 +110,25 @@ class Recognition:
             warnings[NOTHING_SELECTED] = 1
             _tell_what_is_there(self.uri, there)
         empty = there is not None and not there.holds_objects and not listing.passed_over
-        refusal = self._refusal(_trouble(self.uri, seen, empty=empty), seen) if covers_all else None
-        return Judgement(+warnings, refusal)
+        trouble = _trouble(self.uri, seen, empty=empty) if covers_all else None
+        if trouble is None or self.ledger.summary().last_delivery is None:
+            return Judgement(+warnings)
+        if self.accepted or self._agreed:
+            return Judgement(+warnings, accepted=trouble)
+        return Judgement(+warnings, refusal=trouble)
 
-    def _refusal(self, trouble: SourceError | None, seen: Familiarity) -> SourceError | None:
-        """The trouble, unless it was accepted: that holds until the ledger meets a file that it knows."""
-        agreed = self.ledger.recall(_NOTE)
-        if trouble is None:
-            if agreed and seen.known:
-                self.ledger.remember(_NOTE, {})
-            return None
-        if self.ledger.summary().last_delivery is None:
-            return None
-        if agreed.get("uri") != self.uri:
-            if not self.accepted:
-                return trouble
-            self.ledger.remember(_NOTE, {"uri": self.uri})
-        _log.warning("the source is accepted as it is", otherwise=trouble.message)
-        return None
+    def remember(self, judged: Judgement, seen: Familiarity) -> None:
+        """Note what was accepted: that holds until the ledger meets a file that it knows."""
+        if judged.accepted is not None:
+            if not self._agreed:
+                self.ledger.remember(_NOTE, {"uri": self.uri})
+            _log.warning("the source is accepted as it is", otherwise=judged.accepted.message)
+        elif seen.known and self.ledger.recall(_NOTE):
+            self.ledger.remember(_NOTE, {})
+
+    @property
+    def _agreed(self) -> bool:
+        return bool(self.ledger.recall(_NOTE).get("uri") == self.uri)
 
 
 def _surroundings(listing: Listing) -> Surroundings | None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from braze_etl.checkpoint import Ledger, LedgerMissingError, MemoryLedger, OpenFile
 from braze_etl.clock import Clock
 from braze_etl.config import Settings
+from braze_etl.currents import Listing
 from braze_etl.run.assembly import Scope, ledger_identity, listing, live_scope, open_state, selection
 from braze_etl.run.finding.due import DueFile, DueFiles, by_hour, open_files
 from braze_etl.run.finding.familiarity import Familiarity
@@ -28,6 +29,7 @@ class Look:
 
     files: Iterator[DueFile]
     found: DueFiles
+    listing: Listing
 
 
 def due_now(
@@ -38,8 +40,9 @@ def due_now(
     covers = covering(settings, chosen, covers_all=scope is None)
     left_open = open_files(filter(covers, ledger.open_files()), now=now)
     expected = Familiarity.of(ledger.summary()) if scope is None else None
-    found = DueFiles(listing(settings, chosen, now), ledger, now=now, resend=resend, expected=expected)
-    return Look(by_hour(found, left_open), found)
+    listed = listing(settings, chosen, now)
+    found = DueFiles(listed, ledger, now=now, resend=resend, expected=expected)
+    return Look(by_hour(found, left_open), found, listed)
 
 
 def covering(settings: Settings, scope: Scope, *, covers_all: bool) -> Callable[[OpenFile], bool]:

@@ -14,11 +14,12 @@ from braze_etl.clock import Clock, iso
 from braze_etl.compile import EventReader
 from braze_etl.config import Settings
 from braze_etl.currents import Damage
-from braze_etl.errors import FileUnavailableError, SourceGoneError, UnreadableFileError
+from braze_etl.errors import FileUnavailableError, SourceError, SourceGoneError, UnreadableFileError
 from braze_etl.model import Event, FileRef, Outcome, Reason, ReasonCounts, Verdict
 from braze_etl.run.assembly import Scope, load_mapping, open_mapping, open_source
 from braze_etl.run.budget import Account, Spending, Terms
 from braze_etl.run.finding.due import DueFile
+from braze_etl.run.finding.familiarity import Recognition
 from braze_etl.run.finding.restoring import restore_command
 from braze_etl.run.foresight.distinct import STANDARD_ERROR, Distinct
 from braze_etl.run.foresight.estimate import Density
@@ -69,6 +70,8 @@ class Plan:
     """The command that makes archived files readable."""
     unfamiliar: int = 0
     """Files that the ledger should know, where it knows none of them (see `Familiarity`)."""
+    refusal: SourceError | None = None
+    """Why `run` would send nothing, until somebody accepts the source."""
     unavailable: Unavailable = field(default_factory=Unavailable)
     """Files that could not be read, and stay due: their records are not in the plan."""
     account: Account | None = None
@@ -120,6 +123,7 @@ class Plan:
             "seconds": self.seconds,
             "seconds_at_limit": self.seconds_at_limit,
             "unfamiliar_files": self.unfamiliar,
+            "refusal": self.refusal.as_dict() if self.refusal else None,
             "unavailable": self.unavailable.as_dict(),
             "archived": {
                 "files": self.archived.files,
@@ -241,7 +245,10 @@ def make_plan(
             ExactPlanner(store, plan, EventReader(mapping, decoder=settings.decoder)).take(look.files)
         else:
             estimate(look.files, plan, Density.of(reports), mapping)
-    plan.archived, plan.unfamiliar = look.found.archived, look.found.familiarity.strangers
+        seen, recognition = look.found.familiarity, Recognition(ledger, settings.source.uri)
+        plan.unfamiliar = seen.strangers
+        plan.refusal = recognition.judge(look.listing, seen, complete=True, covers_all=scope is None).refusal
+    plan.archived = look.found.archived
     plan.restore = restore_command(settings.source.uri, plan.archived)
     return plan
 
