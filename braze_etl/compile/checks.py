@@ -27,7 +27,6 @@ def doubts(plan: TypePlan, fields: Collection[str]) -> Iterator[str]:
 
 
 def _markers(rules: PlaceholderRules, fields: Collection[str]) -> Iterator[str]:
-    yield f"{variable('id')}.endswith({rules.id_ends!r})"
     yield f"{variable('id')}.startswith({rules.id_begins!r})"
     if "send_id" in fields:
         send_id = variable("send_id")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from braze_etl.compile.coverage import Field
 from braze_etl.compile.runtime import TIME_BYTES
 from braze_etl.compile.source import Source
+
+_UUID: Final = 2 * 36
+"""The first byte of a text of that length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +19,14 @@ class Use:
 
     It becomes the properties `named`, each the result of a function of that name, if one is given; it is kept
     in `variable`, None where it is null. If it is text that says `echo` (a field's name in lower case) in any
-    case, or of more than `longest` bytes, the variable `doubtful` becomes true.
+    case, ends in one of `ends` (as no UUID does), or is of more than `longest` bytes, the variable `doubtful`
+    becomes true.
     """
 
     named: tuple[tuple[str, str | None], ...] = ()
     variable: str | None = None
     echo: str | None = None
+    ends: tuple[str, ...] = ()
     longest: int | None = None
 
     @property
@@ -88,9 +94,16 @@ def _write_text(source: Source, use: Use, at: str) -> None:
     source.add(f"{value} = text[start:pos]")
     with source.block(f"if not {value}.isascii()"):
         source.add(f"{value} = utf8(data, start, pos)")
-    if use.echo is not None:
-        with source.block(f"if size == {2 * len(use.echo)} and {value}.lower() == {use.echo!r}"):
+    if doubt := _doubt_of_text(use, value):
+        with source.block(f"if {doubt}"):
             source.add("doubtful = True")
+
+
+def _doubt_of_text(use: Use, value: str) -> str:
+    echo = "" if use.echo is None else f"{value}.lower() == {use.echo!r}"
+    if use.ends:  # nearly all ids are UUIDs, and cost one comparison as other fields do
+        return f"size != {_UUID} and ({value}.endswith({use.ends!r}) or {echo or False})"
+    return echo and f"size == {2 * len(use.echo or '')} and {echo}"
 
 
 def _write_doubt_of_length(source: Source, use: Use) -> None:

@@ -110,18 +110,14 @@ class _Events:
         add("return outcomes, unclear, left_out, pos")
 
     def _use(self, name: str) -> Use:
-        named = self._named(name)
+        named, rules = self._named(name), self._plan.placeholders
         return Use(
             named=named,
             variable=variable(name) if name in self._kept else None,
-            echo=self._echo(name),
+            echo=None if rules is None or name in rules.everyday else name.lower(),
+            ends=rules.id_ends if rules is not None and name in rules.ids_of_braze else (),
             longest=self._name.longest(name) or (MAX_TEXT if named or name in self._at_top else None),
         )
-
-    def _echo(self, name: str) -> str | None:
-        """The text that a field must not hold: its own name, unless real records have that there too."""
-        rules = self._plan.placeholders
-        return None if rules is None or name in rules.everyday else name.lower()
 
     def _named(self, name: str) -> tuple[tuple[str, str | None], ...]:
         named: list[tuple[str, str | None]] = []

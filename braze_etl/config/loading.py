@@ -17,7 +17,7 @@ from braze_etl.config.model import Settings
 from braze_etl.config.reading import KeyPath, NoYamlError, Place, Problem, YamlReader, dotted
 from braze_etl.config.veil import Veil, is_secret, without_tokens
 from braze_etl.errors import ConfigError
-from braze_etl.quoting import visible
+from braze_etl.quoting import masked, visible
 
 Examine: TypeAlias = Callable[[Settings], Iterable[tuple[KeyPath, str]]]
 """Looks for mistakes that only others can see; each with the path of the value at fault."""
@@ -71,7 +71,7 @@ def load_config(
         _include_mapping(data, reader)
         settings = _validated(data, reader.unset)
         found = islice(examine(settings), _SHOWN + 1)
-        problems += [Problem(reader.place(where), without_tokens(words)) for where, words in found]
+        problems += [Problem(reader.place(where), words) for where, words in found]
     except NoYamlError as error:  # what it would lack or have too much, nobody can tell
         raise _mistaken(path, [*error.args]) from None
     except ValidationError as error:
@@ -83,7 +83,10 @@ def load_config(
 
 
 def _mistaken(path: Path, problems: Sequence[Problem]) -> ConfigError:
-    lines = [visible(f"  {problem.place}: {problem.words}") for problem in problems[:_SHOWN]]
+    lines = [
+        visible(f"  {problem.place}: {masked(without_tokens(problem.words))}")
+        for problem in problems[:_SHOWN]
+    ]
     if more := len(problems) - len(lines):
         lines.append(f"  and {more:,} more")
     number = f"{len(problems):,} mistake{'s' * (len(problems) != 1)}"
@@ -183,14 +186,15 @@ def _veil(reader: YamlReader) -> Veil:
 
 
 def _words(mistake: ErrorDetails, path: KeyPath, veil: Veil, *, near: bool) -> str:
-    given = "" if is_secret(path) else veil.quoted(mistake["input"])
+    value = mistake["input"]
+    given = "" if is_secret(path) else veil.quoted(value)
     match mistake["type"]:
         case "extra_forbidden":
             return f"is not known{_nearest(path) if near else ''}"
         case "missing":
             return "is required"
         case "value_error":
-            return f"is wrong: {veil.over(str(mistake['ctx']['error']))}"
+            return f"is wrong: {veil.over(str(mistake['ctx']['error']), complained_of=value)}"
         case "literal_error":
             return f"must be {mistake['ctx']['expected']}{given}"
         case _:

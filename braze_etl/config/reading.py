@@ -113,7 +113,8 @@ class YamlReader:
             return [self._value(loader, item, (*path, index), file) for index, item in enumerate(node.value)]
         try:
             value = loader.construct_object(node)
-        except (ValueError, LookupError, AttributeError):  # as PyYAML takes what is no number, date or bool
+        except (ValueError, LookupError, AttributeError, ArithmeticError):
+            # So PyYAML takes what is no number, date or bool.
             kind = node.tag.rpartition(":")[2]
             self.problems.append(Problem(place, f"{dotted(path)} can't be read: YAML takes it for a {kind}"))
             return None
@@ -174,6 +175,12 @@ class _BoundedLoader(yaml.SafeLoader):
             return super().compose_node(parent, index)
         finally:
             self._depth -= 1
+
+    def scan_flow_scalar(self, style: str) -> Any:
+        try:
+            return super().scan_flow_scalar(style)
+        except (ValueError, OverflowError):
+            raise _too_much("an escape stands for no character", self.get_mark()) from None
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         super().flatten_mapping(node)

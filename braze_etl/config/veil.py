@@ -15,7 +15,6 @@ from braze_etl.quoting import masked
 
 _HIDDEN: Final = "***"
 _SHORTEST: Final = 4
-_LONGEST: Final = 80
 _SECRET_KEY: Final = re.compile(
     r"(?:api|secret|private|access)[^a-z]*key|^key$|secret|salt|token|passw|credential|auth|webhook|dead[^a-z]*man"
     r"|^url$",
@@ -24,9 +23,16 @@ _SECRET_KEY: Final = re.compile(
 _BEHIND: Final = re.compile(r"[=:\s]")
 _TOKEN: Final = re.compile(
     r"\b(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}\b"
-    r"|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
+    r"|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
+    r"|(?<![\w+/])(?=[a-z_+/]*[0-9])[\w+/]{40}(?![\w+/])|(?<=hooks\.)[\w./-]+",
     re.IGNORECASE,
 )
+_HARMLESS: Final = re.compile(
+    r"[-+]?[\d.,:_TZ-]{0,20}\s*[A-Za-z%]{0,8}|[A-Za-z]{1,15}(?:/[a-z]{1,15})?|!?[a-z*?]+(?:\.[\w*?]*)+"
+    r"|(?:s3|gs|az|file|sqlite|memory|arn)[:/].{0,200}|[./~$%].{0,200}|https?://[\w.-]+(?::\d+)?(?:/\w{0,8})?",
+    re.DOTALL,
+)
+"""What a mistake may repeat: numbers with a unit, words, event types, and places in a store or folder."""
 
 
 def is_secret(path: Sequence[str | int]) -> bool:
@@ -59,15 +65,20 @@ class Veil:
                 self._forms |= {text, plain[1:-1], ascii_only[1:-1], repr(text)[1:-1]}
                 self._forms |= {quote(text, safe=""), quote(text), quote_plus(text)}
 
-    def over(self, words: str) -> str:
-        """The words without what is secret."""
-        for form in sorted(self._forms, key=len, reverse=True):
+    def over(self, words: str, *, complained_of: Any = "") -> str:
+        """The words without what is secret, and without the value they complain of if it may be a secret."""
+        given = {str(complained_of), repr(complained_of)} if _may_be_secret(complained_of) else set()
+        for form in sorted(self._forms | given, key=len, reverse=True):
             words = words.replace(form, _HIDDEN)
         return masked(without_tokens(words))
 
     def quoted(self, value: Any) -> str:
-        """A value behind a message that complains of it; nothing of one that holds others."""
-        if isinstance(value, dict | list | tuple):
+        """A value behind a message that complains of it; nothing of what may be a secret or holds others."""
+        if isinstance(value, dict | list | tuple) or _may_be_secret(value):
             return ""
-        text = self.over(repr(value))
-        return f", not {text if len(text) <= _LONGEST else f'{text[: _LONGEST - 3]}...'}"
+        return f", not {self.over(repr(value))}"
+
+
+def _may_be_secret(value: Any) -> bool:
+    text = str(value)
+    return len(text) >= _SHORTEST and _HARMLESS.fullmatch(text) is None

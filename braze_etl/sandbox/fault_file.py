@@ -59,7 +59,13 @@ def parse_faults(text: str, name: str = "faults") -> Faults:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise FaultFileError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
-    except (RecursionError, ValueError, LookupError, AttributeError) as error:  # so PyYAML on odd scalars
+    except (
+        RecursionError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:  # so PyYAML on odd scalars
         raise FaultFileError(f"{name} is not YAML: too deep, or a value is none of its kind") from error
     if not isinstance(document, list):
         raise FaultFileError(

@@ -26,6 +26,7 @@ class PlaceholderRules:
     needed: int
     echoes_needed: int
     id_ends: tuple[str, ...]
+    ids_of_braze: tuple[str, ...]
     id_begins: tuple[str, ...]
     send_id_begins: tuple[str, ...]
     dispatch_id_is: tuple[str, ...]
@@ -53,12 +54,13 @@ class PlaceholderRules:
         return markers if proof and len(markers) >= self.needed else []
 
     def _placeholder_ids(self, record: Record) -> Iterator[str]:
+        for field in self.ids_of_braze:
+            value = record.get(field)
+            if isinstance(value, str) and value.endswith(self.id_ends):
+                yield f"ending of {field}"
         record_id, send_id = record.get("id"), record.get("send_id")
-        if isinstance(record_id, str):
-            if record_id.endswith(self.id_ends):
-                yield "ending of id"
-            if record_id.startswith(self.id_begins):
-                yield "beginning of id"
+        if isinstance(record_id, str) and record_id.startswith(self.id_begins):
+            yield "beginning of id"
         if isinstance(send_id, str) and send_id.startswith(self.send_id_begins):
             yield "beginning of send_id"
         if record.get("dispatch_id") in self.dispatch_id_is:

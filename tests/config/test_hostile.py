@@ -47,6 +47,11 @@ HOSTILE = {
     "a date that is none": ("pipeline: !!timestamp soon\n", "line 3: pipeline can't be read"),
     "a number that is none": ('workers: !!int ""\n', "line 3: workers can't be read"),
     "a bool that is none": ("workers: !!bool perhaps\n", "line 3: workers can't be read"),
+    "a character that is none": (
+        'pipeline: "\\UFFFFFFFF"\n',
+        "an escape stands for no character",
+    ),
+    "a time of day without end": ("workers: 1" + ":1" * 300 + ".5", "line 3: workers can't be read"),
     "a number without end": ("workers: " + "9" * 5000, "line 3: workers can't be read"),
     "a duration without end": (f"window: {{objective: {'9' * 400}d}}\n", "longer than a calendar"),
     "a size without end": (f"budget: {{per_day: {'9' * 400}kk}}\n", "is no count"),
@@ -114,6 +119,20 @@ def test_no_mistake_repeats_what_may_be_a_secret(text: str, tmp_path: Path) -> N
         load_config(path, {"KEY": SECRET}, examine=mapping_mistakes)
     assert SECRET not in caught.value.message
     assert "line" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "secret", ["Tr0ub4dor&3 horse", "xoxb-SLACKa-tokenb", "https://hooks.acme.example/a/b"]
+)
+def test_nor_a_value_that_may_be_one_by_its_form(secret: str, tmp_path: Path) -> None:
+    path, value = tmp_path / "config.yaml", json.dumps(secret)
+    for keys in ("region", "timeout", "max_bytes", "gzip", "rate", "endpoint", "max_events, give_up_after"):
+        for text in (value, f"[{value}]", f"{{a: {value}}}"):
+            wrong = ", ".join(f"{key}: {text}" for key in keys.split(", "))
+            path.write_text(f"source: {{uri: x}}\namplitude: {{{wrong}}}\ndecoder: {text}\nnotify: {value}\n")
+            with pytest.raises(ConfigError) as caught:
+                load_config(path, {})
+            assert secret[-6:] not in caught.value.message
 
 
 @pytest.mark.parametrize("form", ['a"b\\cü&d e', "key/with+signs=="])

@@ -16,6 +16,7 @@ OPEN = "users.messages.email.Open"
 IDENTIFIERS: list[dict[str, Any]] = [
     {"id": "7d0c-filler-events"},
     {"id": "0a1b2c3d-0000-4000-8000-00000000000a-api"},
+    {"campaign_id": "0a1b2c3d-0000-4000-8000-00000000000a-filler-events"},
     {"id": "f47ac10b-58cc-4372-a567-0e02b2c3d479"},
     {"send_id": "f1234567"},
     {"dispatch_id": "12345qwert"},
@@ -55,7 +56,7 @@ def test_a_placeholder_among_the_identifiers_and_one_more_marker_make_a_test_eve
     assert outcome.reason is Reason.TEST_EVENT
 
 
-@pytest.mark.parametrize(("one", "other"), list(combinations(IDENTIFIERS[3:], 2)), ids=str)
+@pytest.mark.parametrize(("one", "other"), list(combinations(IDENTIFIERS[4:], 2)), ids=str)
 def test_two_placeholders_among_the_identifiers_make_a_test_event(
     transform: Any, record: Record, one: Record, other: Record
 ) -> None:
@@ -78,6 +79,8 @@ def test_all_that_real_records_may_have_at_once_is_no_test(transform: Any, recor
         "carrier": "Carrier",
         "browser": "Browser",
         "time": HOUR + 2 * YEAR,
+        "external_user_id": "joe-api",
+        "send_id": "spring-filler-events",
     }
     assert isinstance(transform(OPEN, real), dict)
 
