@@ -18,6 +18,10 @@ from braze_etl.transform import Mapper, Mapping, mapper_for
 
 Decoder: TypeAlias = Literal["auto", "fastavro"]
 
+_TOLD_APART = 100
+"""Stretches of damage in a row, each of them an entry of the quarantine; no accident makes more."""
+_NO_RECORD = f"there is no record in what follows {_TOLD_APART} stretches of damage in a row"
+
 
 @dataclass(frozen=True, slots=True)
 class MappedBlock:
@@ -53,15 +57,15 @@ class EventReader:
         A file without an event type of its own (one outside of a Currents layout) has that of its schema.
 
         Raises `UnreadableFileError` when there is no reading it at all. A block that can't be trusted comes
-        as `Damage`, before any of its records.
+        as `Damage`, before any of its records; after very many in a row the rest of them come as one.
         """
         file = AvroFile(stream, ref.size or None, name=ref.key)
         blocks = self._block_mapper(file.schema_json, ref)
-        for block in file.blocks():
-            if isinstance(block, Damage):
-                yield block
-            elif block.count:
-                yield _mapped(block, blocks)
+        yield from _told_apart(
+            block if isinstance(block, Damage) else _mapped(block, blocks)
+            for block in file.blocks()
+            if isinstance(block, Damage) or block.count
+        )
 
     def read_blocks(
         self, ref: FileRef, store: Store, offsets: Iterable[int]
@@ -107,6 +111,23 @@ class EventReader:
         if mapper is None:
             mapper = self._mappers[event_type] = mapper_for(self._mapping.plan(event_type))
         return mapper
+
+
+def _told_apart(items: Iterable[MappedBlock | Damage]) -> Iterator[MappedBlock | Damage]:
+    """Join damage to the damage before it, with no record between, where there is too much to tell apart."""
+    in_a_row, rest = 0, None
+    for item in items:
+        in_a_row = in_a_row + 1 if isinstance(item, Damage) else 0
+        if isinstance(item, Damage) and in_a_row > _TOLD_APART:
+            begin = item.offset if rest is None else rest.offset
+            rest = Damage(begin, item.offset + item.length - begin, _NO_RECORD)
+            continue
+        if rest is not None:
+            yield rest
+            rest = None
+        yield item
+    if rest is not None:
+        yield rest
 
 
 def _mapped(block: Block, blocks: BlockMapper) -> MappedBlock | Damage:

@@ -61,6 +61,7 @@ def _client_for(access: StoreAccess, max_pool_connections: int) -> S3Client:
     )
     client.meta.events.register_last("before-call.s3", _ask_nothing_first)
     client.meta.events.register("after-call.s3", clock_of(access).hear)
+    client.meta.events.register_last("before-parameter-build.s3", _ask_for_a_region_once)
     if access.requester_pays:
         client.meta.events.register("before-call.s3", _pay)
     if access.kms_key_id is not None:
@@ -124,6 +125,13 @@ def _ask_nothing_first(params: dict[str, Any], **_event: object) -> None:
     # boto3 asks whether it may send a body (Expect: 100-continue) and waits a second for the answer. Not all
     # servers and proxies give one, and what is written here is small.
     params["headers"].pop("Expect", None)
+
+
+def _ask_for_a_region_once(model: Any, context: dict[str, Any], **_event: object) -> None:
+    # Redirected, botocore asks for the bucket's region by HeadBucket; redirected there, too, it would ask
+    # anew, until the stack is full.
+    if model.name == "HeadBucket":
+        context["s3_redirect"]["redirected"] = True
 
 
 def _pay(params: dict[str, Any], **_event: object) -> None:

@@ -154,7 +154,7 @@ def test_the_schema_accepts_a_configuration_of_nothing_but_defaults(do: Do) -> N
         for name, section in schema["properties"].items()
         if "$ref" in section
     }
-    assert defaults["window"] == {"objective": "2d", "warn_at": "1d"}
+    assert defaults["window"] == {"objective": "2d", "warn_at": "1d", "source_stale_after": "1d"}
     config = {**defaults, "source": {**defaults["source"], **CONFIG["source"]}}
     Draft202012Validator(schema).validate(
         {**config, "amplitude": {**defaults["amplitude"], **CONFIG["amplitude"]}}

@@ -159,6 +159,8 @@ KINDS: Mapping[str, Callable[[], bytes]] = {
     "a text of an endless length": lambda: file(schema("string"), _record(varint(2**62) + b"abc")),
     "a count beyond all": lambda: file(schema(), (2**62, begin())),
     "a bomb of zeros": lambda: file(schema("string"), _record(bytes(300 << 20))),
+    "nothing but markers": lambda: header(schema()) + SYNC * 100_000,
+    "blocks of half a record": lambda: header(schema()) + block(1, b"\x08") * 100_000,
     "a bomb in many blocks": lambda: file(
         schema(["null", "string"]), *[(1, begin() + bytes(4_000_000))] * 60, codec="zstandard"
     ),

@@ -47,6 +47,12 @@ def workers(leader: int) -> list[int]:
     return [pid for pid, parent in session(leader).items() if server is not None and parent == server]
 
 
+def started_by(leader: int, program: str) -> int:
+    """The one process of that program among those that a command started."""
+    (pid,) = (pid for pid in session(leader) if _command_line(pid).split(b"\0")[0] == program.encode())
+    return pid
+
+
 def kill(pid: int) -> None:
     """SIGKILL; one that is gone already is fine."""
     try:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tests.conftest import Bucket
 from tests.faults.conftest import SMALL, deliver_all, nothing_is_lost
 from tests.faults.processes import session, wait_until
 from tests.front import Asked, Front, Reply, serving
-from tests.workplace import Result, Workplace, Written, balanced
+from tests.workplace import Result, Workplace, Written, balanced, ended
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
@@ -68,14 +69,6 @@ def stops_in_time(process: subprocess.Popen[str], code: int, signum: int = signa
     return result
 
 
-PHASES: dict[str, Callable[[Workplace, Asked], bool]] = {
-    "opening the ledger": lambda _, asked: is_state(asked),
-    "listing": lambda _, asked: "list-type" in asked.target and "prefix=in" in asked.target,
-    "reading files": lambda _, asked: asked.method == "GET" and ".avro" in asked.target,
-    "settling": lambda place, asked: is_state(asked) and bool(place.project.events()),
-}
-
-
 @contextmanager
 def stuck_s3(place: Workplace, bucket: Bucket, holds: Callable[[Asked], bool]) -> Iterator[Stuck]:
     """A configuration with all in S3, behind a server that is stuck."""
@@ -97,37 +90,44 @@ def stuck_s3(place: Workplace, bucket: Bucket, holds: Callable[[Asked], bool]) -
             front.free.set()
 
 
-@pytest.mark.parametrize("phase", PHASES)
-def test_a_silent_store_does_not_keep_a_run_from_stopping(
-    place: Workplace, bucket: Bucket, phase: str
+SIGTERM, TIME_IS_OVER = 143, 4
+PHASES: dict[str, tuple[int, Callable[[Workplace, Asked], bool]]] = {
+    "opening the ledger": (SIGTERM, lambda _, asked: is_state(asked)),
+    "listing": (TIME_IS_OVER, lambda _, asked: "list-type" in asked.target and "prefix=in" in asked.target),
+    "reading": (SIGTERM, lambda _, asked: asked.method == "GET" and ".avro" in asked.target),
+    "settling": (SIGTERM, lambda place, asked: is_state(asked) and any(place.project.events())),
+}
+"""What ends a run in which phase, by its exit code, and the requests that are not answered in it."""
+
+
+def test_a_silent_store_does_not_keep_a_run_from_stopping_in_any_phase(
+    place: Workplace, bucket: Bucket
 ) -> None:
     written = place.export(events=120, hours=1, duplicates=0)
-    holds = PHASES[phase]
-    with stuck_s3(place, bucket, lambda asked: holds(place, asked)) as front:
-        process = place.start("run", "--output", "json")
-        wait_until(lambda: front.waiting > 0, "S3 is silent")
-        stops_in_time(process, 143)
+    with stuck_s3(place, bucket, lambda asked: False) as front:
+        for code, holds in PHASES.values():
+            front.waiting, front.holds = 0, partial(holds, place)
+            if code == SIGTERM:
+                process = place.start("run", "--output", "json")
+                wait_until(lambda: front.waiting > 0, "S3 is silent")
+                stops_in_time(process, code)
+            else:
+                time_is_over_in_time(place, front)
         front.free.set()
-        if phase in ("reading files", "settling"):
-            deliver_all(place)
-            nothing_is_lost(place, written)
+        deliver_all(place)
+        nothing_is_lost(place, written)
 
 
-@pytest.mark.parametrize("phase", ["listing", "reading files"])
-def test_a_silent_store_does_not_keep_a_run_beyond_its_longest_runtime(
-    place: Workplace, bucket: Bucket, phase: str
-) -> None:
-    place.export(events=120, hours=1)
-    holds = PHASES[phase]
-    with stuck_s3(place, bucket, lambda asked: holds(place, asked)) as front:
-        process = place.start("run", "--output", "json", "--max-runtime", "4s")
-        wait_until(lambda: front.waiting > 0, "S3 is silent")
-        began = time.monotonic()
-        out, err = process.communicate(timeout=40)
-        assert time.monotonic() - began < 4.0 + PROMISED + MACHINE
-        assert process.returncode == 4, err
-        assert "s3:" in err
-        assert balanced(Result(4, out, err).json)["events"]["accepted"] == 0
+def time_is_over_in_time(place: Workplace, front: Stuck) -> None:
+    process = place.start("run", "--output", "json", "--max-runtime", "6s")
+    # A busy machine may not have come to it by then; it ends no later for that.
+    wait_until(lambda: front.waiting > 0 or process.poll() is not None, "S3 is silent")
+    began = time.monotonic()
+    result = ended(process)
+    assert time.monotonic() - began < 6.0 + PROMISED + MACHINE
+    assert result.code == TIME_IS_OVER, result.err
+    assert "s3:" in result.err or not front.waiting
+    assert balanced(result.json)["events"]["accepted"] == 0
 
 
 def after_the_probe(manners: hostile.Manners) -> hostile.Manners:
@@ -147,38 +147,29 @@ def after_the_probe(manners: hostile.Manners) -> hostile.Manners:
 
 
 AMPLITUDES: dict[str, tuple[hostile.Manners, int]] = {
-    "headers of the probe": (hostile.drips_headers, 1),
-    "body of the probe": (hostile.drips_body, 1),
-    "body of a reply": (after_the_probe(hostile.drips_body), 2),
+    "answer to the probe": (hostile.drips_headers, 1),
     "upload that is not read": (after_the_probe(hostile.reads_a_byte_a_time), 2),
+    "body of a reply": (after_the_probe(hostile.drips_body), 2),
 }
+"""How it drips, from which connection on."""
 
 
-@pytest.mark.parametrize("name", AMPLITUDES)
-def test_a_dripping_amplitude_does_not_keep_a_run_from_stopping(place: Workplace, name: str) -> None:
+def test_neither_a_dripping_amplitude_nor_who_watches_keeps_a_run_from_stopping(place: Workplace) -> None:
     written: Written = place.export(events=300, hours=1, duplicates=0)
-    manners, connections = AMPLITUDES[name]
-    with hostile.hostile(manners) as peer:
-        place.configure(amplitude={**SMALL, "endpoint": peer.url, "give_up_after": "1h"}, workers=1)
-        process = place.start("run", "--output", "json")
-        wait_until(lambda: peer.met >= connections, "Amplitude drips")
-        result = stops_in_time(process, 130, signal.SIGINT)
-        assert result.json["events"]["accepted"] == 0
-    if name == "body of a reply":
-        place.configure(amplitude=SMALL, workers=1)
-        deliver_all(place)
-        nothing_is_lost(place, written)
-
-
-def test_a_dripping_service_that_watches_does_not_keep_a_run_from_stopping(place: Workplace) -> None:
-    place.export(events=60, hours=1)
+    for manners, connections in AMPLITUDES.values():
+        with hostile.hostile(manners) as peer:
+            place.configure(amplitude={**SMALL, "endpoint": peer.url, "give_up_after": "1h"}, workers=1)
+            process = place.start("run", "--output", "json")
+            wait_until(lambda: peer.met >= connections, "Amplitude drips")  # noqa: B023 - called here
+            result = stops_in_time(process, 130, signal.SIGINT)
+            assert result.json["events"]["accepted"] == 0
     with hostile.hostile(hostile.drips_headers) as peer:
-        notify = {"dead_man": peer.url, "timeout": "30s"}
-        place.configure(amplitude=SMALL, workers=1, notify=notify)
+        place.configure(amplitude=SMALL, workers=1, notify={"dead_man": peer.url, "timeout": "30s"})
         process = place.start("run", "--output", "json")
         wait_until(lambda: peer.met > 0, "a service that watches drips")
         result = stops_in_time(process, 143)
         assert result.json["files"]["remaining"] == 0
+    nothing_is_lost(place, written)
 
 
 NAMES_HANG = """
@@ -207,20 +198,18 @@ def test_a_name_that_is_never_resolved_does_not_keep_a_run_from_stopping(place: 
 
 
 def test_a_signal_before_anything_has_begun_ends_it_with_its_code(place: Workplace) -> None:
-    for signum, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        process = place.start("run", "--output", "json")
-        _wait_for_a_handler(process.pid)
-        os.kill(process.pid, signum)
-        _, err = process.communicate(timeout=30)
-        assert process.returncode == code, err
-        assert "Traceback" not in err
+    process = place.start("run", "--output", "json")
+    _wait_for_a_handler(process.pid)
+    os.kill(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 143, err
+    assert "Traceback" not in err
 
 
 def test_a_look_at_a_silent_store_ends_with_ctrl_c(place: Workplace, bucket: Bucket) -> None:
     place.export(events=60, hours=1)
-    with stuck_s3(
-        place, bucket, lambda asked: "/in/" in asked.target or "prefix=in" in asked.target
-    ) as front:
+    holds = partial(PHASES["listing"][1], place)
+    with stuck_s3(place, bucket, holds) as front:
         process = place.start("init", "--source", f"{bucket.uri}/in", AWS_ENDPOINT_URL_S3=front.url)
         wait_until(lambda: front.waiting > 0, "S3 is silent")
         began = time.monotonic()

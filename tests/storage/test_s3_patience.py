@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from braze_etl.deadline import TICK, WATCH, Halt
-from braze_etl.errors import AbandonedError, StoreError, TooSlowError
+from braze_etl.errors import AbandonedError, FileUnavailableError, StoreError, TooSlowError
 from braze_etl.storage import StoreAccess, _s3_body, _s3_errors
 from braze_etl.storage.s3 import S3Store
 from tests import hostile
@@ -48,6 +48,15 @@ def store(peer: hostile.HostilePeer, *, gives_way: bool = False) -> S3Store:
     one = S3Store("bucket", StoreAccess(peer.url, "us-east-1"), gives_way=gives_way)
     assert one._client  # takes a moment to make
     return one
+
+
+@pytest.mark.parametrize("call", ["list", "put", "get"])
+def test_a_server_that_only_redirects_is_told_of(call: str) -> None:
+    ask, _ = CALLS[call]
+    with hostile.hostile(hostile.redirects) as peer:
+        one = store(peer)
+        with pytest.raises((StoreError, FileUnavailableError), match=r"s3://bucket.*: 307"):
+            ask(one)
 
 
 @pytest.mark.parametrize(("call", "manners"), MATRIX, ids=lambda one: getattr(one, "__name__", one))
