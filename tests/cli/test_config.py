@@ -150,6 +150,16 @@ def test_a_type_that_is_named_to_be_sent_and_is_not_chosen_is_a_warning(
     assert list(facts["sent_in_vain"]) == ([] if why is None else ["users.UserOrphan"])
 
 
+def test_a_selection_that_leaves_nothing_is_told(check: Check) -> None:
+    Path("config.yaml").write_text(
+        "source: {uri: export, event_types: ['users.messages.*', '!users.*']}\namplitude: {region: US}\n"
+        "mapping: {file: mapping.yaml}\n"
+    )
+    code, out, _ = check("preset: native\n")
+    assert code == 0
+    assert "source.event_types: it selects no event type that this release knows" in out
+
+
 def test_what_is_probably_not_meant_is_told_with_its_line_and_is_no_mistake(check: Check) -> None:
     Path("config.yaml").write_text(
         "source:\n  uri: export\n  start_at: 2999-01-01\n"

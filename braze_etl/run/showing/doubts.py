@@ -38,6 +38,8 @@ def doubts(settings: Settings, now: datetime) -> Iterator[tuple[Path, str]]:
 
 def _without_a_match(settings: Settings) -> Iterator[tuple[Path, str]]:
     known = known_types(load_mapping(settings))
+    if not any(map(selection(settings).matches_event_type, known)):
+        yield ("source", "event_types"), "it selects no event type that this release knows"
     types = list(_numbered(("source", "event_types"), settings.source.event_types))
     # Elsewhere a name that nobody knows is a mistake already.
     patterns = (*_patterns(settings.mapping), *_numbered(("budget", "stop"), settings.budget.stop))
