@@ -31,6 +31,7 @@ class Verdict:
 
 
 _DOCTOR: Final = Step("braze-etl doctor", "tries everything that a run needs")
+_FAILURES: Final = {None: "BrazeEtlNoSuccessfulRun", 4: "BrazeEtlNoProgress"}
 _STATUS: Final = Step("braze-etl status", "shows what waits, and how runs ended")
 
 
@@ -58,7 +59,7 @@ def _failing(data: Data) -> Verdict:
     head = "The last run failed." if failing["runs"] == 1 else f"The last {failing['runs']:,} runs failed."
     if failing["all"] and failing["runs"] > 1:
         head = f"All {failing['runs']:,} runs of this period failed."
-    heading = "BrazeEtlNoSuccessfulRun" if failing["exit_code"] is None else "Exit 1: failed"
+    heading = _FAILURES.get(failing["exit_code"], "Exit 1: failed")
     text = f"Since {since}: {_sentence(error['message'])} {_window(data)}"
     return Verdict("bad", head, text, error["remedy"], [_DOCTOR, _runbook(heading)])
 

@@ -13,7 +13,7 @@ from braze_etl.clock import Clock, iso
 from braze_etl.config import Settings, duration_text
 from braze_etl.currents import Listing
 from braze_etl.delivery import Finding, HttpTransport, Trouble, probe, shown_url
-from braze_etl.errors import ConfigError
+from braze_etl.errors import BrazeEtlError, ConfigError
 from braze_etl.quarantine import Selection as Entries
 from braze_etl.run.assembly import (
     Scope,
@@ -43,9 +43,10 @@ from braze_etl.run.parts import JobOptions, JobParts, Progress
 from braze_etl.run.persons.busy import BusyDays
 from braze_etl.run.remapping.changes import changes_of
 from braze_etl.run.remapping.mappings import Mappings
+from braze_etl.run.report import RunReport
 from braze_etl.run.setaside.bound import Bound
 from braze_etl.run.setaside.replay import Replay
-from braze_etl.run.telling.aftermath import Aftermath
+from braze_etl.run.telling.aftermath import Aftermath, tell_of_no_beginning
 from braze_etl.run.witness import Witnesses
 from braze_etl.run.working.pool import WorkerPool
 from braze_etl.run.working.worker import Blueprint, serve
@@ -82,7 +83,25 @@ class Request:
 def open_job(
     settings: Settings, request: Request, *, clock: Clock, stop: Stop, progress: Progress
 ) -> Iterator[Job]:
-    """Open the ledger and everything else that a pass needs; raises `ConfigError` or `StateError`."""
+    """Open the ledger and everything else that a pass needs; raises `ConfigError` or `StateError`.
+
+    A scheduled run that fails before it holds the lease of its ledger tells the webhook.
+    """
+    report = RunReport("", settings.pipeline, request.command, clock.now())
+    try:
+        with _opened(settings, request, clock, stop, progress) as job:
+            report = job.report
+            yield job
+    except BrazeEtlError as error:
+        if report.finished_at is None:
+            tell_of_no_beginning(settings, report, error, clock)
+        raise
+
+
+@contextmanager
+def _opened(
+    settings: Settings, request: Request, clock: Clock, stop: Stop, progress: Progress
+) -> Iterator[Job]:
     if not settings.amplitude.api_key.get_secret_value():
         raise ConfigError(
             "amplitude.api_key is not set",

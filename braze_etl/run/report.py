@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from braze_etl.checkpoint import BacklogLine
+from braze_etl.checkpoint import BacklogLine, RunRecord
 from braze_etl.clock import iso
 from braze_etl.compile import Drift
 from braze_etl.delivery import RequestCounts
@@ -20,8 +20,8 @@ from braze_etl.run.foresight.window import Window
 from braze_etl.run.telling.latency import Latency
 from braze_etl.run.working.tasks import Settlement, Unavailable
 
-SUCCESSES: Final = frozenset({0, 3, 4})
-"""Exit codes of a pass that was not cut off."""
+NOT_CUT_OFF: Final = frozenset({0, 3, 4})
+"""Exit codes of a pass that got to its end; whether it was a success, `succeeded` says."""
 WORK_LEFT: Final = 4
 OUT_OF_REACH: Final = "out_of_reach_files"
 """The warning that counts the files of `RunReport.unavailable`."""
@@ -88,7 +88,7 @@ class RunReport:
         settled. A scheduled run that never got to the end of a listing does not know what it owes.
         """
         listed = self.window is not None and self.window.last_listing is not None
-        if self.exit_code not in SUCCESSES or not (listed or self.command != "run"):
+        if self.exit_code not in NOT_CUT_OFF or not (listed or self.command != "run"):
             return False
         return self.exit_code != WORK_LEFT or self.got_ahead
 
@@ -204,6 +204,11 @@ class RunReport:
         if self.error:
             report["error"] = self.error.as_dict()
         return report
+
+
+def succeeded(run: RunRecord) -> bool:
+    """Whether a pass on record did its work; of older releases the exit code alone tells it."""
+    return bool(run.report.get("succeeded", run.exit_code in NOT_CUT_OFF))
 
 
 def _bytes_read(settlement: Settlement) -> Counter[str]:

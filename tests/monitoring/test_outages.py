@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.faults.confined import confined
 from tests.faults.conftest import SMALL
 from tests.monitoring.test_whole_program import lines_of, samples, sections
 from tests.monitoring.watching import Watcher
-from tests.workplace import Result, Workplace, balanced
+from tests.workplace import Result, Workplace, balanced, ended
 
 
 class Operator:
@@ -26,10 +27,15 @@ class Operator:
         amplitude = {**SMALL, **others.pop("amplitude", {})}
         self.place.configure(**{**told, "workers": 1, "amplitude": amplitude, **others})
 
-    def run(self, *arguments: str) -> Result:
+    def run(self, *arguments: str, file_size: int | None = None) -> Result:
+        """A run; with *file_size*, on a disk that has no room for larger files."""
         self._before = self.last_success, self.watcher.asked("/ping")
-        result = self.place.do("run", "--output", "json", *arguments)
-        balanced(result.json)
+        command = self.place.command("run", "--output", "json", *arguments)
+        if file_size is not None:
+            command = confined(command, file_size=file_size)
+        result = ended(self.place.start(command=command))
+        if "events" in result.json:
+            balanced(result.json)
         return result
 
     def is_red(self, result: Result, code: int) -> None:
@@ -66,24 +72,24 @@ OUT_OF_REACH = {
 }
 
 
-@pytest.mark.parametrize("outage", OUT_OF_REACH)
-def test_an_amplitude_out_of_reach_is_no_success_however_short_the_run(
-    operator: Operator, outage: str
-) -> None:
-    script, endpoint, kind, words = OUT_OF_REACH[outage]
-    written = operator.place.export(events=300, hours=1, duplicates=0)
-    place, url = operator.place, endpoint or operator.place.amplitude.url
-    place.suffer(script)
-    operator.configure(amplitude={"give_up_after": "10m", "endpoint": url}, workers=2)
-    result = operator.run("--max-runtime", "2s")
-    operator.is_red(result, 1)
-    assert result.error["type"] == "DeliveryError"
-    assert words in result.error["message"]
-    (warned,) = [line for line in warnings(result, "a request to Amplitude failed") if line["kind"] == kind]
-    assert (warned["endpoint"], words in warned["words"]) == (f"{url}/batch", True)
-    assert result.json["files"]["remaining"] > 0
-    assert warnings(result, "amplitude.give_up_after is longer than a run")
-    assert samples(place)["braze_etl_requests_total", kind] == result.json["requests"]["failed"] > 0
+def test_an_amplitude_out_of_reach_is_no_success_however_short_the_run(operator: Operator) -> None:
+    place = operator.place
+    written = place.export(events=300, hours=1, duplicates=0)
+    for script, endpoint, kind, words in OUT_OF_REACH.values():
+        url = endpoint or place.amplitude.url
+        place.suffer(script)
+        operator.configure(amplitude={"give_up_after": "10m", "endpoint": url}, workers=2)
+        result = operator.run("--max-runtime", "2s")
+        operator.is_red(result, 1)
+        assert result.error["type"] == "DeliveryError"
+        assert words in result.error["message"]
+        (warned,) = [
+            line for line in warnings(result, "a request to Amplitude failed") if line["kind"] == kind
+        ]
+        assert (warned["endpoint"], words in warned["words"]) == (f"{url}/batch", True)
+        assert result.json["files"]["remaining"] > 0
+        assert warnings(result, "amplitude.give_up_after is longer than a run")
+        assert samples(place)["braze_etl_requests_total", kind] == result.json["requests"]["failed"] > 0
 
     place.recover()
     operator.configure()
@@ -108,11 +114,10 @@ def test_a_wrong_bound_of_ids_stops_before_it_sets_the_whole_backlog_aside(opera
 
     # It stays so, whatever the configuration says by now, and nothing is sent or set aside meanwhile.
     operator.configure()
-    for command in (["run"], ["backfill", "--from", "2026-10-01", "--to", "2026-10-02"]):
-        again = place.do(*command, "--output", "json")
-        assert (again.code, again.json["events"]["read"]) == (1, 0)
-        assert stopped.json["run_id"] in again.error["message"]
-    assert place.do("quarantine", "list", "--output", "json").json["total"] == set_aside
+    again = place.do("backfill", "--from", "2026-10-01", "--to", "2026-10-02", "--output", "json")
+    assert (again.code, again.json["events"]["read"]) == (1, 0)
+    assert stopped.json["run_id"] in again.error["message"]
+    assert samples(place)["braze_etl_quarantine_entries", ""] == set_aside
     assert stopped.json["run_id"] in json.dumps(place.do("status", "--output", "json").json)
     (check,) = [
         each
@@ -127,7 +132,6 @@ def test_a_wrong_bound_of_ids_stops_before_it_sets_the_whole_backlog_aside(opera
     assert operator.run("--allow-quarantine").code in (0, 3)
     assert operator.watcher.asked("/ping") == pings + 1
     assert place.accepted_ids() == written.must_arrive()
-    assert place.do("status", "--output", "json").json["quarantine_stop"] is None
 
 
 def test_whoever_allows_it_sets_aside_as_much_as_there_is(operator: Operator) -> None:
@@ -137,13 +141,6 @@ def test_whoever_allows_it_sets_aside_as_much_as_there_is(operator: Operator) ->
     assert allowed.code == 3
     assert allowed.json["events"]["quarantined"] > 1_000
     assert operator.run().code == 0
-
-
-@pytest.mark.parametrize("bound", [None, "100%", "99%"])
-def test_the_bound_is_the_one_that_is_configured(operator: Operator, bound: str | None) -> None:
-    operator.place.export(events=2_000, hours=1, duplicates=0)
-    operator.configure(amplitude={"min_id_length": 50}, quarantine={"stop_at": bound})
-    assert operator.run().code == 3
 
 
 def test_nothing_but_throttling_is_work_left_and_no_success(operator: Operator) -> None:
@@ -172,3 +169,24 @@ def test_an_outage_after_good_requests_leaves_work_and_says_why(operator: Operat
     operator.place.recover()
     assert operator.run().code == 0
     assert operator.place.accepted_ids() == written.must_arrive()
+
+
+FIRST_WRITES = {
+    "the key": {"amplitude": {"api_key": "e" * 32}},
+    "the mapping": {"mapping": {"unknown_types": "hold"}},
+    "the lease": {},
+}
+
+
+def test_a_full_disk_is_told_whichever_write_of_the_beginning_meets_it(operator: Operator) -> None:
+    operator.place.source.mkdir()
+    assert operator.run().code == 0
+    for number, (write, changed) in enumerate(FIRST_WRITES.items(), 1):
+        operator.configure(**changed)
+        full = operator.run(file_size=1_024)
+        assert (full.code, full.error["type"]) == (1, "StateError"), write
+        heard = operator.watcher.told("/hook")
+        assert len(heard) == number, write
+        assert heard[-1]["topics"] == {"failed": "begun"}
+        assert full.error["message"] in heard[-1]["text"]
+    assert operator.watcher.asked("/ping") == 1

@@ -78,6 +78,14 @@ def test_a_run_that_was_killed_left_no_error_but_there_is_something_to_look_at(m
     assert "--max-runtime" in said.remedy
 
 
+def test_work_that_was_left_with_nothing_delivered_leads_to_its_runbook(month: Data) -> None:
+    error = {"type": "NoProgress", "message": "nothing was delivered: Amplitude throttled", "remedy": ""}
+    said = judged(month, failing={**FAILING, "exit_code": 4, "error": error})
+    assert said.tone == "bad"
+    assert "Amplitude throttled" in said.text
+    assert "BrazeEtlNoProgress" in [step.name for step in said.steps]
+
+
 def test_nothing_is_foretold_from_runs_that_delivered_nothing(month: Data) -> None:
     said = judged(month, last_delivery=None)
     assert "12 files are due, and nothing was delivered yet." in said.text
@@ -99,6 +107,7 @@ def troubled(month: Data) -> list[Verdict]:
     return [
         judged(month, failing=FAILING),
         judged(month, failing={**FAILING, "exit_code": None, "error": None}),
+        judged(month, failing={**FAILING, "exit_code": 4, "error": None}),
         *(judged(month, **window(left, at_risk=True)) for left in (None, -1.0, 10.0)),
         judged(month, forecast=late),
         verdict({**month, "period": {**month["period"], "runs": 0}, "now": month["now"] | window(None)}),

@@ -212,6 +212,23 @@ def test_a_killed_run_has_failed_and_one_that_was_interrupted_has_not() -> None:
     assert summed(hourly(refused, lambda at: report(at, {}, exit_code=143)))["failing"] is None
 
 
+def test_work_left_is_a_failure_where_the_run_got_nowhere_and_says_why() -> None:
+    def throttled(at: datetime) -> dict[str, Any]:
+        return report(
+            at, {}, exit_code=4, left=9, succeeded=False, causes=["Amplitude throttled", "time is over"]
+        )
+
+    told = summed(hourly(good, throttled, throttled))
+    assert (told["failing"]["runs"], told["failing"]["exit_code"]) == (2, 4)
+    assert "Amplitude throttled; time is over" in told["failing"]["error"]["message"]
+    assert told["runs"][0]["error"] == told["failing"]["error"]
+    got_ahead = report(NOW, {OPEN: books(1)}, exit_code=4, succeeded=True, causes=["time is over"])
+    told = summed([*hourly(throttled), run(NOW, got_ahead)])
+    assert (told["failing"], told["runs"][0]["error"]) == (None, None)
+    stopped = report(NOW, {}, exit_code=143, succeeded=False)
+    assert summed([*hourly(good), run(NOW, stopped)])["failing"] is None
+
+
 def test_what_somebody_runs_by_hand_neither_fails_nor_mends_the_schedule() -> None:
     by_hand = run(NOW, refused(NOW), "backfill")
     assert summed([*hourly(good), by_hand])["failing"] is None

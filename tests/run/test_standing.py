@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from braze_etl.checkpoint import Ledger, RunRecord, open_ledger
-from braze_etl.clock import ManualClock, iso
-from braze_etl.config import Settings
+from braze_etl.checkpoint import Ledger, RunRecord, SqliteLedger, open_ledger
+from braze_etl.clock import ManualClock, SystemClock, iso
+from braze_etl.config import Settings, load_config
+from braze_etl.errors import StateError
 from braze_etl.model import (
     FileRef,
     FileSettlement,
@@ -21,9 +23,14 @@ from braze_etl.model import (
     Tally,
 )
 from braze_etl.run.assembly import ledger_identity, open_quarantine
+from braze_etl.run.exits import Stop
 from braze_etl.run.finding.backlog import BacklogTally
+from braze_etl.run.opening import Request, open_job
 from braze_etl.run.showing import standing as module
 from braze_etl.run.showing.standing import standing
+from braze_etl.run.working import tasks
+from tests.run.test_budget import Quiet
+from tests.workplace import Workplace
 
 OPEN = "users.messages.email.Open"
 
@@ -197,3 +204,33 @@ def test_a_refresh_shows_what_lies_in_the_source_now_and_writes_nothing(
     assert fresh["window"]["oldest_undelivered"] == "2026-10-03T05:00:00Z"
     assert fresh["last_listing"] == iso(now - timedelta(hours=2))
     assert (tmp_path / "state/braze-etl.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("stored", [0, 1, 3])
+def test_a_run_that_could_not_store_reports_what_status_says_afterwards(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, stored: int
+) -> None:
+    workplace.export(events=400, hours=4, duplicates=0)
+    workplace.configure(workers=1, window={"objective": "3650d"})
+    monkeypatch.chdir(workplace.folder)
+    monkeypatch.setattr(tasks, "MAX_FILES", 12)
+    settle, calls = SqliteLedger.settle, itertools.count()
+
+    def fills_up(*arguments: Any) -> None:
+        if next(calls) >= stored:
+            raise StateError("disk full", remedy="Make room.")
+        settle(*arguments)
+
+    monkeypatch.setattr(SqliteLedger, "settle", fills_up)
+    settings, clock = load_config(workplace.folder / "config.yaml").require(""), SystemClock()
+    with open_job(
+        settings, Request("run", covers_all=True), clock=clock, stop=Stop(), progress=Quiet()
+    ) as job:
+        report = job.run()
+    facts, found = report.as_dict(), standing(settings, clock)
+    assert (report.exit_code, report.done > 0, report.remaining > 0) == (1, stored > 0, True)
+    assert (
+        facts["window"]["oldest_undelivered"] == found.as_dict()["window"]["oldest_undelivered"] is not None
+    )
+    assert facts["window"]["hours_left"] == pytest.approx(found.as_dict()["window"]["hours_left"], abs=0.03)
+    assert facts["forecast"]["bytes_left"] == found.backlog.bytes

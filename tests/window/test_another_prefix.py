@@ -166,6 +166,8 @@ def test_a_new_ledger_that_finds_nothing_says_so_and_status_does_not_call_it_wel
     result = watched.run()
     assert (result.code, result.json["warnings"]) == (0, {"nothing_selected": 1})
     assert "there is no event type below source.uri" in result.err
+    assert '"message":"nothing was due"' in result.err
+    assert "nothing is due: nothing below source.uri is selected" in result.json["causes"][0]
     status = watched.status()
     assert (status["exit_code"], status["source"]["stale"]) == (5, True)
     assert "no file was found yet, QUIET" in watched.place.do("status").out

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from braze_etl.cli._output import plain_table
 from braze_etl.clock import iso
+from braze_etl.run.report import NOT_CUT_OFF, succeeded
 
 if TYPE_CHECKING:
     from braze_etl.checkpoint import LedgerSummary, RunRecord
@@ -150,12 +151,13 @@ def _run_cells(run: RunRecord, found: Standing) -> list[str]:
     report, files = run.report, run.report.get("files", {})
     at_work = found.holder is not None and found.holder.owner.run_id == run.run_id
     no_end = "at work" if at_work else "killed"
+    no_success = ", no success" if run.exit_code in NOT_CUT_OFF and not succeeded(run) else ""
     return [
         run.run_id,
         run.command,
         iso(run.started_at),
         f"{report['seconds']:,.1f}" if "seconds" in report else "",
-        no_end if run.exit_code is None else str(run.exit_code),
+        no_end if run.exit_code is None else f"{run.exit_code}{no_success}",
         f"{report.get('events', {}).get('accepted', 0):,}",
         f"{files.get('done', 0):,}",
         f"{files.get('remaining', 0):,}",

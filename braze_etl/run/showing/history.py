@@ -17,9 +17,10 @@ from typing import Any, Final
 from braze_etl.checkpoint import RunRecord
 from braze_etl.clock import iso
 from braze_etl.model import Outcome, Reason
-from braze_etl.run.report import SUCCESSES
+from braze_etl.run.report import NOT_CUT_OFF, succeeded
 from braze_etl.run.showing.buckets import Buckets
 from braze_etl.run.showing.drift import past_drift
+from braze_etl.run.telling.causes import nothing_delivered
 
 _REPLAY: Final = "quarantine replay"
 _TYPES_SHOWN: Final = 7
@@ -112,12 +113,12 @@ class History:
             "all": len(failed) == len(ended),
             "since": iso(failed[-1].started_at),
             "exit_code": failed[0].exit_code,
-            "error": failed[0].report.get("error"),
+            "error": _error(failed[0]),
         }
 
     def _held(self) -> dict[str, Any] | None:
         """What the budget held in the last pass that was not cut off; None if it held nothing."""
-        ended = (run.report for run in self._passes() if run.exit_code in SUCCESSES)
+        ended = (run.report for run in self._passes() if run.exit_code in NOT_CUT_OFF)
         budget = next(ended, {}).get("budget") or {}
         if not budget.get("held"):
             return None
@@ -224,8 +225,17 @@ def _reasons(run: RunRecord) -> Counter[str]:
 
 
 def _failed(run: RunRecord) -> bool:
-    """Whether a run broke off; one that was stopped by a signal ended as it should."""
-    return run.exit_code not in {*SUCCESSES, *_STOPPED}
+    """Whether a run was no success; one that was stopped by a signal ended as it should."""
+    return not succeeded(run) and run.exit_code not in _STOPPED
+
+
+def _error(run: RunRecord) -> dict[str, str] | None:
+    """What a run failed of; one that left work and got nowhere names its causes."""
+    error: dict[str, str] | None = run.report.get("error")
+    causes = run.report.get("causes")
+    if error or not causes or not _failed(run):
+        return error
+    return {"type": "NoProgress", "message": nothing_delivered(causes), "remedy": ""}
 
 
 def _latency(run: RunRecord) -> float | None:
@@ -283,7 +293,7 @@ def _line(run: RunRecord) -> dict[str, Any]:
         "started_at": iso(run.started_at),
         "seconds": run.report.get("seconds"),
         "exit_code": run.exit_code,
-        "error": run.report.get("error"),
+        "error": _error(run),
         "files": files.get("done"),
         "remaining": files.get("remaining"),
         **{outcome.value: events[outcome] if run.report else None for outcome in Outcome},

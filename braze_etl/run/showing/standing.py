@@ -31,6 +31,7 @@ from braze_etl.run.foresight.estimate import Density
 from braze_etl.run.foresight.forecast import RECENT_RUNS, Forecast, Rate, forecast
 from braze_etl.run.foresight.window import Window
 from braze_etl.run.persons.busy import BusyStanding
+from braze_etl.run.report import succeeded
 from braze_etl.run.setaside import bound
 from braze_etl.run.showing.drift import field_words, past_drift
 
@@ -329,6 +330,7 @@ def _run(run: RunRecord) -> dict[str, Any]:
         "finished_at": _iso(run.finished_at),
         "seconds": run.report.get("seconds"),
         "exit_code": run.exit_code,
+        "succeeded": succeeded(run),
         "events": run.report.get("events"),
         "files": run.report.get("files"),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from braze_etl.clock import duration_text
 from braze_etl.model import Outcome
@@ -15,6 +15,11 @@ def causes_of(report: RunReport) -> list[str]:
     if report.exit_code == WORK_LEFT:
         return list(_of_work_left(report)) or [f"{report.remaining:,} files are left"]
     return list(_of_nothing_due(report)) if report.exit_code == 0 and not report.discovered else []
+
+
+def nothing_delivered(causes: Iterable[str]) -> str:
+    """Say it of a run that left work and got nowhere."""
+    return f"nothing was delivered: {'; '.join(causes)}"
 
 
 def _of_work_left(report: RunReport) -> Iterator[str]:

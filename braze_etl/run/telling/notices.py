@@ -17,6 +17,7 @@ from braze_etl.model import Outcome
 from braze_etl.quoting import visible
 from braze_etl.run.report import RunReport
 from braze_etl.run.showing.drift import drift_lines
+from braze_etl.run.telling.causes import nothing_delivered
 
 NOTE: Final = "notify"
 """The name of the ledger's note that holds what was told, and when."""
@@ -83,7 +84,8 @@ def message(report: RunReport, notices: Collection[Notice]) -> dict[str, Any]:
 
     Names out of files stand in it; unescaped, one such as `<!channel>` would ring everybody.
     """
-    lines = [f"braze-etl, pipeline {report.pipeline}, run {report.run_id}", *map(str, notices)]
+    run = f"run {report.run_id}" if report.run_id else "a run that could not begin"
+    lines = [f"braze-etl, pipeline {report.pipeline}, {run}", *map(str, notices)]
     return {
         "text": escape("\n".join(map(visible, lines)), quote=False),
         "pipeline": report.pipeline,
@@ -110,7 +112,7 @@ def _failed(report: RunReport) -> str:
     error = report.error
     if error is not None:
         return f"{error.message} {error.remedy}".strip()
-    return "" if report.succeeded else f"nothing was delivered: {'; '.join(report.causes)}"
+    return "" if report.succeeded else nothing_delivered(report.causes)
 
 
 def _at_risk(report: RunReport) -> str:
