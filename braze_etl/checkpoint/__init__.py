@@ -21,7 +21,7 @@ from braze_etl.checkpoint.facts import (
 )
 from braze_etl.checkpoint.memory import MemoryLedger
 from braze_etl.checkpoint.opening import find_identity, open_ledger
-from braze_etl.checkpoint.port import Ledger, LedgerMissingError
+from braze_etl.checkpoint.port import Ledger, LedgerMissingError, Notes
 from braze_etl.checkpoint.s3 import S3Ledger
 from braze_etl.checkpoint.sqlite import SqliteLedger
 
@@ -38,6 +38,7 @@ __all__ = [
     "LedgerMissingError",
     "LedgerSummary",
     "MemoryLedger",
+    "Notes",
     "OpenFile",
     "RunRecord",
     "S3Ledger",

@@ -32,6 +32,7 @@ from braze_etl.checkpoint.facts import (
     RunRecord,
     SettledFile,
 )
+from braze_etl.checkpoint.port import NO_NOTES, Notes
 from braze_etl.clock import Clock
 from braze_etl.model import FileRef, FileSettlement, Reason
 
@@ -71,7 +72,13 @@ class MemoryLedger:
                 known = found.known
                 yield OpenFile(found.ref, replace(known.tally), found.open, known.mapping, known.held_from)
 
-    def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog | None) -> None:
+    def settle(
+        self,
+        run_id: str,
+        settlements: Sequence[FileSettlement],
+        backlog: Backlog | None,
+        noting: Notes = NO_NOTES,
+    ) -> None:
         claimed = claims(settlements)
         now = self._clock.now()
         known = self.known([each.ref for each in claimed.values()])
@@ -80,6 +87,7 @@ class MemoryLedger:
         for key, settlement in claimed.items():
             self._files[key] = _entry(run_id, settled_since(known.get(key), settlement, now), settlement)
         self._backlog = self._backlog if backlog is None else backlog
+        self._remember(noting)
 
     def reserve(self, files: int) -> None:
         """Do nothing: memory has room, or the process ends."""
@@ -101,8 +109,9 @@ class MemoryLedger:
     def begin_run(self, run: RunRecord) -> None:
         self._runs[run.run_id] = run
 
-    def finish_run(self, run: RunRecord) -> None:
+    def finish_run(self, run: RunRecord, noting: Notes = NO_NOTES) -> None:
         self._runs[run.run_id] = run
+        self._remember(noting)
 
     def runs(self, limit: int) -> list[RunRecord]:
         return list(reversed(self._runs.values()))[:limit]
@@ -117,7 +126,10 @@ class MemoryLedger:
         return before not in {None, fingerprint}
 
     def remember(self, name: str, fact: Mapping[str, Any]) -> None:
-        self._notes[name] = dict(fact)
+        self._remember({name: fact})
+
+    def _remember(self, notes: Notes) -> None:
+        self._notes |= {name: dict(fact) for name, fact in notes.items()}
 
     def recall(self, name: str) -> dict[str, Any]:
         return dict(self._notes.get(name, {}))

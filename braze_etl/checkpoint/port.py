@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from braze_etl.checkpoint.facts import (
     Backlog,
@@ -20,6 +20,10 @@ from braze_etl.checkpoint.facts import (
 )
 from braze_etl.errors import StateError
 from braze_etl.model import FileRef, FileSettlement
+
+Notes: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Facts of plain JSON by the names under which they are remembered."""
+NO_NOTES: Final[Notes] = {}
 
 
 class LedgerMissingError(StateError):
@@ -64,12 +68,19 @@ class Ledger(Protocol):
         """
         ...
 
-    def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog | None) -> None:
+    def settle(
+        self,
+        run_id: str,
+        settlements: Sequence[FileSettlement],
+        backlog: Backlog | None,
+        noting: Notes = NO_NOTES,
+    ) -> None:
         """Store how files came out, and what is left: all of it or nothing, durable on return.
 
         A settlement replaces what was known of its file, open positions included. One without a state makes
         no claim, and nothing is written for it. *backlog* None leaves that of the last listing, as a backfill
-        must. `ValueError` when the books of a file contradict its state.
+        must. `ValueError` when the books of a file contradict its state. *noting* are facts to remember with
+        it, by name.
         """
         ...
 
@@ -101,8 +112,8 @@ class Ledger(Protocol):
         """Store that a run is at work."""
         ...
 
-    def finish_run(self, run: RunRecord) -> None:
-        """Store how that run ended."""
+    def finish_run(self, run: RunRecord, noting: Notes = NO_NOTES) -> None:
+        """Store how that run ended, and facts to remember with that, by name."""
         ...
 
     def runs(self, limit: int) -> list[RunRecord]:

@@ -44,6 +44,7 @@ from braze_etl.checkpoint.facts import (
     OpenFile,
     RunRecord,
 )
+from braze_etl.checkpoint.port import NO_NOTES, Notes
 from braze_etl.clock import Clock
 from braze_etl.errors import StateError
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
@@ -182,7 +183,13 @@ class SqliteLedger:
             found[key].append(_rows.positions_of(row))
         return found
 
-    def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog | None) -> None:
+    def settle(
+        self,
+        run_id: str,
+        settlements: Sequence[FileSettlement],
+        backlog: Backlog | None,
+        noting: Notes = NO_NOTES,
+    ) -> None:
         claimed = claims(settlements)
         now = self._clock.now()
         with self._transaction():
@@ -193,6 +200,7 @@ class SqliteLedger:
                 " backlog = COALESCE(?, backlog), last_delivery = COALESCE(?, last_delivery)",
                 (backlog and _rows.backlog_text(backlog), _rows.micros(now) if accepted else None),
             )
+            self._write_notes(noting)
 
     def _write_files(self, run_id: str, now: datetime, claimed: Collection[FileSettlement]) -> None:
         write = self._connection.executemany
@@ -218,8 +226,8 @@ class SqliteLedger:
     def begin_run(self, run: RunRecord) -> None:
         self._save(run)
 
-    def finish_run(self, run: RunRecord) -> None:
-        self._save(run)
+    def finish_run(self, run: RunRecord, noting: Notes = NO_NOTES) -> None:
+        self._save(run, noting)
 
     def reserve(self, files: int) -> None:
         # What is written here stays in the file as free pages; that it is blotted out (`secure_delete`) takes
@@ -233,10 +241,11 @@ class SqliteLedger:
         with self._transaction():
             self._connection.execute("DELETE FROM notes WHERE name = ?", (_RESERVE,))
 
-    def _save(self, run: RunRecord) -> None:
+    def _save(self, run: RunRecord, noting: Notes = NO_NOTES) -> None:
         with self._transaction():
             self._connection.execute(_SAVE_RUN, _rows.run_row(run))
             self._connection.execute(_FORGET_RUNS, (RUNS_KEPT,))
+            self._write_notes(noting)
 
     def runs(self, limit: int) -> list[RunRecord]:
         return [_rows.run_of(row) for row in self._query(_RUNS, limit)]
@@ -256,9 +265,11 @@ class SqliteLedger:
 
     def remember(self, name: str, fact: Mapping[str, Any]) -> None:
         with self._transaction():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, orjson.dumps(dict(fact)).decode())
-            )
+            self._write_notes({name: fact})
+
+    def _write_notes(self, notes: Notes) -> None:
+        rows = ((name, orjson.dumps(dict(fact)).decode()) for name, fact in notes.items())
+        self._connection.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", rows)
 
     def recall(self, name: str) -> dict[str, Any]:
         rows = self._query("SELECT fact FROM notes WHERE name = ?", name)

@@ -10,12 +10,12 @@ import itertools
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import takewhile
 
-from braze_etl.checkpoint import Backlog, LeaseOwner, RunRecord
+from braze_etl.checkpoint import Backlog, LeaseOwner, Notes, RunRecord
 from braze_etl.currents import Listing
 from braze_etl.delivery import Standing
 from braze_etl.errors import AbandonedError, DeliveryError, FatalError, KeyRefusedError, StoreError
@@ -36,6 +36,7 @@ from braze_etl.run.showing.drift import tell_of_drift
 from braze_etl.run.telling.causes import causes_of
 from braze_etl.run.turns import Turns
 from braze_etl.run.witness import WARNING as CLOCK_DIFFERS
+from braze_etl.run.working.begun import Begun
 from braze_etl.run.working.dispatch import Dispatcher
 from braze_etl.run.working.tasks import RECORD_BYTES, Settlement, Task, group, shares
 from braze_etl.telemetry import get_logger
@@ -50,6 +51,7 @@ class Job:
         self._parts = parts
         self._options = options
         self._reopening = Reopening(parts.ledger, parts.clock)
+        self._begun = Begun(parts.ledger)
         self._listed_from = parts.ledger.start_at
         self._began = parts.clock.monotonic()
         self._now = parts.clock.now()
@@ -63,6 +65,7 @@ class Job:
         with self._turns, Discovery() as found:
             try:
                 self._parts.ledger.begin_run(self._record())
+                self._begun.read()
                 if self._parts.bound:
                     self._parts.bound.admit()
                 if self._parts.budget:
@@ -70,6 +73,7 @@ class Job:
                 self._discover(found)
                 self._deliver(found)
                 self._sweep(found)
+                self._try_suspects(found)
                 self._count_before_start(found)
             except FatalError as error:
                 self.report.error = self.report.error or error
@@ -178,8 +182,19 @@ class Job:
 
     def _deliver(self, found: Discovery) -> None:
         """Send what is pending; a backfill gives way to a scheduled run between its tasks."""
-        if not found.pending or self._should_stop():
+        if found.pending and not self._should_stop():
+            self._work_on(self._tasks(found), found)
+
+    def _try_suspects(self, found: Discovery) -> None:
+        """Read what a run that was killed had begun: after all else, for it may end this one too."""
+        if not self._begun.has_suspects or self._should_stop():
             return
+        if given_up := self._begun.given_up():
+            self._settle(given_up, found)
+        if self._begun.has_suspects:
+            self._work_on(self._begun.suspects(), found)
+
+    def _work_on(self, work: Iterator[Task], found: Discovery) -> None:
         self._prepare_to_settle(found)
         with closing(self._parts.new_pool()) as pool:
             finding = self._parts.probe()
@@ -189,18 +204,23 @@ class Job:
                 raise kind(finding.words, remedy=finding.remedy)
             tasks = Dispatcher(
                 pool,
-                self._tasks(found),
+                work,
                 self._should_stop,
                 should_pause=self._turns.is_over,
                 review=lambda task: self._still_due(task, found),
                 gives_up=lambda: self._parts.stop.gives_up_workers,
+                note=self._begun.note,
+                passed=self._begun.passed,
+                stuck=self._begun.stuck,
             )
             while self._turns.held:
                 for settlements in tasks:
                     self._settle_or_stop(tasks, settlements, found)
                 if not tasks.has_more():
                     return
+                self._begun.note(())
                 self._pass_on()
+                self._begun.read()
 
     def _prepare_to_settle(self, found: Discovery) -> None:
         """Try before the first request what settling needs: what is sent and not settled is sent again."""
@@ -216,7 +236,7 @@ class Job:
     def _settle_or_stop(self, tasks: Dispatcher, settlements: list[Settlement], found: Discovery) -> None:
         """Settle, or send nothing more; what is in flight is settled all the same, if that works again."""
         try:
-            self._settle(settlements, found)
+            self._settle(settlements, found, tasks.take_begun())
         except FatalError as error:
             tasks.stop()
             self.report.error = self.report.error or error
@@ -255,7 +275,7 @@ class Job:
     def _tasks(self, found: Discovery) -> Iterator[Task]:
         numbers = itertools.count()
         target = shares(found.bytes, self._options.workers)
-        for task in group(found.due_files(), numbers, target=target):
+        for task in group(self._begun.others(found.due_files()), numbers, target=target):
             self._reopening.began(task)
             yield task
             yield from group(self._reopened(), numbers)
@@ -303,7 +323,7 @@ class Job:
         bound = self._parts.bound
         return self._parts.stop.asked or (bound is not None and bound.exceeded)
 
-    def _settle(self, settlements: list[Settlement], found: Discovery) -> None:
+    def _settle(self, settlements: list[Settlement], found: Discovery, begun: Sequence[Task] = ()) -> None:
         """Store what came back, in one transaction: of what is not stored yet, a crash repeats the tasks."""
         report = self.report
         set_aside = [each for settlement in settlements for each in settlement.set_aside]
@@ -315,7 +335,8 @@ class Job:
             self._parts.budget.settled(settlements)
         if self._parts.busy:
             self._parts.busy.settled(settlement.busy for settlement in settlements)
-        self._settle_ledger(settlements, found)
+        noting = self._begun.noting(begun, _files(settlements))
+        self._settle_ledger(settlements, self._backlog(found), noting)
         for settlement in settlements:
             self._reopening.note(settlement)
             report.add(settlement)
@@ -326,13 +347,13 @@ class Job:
         if self._parts.bound:
             report.error = self._parts.bound.check(report, self._parts.clock.now()) or report.error
 
-    def _settle_ledger(self, settlements: list[Settlement], found: Discovery) -> None:
+    def _settle_ledger(self, settlements: list[Settlement], backlog: Backlog | None, noting: Notes) -> None:
         replay, ledger = self._parts.replay, self._parts.ledger
         if replay is None:
-            ledger.settle(self.report.run_id, list(_files(settlements)), self._backlog(found))
+            ledger.settle(self.report.run_id, list(_files(settlements)), backlog, noting)
             return
         for settlement in settlements:
-            ledger.settle(self.report.run_id, replay.claim(settlement), None)
+            ledger.settle(self.report.run_id, replay.claim(settlement), None, noting)
             replay.release()
 
     def _finish(self) -> None:
@@ -356,7 +377,9 @@ class Job:
             report.exit_code = exit_code(report, self._parts.stop)
             report.causes = causes_of(report)
             if self._turns.held:
-                self._parts.ledger.finish_run(self._record())
+                unbroken = not (report.error or report.cut_short or self._should_stop())
+                noting = self._begun.at_end(all_seen=self._options.covers_all and unbroken)
+                self._parts.ledger.finish_run(self._record(), noting)
         except FatalError as error:
             report.error = report.error or error
             report.exit_code = exit_code(report, self._parts.stop)

@@ -402,6 +402,20 @@ def test_a_fact_of_some_kilobytes_is_kept_as_well(ground: Ground) -> None:
     assert ground.open().recall("mapping:ab") == large
 
 
+def test_facts_are_stored_with_a_settlement_and_with_the_end_of_a_run(ground: Ground) -> None:
+    ledger = ground.open()
+    begun = {"files": "0123456789" * 1000}
+    ledger.remember("other", {"a": 1})
+    ledger.settle("run-1", [done(ref(), accepted=1)], None, {"begun": begun, "small": {"b": 2}})
+    facts = [ground.open().recall(name) for name in ("begun", "small", "other")]
+    assert facts == [begun, {"b": 2}, {"a": 1}]
+    ledger.settle("run-1", [], None, {"begun": {"files": "x"}})
+    assert ground.open().recall("begun") == {"files": "x"}
+    ledger.finish_run(RunRecord("run-1", "run", NOON, NOON, 0), {"begun": {}})
+    assert ground.open().recall("begun") == {}
+    assert ground.open().runs(1)[0].exit_code == 0
+
+
 def test_another_key_is_noticed_once(ground: Ground) -> None:
     said = [ground.open().note_key(fingerprint) for fingerprint in ("aa", "aa", "bb", "bb", "aa")]
     assert said == [False, False, True, False, True]

@@ -28,6 +28,10 @@ class ScriptedPool:
     def busy(self) -> bool:
         return bool(self.tasks)
 
+    @property
+    def room(self) -> int:
+        return 1 - len(self.tasks)
+
     def submit(self, task: Task) -> bool:
         if self.tasks:
             return False
@@ -116,6 +120,10 @@ def test_too_many_deaths_are_no_files_fault(make_ref: Callable[..., FileRef]) ->
 
 def test_what_arrives_together_comes_as_one_group_also_beside_a_death(files: list[DueFile]) -> None:
     class Both(ScriptedPool):
+        @property
+        def room(self) -> int:
+            return 2
+
         def submit(self, task: Task) -> bool:
             self.tasks.append(task)
             return len(self.tasks) <= 3

@@ -80,6 +80,14 @@ class InlinePool:
     def busy(self) -> bool:
         return bool(self.settled)
 
+    @property
+    def tasks(self) -> list[Task]:
+        return []
+
+    @property
+    def room(self) -> int:
+        return 1_000
+
     def submit(self, task: Task) -> bool:
         stop = threading.Event()
         courier: Any = Courier(
@@ -308,9 +316,9 @@ def test_tasks_that_come_back_together_are_stored_in_one_transaction(
     monkeypatch.setattr(tasks, "_SMALL_TASK_BYTES", 1)
     settle, stored = setting.ledger.settle, list[int]()
 
-    def counted(run_id: str, files: list[FileSettlement], backlog: Any) -> None:
+    def counted(run_id: str, files: list[FileSettlement], *more: Any) -> None:
         stored.append(len(files))
-        settle(run_id, files, backlog)
+        settle(run_id, files, *more)
 
     setting.ledger.settle = counted
     report = setting.run()
@@ -329,10 +337,10 @@ def test_a_refused_key_ends_the_pass_before_any_event(setting: Setting) -> None:
 def test_a_second_pass_meets_the_lease_of_the_first(setting: Setting) -> None:
     settle = setting.ledger.settle
 
-    def meanwhile(run_id: str, files: list[FileSettlement], backlog: Any) -> None:
+    def meanwhile(run_id: str, files: list[FileSettlement], *more: Any) -> None:
         with pytest.raises(LeaseHeldError):
             setting.run()
-        settle(run_id, files, backlog)
+        settle(run_id, files, *more)
 
     setting.ledger.settle = meanwhile
     assert setting.run().remaining == 0

@@ -29,6 +29,7 @@ from braze_etl.checkpoint.facts import (
     OpenFile,
     RunRecord,
 )
+from braze_etl.checkpoint.port import NO_NOTES, Notes
 from braze_etl.checkpoint.s3.compaction import Compactor
 from braze_etl.checkpoint.s3.head import Head
 from braze_etl.checkpoint.s3.heads import Heads
@@ -128,11 +129,17 @@ class S3Ledger:
             if any(ready_by is None or each.not_before <= ready_by for each in positions):
                 yield as_open_file(row, positions)
 
-    def settle(self, run_id: str, settlements: Sequence[FileSettlement], backlog: Backlog | None) -> None:
+    def settle(
+        self,
+        run_id: str,
+        settlements: Sequence[FileSettlement],
+        backlog: Backlog | None,
+        noting: Notes = NO_NOTES,
+    ) -> None:
         claimed = claims(settlements)
         now = self._clock.now()
         if not claimed:
-            self._settle_backlog(backlog)
+            self._settle_nothing(backlog, noting)
             return
         left_open = {key: each.open for key, each in claimed.items() if each.open}
         refs = [each.ref for each in claimed.values()]
@@ -146,7 +153,7 @@ class S3Ledger:
                 for key, each in claimed.items()
             }
             entry = self._parts.journal.write(stamp, Settled(rows, left_open))
-            return with_entry(counted, entry, backlog)
+            return self._parts.notes.written(with_entry(counted, entry, backlog), stamp, noting)
 
         Compactor(self._parts).tend()
         self._heads.commit(change)
@@ -173,9 +180,13 @@ class S3Ledger:
             Compactor(self._parts).tend()
             self._heads.commit(change)
 
-    def _settle_backlog(self, backlog: Backlog | None) -> None:
-        if backlog is not None:
-            self._heads.commit(lambda head, _: replace(head, backlog=backlog))
+    def _settle_nothing(self, backlog: Backlog | None, noting: Notes) -> None:
+        def change(head: Head, stamp: str) -> Head:
+            noted = self._parts.notes.written(head, stamp, noting)
+            return noted if backlog is None else replace(noted, backlog=backlog)
+
+        if backlog is not None or noting:
+            self._heads.commit(change)
 
     def record_listing(
         self, at: datetime, backlog: Backlog, before_start: int | None = None, *, complete: bool
@@ -192,12 +203,16 @@ class S3Ledger:
     def begin_run(self, run: RunRecord) -> None:
         self._save(run)
 
-    def finish_run(self, run: RunRecord) -> None:
-        self._save(run)
+    def finish_run(self, run: RunRecord, noting: Notes = NO_NOTES) -> None:
+        self._save(run, noting)
 
-    def _save(self, run: RunRecord) -> None:
+    def _save(self, run: RunRecord, noting: Notes = NO_NOTES) -> None:
+        def change(head: Head, stamp: str) -> Head:
+            saved = replace(head, runs=self._parts.runs.write(head, stamp, run))
+            return self._parts.notes.written(saved, stamp, noting)
+
         Compactor(self._parts).clear_daily(self._clock.now())
-        self._heads.commit(lambda head, stamp: replace(head, runs=self._parts.runs.write(head, stamp, run)))
+        self._heads.commit(change)
 
     def runs(self, limit: int) -> list[RunRecord]:
         self._heads.fresh()

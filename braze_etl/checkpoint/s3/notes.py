@@ -16,6 +16,8 @@ from braze_etl.checkpoint.s3.objects import Objects
 
 MOST_BYTES: Final = 400
 """As JSON, of a note in the head."""
+ALWAYS_IN_HEAD: Final = frozenset({"begun"})
+"""A note that each settlement changes, and a run's end empties: an object each would be one write more."""
 
 
 class Notes:
@@ -29,7 +31,7 @@ class Notes:
         small = {name: dict(fact) for name, fact in head.notes.items() if name not in notes}
         large = {name: of for name, of in head.large_notes.items() if name not in notes}
         for number, (name, fact) in enumerate(notes.items()):
-            if len(orjson.dumps(dict(fact))) <= MOST_BYTES:
+            if name in ALWAYS_IN_HEAD or len(orjson.dumps(dict(fact))) <= MOST_BYTES:
                 small[name] = dict(fact)
                 continue
             large[name] = f"{stamp}{number:02x}"

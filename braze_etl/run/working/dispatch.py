@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from braze_etl.errors import FatalError
 from braze_etl.model import Reason, Verdict
@@ -25,8 +26,12 @@ class Dispatcher:
 
     They come in groups: all that arrived while the ones before were stored, at most two of each worker. It
     also ends when *should_pause* says so and all in flight is settled; then `has_more` tells whether tasks
-    are left, and to iterate again goes on with them. *review* sees each task when it is handed out. Once
-    *gives_up* says so, workers that have not settled are killed, and their tasks left.
+    are left, and to iterate again goes on with them. *review* sees each task before it is handed out. Once
+    *gives_up* says so, workers that have not settled are killed, and their tasks left; *stuck* is told those
+    of workers that gave no sign of life.
+
+    No task is handed out before it is on record (see `begun`): whoever stores a group of settlements notes
+    with it what `take_begun` gives, and *note* is called where there is no settlement to go with.
     """
 
     def __init__(
@@ -34,10 +39,13 @@ class Dispatcher:
         pool: WorkerPool,
         tasks: Iterator[Task],
         should_stop: Callable[[], bool],
+        *,
         should_pause: Callable[[], bool] = lambda: False,
         review: Callable[[Task], Task] = lambda task: task,
-        *,
         gives_up: Callable[[], bool] = lambda: False,
+        note: Callable[[list[Task]], None] = lambda _: None,
+        passed: Callable[[Task], None] = lambda _: None,
+        stuck: Callable[[list[Task]], None] = lambda _: None,
     ) -> None:
         self._pool = pool
         self._tasks = tasks
@@ -45,6 +53,12 @@ class Dispatcher:
         self._should_pause = should_pause
         self._review = review
         self._gives_up = gives_up
+        self._note = note
+        self._passed = passed
+        self._stuck = stuck
+        self._drawn: deque[Task] = deque()
+        self._on_record: set[int] = set()
+        self._trials: dict[int, Task] = {}
         self._stopping = False
         self._waiting: Task | None = None
         self._again: deque[Task] = deque()
@@ -55,42 +69,74 @@ class Dispatcher:
         while True:
             if self._should_stop():
                 self.stop()
-            while not self._stopping and not self._should_pause() and self._hand_out():
-                pass
+            self._hand_out()
             if not self._pool.busy:
                 return
             if self._gives_up():
+                self._stuck(self._pool.silent)
                 self._pool.kill()
                 return
             yield from self._take(list(self._pool.poll(_POLL)))
 
     def has_more(self) -> bool:
         """Whether tasks are left for another time, though nobody has asked for a stop."""
-        self._waiting = self._waiting or (None if self._stopping else self._next_task())
-        return self._waiting is not None and not self._stopping
+        self._on_record.clear()
+        if not self._drawn and not self._stopping:
+            self._waiting = self._next_task()
+        return bool(self._drawn or self._waiting) and not self._stopping
 
-    def _hand_out(self) -> bool:
-        """Give a task to a worker, if there is one and a worker has room for it."""
-        task = self._waiting or self._next_task()
-        self._waiting = task and self._review(task)
-        if self._waiting is None or (self._waiting.files and not self._pool.submit(self._waiting)):
-            return False
-        self._waiting = None
-        return True
+    def take_begun(self) -> list[Task]:
+        """All that is in flight or about to be; the caller puts it on record before it goes on."""
+        begun = [*self._pool.tasks, *self._drawn]
+        self._on_record = {task.number for task in begun}
+        return begun
+
+    def _hand_out(self) -> None:
+        """Give tasks to workers that have room, once they are on record."""
+        self._draw()
+        if self._stopping or self._should_pause():
+            return
+        if any(task.number not in self._on_record for task in self._drawn):
+            self._note(self.take_begun())
+        while self._drawn and self._pool.submit(self._drawn[0]):
+            task = self._drawn.popleft()
+            if task.trial:
+                self._trials[task.number] = task
+
+    def _draw(self) -> None:
+        """Take as many tasks as workers have room for."""
+        while len(self._drawn) < self._pool.room and not self._stopping and not self._should_pause():
+            task = self._next_task()
+            task = task and self._review(task)
+            if task is None:
+                return
+            if task.alone and (self._pool.busy or self._drawn):
+                self._waiting = task
+                return
+            if task.files:
+                self._drawn.append(task)
 
     def _take(self, events: list[Settlement | Died]) -> Iterator[list[Settlement]]:
         """Give what was settled, and only then see to the dead: that may be the end of the pass."""
         settled = [event for event in events if isinstance(event, Settlement)]
         if any(settlement.fatal for settlement in settled):
             self.stop()
+        for settlement in settled:
+            if (tried := self._trials.pop(settlement.task, None)) and not self._stopping:
+                self._passed(tried)
+                self._again.append(replace(tried, number=next(self._numbers), attempt=0, trial=False))
         if settled:
+            self._draw()
             yield settled
         for event in events:
             if isinstance(event, Died) and (killers := list(self._bury(event))):
                 yield killers
 
     def _next_task(self) -> Task | None:
-        return self._again.popleft() if self._again else next(self._tasks, None)
+        if self._again:
+            return self._again.popleft()
+        task, self._waiting = self._waiting, None
+        return task or next(self._tasks, None)
 
     def stop(self) -> None:
         """Begin nothing more; what is in flight still comes."""

@@ -14,7 +14,7 @@ from braze_etl.delivery import Trouble
 from braze_etl.errors import FatalError
 from braze_etl.run.budget import Ask, Grant
 from braze_etl.run.working.forking import start_fork_server, worker_context
-from braze_etl.run.working.pulse import PATIENCE, PATIENCE_ALONE, Pulse, Silence
+from braze_etl.run.working.pulse import PATIENCE, PATIENCE_ALONE, SOON_SILENT, Pulse, Silence
 from braze_etl.run.working.tasks import Settlement, Task
 
 Serve = Callable[[Connection, Any], None]
@@ -115,6 +115,26 @@ class WorkerPool:
     def busy(self) -> bool:
         """Whether any task is unsettled."""
         return any(worker.tasks for worker in self._workers)
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The unsettled tasks."""
+        return [task for worker in self._workers for task in worker.tasks.values()]
+
+    @property
+    def silent(self) -> list[Task]:
+        """The unsettled tasks of workers that should have given a sign of life, and did not."""
+        workers = (worker for worker in self._workers if worker.silence.seconds >= SOON_SILENT)
+        return [task for worker in workers for task in worker.tasks.values()]
+
+    @property
+    def room(self) -> int:
+        """About how many tasks more would be taken now."""
+        held = sum(
+            _DEPTH if any(task.attempt for task in worker.tasks.values()) else len(worker.tasks)
+            for worker in self._workers
+        )
+        return _DEPTH * self._size - held
 
     def submit(self, task: Task) -> bool:
         """Give the task to the least busy worker; False when none has room for it."""

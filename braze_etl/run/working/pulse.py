@@ -21,6 +21,8 @@ PATIENCE: Final = 300.0
 """Seconds without a sign of life after which a worker is given up; the largest sound block takes a few."""
 PATIENCE_ALONE: Final = 120.0
 """The same of a worker that has a single file, because one died over it."""
+SOON_SILENT: Final = 15.0
+"""Seconds without one that cast a doubt: signs come three times as often."""
 _EVERY = 0.25
 _SIGN_EVERY = 5.0
 _LONGEST_LOOK = 1.0

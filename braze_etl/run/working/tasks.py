@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from braze_etl.compile import Drift
@@ -26,11 +26,17 @@ _TASKS_A_WORKER = 4
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Files that one worker reads in order. `attempt` counts the workers that died over it."""
+    """Files that one worker reads in order. `attempt` counts the workers that died over it.
+
+    One that is `alone` begins when nothing else is in flight. On `trial` it is read to its end, and nothing
+    is sent or settled of it (see `begun`).
+    """
 
     number: int
     files: tuple[DueFile, ...]
     attempt: int = 0
+    alone: bool = False
+    trial: bool = False
 
 
 @dataclass(slots=True)
@@ -130,4 +136,6 @@ def shares(total: int, workers: int) -> Callable[[int], int]:
 
 def one_by_one(task: Task, numbers: Iterator[int]) -> list[Task]:
     """Split the task of a worker that died, so that the file that kills can be told from the others."""
-    return [Task(next(numbers), (file,), task.attempt + 1) for file in task.files]
+    return [
+        replace(task, number=next(numbers), files=(file,), attempt=task.attempt + 1) for file in task.files
+    ]

@@ -11,8 +11,9 @@ import os
 import queue
 import threading
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -115,7 +116,7 @@ class Worker:
         """Take messages until `QUIT`."""
         while (message := self._life.wait(inbox.get)) != QUIT:
             if isinstance(message, Task):
-                self._work_on(message)
+                (self._try_reading if message.trial else self._work_on)(message)
             self._account()
 
     def _work_on(self, task: Task) -> None:
@@ -133,6 +134,18 @@ class Worker:
             self._fatal = self._fatal or error
             self._drop_rest(books)
         books.reading = False
+
+    def _try_reading(self, task: Task) -> None:
+        """Read files to their ends, and send nothing of them: reading one may have ended a whole run."""
+        for due in task.files:
+            with suppress(BrazeEtlError):  # which is told when they are read in earnest
+                for block, _ in blocks_of(due, self._store, self._reader, self._life):
+                    if self._halted():
+                        break
+                    if not isinstance(block, Damage):
+                        deque(block.outcomes, maxlen=0)
+        self._reader.take_repairs()
+        self._send(Settlement(task.number))
 
     def _halted(self) -> bool:
         return self._stop.is_set() or self._fatal is not None
