@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from braze_etl.errors import UsageError
-from braze_etl.model import ReasonCounts, Record, SetAside
+from braze_etl.model import Reason, ReasonCounts, Record, SetAside
 from braze_etl.quarantine import _segments
 from braze_etl.quarantine._merge import merge_small
 from braze_etl.quarantine._payloads import Payloads
@@ -22,6 +24,10 @@ from braze_etl.storage import Store
 # About 110 MB of ids. Behind that many entries, one filed twice may be stored and counted twice.
 IDS_REMEMBERED: Final = 1_000_000
 PAYLOAD_TTL: Final = timedelta(days=30)
+_UNREAD: Final = frozenset({Reason.DAMAGED_BLOCK, Reason.UNREADABLE_FILE, Reason.SOURCE_GONE})
+"""Why bytes of a file were set aside, and not a record."""
+_UNREAD_REMEMBERED: Final = 100_000
+"""About 60 MB. Behind that many such entries, one may stay that could be closed."""
 _ROOM: Final = 1 << 16
 _BYTES_OF_AN_ENTRY: Final = 512
 _ID_PREFIX: Final = re.compile(r"[0-9a-f]{6,16}")
@@ -41,6 +47,7 @@ class Quarantine:
         self._payloads = Payloads(store, prefix)
         self._payload_ttl = payload_ttl
         self._filed: set[str] | None = None
+        self._unread: dict[str, list[Entry]] = {}
         self._beside: list[str] = []
 
     def prepare(self, records: int) -> list[str]:
@@ -139,6 +146,27 @@ class Quarantine:
             self._filed -= removed
         return len(removed)
 
+    def close(self, files: Collection[tuple[str, str]]) -> int:
+        """Remove the entries for bytes that are replaced: those of other etags, of whole files (key, etag).
+
+        It knows of those that `prepare` has read, and asks nothing of the store where none is meant. Returns
+        how many were removed.
+        """
+        replaced = {
+            entry.id: entry
+            for key, etag in files
+            for entry in self._unread.get(key, ())
+            if entry.position.etag != etag
+        }
+        if not replaced:
+            return 0
+        times = [entry.at for entry in replaced.values()]
+        where = Selection(ids=frozenset(replaced), since=min(times), until=max(times) + timedelta.resolution)
+        removed = self.remove(where)
+        for key, _ in files:
+            self._unread.pop(key, None)
+        return removed
+
     def erase(self, traces: Traces, *, dry_run: bool = False) -> tuple[Found, Found]:
         """Remove a person's records, and blot them out of the details of entries; what was found of each.
 
@@ -188,14 +216,21 @@ class Quarantine:
             # The newest are the likeliest to be filed again, should there be too many to remember.
             for segment in reversed(list(self._segments_of(EVERYTHING))):
                 try:
-                    _remember(filed, (entry.id for entry in _segments.read(self._store, segment)))
+                    entries = _segments.read(self._store, segment)
                 except DamagedSegmentError:
                     self._beside.append(_segments.put_beside(self._store, self._prefix, segment))
                 else:
+                    _remember(filed, (entry.id for entry in entries))
+                    self._remember_unread(entries)
                     sound.append(segment)
             merge_small(self._store, self._prefix, reversed(sound))
             self._filed = filed
         return self._filed
+
+    def _remember_unread(self, entries: Iterable[Entry]) -> None:
+        unread = (entry for entry in entries if entry.reason in _UNREAD)
+        for entry in islice(unread, _UNREAD_REMEMBERED - sum(map(len, self._unread.values()))):
+            self._unread.setdefault(entry.position.key, []).append(replace(entry, detail=""))
 
     def _find(self, ids: Collection[str]) -> list[Entry]:
         found: dict[str, list[Entry]] = {_checked(each): [] for each in ids}

@@ -1,7 +1,13 @@
 """One pass: discover what is due, hand tasks to workers, settle what comes back, report.
 
-The parent is the only writer of the quarantine and of the ledger, in this order: a crash in between files the
-same entries again under the same ids, and loses nothing.
+The parent is the only writer of the quarantine and of the ledger. It stores a settlement in three steps:
+
+1. what was set aside is filed;
+2. entries are closed for bytes that a file, delivered whole, has replaced;
+3. the ledger is told.
+
+A crash before the third leaves the files due. The next run files the same entries again under the same ids,
+closes what is still to be closed, and sends the same events under the same ids: nothing is lost.
 """
 
 from __future__ import annotations
@@ -328,6 +334,8 @@ class Job:
         report = self.report
         set_aside = [each for settlement in settlements for each in settlement.set_aside]
         report.newly_set_aside += self._parts.quarantine.file(report.run_id, self._now, set_aside)
+        if self._parts.replay is None:  # which reads what the entries are about
+            report.closed += self._parts.quarantine.close(_whole(settlements))
         for file in _files(settlements):
             if file.state in (FileState.DONE, FileState.FAILED):
                 found.backlog.delivered(file.ref)
@@ -423,6 +431,12 @@ class Job:
 def _moment(run_id: str) -> str:
     """The second in which a run began; what follows it in the id is chance, and no order."""
     return run_id.partition("-")[0]
+
+
+def _whole(settlements: Iterable[Settlement]) -> list[tuple[str, str]]:
+    """Key and etag of the files of which nothing is left to be sent."""
+    done = (file.ref for file in _files(settlements) if file.state is FileState.DONE)
+    return [(ref.key, ref.etag) for ref in done]
 
 
 def _files(settlements: Iterable[Settlement]) -> Iterator[FileSettlement]:

@@ -40,6 +40,8 @@ class RunReport:
     done: int = 0
     failed: int = 0
     newly_set_aside: int = 0
+    closed: int = 0
+    """Entries of the quarantine for bytes that a file delivered whole has replaced."""
     changed: int = 0
     cut_short: bool = False
     """Whether it was time to stop before all that is due was listed."""
@@ -197,6 +199,8 @@ class RunReport:
             report["budget"] = {**account, "stopped": sorted(self.held), "held": self.held.total()}
         if self.causes:
             report["causes"] = self.causes
+        if self.closed:
+            report["closed"] = self.closed
         if self.unavailable.files:
             report["unavailable"] = self.unavailable.as_dict()
         if self.repeats.by_event_type:

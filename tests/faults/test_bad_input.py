@@ -50,6 +50,27 @@ def test_bad_files_are_set_aside_and_their_good_blocks_and_all_other_files_arriv
     assert {entry["key"] for entry in entries if entry["reason"] == "unreadable_file"} == gone
 
 
+def test_entries_of_a_bad_file_are_closed_by_the_delivery_of_the_whole_one(place: Workplace) -> None:
+    written = place.export(events=3000, hours=1, duplicates=0, codec="mixed")
+    truncated, garbage = sorted(place.files(), key=lambda path: path.stat().st_size)[-2:]
+    contents = {path: path.read_bytes() for path in (truncated, garbage)}
+    truncated.write_bytes(contents[truncated][:-3000])
+    garbage.write_bytes(b"?" * 500)
+    report = place.run()
+    assert (report["exit_code"], report["files"]["failed"]) == (3, 2)
+
+    for path, content in contents.items():
+        path.write_bytes(content)
+    result = place.do("run", "--output", "json", "--log-format", "json")
+    report = balanced(result.json)
+    assert (result.code, report["files"]["done"], report["closed"]) == (0, 2, 2)
+    assert "entries were closed" in result.err
+    assert place.accepted_ids() == written.must_arrive()
+    assert place.do("quarantine", "list", "--output", "json").json["entries"] == []
+    assert place.do("status", "--output", "json").json["quarantined"] == 0
+    assert "closed" not in place.run()
+
+
 def test_a_file_that_may_not_be_read_stops_no_other_file(place: Workplace) -> None:
     written = place.export(events=350, hours=1, duplicates=0)
     secret = place.files()[3]

@@ -92,6 +92,61 @@ class TestFiling:
         assert set(records(quarantine)) == {1, 2, 3}
 
 
+UNREAD = [Reason.DAMAGED_BLOCK, Reason.UNREADABLE_FILE, Reason.SOURCE_GONE]
+
+
+class TestClosing:
+    @pytest.mark.parametrize("reason", UNREAD)
+    def test_an_entry_for_bytes_that_a_whole_file_has_replaced_is_closed(
+        self, store: FakeStore, quarantine: Quarantine, reason: Reason
+    ) -> None:
+        old, other = aside(None, reason=reason), aside(None, key="currents/b.avro", reason=reason)
+        quarantine.file("run-1", NOON, [old, other])
+        again = Quarantine(store, PREFIX)
+        again.prepare(10)
+        assert again.close([("currents/a.avro", "e2"), ("currents/c.avro", "e1")]) == 1
+        assert [entry.position.key for entry in Quarantine(store, PREFIX).entries()] == ["currents/b.avro"]
+        assert again.file("run-2", NOON, [old]) == 1, "it is known no more"
+
+    @pytest.mark.parametrize("reason", sorted(set(Reason) - set(UNREAD)))
+    def test_an_entry_for_a_record_stays(
+        self, store: FakeStore, quarantine: Quarantine, reason: Reason
+    ) -> None:
+        quarantine.file("run-1", NOON, [aside(1, reason=reason)])
+        quarantine.prepare(10)
+        assert quarantine.close([("currents/a.avro", "e2")]) == 0
+        assert quarantine.depth() == 1
+
+    def test_an_entry_for_the_same_bytes_stays(self, store: FakeStore, quarantine: Quarantine) -> None:
+        quarantine.file("run-1", NOON, [aside(None, reason=Reason.DAMAGED_BLOCK)])
+        again = Quarantine(store, PREFIX)
+        again.prepare(10)
+        assert again.close([("currents/a.avro", "e1")]) == 0
+        assert again.depth() == 1
+
+    def test_all_of_a_file_are_closed_whenever_they_were_filed(
+        self, store: FakeStore, quarantine: Quarantine
+    ) -> None:
+        for day in range(3):
+            several = [aside(None, block=day * 10 + each, reason=Reason.DAMAGED_BLOCK) for each in range(2)]
+            quarantine.file("run-1", NOON + day * DAY, [*several, aside(day)])
+        again = Quarantine(store, PREFIX)
+        again.prepare(10)
+        assert again.close([("currents/a.avro", "e2")]) == 6
+        assert records(again) == [0, 1, 2]
+
+    def test_where_nothing_is_to_be_closed_nothing_is_asked_of_the_store(
+        self, store: FakeStore, quarantine: Quarantine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        quarantine.file("run-1", NOON, [*TWO, aside(None, reason=Reason.SOURCE_GONE)])
+        again = Quarantine(store, PREFIX)
+        again.prepare(10)
+        monkeypatch.setattr(store, "pages", lambda *_: pytest.fail("listed"))
+        reads = store.reads
+        assert again.close([(f"currents/{number}.avro", "e2") for number in range(100)]) == 0
+        assert store.reads == reads
+
+
 class TestReach:
     def test_what_belongs_to_somebody_else_is_told_before_anything_is_filed(
         self, store: FakeStore, quarantine: Quarantine

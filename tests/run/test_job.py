@@ -223,6 +223,59 @@ def test_a_crash_before_any_write_loses_nothing(setting: Setting, step: int, tmp
     )
 
 
+def cut_off(setting: Setting) -> tuple[Path, bytes]:
+    """Have a pass find a file cut off, and then put the whole one there; gives the file and what is in it."""
+    path = max(setting.source.rglob("*.avro"), key=lambda path: path.stat().st_size)
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    assert setting.run().failed == 1
+    path.write_bytes(content)
+    return path, content
+
+
+def unread(setting: Setting) -> int:
+    return sum(entry.position.record is None for entry in setting.quarantine.entries())
+
+
+@pytest.mark.parametrize("target", ["put", "delete", "settle", "finish_run"])
+def test_a_crash_around_the_closing_of_replaced_entries_loses_nothing(
+    setting: Setting, target: str, tmp_path: Path
+) -> None:
+    whole = Setting(tmp_path / "other")
+    whole.source = setting.source
+    cut_off(setting)
+    whole.run()
+    assert unread(setting) == 1
+
+    setting.quarantine = Quarantine(FolderStore(tmp_path / "aside", must_exist=False))
+    owner = setting.quarantine._store if target in ("put", "delete") else setting.ledger
+    crashing_at(1, (owner, target))
+    with pytest.raises(Crash):
+        setting.run()
+    delattr(owner, target)
+    setting.ledger._holder = None  # the lease of a process that is dead
+    setting.quarantine = Quarantine(FolderStore(tmp_path / "aside", must_exist=False))
+    report = setting.run()
+    assert report.remaining == 0
+    assert setting.run().discovered == 0
+    assert setting.ids() == whole.ids()
+    assert unread(setting) == 0
+    assert setting.ledger.summary().files == whole.ledger.summary().files
+
+
+def test_entries_stay_while_the_file_that_came_instead_is_not_whole(setting: Setting, tmp_path: Path) -> None:
+    path, content = cut_off(setting)
+    setting.quarantine = Quarantine(FolderStore(tmp_path / "aside", must_exist=False))
+    path.write_bytes(content[:-200])
+    report = setting.run()
+    assert (report.failed, report.closed, unread(setting)) == (1, 0, 2)
+    setting.quarantine = Quarantine(FolderStore(tmp_path / "aside", must_exist=False))
+    path.write_bytes(content)
+    report = setting.run()
+    assert (report.done, report.closed, unread(setting)) == (1, 2, 0)
+    assert report.as_dict()["closed"] == 2
+
+
 def change_mind(setting: Setting) -> None:
     """Deliver all under one mapping, and decide for another that lets more through."""
     setting.run()

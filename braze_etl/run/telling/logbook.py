@@ -91,6 +91,8 @@ class Logbook:
             _log.warning("Amplitude throttled requests", throttled=requests.throttled, sent=requests.sent)
         if report.repairs:
             _log.info("events were repaired before sending", **report.repairs)
+        if report.closed:
+            _log.info("entries were closed, whose bytes a whole file has replaced", entries=report.closed)
         if rest := report.warnings - self._warned:
             _log.warning("the report has warnings", **rest)
         _tell_of_the_end(report)
