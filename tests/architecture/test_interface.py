@@ -1,0 +1,68 @@
+"""What the outside world relies on stays as it is while the house is rebuilt: any difference here is meant.
+
+To write the files anew after an intended change: `BRAZE_ETL_UPDATE_FROZEN=1 pytest tests/architecture`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from braze_etl.config import json_schema
+from braze_etl.run.telling.metrics import METRICS
+from tests.reference.generate import commands
+from tests.run.test_job import Setting
+
+FROZEN = Path(__file__).parent / "frozen"
+UPDATE = bool(os.environ.get("BRAZE_ETL_UPDATE_FROZEN"))
+
+
+def _help(_: Setting) -> str:
+    """The help of every command, on a screen of one width."""
+    pages = []
+    for words, command in commands():
+        context = click.Context(command, info_name=" ".join(("braze-etl", *words)), max_content_width=100)
+        context.terminal_width = 100
+        pages.append(command.get_help(context))
+    return "\n\n".join(pages) + "\n"
+
+
+def _schema(_: Setting) -> str:
+    return json.dumps(json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+def _report(setting: Setting) -> str:
+    """The fields of a run report, each with its kind."""
+    return "\n".join(_fields(setting.run().as_dict())) + "\n"
+
+
+def _metrics(_: Setting) -> str:
+    return "\n".join(f"{metric.name} {metric.kind}" for metric in METRICS) + "\n"
+
+
+def _fields(value: object, path: str = "") -> list[str]:
+    named = isinstance(value, dict) and path not in _BY_NAME
+    if not named:
+        return [f"{path} {'number' if isinstance(value, int | float) else type(value).__name__}"]
+    assert isinstance(value, dict)
+    return [line for name, inner in value.items() for line in _fields(inner, f"{path}.{name}".lstrip("."))]
+
+
+_BY_NAME = {"by_event_type", "reasons", "bytes_read", "repairs", "warnings", "drift", "requests.by_status"}
+"""Fields whose keys are data."""
+
+
+@pytest.mark.parametrize(
+    ("name", "now"),
+    [("help.txt", _help), ("schema.json", _schema), ("report.txt", _report), ("metrics.txt", _metrics)],
+)
+def test_the_interface_is_as_it_was(name: str, now: Callable[[Setting], str], setting: Setting) -> None:
+    found = now(setting)
+    if UPDATE:
+        (FROZEN / name).write_text(found)
+    assert found == (FROZEN / name).read_text()
