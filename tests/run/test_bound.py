@@ -31,6 +31,7 @@ def read(now: datetime, accepted: int, set_aside: int, reason: Reason = Reason.I
         (0.2, (0, 999), False),  # too few to tell anything
         (0.99, (10, 990), False),
         (0.99, (9, 991), True),
+        (0.35, (845, 455), False),  # to the record, which is no more than that
         (1.0, (0, 5_000), False),
         (None, (0, 5_000), False),
         (0.0, (1_000, 0), False),

@@ -53,7 +53,7 @@ class Bound:
     def check(self, report: RunReport, now: datetime) -> QuarantineStopError | None:
         """Give the error that ends the pass when *report* exceeds the bound, and remember the stop."""
         read, set_aside = report.events.read, _counted(report)
-        if self.exceeded or self._lifted or read < LEAST or set_aside <= self._share * read:
+        if self.exceeded or self._lifted or read < LEAST or set_aside / read <= self._share:
             return None
         self.exceeded = True
         share = f"{self._share * 100:g}%"
