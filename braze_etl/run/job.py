@@ -121,7 +121,7 @@ class Job:
     def _tell_discovered(self, found: Discovery, overdue: int) -> None:
         report = self.report
         report.error = report.error or found.error
-        report.discovered, report.bytes = found.files, found.bytes
+        report.discovered, report.waiting, report.bytes = found.files, found.waiting, found.bytes
         if overdue:
             report.warnings["overdue_files"] += overdue
         self._parts.progress.discovered(self._outlook(found), report.warnings)

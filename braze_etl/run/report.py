@@ -43,6 +43,8 @@ class RunReport:
     closed: int = 0
     """Entries of the quarantine for bytes that a file delivered whole has replaced."""
     changed: int = 0
+    waiting: int = 0
+    """Discovered files that hold nothing but records which wait for their time, as after throttling."""
     cut_short: bool = False
     """Whether it was time to stop before all that is due was listed."""
     archived: BacklogLine = field(default_factory=BacklogLine)
@@ -87,12 +89,14 @@ class RunReport:
         """Whether the pass did its work (CONTRACT.md, when it is green).
 
         Code 4 left some for the next, as it does whenever time is up: that is a success when anything was
-        settled. A scheduled run that never got to the end of a listing does not know what it owes.
+        settled, or when all that is left waits for its time. A scheduled run that never got to the end of a
+        listing does not know what it owes.
         """
         listed = self.window is not None and self.window.last_listing is not None
         if self.exit_code not in NOT_CUT_OFF or not (listed or self.command != "run"):
             return False
-        return self.exit_code != WORK_LEFT or self.got_ahead
+        only_waits = self.waiting == self.discovered and not self.cut_short
+        return self.exit_code != WORK_LEFT or self.got_ahead or only_waits
 
     @property
     def got_ahead(self) -> bool:

@@ -25,7 +25,7 @@ _ROOT = str(Path(braze_etl.__file__).parent) + "/"
 HOUR = "dataexport.prod-01.S3.integration.abc/event_type=users.messages.email.Open/date=2026-10-01-00"
 EVENT_TYPE = "users.messages.email.Open"
 _LOADING = {"<module>"}
-MODULES, PAIRS = 71, 107
+MODULES, PAIRS = 74, 112
 """The house before it was cut by idea."""
 
 

@@ -23,11 +23,13 @@ class Discovery:
     """Takes due files, and gives each back once for the tasks; use as a context manager.
 
     `error` is what broke the listing off: what was found is delivered all the same, and the pass fails.
-    `complete` is whether everything due was found.
+    `complete` is whether everything due was found; `waiting` counts files of which every record has to wait
+    for their time.
     """
 
     def __init__(self) -> None:
         self.files = 0
+        self.waiting = 0
         self.bytes = 0
         self.backlog = BacklogTally()
         self.error: StoreError | None = None
@@ -55,7 +57,7 @@ class Discovery:
 
         *due* may also end by itself when it is.
         """
-        waiting = list[DueFile]()
+        ready = list[DueFile]()
         try:
             for file in due:
                 if should_stop():
@@ -64,14 +66,16 @@ class Discovery:
                 self.bytes += file.ref.size
                 self.backlog.discovered(file.ref)
                 if file.ready:
-                    waiting.append(file)
-                if len(waiting) == _AT_ONCE:
-                    self._spool_all(waiting)
+                    ready.append(file)
+                else:
+                    self.waiting += 1
+                if len(ready) == _AT_ONCE:
+                    self._spool_all(ready)
             self.complete = not should_stop()
         except StoreError as error:
             self.error = error
         finally:
-            self._spool_all(waiting)
+            self._spool_all(ready)
 
     def _spool_all(self, files: list[DueFile]) -> None:
         if files:

@@ -26,6 +26,8 @@ def _of_work_left(report: RunReport) -> Iterator[str]:
     if report.time_over and report.max_runtime is not None:
         left = "before all that is due was listed" if report.cut_short else f"{report.remaining:,} files left"
         yield f"--max-runtime ({duration_text(report.max_runtime)}) is over, {left}"
+    if report.waiting:
+        yield f"{report.waiting:,} files hold records that wait for their time"
     yield from _of_requests(report)
     for reason, records in report.counts.by_reason.most_common():
         if reason.outcome is Outcome.DEFERRED:
