@@ -15,6 +15,7 @@ import pytest
 
 from braze_etl.config import json_schema
 from braze_etl.run.telling.metrics import METRICS
+from fixtures.generate import ExportSpec, generate
 from tests.reference.generate import commands
 from tests.run.test_job import Setting
 
@@ -55,6 +56,12 @@ def _fields(value: object, path: str = "") -> list[str]:
 
 _BY_NAME = {"by_event_type", "reasons", "bytes_read", "repairs", "warnings", "drift", "requests.by_status"}
 """Fields whose keys are data."""
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    generate(tmp_path / "export", ExportSpec(events=100, hours=1))
+    return Setting(tmp_path)
 
 
 @pytest.mark.parametrize(
