@@ -1,7 +1,7 @@
 """Typed settings from a YAML file and the environment."""
 
 from braze_etl.clock import duration_text, parse_duration, parse_hour
-from braze_etl.config.address import leads_away_in_clear
+from braze_etl.config.address import is_stand_in, leads_away_in_clear
 from braze_etl.config.loading import Config, load_config
 from braze_etl.config.mapping import (
     Choose,
@@ -37,6 +37,7 @@ __all__ = [
     "WrittenStoreSection",
     "dotted",
     "duration_text",
+    "is_stand_in",
     "json_schema",
     "leads_away_in_clear",
     "load_config",

@@ -36,12 +36,11 @@ def _fault(key: str) -> str:
         return "holds a quote, which the shell or the secret has kept: take it off"
     if re.search(r"[$<>{}%\\]", key):
         return "is not resolved: a variable is written ${NAME}, and set in the environment"
-    if not key.isascii() or not key.isprintable():
-        return "holds a character that no key has"
-    return "is a stand-in: the project's settings in Amplitude show the real one" if _is_stand_in(key) else ""
+    return "" if key.isascii() and key.isprintable() else "holds a character that no key has"
 
 
-def _is_stand_in(key: str) -> bool:
+def is_stand_in(key: str) -> bool:
+    """Whether somebody may have meant to write the key later."""
     return bool(key) and _STAND_IN.fullmatch(key) is not None
 
 

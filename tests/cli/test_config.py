@@ -160,6 +160,15 @@ def test_a_selection_that_leaves_nothing_is_told(check: Check) -> None:
     assert "source.event_types: it selects no event type that this release knows" in out
 
 
+@pytest.mark.parametrize("key", ["changeme", "YOUR_AMPLITUDE_API_KEY", "xxxxxxxx"])
+def test_a_key_that_may_have_to_be_written_yet_is_told_and_not_shown(check: Check, key: str) -> None:
+    Path("config.yaml").write_text(f"source: {{uri: export}}\namplitude: {{region: US, api_key: {key}}}\n")
+    code, out, _ = check("preset: native\n")
+    assert code == 0
+    assert "line 2: amplitude.api_key: it looks like a stand-in" in out
+    assert key not in out
+
+
 def test_what_is_probably_not_meant_is_told_with_its_line_and_is_no_mistake(check: Check) -> None:
     Path("config.yaml").write_text(
         "source:\n  uri: export\n  start_at: 2999-01-01\n"

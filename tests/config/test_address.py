@@ -39,11 +39,6 @@ def load(folder: Path, amplitude: dict[str, object], **environ: str) -> Config:
         ("{{amplitude_key}}", "not resolved"),
         ("%AMPLITUDE_API_KEY%", "not resolved"),
         ("<your_key>", "not resolved"),
-        ("changeme", "stand-in"),
-        ("CHANGE_ME", "stand-in"),
-        ("YOUR_AMPLITUDE_API_KEY", "stand-in"),
-        ("xxxxxxxxxxxx", "stand-in"),
-        ("null", "stand-in"),
     ],
 )
 def test_a_key_that_can_be_none_is_a_mistake_that_is_not_shown(tmp_path: Path, key: str, words: str) -> None:
@@ -56,7 +51,7 @@ def test_a_key_that_can_be_none_is_a_mistake_that_is_not_shown(tmp_path: Path, k
         assert KEY not in caught.value.message
 
 
-@pytest.mark.parametrize("key", [KEY, "any-key-will-do", "k", "key+/=&", "", "${UNSET}"])
+@pytest.mark.parametrize("key", [KEY, "any-key-will-do", "k", "key", "changeme", "key+/=&", "", "${UNSET}"])
 def test_a_key_that_may_be_one_is_taken_as_it_is(tmp_path: Path, key: str) -> None:
     assert load(tmp_path, {"api_key": key}).settings.amplitude.api_key.get_secret_value() == key
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from braze_etl.clock import iso
-from braze_etl.config import MappingSection, Settings, duration_text, leads_away_in_clear
+from braze_etl.config import MappingSection, Settings, duration_text, is_stand_in, leads_away_in_clear
 from braze_etl.currents import Selection, event_folders
 from braze_etl.errors import UsageError
 from braze_etl.globs import glob, is_glob
@@ -21,8 +21,11 @@ Path: TypeAlias = tuple[str | int, ...]
 
 def doubts(settings: Settings, now: datetime) -> Iterator[tuple[Path, str]]:
     """Find what a person should look at again, each with its path in the configuration."""
-    if not settings.amplitude.api_key.get_secret_value():
+    key = settings.amplitude.api_key.get_secret_value()
+    if not key:
         yield ("amplitude", "api_key"), "it is missing, and whatever sends events needs it"
+    elif is_stand_in(key):
+        yield ("amplitude", "api_key"), "it looks like a stand-in: Amplitude's settings show the real one"
     start_at, window = settings.source.start_at, settings.window
     if start_at is not None and start_at > now:
         yield ("source", "start_at"), f"{iso(start_at)} lies in the future: nothing is due before"
