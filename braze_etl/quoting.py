@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -23,6 +23,9 @@ _UNSEEN: Final = re.compile(
 """C0, C1, DEL; marks of direction; separators of lines; characters without width; halves of pairs; tags."""
 _SHORT: Final = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _END_OF_C1: Final = 0xA0
+_PROXIES: Final = tuple(
+    name for kind in ("http", "https", "all", "socks") for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY")
+)
 
 _CREDENTIALS: Final = (
     # scheme://user:password@, also in JSON's form of a slash; a password may hold what a URL should not.
@@ -75,13 +78,18 @@ def _as_json(match: re.Match[str]) -> str:
     return "\n" if match[0] == "\n" else json.dumps(match[0])[1:-1]
 
 
-def _proxy_passwords() -> Iterator[str]:
+def _proxy_passwords() -> tuple[str, ...]:
     """Passwords of the proxies in the environment: libraries quote parts of an address they can't read."""
-    for name, value in os.environ.items():
-        if name.lower().endswith("_proxy") and "@" in value:
+    # By name: a walk over the whole environment takes longer than to make the error that is to be masked.
+    return _passwords_of(tuple(value for name in _PROXIES if (value := os.environ.get(name))))
+
+
+@cache
+def _passwords_of(proxies: tuple[str, ...]) -> tuple[str, ...]:
+    secrets = set[str]()
+    for value in proxies:
+        if "@" in value:
             password = value.rpartition("@")[0].rpartition("://")[2].partition(":")[2]
             # A character that ends the host for a library leaves it a piece of the password.
-            forms = {password, unquote(password), *re.split("[/?#@]", password)}
-            yield from sorted(
-                (each for each in forms if len(each) >= _SHORTEST_SECRET), key=len, reverse=True
-            )
+            secrets |= {password, unquote(password), *re.split("[/?#@]", password)}
+    return tuple(sorted((each for each in secrets if len(each) >= _SHORTEST_SECRET), key=len, reverse=True))

@@ -42,7 +42,10 @@ def test_an_amplitude_that_is_not_there_ends_the_run_and_everything_stays_open(
     place: Workplace, what: str
 ) -> None:
     written = place.export(events=200, hours=1)
-    endpoint = {"nobody listens": f"http://127.0.0.1:{_unused_port()}", "no such host": "http://host.invalid"}
+    endpoint = {
+        "nobody listens": f"http://127.0.0.1:{_unused_port()}",
+        "no such host": "https://host.invalid",
+    }
     place.configure(amplitude={**SMALL, "endpoint": endpoint[what], "give_up_after": "1s"}, workers=1)
     result = place.do("run", "--output", "json")
     assert result.code == 1, result

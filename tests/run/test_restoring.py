@@ -34,7 +34,7 @@ def test_the_command_names_bucket_and_prefix_and_is_one_for_a_shell() -> None:
     words = shlex.split(command)
     assert words[:3] == ["aws", "s3api", "list-objects-v2"]
     assert words[words.index("--bucket") + 1] == "acme-currents"
-    assert words[words.index("--prefix") + 1] == "currents"
+    assert words[words.index("--prefix") + 1] == "currents/"
     assert "restore-object" in words
     assert restore_command("s3://acme/currents", BacklogLine()) is None
     assert restore_command("export", BacklogLine(3, 30)) is None
