@@ -30,7 +30,7 @@ class ScriptedPool:
 
     @property
     def room(self) -> int:
-        return 1 - len(self.tasks)
+        return 2 - len(self.tasks)
 
     def submit(self, task: Task) -> bool:
         if self.tasks:
@@ -68,6 +68,17 @@ def files(make_ref: Callable[..., FileRef]) -> list[DueFile]:
 def test_every_task_is_settled(files: list[DueFile]) -> None:
     settled = dispatch(ScriptedPool(), files)
     assert [file.ref.key for each in settled for file in each.files] == list("abcdef")
+
+
+def test_tasks_that_have_to_run_alone_are_all_run_when_one_of_them_kills_its_worker(
+    files: list[DueFile],
+) -> None:
+    pool = ScriptedPool(deadly="b")
+    pairs = [Task(number, tuple(files[at : at + 2]), alone=True) for number, at in enumerate((0, 2, 4))]
+    settled: list[Settlement] = []
+    for settlements in Dispatcher(pool, iter(pairs), lambda: False):  # type: ignore[arg-type]  # a double
+        settled += settlements
+    assert sorted(file.ref.key for each in settled for file in each.files) == list("abcdef")
 
 
 def test_a_file_that_kills_twice_is_set_aside_and_its_neighbours_are_delivered(files: list[DueFile]) -> None:

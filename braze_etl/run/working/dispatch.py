@@ -60,8 +60,7 @@ class Dispatcher:
         self._on_record: set[int] = set()
         self._trials: dict[int, Task] = {}
         self._stopping = False
-        self._waiting: Task | None = None
-        self._again: deque[Task] = deque()
+        self._next: deque[Task] = deque()  # before those that were never handed out
         self._deaths = 0
         self._numbers = itertools.count(-1, -1)  # of retried tasks; the others count upwards
 
@@ -81,9 +80,9 @@ class Dispatcher:
     def has_more(self) -> bool:
         """Whether tasks are left for another time, though nobody has asked for a stop."""
         self._on_record.clear()
-        if not self._drawn and not self._stopping:
-            self._waiting = self._next_task()
-        return bool(self._drawn or self._waiting) and not self._stopping
+        if not self._drawn and not self._stopping and (task := self._next_task()):
+            self._next.appendleft(task)
+        return bool(self._drawn or self._next) and not self._stopping
 
     def take_begun(self) -> list[Task]:
         """All that is in flight or about to be; the caller puts it on record before it goes on."""
@@ -111,7 +110,7 @@ class Dispatcher:
             if task is None:
                 return
             if task.alone and (self._pool.busy or self._drawn):
-                self._waiting = task
+                self._next.appendleft(task)
                 return
             if task.files:
                 self._drawn.append(task)
@@ -124,7 +123,7 @@ class Dispatcher:
         for settlement in settled:
             if (tried := self._trials.pop(settlement.task, None)) and not self._stopping:
                 self._passed(tried)
-                self._again.append(replace(tried, number=next(self._numbers), attempt=0, trial=False))
+                self._next.appendleft(replace(tried, number=next(self._numbers), attempt=0, trial=False))
         if settled:
             self._draw()
             yield settled
@@ -133,10 +132,7 @@ class Dispatcher:
                 yield killers
 
     def _next_task(self) -> Task | None:
-        if self._again:
-            return self._again.popleft()
-        task, self._waiting = self._waiting, None
-        return task or next(self._tasks, None)
+        return self._next.popleft() if self._next else next(self._tasks, None)
 
     def stop(self) -> None:
         """Begin nothing more; what is in flight still comes."""
@@ -163,7 +159,7 @@ class Dispatcher:
         if task.attempt:
             yield _killer(task, cause)
             return
-        self._again.extend(one_by_one(task, self._numbers))
+        self._next.extendleft(reversed(one_by_one(task, self._numbers)))
 
 
 def _killer(task: Task, cause: str) -> Settlement:
