@@ -133,6 +133,7 @@ def _count(place: Workplace, written: Written, tally: Tally, allowed: int) -> No
     assert stats["duplicates"] <= allowed
     status = place.do("status", "--output", "json")
     assert not status.json["window"]["at_risk"], status
+    assert status.code == (5 if status.json["source"]["stale"] else 0), status  # the export is of one date
     assert status.json["backlog"]["files"] == status.json["deferred"] == 0
 
 
