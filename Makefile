@@ -42,12 +42,11 @@ soak: $(VENV)/.dev ## Kill runs at random moments, many times (ROUNDS=100 SEED=0
 fuzz: $(VENV)/.dev ## Read mutated Avro files with little memory and time (N=10000 SEED=0)
 	$(BIN)/python -m tests.faults.fuzz $(or $(N),10000) $(or $(SEED),0)
 
-reference: $(VENV)/.dev ## Write docs/reference.md and docs/modules.md from the code
+reference: $(VENV)/.dev ## Write docs/reference.md from the code
 	$(BIN)/python -m tests.reference.generate
-	$(BIN)/python -m tests.reference.modules
 
 pictures: $(VENV)/.dev ## Make the pictures of docs/pictures/ (needs Chromium)
-	$(BIN)/python -m tests.report.pictures
+	$(BIN)/python -m tests.commands.report.pictures
 
 hooks: $(VENV)/.dev ## Install the git hooks of .pre-commit-config.yaml (needs pre-commit)
 	pre-commit install

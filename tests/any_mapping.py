@@ -6,7 +6,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from braze_etl.transform import Mapping, MappingOptions, People, Suppression
+from braze_etl.mapping.identity import People
+from braze_etl.mapping.mapping import EventMapping
+from braze_etl.mapping.people import Suppression
+from braze_etl.mapping.settings import MappingOptions
 
 TYPES = (
     "users.behaviors.CustomEvent",
@@ -113,6 +116,6 @@ _LISTS = st.builds(
 )
 
 
-def mappings() -> st.SearchStrategy[Mapping]:
+def mappings() -> st.SearchStrategy[EventMapping]:
     """Any mapping, with any lists of people."""
-    return st.builds(Mapping.load, _OPTIONS.map(MappingOptions.model_validate), _LISTS)
+    return st.builds(EventMapping.load, _OPTIONS.map(MappingOptions.model_validate), _LISTS)

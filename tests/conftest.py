@@ -11,13 +11,15 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import boto3
 import pytest
 from botocore.config import Config
 
+from braze_etl.model import FileRef
 from tests.workplace import Workplace, balanced, open_workplace
 
 _CREDENTIALS = {
@@ -26,6 +28,9 @@ _CREDENTIALS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+
+NOW = datetime(2026, 10, 3, 12, 30, tzinfo=UTC)
+MakeRef: TypeAlias = Callable[..., FileRef]
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,24 @@ def workplace(tmp_path: Path) -> Iterator[Workplace]:
 def balance() -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Checks that the books of a run report balance, and gives the report back."""
     return balanced
+
+
+@pytest.fixture
+def now() -> datetime:
+    return NOW
+
+
+@pytest.fixture
+def make_ref() -> MakeRef:
+    """Makes files of hours before `NOW`."""
+
+    def make(
+        name: str, *, hours_ago: int = 1, etag: str = "e1", size: int = 1000, kind: str = "Open"
+    ) -> FileRef:
+        hour = (NOW - timedelta(hours=hours_ago)).replace(minute=0)
+        return FileRef(name, etag, size, NOW, f"users.messages.email.{kind}", hour)
+
+    return make
 
 
 def _free_port() -> int:

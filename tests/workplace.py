@@ -16,7 +16,9 @@ from typing import Any
 
 import yaml
 
-from braze_etl.sandbox import Faults, Project, SandboxServer, parse_faults
+from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.sandbox.faults import Faults, parse_faults
+from braze_etl.sandbox.server import SandboxServer
 from fixtures.generate import ExportSpec, ExportSummary, generate
 
 KEY = "0123456789abcdef0123456789abcdef"

@@ -6,17 +6,20 @@ import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails
 
-from braze_etl.config.model import Settings
-from braze_etl.config.reading import KeyPath, NoYamlError, Place, Problem, YamlReader, dotted
-from braze_etl.config.veil import Veil, is_secret, without_tokens
+from braze_etl.clock import duration_text
+from braze_etl.config.secrets import Veil, is_secret, without_tokens
+from braze_etl.config.yaml import KeyPath, NoYamlError, Place, Problem, YamlReader, dotted
 from braze_etl.errors import ConfigError
+from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.quoting import masked, visible
 
 Examine: TypeAlias = Callable[[Settings], Iterable[tuple[KeyPath, str]]]
@@ -218,3 +221,15 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_model_in, get_args(annotation))), None)
+
+
+def json_schema() -> dict[str, Any]:
+    """Every section and key: types, bounds, descriptions, and defaults as a configuration writes them."""
+    schema = Settings.model_json_schema(schema_generator=_AsWritten)
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
+
+
+class _AsWritten(GenerateJsonSchema):
+    def encode_default(self, dft: Any) -> Any:
+        """Durations in the notation of the configuration, which is not that of ISO 8601."""
+        return super().encode_default(duration_text(dft) if isinstance(dft, timedelta) else dft)

@@ -12,14 +12,11 @@ from typing import Final
 
 from braze_etl.errors import UsageError
 from braze_etl.model import Reason, ReasonCounts, Record, SetAside
-from braze_etl.quarantine import _segments
-from braze_etl.quarantine._merge import merge_small
-from braze_etl.quarantine._payloads import Payloads
-from braze_etl.quarantine._segments import DamagedSegmentError, Segment, SegmentGoneError
-from braze_etl.quarantine.entry import Entry, entry_id
-from braze_etl.quarantine.erasure import Found, Traces, erase_words
-from braze_etl.quarantine.selection import EVERYTHING, Selection
-from braze_etl.storage import Store
+from braze_etl.quarantine import segments as _segments
+from braze_etl.quarantine.entry import EVERYTHING, Entry, Selection, entry_id
+from braze_etl.quarantine.payloads import Found, Payloads, Traces, erase_words
+from braze_etl.quarantine.segments import DamagedSegmentError, Segment, SegmentGoneError, merge_small
+from braze_etl.storage.store import Store
 
 # About 110 MB of ids. Behind that many entries, one filed twice may be stored and counted twice.
 IDS_REMEMBERED: Final = 1_000_000

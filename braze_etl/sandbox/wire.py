@@ -16,8 +16,8 @@ from typing import Any
 
 import orjson
 
+from braze_etl.sandbox.amplitude.replies import Reply, refusal
 from braze_etl.sandbox.faults import Answer
-from braze_etl.sandbox.reply import Reply, refusal
 
 _MOST_WIRE = 256_000_000
 _GZIP = 16 + zlib.MAX_WBITS

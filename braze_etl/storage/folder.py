@@ -4,18 +4,108 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
-from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError
-from braze_etl.storage._folder_body import open_slice, unavailable
-from braze_etl.storage._owner import hand_over, make_folder
-from braze_etl.storage._walk import TEMPORARY_PREFIX, FoundFile, walk
-from braze_etl.storage.port import Page, StoredObject
+from braze_etl.errors import AccessDeniedError, FileUnavailableError, SourceGoneError, StoreError
+from braze_etl.storage.folder_walk import TEMPORARY_PREFIX, FoundFile, walk
+from braze_etl.storage.store import Page, StoredObject
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+def open_slice(file: io.FileIO, offset: int, length: int | None) -> BinaryIO:
+    """Return a stream on *length* bytes (or all) of *file* from *offset*; closing it closes the file."""
+    file.seek(offset)
+    return io.BufferedReader(_Slice(file, length), 1 << 16)
+
+
+def unavailable(name: str, error: OSError) -> FileUnavailableError:
+    """The error for a file that the file system does not give."""
+    return FileUnavailableError(
+        f"{name} can't be read: {error.strerror}",
+        remedy="check the disk or the network mount that holds it; the next run tries again",
+    )
+
+
+class _Slice(io.RawIOBase):
+    def __init__(self, file: io.FileIO, length: int | None) -> None:
+        super().__init__()
+        self._file = file
+        self._left = length
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        if self._left is not None:
+            view = view[: self._left]
+        try:
+            count = self._file.readinto(view) or 0
+        except OSError as error:
+            raise unavailable(str(self._file.name), error) from error
+        if self._left is not None:
+            self._left -= count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+_ROOT: Final = 0
+_PRIVATE: Final = 0o600
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless they are there; `OSError` where that can't be done."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    # Somebody else may have made it meanwhile; a file in its place fails whatever comes next.
+    with suppress(FileExistsError):
+        folder.mkdir()
+        _give_away(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW), folder.parent)
+
+
+def make_file(path: Path) -> None:
+    """Make an empty file for its owner's eyes unless one is there; `OSError` where that can't be done."""
+    with suppress(FileExistsError):
+        _give_away(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), path.parent)
+
+
+def close_to_others(path: Path) -> None:
+    """Take from all but the owner what rights they have to a file: one of an older release, or a copy."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & ~stat.S_IRWXU:
+        with suppress(PermissionError):  # another user's file is that user's business
+            path.chmod(mode & stat.S_IRWXU)
+
+
+def hand_over(descriptor: int, folder: Path) -> None:
+    """Give what root has just made in *folder* to the owner and the group of that folder."""
+    if os.geteuid() != _ROOT:
+        return
+    owner = folder.stat()
+    # Root of a container or over a network may give nothing away: then the file stays what it is.
+    with suppress(PermissionError):
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def _give_away(descriptor: int, folder: Path) -> None:
+    try:
+        hand_over(descriptor, folder)
+    finally:
+        os.close(descriptor)
+
 
 _PAGE_SIZE = 1000
 _NO_NAMES = frozenset({"", ".", ".."})

@@ -13,11 +13,11 @@ from pathlib import Path
 import click
 import pytest
 
-from braze_etl.config import json_schema
-from braze_etl.run.telling.metrics import METRICS
+from braze_etl.config.loading import json_schema
+from braze_etl.monitoring.metrics import METRICS
 from fixtures.generate import ExportSpec, generate
+from tests.engine.test_run import Setting
 from tests.reference.generate import commands
-from tests.run.test_job import Setting
 
 FROZEN = Path(__file__).parent / "frozen"
 UPDATE = bool(os.environ.get("BRAZE_ETL_UPDATE_FROZEN"))

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 import braze_etl
-from braze_etl.checkpoint import LedgerIdentity
-from braze_etl.checkpoint.sqlite import SqliteLedger
-from braze_etl.run.working.tasks import Task
+from braze_etl.engine.tasks import Task
+from braze_etl.state.ledger import LedgerIdentity
+from braze_etl.state.sqlite import SqliteLedger
 from fixtures.generate import sample_record, write_avro
-from tests.run.test_job import InlinePool, Setting
+from tests.engine.test_run import InlinePool, Setting
 
 _ROOT = str(Path(braze_etl.__file__).parent) + "/"
 HOUR = "dataexport.prod-01.S3.integration.abc/event_type=users.messages.email.Open/date=2026-10-01-00"
@@ -91,7 +91,7 @@ def test_a_file_is_followed_through_few_modules(
     records = [sample_record(EVENT_TYPE, n) for n in range(20, 40)]
     write_avro(setting.source / HOUR / "part-1.avro", EVENT_TYPE, records)
     walk = WatchedPool.walk = Walk()
-    monkeypatch.setattr("tests.run.test_job.InlinePool", WatchedPool)
+    monkeypatch.setattr("tests.engine.test_run.InlinePool", WatchedPool)
     assert setting.run().done == 1
     with capsys.disabled():
         print(f"\nthe walk of one file: {len(walk.modules)} modules, {len(walk.pairs)} pairs of modules")

@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from braze_etl.compile import EventReader, MappedBlock, generated_source
-from braze_etl.currents import AvroFile, Damage
+from braze_etl.braze.currents.container import AvroFile, Damage
+from braze_etl.flows.currents_to_amplitude.compiled.cache import generated_source
+from braze_etl.flows.currents_to_amplitude.reader import EventReader, MappedBlock
+from braze_etl.mapping.mapping import EventMapping
+from braze_etl.mapping.rules import Explosion
+from braze_etl.mapping.settings import MappingOptions
 from braze_etl.model import FileRef
-from braze_etl.transform import Explosion, Mapping, MappingOptions
 from tests.bench.delivery import make_export
 from tests.bench.figures import Say
 from tests.bench.process import BenchError
@@ -26,7 +29,7 @@ FULL_EVENTS = 5_000
 _ROUNDS = 5
 """Passes of each rule for each round of the deliveries: they take so much less time."""
 PLAIN = Case("plain")
-_PLAIN = Mapping.load(MappingOptions())
+_PLAIN = EventMapping.load(MappingOptions())
 _HOUR = datetime(2026, 10, 1, tzinfo=UTC)
 
 
@@ -80,17 +83,17 @@ def measure_rules(work: Path, scale: Scale, say: Say, cases: Sequence[Case] = CA
     return Costs(plain, rules, events, rounds)
 
 
-def mapping_of(case: Case, work: Path) -> Mapping:
+def mapping_of(case: Case, work: Path) -> EventMapping:
     """The mapping with that rule alone; its tables are made in *work*."""
-    return Mapping.load(MappingOptions.model_validate(case.mapping), case.people(work))
+    return EventMapping.load(MappingOptions.model_validate(case.mapping), case.people(work))
 
 
-def is_traceless(mapping: Mapping, file: File) -> bool:
+def is_traceless(mapping: EventMapping, file: File) -> bool:
     """Whether the rules of *mapping* leave no trace in what is generated for that file."""
     return _generated(mapping, file) == _generated(_PLAIN, file)
 
 
-def _generated(mapping: Mapping, file: File) -> tuple[str, list[Explosion]]:
+def _generated(mapping: EventMapping, file: File) -> tuple[str, list[Explosion]]:
     """The code, and the functions in it that take JSON texts apart: rules about keys are inside of these."""
     plan = mapping.plan(file.ref.event_type)
     source = generated_source(file.schema_json, plan) or ""
@@ -104,7 +107,7 @@ def _file(work: Path, event_type: str, events: int) -> File:
     return File(FileRef(path.name, "etag", len(data), _HOUR, event_type, _HOUR), data, events)
 
 
-def _cost(case: Case, mapping: Mapping, file: File, rounds: int) -> Cost:
+def _cost(case: Case, mapping: EventMapping, file: File, rounds: int) -> Cost:
     plain, ruled = list[float](), list[float]()
     for number in range(rounds):
         pair = [(PLAIN, _PLAIN, plain), (case, mapping, ruled)]
@@ -114,7 +117,7 @@ def _cost(case: Case, mapping: Mapping, file: File, rounds: int) -> Cost:
     return Cost(median(ruled), ratio)
 
 
-def _pass(case: Case, mapping: Mapping, file: File) -> int:
+def _pass(case: Case, mapping: EventMapping, file: File) -> int:
     """CPU nanoseconds of one pass over the file, by a reader that is made anew: where code lies matters."""
     reader = EventReader(mapping)
     next(_blocks(reader, file))  # the function is generated, and knows its types

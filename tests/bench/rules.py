@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from braze_etl.engine.books import TaskBooks, tags_of
+from braze_etl.engine.busy import BusyIds
+from braze_etl.engine.due import DueFile
+from braze_etl.engine.meter import Allowance, Grant
+from braze_etl.engine.tasks import Task
+from braze_etl.mapping.identity import People
+from braze_etl.mapping.lookup import LookupTable
+from braze_etl.mapping.people import Suppression
 from braze_etl.model import Event, FileRef
-from braze_etl.run.budget import Allowance, Grant
-from braze_etl.run.finding.due import DueFile
-from braze_etl.run.persons.busy import BusyIds
-from braze_etl.run.working.books import TaskBooks, tags_of
-from braze_etl.run.working.tasks import Task
-from braze_etl.transform import LookupTable, People, Suppression
 
 OPEN = "users.messages.email.Open"
 CUSTOM = "users.behaviors.CustomEvent"

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from braze_etl.compile import generated_source
-from braze_etl.transform import Mapping, MappingOptions
+from braze_etl.flows.currents_to_amplitude.compiled.cache import generated_source
+from braze_etl.mapping.mapping import EventMapping
+from braze_etl.mapping.settings import MappingOptions
 from fixtures.generate import schema_for
 from tests.bench import page
 from tests.bench.costs import Cost, Costs, mapping_of, measure_rules
@@ -41,7 +42,7 @@ _ELSEWHERE: dict[str, dict[str, Any]] = {
 
 
 def source(mapping: dict[str, Any], event_type: str) -> str:
-    plan = Mapping.load(MappingOptions.model_validate(mapping)).plan(event_type)
+    plan = EventMapping.load(MappingOptions.model_validate(mapping)).plan(event_type)
     text = generated_source(json.dumps(schema_for(event_type)).encode(), plan)
     assert text is not None
     return text

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from braze_etl.config import load_config
+from braze_etl.config.loading import load_config
 from braze_etl.errors import ConfigError
-from braze_etl.run.assembly import mapping_mistakes
-from braze_etl.sandbox import parse_faults
-from braze_etl.sandbox.fault_file import FaultFileError
+from braze_etl.flows.currents_to_amplitude.flow import mapping_mistakes
+from braze_etl.sandbox.faults import FaultFileError, parse_faults
 
 BASE = "source: {uri: x}\namplitude: {region: US}\n"
 SECRET = "0123456789abcdef0123456789abcdef"

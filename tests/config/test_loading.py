@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import pytest
 
-from braze_etl.config import Config, load_config
+from braze_etl.config.loading import Config, load_config
 from braze_etl.errors import ConfigError
 
 Load: TypeAlias = Callable[..., Config]

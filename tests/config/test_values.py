@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from braze_etl.config import duration_text, parse_duration, parse_hour, parse_size
-from braze_etl.config.values import parse_count, parse_share
+from braze_etl.clock import duration_text, parse_duration, parse_hour
+from braze_etl.config.values import parse_count, parse_share, parse_size
 
 
 @pytest.mark.parametrize(

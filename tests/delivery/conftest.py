@@ -13,18 +13,11 @@ from typing import Any, TypeAlias
 import orjson
 from pydantic import SecretStr
 
+from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.clock import ManualClock
-from braze_etl.delivery import (
-    Batch,
-    Courier,
-    Delivered,
-    DeliverySettings,
-    InlineExecutor,
-    Kind,
-    NoReply,
-    Reply,
-    RequestCounts,
-)
+from braze_etl.delivery.batches import Batch, Delivered, RequestCounts
+from braze_etl.delivery.http import Kind, NoReply, Reply
+from braze_etl.delivery.sender import Courier, InlineExecutor
 from braze_etl.errors import DeliveryError
 from braze_etl.model import Event, Reason
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from braze_etl.delivery.health import Health, Tries
+from braze_etl.delivery.gate import Health, Tries
 
 
 def test_nothing_but_failures_for_too_long_is_given_up() -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from braze_etl.delivery.reply import Reply, read_reply, retry_after
+from braze_etl.delivery.http import Reply, read_reply, retry_after
 from tests.delivery.conftest import KEY, NOON
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from braze_etl.config import Settings, parse_duration
+from braze_etl.clock import parse_duration
+from braze_etl.flows.currents_to_amplitude.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"

@@ -16,7 +16,7 @@ import kubernetes_validate
 import pytest
 
 from braze_etl import __version__
-from braze_etl.config import parse_duration
+from braze_etl.clock import parse_duration
 from tests.deploy.manifests import CONFIGS, Pass, documents, image_parts, one, option, render
 
 DAG_FILE = CONFIGS / "airflow/braze_etl_dag.py"

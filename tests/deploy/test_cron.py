@@ -20,8 +20,9 @@ import pytest
 from click.testing import CliRunner
 from cronsim import CronSim
 
-from braze_etl.cli._main import cli
-from braze_etl.config import load_config, parse_duration
+from braze_etl.cli import cli
+from braze_etl.clock import parse_duration
+from braze_etl.config.loading import load_config
 from tests.deploy.crontab import CRON, CRONTAB, LINE, SCRIPT, Machine
 from tests.deploy.manifests import ROOT, longest_stop, skip_without
 from tests.faults.processes import started_by, wait_until

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from cronsim import CronSim
 
 from braze_etl import __version__
-from braze_etl.cli._main import cli
-from braze_etl.config import load_config
+from braze_etl.cli import cli
+from braze_etl.config.loading import load_config
 from tests.deploy.manifests import (
     BY_HAND,
     CONFIGS,

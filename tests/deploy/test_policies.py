@@ -11,8 +11,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from braze_etl.cli._main import cli
-from braze_etl.run.starting.places import places
+from braze_etl.cli import cli
+from braze_etl.storage.opening import places
 from tests.deploy.gatekeeper import Gatekeeper, gatekeeper
 from tests.deploy.manifests import CONFIGS, ROLE_SUBJECT
 from tests.deploy.policies import Grant, Need, allowed, grants, policy

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from braze_etl.cli._main import cli
+from braze_etl.cli import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "fixtures/README.md"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from braze_etl.cli._main import cli
+from braze_etl.cli import cli
 from tests.docs.pages import PAGES, ROOT, command_lines, name, resolved
 from tests.workplace import KEY, Workplace
 

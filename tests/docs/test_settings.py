@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from braze_etl.cli._options import checked_config
-from braze_etl.config.model import Settings
+from braze_etl.commands._options import checked_config
+from braze_etl.flows.currents_to_amplitude.settings import Settings
 from tests.docs.pages import PAGES, Block, blocks, name
 
 _PLAINEST = {

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from braze_etl.sandbox import Project, Reply
+from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.sandbox.amplitude.replies import Reply
 from tests.workplace import KEY, Workplace, Written, open_workplace
 
 SMALL = {"max_events": 100, "timeout": "1s", "give_up_after": "3s"}

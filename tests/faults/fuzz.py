@@ -19,11 +19,12 @@ from typing import Any, NoReturn
 
 import fastavro
 
-from braze_etl.compile import EventReader
-from braze_etl.currents import AvroFile, Damage
+from braze_etl.braze.currents.container import AvroFile, Damage
 from braze_etl.errors import UnreadableFileError
+from braze_etl.flows.currents_to_amplitude.reader import EventReader
+from braze_etl.mapping.mapping import EventMapping
+from braze_etl.mapping.settings import MappingOptions
 from braze_etl.model import Event, FileRef, Verdict
-from braze_etl.transform import Mapping, MappingOptions
 from fixtures.generate import sample_record, schema_for
 from tests.faults.hostile import KINDS
 
@@ -231,7 +232,7 @@ def _events_of(
 def fuzz(files: int, seed: int) -> Tally:
     """Read that many mutated files; an `AssertionError` names the one that broke a promise."""
     rng = Random(seed)
-    reader = EventReader(Mapping.load(MappingOptions()))
+    reader = EventReader(EventMapping.load(MappingOptions()))
     samples = [make_sample(codec, kind, rng, reader) for codec in CODECS for kind in EVENT_TYPES]
     tally = Tally()
     for number in range(files):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 _BEHAVIOUR = """
 import os, re, signal, threading, time
-from braze_etl.run.working import pool, pulse, worker
+from braze_etl.engine import pool, pulse, worker
 
 pool.PATIENCE = pool.PATIENCE_ALONE = {patience}
 pulse._SIGN_EVERY = {patience} / 10

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from braze_etl.sandbox import Project, Reply
+from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.sandbox.amplitude.replies import Reply
 from tests.faults.conftest import SMALL, Picky, deliver_all, nothing_is_lost
 from tests.faults.processes import fork_server, kill, session, wait_until, workers
 from tests.workplace import KEY, Workplace, ended

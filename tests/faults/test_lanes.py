@@ -11,10 +11,13 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
+from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.clock import ManualClock
-from braze_etl.delivery import Batch, Courier, DeliverySettings, InlineExecutor, Reply
-from braze_etl.sandbox.limits import Limits
-from braze_etl.sandbox.rates import Rates, load_of
+from braze_etl.delivery.batches import Batch
+from braze_etl.delivery.http import Reply
+from braze_etl.delivery.sender import Courier, InlineExecutor
+from braze_etl.sandbox.amplitude.rates import Rates, load_of
+from braze_etl.sandbox.amplitude.replies import Limits
 from tests.workplace import KEY
 
 _ROUND_TRIP = 0.2

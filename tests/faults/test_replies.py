@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from braze_etl.sandbox import Project, Reply
+from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.sandbox.amplitude.replies import Reply
 from tests.faults.conftest import SMALL, Picky, deliver_all, nothing_is_lost
 from tests.workplace import KEY, Workplace, Written, balanced
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from braze_etl.sandbox import Reply
+from braze_etl.sandbox.amplitude.replies import Reply
 from tests.faults.conftest import SMALL, Picky
 from tests.faults.processes import session, wait_until
 from tests.workplace import KEY, Result, Workplace, ended

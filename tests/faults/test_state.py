@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from braze_etl.checkpoint import _connect
+from braze_etl.state import sqlite_schema as _connect
 from tests.faults.confined import confined
 from tests.faults.conftest import SMALL, deliver_all, nothing_is_lost
 from tests.workplace import Result, Workplace, Written, ended

@@ -17,38 +17,33 @@ from typing import Any, cast
 import orjson
 from pydantic import SecretStr
 
-from braze_etl.checkpoint import Ledger, LedgerIdentity, MemoryLedger, SqliteLedger
+from braze_etl.amplitude.probe import Finding, Standing
+from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.braze.currents.keys import date_folder
+from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import ManualClock, hour_of
-from braze_etl.compile import EventReader
-from braze_etl.currents import Listing
-from braze_etl.currents.keys import date_folder
-from braze_etl.delivery import (
-    BatchBuilder,
-    Courier,
-    DeliverySettings,
-    Finding,
-    InlineExecutor,
-    Kind,
-    NoReply,
-    Reply,
-    Standing,
-    Trouble,
-)
+from braze_etl.delivery.batches import BatchBuilder, Trouble
+from braze_etl.delivery.http import Kind, NoReply, Reply
+from braze_etl.delivery.sender import Courier, InlineExecutor
+from braze_etl.engine.books import Tag
+from braze_etl.engine.executors.local import QUIT, Died, WorkerPool
+from braze_etl.engine.exits import Stop
+from braze_etl.engine.forecast import Outlook
+from braze_etl.engine.report import RunReport
+from braze_etl.engine.run import Job, JobOptions, JobParts
+from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.engine.worker import Worker
+from braze_etl.engine.worklists.listed import Pace, Reconcile
+from braze_etl.flows.currents_to_amplitude.reader import EventReader
+from braze_etl.mapping.mapping import EventMapping
+from braze_etl.mapping.settings import MappingOptions
 from braze_etl.model import FileRef
-from braze_etl.quarantine import Quarantine
-from braze_etl.run.exits import Stop
-from braze_etl.run.finding.reconcile import Pace, Reconcile
-from braze_etl.run.foresight.estimate import Outlook
-from braze_etl.run.job import Job
-from braze_etl.run.parts import JobOptions, JobParts
-from braze_etl.run.report import RunReport
-from braze_etl.run.working.books import Tag
-from braze_etl.run.working.pool import QUIT, Died, WorkerPool
-from braze_etl.run.working.tasks import Settlement, Task
-from braze_etl.run.working.worker import Worker
-from braze_etl.sandbox import Project
-from braze_etl.storage import FolderStore
-from braze_etl.transform import Mapping, MappingOptions
+from braze_etl.quarantine.quarantine import Quarantine
+from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.state.ledger import Ledger, LedgerIdentity
+from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
+from braze_etl.storage.folder import FolderStore
 from fixtures.generate import sample_record, write_avro
 from tests.workplace import KEY
 
@@ -195,7 +190,7 @@ class World:
         self.export.mkdir()
         self.source = FolderStore(self.export)
         self.expected: dict[str, list[str]] = {}
-        self.reader = EventReader(Mapping.load(MappingOptions()))
+        self.reader = EventReader(EventMapping.load(MappingOptions()))
         self.wire = Wire(Project(clock=lambda: self.clock.now().timestamp(), api_key=KEY))
         self.delivery = DeliverySettings(
             url="http://localhost/batch",

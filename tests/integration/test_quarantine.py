@@ -15,9 +15,11 @@ from typing import Any
 import boto3
 import pytest
 
-from braze_etl.checkpoint import LeaseOwner, LedgerIdentity, open_ledger
 from braze_etl.clock import SystemClock
-from braze_etl.sandbox import Project, Reply
+from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.sandbox.amplitude.replies import Reply
+from braze_etl.state.ledger import LeaseOwner, LedgerIdentity
+from braze_etl.state.opening import open_ledger
 from tests.conftest import Bucket
 from tests.workplace import KEY, Workplace, Written, balanced
 

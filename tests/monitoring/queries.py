@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from braze_etl.model import Outcome
-from braze_etl.run.telling.metrics import METRICS
+from braze_etl.monitoring.metrics import METRICS
 
 _SELECTOR = re.compile(r"\b(braze_etl_\w+)\s*(?:\{([^}]*)\})?")
 _LABEL = re.compile(r'(\w+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"')

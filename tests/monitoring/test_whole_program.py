@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from braze_etl.checkpoint import LeaseOwner, LedgerIdentity, open_ledger
 from braze_etl.clock import SystemClock
-from braze_etl.sandbox import Project
+from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.state.ledger import LeaseOwner, LedgerIdentity
+from braze_etl.state.opening import open_ledger
 from tests.faults.processes import wait_until
 from tests.monitoring.watching import Watcher
 from tests.workplace import KEY, Result, Workplace

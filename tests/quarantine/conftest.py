@@ -12,8 +12,8 @@ import pytest
 
 from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError
 from braze_etl.model import Position, Reason, SetAside
-from braze_etl.quarantine import Quarantine
-from braze_etl.storage.port import Page, StoredObject
+from braze_etl.quarantine.quarantine import Quarantine
+from braze_etl.storage.store import Page, StoredObject
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 EMAIL_OPEN = "users.messages.email.Open"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 from braze_etl.model import Reason
-from braze_etl.quarantine import Entry
+from braze_etl.quarantine.entry import Entry
 from tests.quarantine.conftest import NOON, aside
 
 

@@ -8,8 +8,11 @@ import pytest
 
 from braze_etl.errors import StoreError
 from braze_etl.model import Record, SetAside
-from braze_etl.quarantine import Entry, Found, Quarantine
-from braze_etl.storage import StoreAccess, open_store
+from braze_etl.quarantine.entry import Entry
+from braze_etl.quarantine.payloads import Found
+from braze_etl.quarantine.quarantine import Quarantine
+from braze_etl.storage.opening import open_store
+from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
 from tests.quarantine.conftest import NOON, PREFIX, FakeStore, aside
 

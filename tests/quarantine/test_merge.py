@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from braze_etl.errors import StoreError
-from braze_etl.quarantine import Quarantine
+from braze_etl.quarantine.quarantine import Quarantine
 from tests.quarantine.conftest import NOON, PREFIX, FakeStore, aside
 
 

@@ -9,7 +9,9 @@ import pytest
 from braze_etl.clock import ManualClock
 from braze_etl.errors import StoreError
 from braze_etl.model import SetAside
-from braze_etl.quarantine import EVERYTHING, Entry, Quarantine, _payloads
+from braze_etl.quarantine import payloads as _payloads
+from braze_etl.quarantine.entry import EVERYTHING, Entry
+from braze_etl.quarantine.quarantine import Quarantine
 from tests.quarantine.conftest import NOON, PREFIX, FakeStore, aside
 
 DAY = timedelta(days=1)

@@ -9,16 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braze_etl.errors import (
-    AccessDeniedError,
-    SourceGoneError,
-    StoreError,
-    UnreadableFileError,
-    UsageError,
-)
+from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError, UnreadableFileError, UsageError
 from braze_etl.model import Reason
-from braze_etl.quarantine import Entry, Quarantine, Selection, _segments
 from braze_etl.quarantine import quarantine as room
+from braze_etl.quarantine import segments as _segments
+from braze_etl.quarantine.entry import Entry, Selection
+from braze_etl.quarantine.quarantine import Quarantine
 from tests.quarantine.conftest import EMAIL_OPEN, NOON, PREFIX, FakeStore, aside
 
 DAY = timedelta(days=1)

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import pytest
 
 from braze_etl.model import Reason
-from braze_etl.quarantine import EVERYTHING, Entry, Selection
+from braze_etl.quarantine.entry import EVERYTHING, Entry, Selection
 from tests.quarantine.conftest import NOON, aside
 
 ENTRY = Entry.of(aside(1, key="currents/date=2026-10-05-11/x[1].avro"), "run-1", NOON)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from braze_etl.quarantine import Entry, Quarantine
-from braze_etl.storage import StoreAccess, open_store
+from braze_etl.quarantine.entry import Entry
+from braze_etl.quarantine.quarantine import Quarantine
+from braze_etl.storage.opening import open_store
+from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
 from tests.quarantine.conftest import NOON, aside
 

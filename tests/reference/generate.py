@@ -9,12 +9,12 @@ from typing import Any, get_args
 import click
 from pydantic import BaseModel
 
-from braze_etl.cli._main import cli
-from braze_etl.config.model import Settings
+from braze_etl.cli import cli
+from braze_etl.engine.exits import EXIT_CODES
+from braze_etl.engine.report import REPAIRS, WARNINGS
+from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.model import Outcome, Reason
-from braze_etl.run.exits import EXIT_CODES
-from braze_etl.run.telling.metrics import METRICS
-from braze_etl.run.telling.words import REPAIRS, WARNINGS
+from braze_etl.monitoring.metrics import METRICS
 
 PAGE = Path(__file__).parents[2] / "docs/reference.md"
 _INTRODUCTION = """# Reference

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from braze_etl.run.exits import EXIT_CODES
-from braze_etl.run.telling.words import REPAIRS, WARNINGS
+from braze_etl.engine.exits import EXIT_CODES
+from braze_etl.engine.report import REPAIRS, WARNINGS
 from tests.reference.generate import PAGE, commands, keys, reference
 
 PACKAGE = Path(__file__).parents[2] / "braze_etl"

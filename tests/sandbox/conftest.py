@@ -9,7 +9,10 @@ from typing import Any, TypeAlias
 import orjson
 import pytest
 
-from braze_etl.sandbox import Faults, Project, Reply, SandboxServer, parse_faults
+from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.sandbox.amplitude.replies import Reply
+from braze_etl.sandbox.faults import Faults, parse_faults
+from braze_etl.sandbox.server import SandboxServer
 
 MakeEvent: TypeAlias = Callable[..., dict[str, Any]]
 Post: TypeAlias = Callable[..., Reply]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from braze_etl.sandbox import FaultFileError, open_sandbox
+from braze_etl.sandbox.faults import FaultFileError
+from braze_etl.sandbox.server import open_sandbox
 
 
 def test_it_opens_with_a_fault_script(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import orjson
 import pytest
 import requests
 
-from braze_etl.sandbox import SandboxServer
+from braze_etl.sandbox.server import SandboxServer
 
 MakeEvent = Callable[..., dict[str, Any]]
 Serve = Callable[..., SandboxServer]

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from braze_etl.sandbox import FaultFileError, Faults, load_faults, parse_faults
 from braze_etl.sandbox.faults import (
     Action,
     Answer,
     Fault,
+    FaultFileError,
+    Faults,
     Hang,
     IngestThen,
     Proceed,
@@ -19,6 +20,8 @@ from braze_etl.sandbox.faults import (
     RequestFacts,
     Reset,
     TruncateReply,
+    load_faults,
+    parse_faults,
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from braze_etl.sandbox.fields import FIELDS, RESERVED_IDS, depth_within
+from braze_etl.sandbox.amplitude.events import FIELDS, RESERVED_IDS, depth_within
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "amplitude.md"
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from braze_etl.sandbox.fields import OPERATIONS, RESERVED_EVENT_TYPES, RESERVED_IDS
-from braze_etl.sandbox.findings import examine
-from braze_etl.sandbox.limits import Limits
+from braze_etl.sandbox.amplitude.events import OPERATIONS, RESERVED_EVENT_TYPES, RESERVED_IDS, examine
+from braze_etl.sandbox.amplitude.replies import Limits
 
 GOOD: list[dict[str, Any]] = [
     {"device_id": "device-1", "user_id": None},

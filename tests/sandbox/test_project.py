@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from braze_etl.sandbox import EndpointLimits, Limits, Project, Reply
-from braze_etl.sandbox.project import Lists
+from braze_etl.sandbox.amplitude.project import Lists, Project
+from braze_etl.sandbox.amplitude.replies import EndpointLimits, Limits, Reply
 
 MakeEvent = Callable[..., dict[str, Any]]
 Post = Callable[..., Reply]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braze_etl.sandbox import EndpointLimits, Limits, Project, Reply
-from braze_etl.sandbox.rates import SlidingCounts
+from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.sandbox.amplitude.rates import SlidingCounts
+from braze_etl.sandbox.amplitude.replies import EndpointLimits, Limits, Reply
 
 SMALL = Limits(
     batch=EndpointLimits(max_bytes=1_000_000, eps=2),

@@ -7,9 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from braze_etl.sandbox.limits import EndpointLimits, Limits
-from braze_etl.sandbox.reply import Reply
-from braze_etl.sandbox.request import Request, read_request
+from braze_etl.sandbox.amplitude.project import Request, read_request
+from braze_etl.sandbox.amplitude.replies import EndpointLimits, Limits, Reply
 
 ENDPOINT = EndpointLimits(max_bytes=1_000, eps=30)
 GOOD = {"api_key": "key", "events": [{"event_type": "x"}]}

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from amplitude import Amplitude, BaseEvent, Config, EventOptions, Identify, Revenue
 
-from braze_etl.sandbox import Limits, Project, Reply, SandboxServer
+from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.sandbox.amplitude.replies import Limits, Reply
+from braze_etl.sandbox.server import SandboxServer
 
 Serve = Callable[..., SandboxServer]
 

@@ -16,7 +16,9 @@ import orjson
 import pytest
 import requests
 
-from braze_etl.sandbox import EndpointLimits, Limits, Project, SandboxServer
+from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.sandbox.amplitude.replies import EndpointLimits, Limits
+from braze_etl.sandbox.server import SandboxServer
 
 MakeEvent = Callable[..., dict[str, Any]]
 Serve = Callable[..., SandboxServer]

@@ -8,8 +8,8 @@ from email.message import Message as Headers
 
 import pytest
 
+from braze_etl.sandbox.amplitude.replies import refusal
 from braze_etl.sandbox.faults import Answer
-from braze_etl.sandbox.reply import refusal
 from braze_etl.sandbox.wire import Body, Message, read_body
 
 

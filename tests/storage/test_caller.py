@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from braze_etl.errors import StoreError
-from braze_etl.storage import StoreAccess, find_caller
+from braze_etl.storage.s3_client import find_caller
+from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
 
 

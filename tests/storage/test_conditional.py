@@ -10,8 +10,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from braze_etl.errors import ConfigError, StoreError
-from braze_etl.storage import ConditionalStore, StoreAccess, open_conditional_store, try_etags
-from braze_etl.storage._s3_conditional import S3ConditionalStore
+from braze_etl.storage.opening import ConditionalStore, open_conditional_store, try_etags
+from braze_etl.storage.s3 import S3ConditionalStore
+from braze_etl.storage.settings import StoreAccess
 from tests.front import BareEtags, Front, Reply, refusal, serving
 
 

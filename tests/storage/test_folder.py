@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError
-from braze_etl.storage import FolderStore
+from braze_etl.storage.folder import FolderStore
 
 
 def _keys(store: FolderStore, prefix: str = "") -> list[str]:

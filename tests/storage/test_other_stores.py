@@ -10,7 +10,8 @@ import boto3
 import pytest
 
 from braze_etl.errors import FileUnavailableError, SourceGoneError
-from braze_etl.storage import StoreAccess, open_store
+from braze_etl.storage.opening import open_store
+from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
 from tests.front import Asked, BareEtags, Front, Reply, refusal, serving
 from tests.workplace import Workplace

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from braze_etl.storage import FolderStore, make_file, make_folder
+from braze_etl.storage.folder import FolderStore, make_file, make_folder
 
 JOB, GROUP = 12345, 54321
 
@@ -28,7 +28,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[in
 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "fchown", give)
-    monkeypatch.setattr("braze_etl.storage._owner.Path.stat", of_the_job)
+    monkeypatch.setattr("braze_etl.storage.folder.Path.stat", of_the_job)
     return given
 
 

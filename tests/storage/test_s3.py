@@ -9,8 +9,8 @@ import pytest
 from botocore.stub import Stubber
 
 from braze_etl.errors import AccessDeniedError, StoreError
-from braze_etl.storage import StoreAccess
 from braze_etl.storage.s3 import S3Store
+from braze_etl.storage.settings import StoreAccess
 from tests.front import Asked, Front, Reply, refusal, serving
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)

@@ -11,9 +11,9 @@ from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseS
 from urllib3.exceptions import ProtocolError
 
 from braze_etl.errors import FileUnavailableError, SourceGoneError
-from braze_etl.storage import StoreAccess
-from braze_etl.storage._s3_body import MAX_RESUMES, ResumingBody
 from braze_etl.storage.s3 import S3Store
+from braze_etl.storage.s3_body import MAX_RESUMES, ResumingBody
+from braze_etl.storage.settings import StoreAccess
 
 CONTENT = bytes(range(256)) * 2000
 ETAG = '"abc"'

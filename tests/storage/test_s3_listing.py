@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from braze_etl.errors import StoreError
-from braze_etl.storage import StoreAccess
 from braze_etl.storage.s3 import S3Store
+from braze_etl.storage.settings import StoreAccess
 from tests.small_s3 import BUCKET, LOGIN, Answer, Asked, SmallS3, small_s3
 
 KEYS = [f"a/{folder}/{number:02}" for folder in ("x", "y", "z") for number in range(4)] + ["b/1", "b/2"]
@@ -139,7 +139,7 @@ def test_an_answer_that_is_no_listing_is_no_empty_bucket(server: SmallS3, case: 
 def test_a_listing_that_never_ends_is_given_up(
     server: SmallS3, monkeypatch: pytest.MonkeyPatch, *, full: bool
 ) -> None:
-    monkeypatch.setattr("braze_etl.storage._s3_listing._MOST_EMPTY", 5)
+    monkeypatch.setattr("braze_etl.storage.s3_listing._MOST_EMPTY", 5)
     server.page = 3
     numbers = iter(range(1000))
 

@@ -11,8 +11,10 @@ import pytest
 
 from braze_etl.deadline import TICK, WATCH, Halt
 from braze_etl.errors import AbandonedError, FileUnavailableError, StoreError, TooSlowError
-from braze_etl.storage import StoreAccess, _s3_body, _s3_errors
+from braze_etl.storage import s3_body as _s3_body
+from braze_etl.storage import s3_errors as _s3_errors
 from braze_etl.storage.s3 import S3Store
+from braze_etl.storage.settings import StoreAccess
 from tests import hostile
 from tests.hostile import NEVER_DONE, Manners
 

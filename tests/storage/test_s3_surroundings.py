@@ -15,8 +15,9 @@ import pytest
 import trustme
 
 from braze_etl.errors import StoreError
-from braze_etl.storage import StoreAccess, open_conditional_store, open_store
+from braze_etl.storage.opening import open_conditional_store, open_store
 from braze_etl.storage.s3 import S3Store
+from braze_etl.storage.settings import StoreAccess
 from tests.front import Front, serving
 
 _EMPTY = b"<ListBucketResult><Name>acme</Name><IsTruncated>false</IsTruncated></ListBucketResult>"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from braze_etl.errors import ConfigError
-from braze_etl.storage import FolderStore, open_store
+from braze_etl.storage.folder import FolderStore
+from braze_etl.storage.opening import open_store
 from braze_etl.storage.s3 import S3Store
 
 POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint/currents"

@@ -18,11 +18,13 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from braze_etl.checkpoint import Backlog, LedgerIdentity, open_ledger
+from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import ManualClock, iso
-from braze_etl.currents import Listing
 from braze_etl.model import FileSettlement, FileState, Tally
-from braze_etl.storage import StoreAccess, open_store
+from braze_etl.state.ledger import Backlog, LedgerIdentity
+from braze_etl.state.opening import open_ledger
+from braze_etl.storage.opening import open_store
+from braze_etl.storage.settings import StoreAccess
 from tests.volume.list_only_s3 import LAST, TYPES
 from tests.volume.measuring import peak_kb
 

@@ -13,7 +13,7 @@ import pytest
 
 from braze_etl.errors import AccessDeniedError, FileUnavailableError, SourceGoneError, StoreError
 from braze_etl.model import Reason
-from braze_etl.storage import Page, Store
+from braze_etl.storage.store import Page, Store
 from tests.faults.world import CONNECTOR, EVENT_TYPE, NOON, World
 
 
@@ -121,7 +121,7 @@ def test_after_ten_days_without_a_run_all_of_them_are_delivered_oldest_first(wor
 
 
 def _due(world: World) -> list[Any]:
-    from braze_etl.run.finding.due import DueFiles
+    from braze_etl.engine.due import DueFiles
 
     return list(DueFiles(world.listing(), world.ledger, now=world.clock.now()))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from braze_etl.run.finding.reconcile import Pace
+from braze_etl.engine.worklists.listed import Pace
 from tests.faults.world import NOON, World
 
 DAY = 86_400
@@ -103,7 +103,7 @@ def test_what_a_sweep_found_is_not_forgotten_when_it_can_not_be_delivered(world:
 
 
 def _hour_of(key: str) -> datetime:
-    from braze_etl.currents.keys import parse_key
+    from braze_etl.braze.currents.keys import parse_key
 
     found = parse_key(key)
     assert found is not None

@@ -1,0 +1,1 @@
+"""Amplitude's words: its settings, bodies, replies, and the probe of its key."""

@@ -1,0 +1,238 @@
+"""Options that several commands share, and the values they parse to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+import click
+
+from braze_etl.clock import parse_duration, parse_hour
+from braze_etl.errors import UsageError
+from braze_etl.logs import LogFormat, LogLevel, configure_logging
+
+if TYPE_CHECKING:
+    from braze_etl.config.loading import Config
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_ASKED = "braze_etl.logging"
+
+
+def log_options(command: _F) -> _F:
+    """`--log-format` and `--log-level`; `set_up_logging` knows what was given."""
+    for option in (
+        click.option(
+            "--log-level",
+            type=click.Choice(get_args(LogLevel)),
+            envvar="BRAZE_ETL_LOG_LEVEL",
+            help="Least level; debug tells of each file. By default info, or warning beside a bar.",
+            expose_value=False,
+            callback=_keep,
+        ),
+        click.option(
+            "--log-format",
+            type=click.Choice(get_args(LogFormat)),
+            envvar="BRAZE_ETL_LOG_FORMAT",
+            help="Log lines on stderr; by default text on a terminal, and json elsewhere.",
+            expose_value=False,
+            callback=_keep,
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def set_up_logging() -> None:
+    """Speak as the options of the command at work say; a terminal has the bar, and hears of warnings only."""
+    asked = click.get_current_context().meta.get(_ASKED, {})
+    on_terminal = sys.stderr.isatty()
+    form: LogFormat = asked.get("log_format") or ("text" if on_terminal else "json")
+    level: LogLevel = asked.get("log_level") or ("warning" if on_terminal else "info")
+    configure_logging(form, level=level)
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    ctx.meta.setdefault(_ASKED, {})[param.name] = value
+
+
+class DurationType(click.ParamType[timedelta]):
+    """`50m`, `48h`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class HourType(click.ParamType[datetime]):
+    """A UTC hour; a bare day is its first hour, or its *last* one."""
+
+    name = "hour"
+
+    def __init__(self, *, last: bool = False) -> None:
+        self._last = last
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            return parse_hour(value, last=self._last)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class ExitCodesType(click.ParamType[frozenset[int]]):
+    """`3,4`."""
+
+    name = "codes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[int]:
+        if isinstance(value, frozenset):
+            return value
+        try:
+            return frozenset(int(part) for part in str(value).split(",") if part.strip())
+        except ValueError:
+            self.fail(f"{value!r} is no list of exit codes, such as 3,4", param, ctx)
+
+
+def config_option(command: _F) -> _F:
+    """`-c/--config FILE`, by default `$BRAZE_ETL_CONFIG`."""
+    return click.option(
+        "-c",
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path),
+        envvar="BRAZE_ETL_CONFIG",
+        help="The configuration, by default $BRAZE_ETL_CONFIG.",
+    )(command)
+
+
+def output_option(command: _F) -> _F:
+    """`--output text|json`."""
+    return click.option(
+        "--output",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="Text for people, or one JSON object for machines.",
+    )(command)
+
+
+def pass_options(command: _F) -> _F:
+    """`--max-runtime`, `--workers`, `--ok-exit` and those of logs, which whatever sends events takes."""
+    for option in (
+        click.option(
+            "--ok-exit",
+            type=ExitCodesType(),
+            envvar="BRAZE_ETL_OK_EXIT",
+            default="",
+            help="Exit codes that become 0, for schedulers that know only red and green.",
+        ),
+        click.option(
+            "--workers", type=click.IntRange(min=1, max=256), help="Processes; overrides the configuration."
+        ),
+        click.option(
+            "--max-runtime", type=DurationType(), help="Stop cleanly after this long, such as 50m (exit 4)."
+        ),
+    ):
+        command = option(command)
+    return log_options(command)
+
+
+def confirm_option(command: _F) -> _F:
+    """`--confirm-first-run`."""
+    return click.option(
+        "--confirm-first-run",
+        is_flag=True,
+        help="Let the first run send more than budget.first_run_events.",
+    )(command)
+
+
+def accept_option(command: _F) -> _F:
+    """`--accept-source`."""
+    return click.option(
+        "--accept-source",
+        is_flag=True,
+        help="Go on with a source that holds nothing any more, or no file that the ledger knows.",
+    )(command)
+
+
+def range_options(command: _F) -> _F:
+    """`--from`, `--to`, `--until`, `--event-type`: a stated range of `date=` hours."""
+    for option in (
+        click.option("--event-type", "event_types", multiple=True, metavar="GLOB", help="Only these types."),
+        click.option("--until", type=HourType(), help="First hour that is not included."),
+        click.option("--to", "to", type=HourType(last=True), help="Last hour; a day means through its end."),
+        click.option("--from", "since", type=HourType(), help="First UTC date= hour."),
+    ):
+        command = option(command)
+    return command
+
+
+def changed_only_option(command: _F) -> _F:
+    """`--changed-only`: what a change of the mapping lets through, and nothing else."""
+    return click.option(
+        "--changed-only",
+        is_flag=True,
+        help="Only records of settled files that an earlier mapping filtered, or the budget held, and that "
+        "are sent now. What was accepted is left alone, and so are files that were never delivered. Without "
+        "--from and --to, of all files that the ledger knows.",
+    )(command)
+
+
+@dataclass(frozen=True)
+class HourRange:
+    """`since` inclusive, `until` exclusive."""
+
+    since: datetime
+    until: datetime
+
+
+def hour_range(since: datetime | None, to: datetime | None, until: datetime | None) -> HourRange:
+    """Combine the range options; raises `UsageError` when they state no range."""
+    if since is None:
+        raise UsageError("--from is missing", remedy="Give the first UTC hour, such as --from 2026-10-01.")
+    _, end = open_range(since, to, until)
+    if end is None:
+        raise _one_end()
+    return HourRange(since, end)
+
+
+def open_range(
+    since: datetime | None, to: datetime | None, until: datetime | None
+) -> tuple[datetime | None, datetime | None]:
+    """Combine the range options to the first hour and the one behind the last, each None where it is open."""
+    if to is not None and until is not None:
+        raise _one_end()
+    end = to + timedelta(hours=1) if to is not None else until
+    if since is not None and end is not None and end <= since:
+        raise UsageError("the range is empty: it ends before it begins", remedy="Swap its ends.")
+    return since, end
+
+
+def _one_end() -> UsageError:
+    return UsageError(
+        "give one of --to (inclusive) and --until (exclusive)", remedy="For example --to 2026-10-31."
+    )
+
+
+def required_config(path: Path | None) -> Config:
+    """Load the configuration of a command that needs one."""
+    if path is None:
+        raise UsageError(
+            "no configuration is given", remedy="Name one with -c FILE or set $BRAZE_ETL_CONFIG."
+        )
+    return checked_config(path)
+
+
+def checked_config(path: Path) -> Config:
+    """Load a configuration whose mapping knows all its words."""
+    from braze_etl.config.loading import load_config
+    from braze_etl.flows.currents_to_amplitude.flow import mapping_mistakes
+
+    return load_config(path, examine=mapping_mistakes)

@@ -1,0 +1,88 @@
+"""What goes to stdout and stderr: exactly one JSON object for machines, aligned text for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from braze_etl.errors import BrazeEtlError, ConfigError
+from braze_etl.quoting import json_text, visible
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Write one JSON object on stdout: indented on a terminal, else in one line, for collectors of logs."""
+    sys.stdout.write(json_text(value, indent=sys.stdout.isatty()) + "\n")
+    sys.stdout.flush()
+
+
+def print_error(error: BrazeEtlError, *, as_json: bool) -> None:
+    """Say what went wrong and what to do: on stdout for machines, on stderr for people."""
+    if as_json:
+        print_json({"exit_code": error.exit_code, "error": error.as_dict()})
+        return
+
+    print_failure(new_console(stderr=True), error)
+
+
+def stdout_console() -> OpenConsole:
+    """The console for people; where stdout is no terminal, plain text whose lines are never cut."""
+    return new_console()
+
+
+def plain_table(*columns: str, numbers: tuple[int, ...] = ()) -> Table:
+    """A table without a frame; the columns whose index is in *numbers* are right-aligned and never cut."""
+    table = new_table()
+    for index, column in enumerate(columns):
+        if index in numbers:
+            table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
+        else:
+            table.add_column(column, overflow="fold")
+    return table
+
+
+_UNCUT = 1000
+
+
+class OpenConsole(Console):
+    """Prints a text as one line, but for the line ends it begins with; `lines` keeps the others as well."""
+
+    def print(self, *objects: Any, lines: bool = False, **how: Any) -> None:
+        """See `Console.print`."""
+        super().print(*(_shown(each, lines) if isinstance(each, str) else each for each in objects), **how)
+
+
+class OpenTable(Table):
+    """Each text in a cell is one line."""
+
+    def add_row(self, *cells: Any, **how: Any) -> None:
+        """See `Table.add_row`."""
+        super().add_row(*(visible(each) if isinstance(each, str) else each for each in cells), **how)
+
+
+def new_console(*, stderr: bool = False) -> OpenConsole:
+    """A console on one of the two streams; where stdout is no terminal, lines are never cut."""
+    width = None if stderr or sys.stdout.isatty() else _UNCUT
+    return OpenConsole(width=width, stderr=stderr, soft_wrap=True, highlight=False)
+
+
+def new_table() -> OpenTable:
+    """A table without a frame."""
+    return OpenTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+
+
+def print_failure(console: OpenConsole, error: BrazeEtlError) -> None:
+    """Say what went wrong and what to do; the mistakes of a configuration are a line each."""
+    lines = isinstance(error, ConfigError)
+    console.print(f"[bold red]error:[/] {escape(visible(error.message, lines=lines))}", lines=True)
+    if error.remedy:
+        console.print(f"[bold]remedy:[/] {escape(error.remedy)}")
+
+
+def _shown(text: str, lines: bool) -> str:
+    rest = text.lstrip("\n")
+    return text[: len(text) - len(rest)] + visible(rest, lines=lines)

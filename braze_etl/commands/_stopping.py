@@ -1,0 +1,153 @@
+"""Signals, and the end of a run that does not end by itself.
+
+A signal is heard by a thread: the main one may be in a call that nothing interrupts, such as the resolution
+of a name. The same thread ends the process when the time for a clean stop is over.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from braze_etl.clock import Clock
+from braze_etl.commands._output import print_error, print_json
+from braze_etl.commands._report_text import print_report
+from braze_etl.deadline import TICK, WATCH
+from braze_etl.engine.exits import Stop, exit_code, softened
+from braze_etl.engine.report import RunReport
+from braze_etl.errors import AbandonedError, BrazeEtlError, LeaseHeldError
+from braze_etl.logs import get_logger
+
+_log = get_logger(__name__)
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_ECHO: Final = 1.0
+"""Seconds in which the same signal counts once: `timeout` signals its child, and then the group it is in."""
+_LAST_WORDS: Final = 0.3
+"""Seconds for them: whoever reads our output may be the peer that does not move."""
+
+
+@contextmanager
+def stopping(stop: Stop, clock: Clock, end: Callable[[int], None]) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM ask for a *stop*, and have exchanges with peers make way for it.
+
+    *end* is called in another thread, with the exit code, on a second signal and when the stop takes long.
+    """
+    ear, mouth = socket.socketpair()
+    mouth.setblocking(False)
+    ear.settimeout(TICK)
+    thread = threading.Thread(target=_Guard(stop, clock, end).keep, args=(ear,), name="stop", daemon=True)
+    handlers = {number: signal.signal(number, _heard_elsewhere) for number in _SIGNALS}
+    before = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+    thread.start()
+    try:
+        with WATCH.obeying(stop.halt):
+            yield
+    finally:
+        signal.set_wakeup_fd(before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        mouth.close()
+        thread.join()
+        ear.close()
+
+
+class _Guard:
+    """Hears signals, and knows when it is enough."""
+
+    def __init__(self, stop: Stop, clock: Clock, end: Callable[[int], None]) -> None:
+        self._stop = stop
+        self._clock = clock
+        self._end = end
+        self._first = 0.0
+
+    def keep(self, ear: socket.socket) -> None:
+        """Listen until the other side is closed."""
+        while True:
+            try:
+                heard = ear.recv(64)
+            except TimeoutError:
+                heard = None
+            if heard == b"":
+                return
+            for signum in heard or ():
+                self._hear(signum)
+            if self._stop.is_over:
+                self._end(0 if self._stop.signum is None else 128 + self._stop.signum)
+
+    def _hear(self, signum: int) -> None:
+        if signum not in _SIGNALS:
+            return
+        if self._stop.signum is None:
+            self._first = self._clock.monotonic()
+            self._stop.request(signum)
+        elif signum != self._stop.signum or self._clock.monotonic() - self._first > _ECHO:
+            self._end(128 + signum)
+
+
+class LastWords:
+    """Ends the process as it is: what was not settled stays due, and the lease ends with its holder."""
+
+    def __init__(self, stop: Stop, clock: Clock, *, as_json: bool, ok_exit: frozenset[int]) -> None:
+        self._stop = stop
+        self._clock = clock
+        self._as_json = as_json
+        self._ok_exit = ok_exit
+        self.report: RunReport | None = None
+        """That of the run, once it has begun and until it is told."""
+        self.told = False
+
+    def end(self, code: int) -> None:
+        """Kill the workers, tell what is known, and exit; without a *code*, with the one that applies."""
+        with suppress(Exception):  # nothing keeps this process from its end
+            for child in multiprocessing.active_children():
+                child.kill()
+        code = code or self._code()
+        teller = threading.Thread(target=self._tell, args=(code,), daemon=True)
+        teller.start()
+        teller.join(_LAST_WORDS)
+        os._exit(softened(code, self._ok_exit))
+
+    def _code(self) -> int:
+        """That of a run whose time was up, and which did not end in the time for that."""
+        if self.report is None:
+            return 1
+        code = exit_code(self.report, self._stop)
+        return 4 if code in (0, 3) else code
+
+    def _tell(self, code: int) -> None:
+        _log.warning("the run could not be stopped cleanly in time, and is cut off", exit_code=code)
+        if self.told:
+            return
+        if self.report is None:
+            print_error(_before_it_began(code), as_json=self._as_json)
+            return
+        self.report.exit_code, self.report.finished_at = code, self._clock.now()
+        if self._as_json:
+            print_json(self.report.as_dict())
+        else:
+            print_report(self.report)
+
+
+def interrupted(error: BrazeEtlError, stop: Stop) -> BrazeEtlError:
+    """Give *error*, or what to say instead where it only tells that a signal came before the run began."""
+    if stop.signum is not None and isinstance(error, (AbandonedError, LeaseHeldError)):
+        return _before_it_began(128 + stop.signum, error.message)
+    return error
+
+
+def _before_it_began(code: int, why: str = "") -> BrazeEtlError:
+    words = f" ({why})" if why else ""
+    error = BrazeEtlError(f"stopped before the run began{words}", remedy="Nothing was touched; run it again.")
+    error.exit_code = code
+    return error
+
+
+def _heard_elsewhere(*_: object) -> None:
+    """What the signal wakes is `_Guard`."""

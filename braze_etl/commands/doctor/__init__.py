@@ -1,0 +1,1 @@
+"""`braze-etl doctor`: everything that a pipeline needs, as small checks; each knows the remedy."""

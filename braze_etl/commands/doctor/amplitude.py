@@ -1,0 +1,145 @@
+"""Amplitude: the way there, the key and its region, the clock, and one marked event."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+import orjson
+import requests
+from requests.utils import get_environ_proxies, select_proxy
+
+from braze_etl.amplitude.probe import Standing
+from braze_etl.amplitude.replies import decide
+from braze_etl.amplitude.settings import shown_url
+from braze_etl.clock import iso
+from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, warn
+from braze_etl.commands.doctor.site import Site
+from braze_etl.delivery.destination import Accepted
+from braze_etl.delivery.http import HttpTransport, Kind, NoReply, Reply
+from braze_etl.engine.clock_skew import REMEDY, SOME, worst_skew
+
+TEST_EVENT: Final = "[braze_etl] Test"
+_SECONDS: Final = 10
+_MUCH: Final = timedelta(minutes=5)
+"""S3 refuses requests that are off by 15 minutes."""
+_REMEDIES: Final = {
+    Kind.DNS: "Let this machine resolve the name; behind a proxy, set HTTPS_PROXY.",
+    Kind.TLS: "If a proxy signs with its own CA, name its bundle in REQUESTS_CA_BUNDLE.",
+    Kind.PROXY: "Correct HTTPS_PROXY, or take the host out of it with NO_PROXY.",
+    Kind.URL: "Correct amplitude.endpoint.",
+}
+_PASSING: Final = frozenset({408, 429, *range(500, 600)})
+_BETWEEN: Final = (
+    "Something between answers in Amplitude's place: a proxy, a firewall, a portal that wants a login, or the"
+    " server of amplitude.endpoint. Let requests to this host through, or correct HTTPS_PROXY or endpoint."
+)
+_WAY: Final = "Allow outgoing HTTPS to this host: firewall, security group, network policy, or HTTPS_PROXY."
+
+
+def reachable(site: Site) -> Finding:
+    """Name, connection, certificate and proxy."""
+    (answer, standing), url = site.asked, site.delivery.url
+    if isinstance(answer, NoReply):
+        return fail(f"{answer.words}{_through(url)}", _REMEDIES.get(answer.kind, _WAY))
+    if standing.standing is Standing.UNCLEAR and _is_foreign(answer):
+        return fail(
+            f"{shown_url(url)} answers{_through(url)} in words that are not Amplitude's: {answer.words}",
+            _BETWEEN,
+        )
+    return ok(f"{shown_url(url)} answers{_through(url)}")
+
+
+def _is_foreign(answer: Reply) -> bool:
+    """Whether it is no JSON, as Amplitude's answers are, and no passing trouble of its servers either."""
+    return answer.body is None and answer.status not in _PASSING
+
+
+def key(site: Site) -> Finding:
+    """Whether the key is good in the region, as far as a request without events tells."""
+    (_, standing), amplitude = site.asked, site.settings.amplitude
+    if standing.standing is Standing.FINE:
+        return ok(f"Amplitude takes the key in region {amplitude.region}, project {amplitude.project}")
+    if standing.standing is Standing.UNCLEAR:
+        return warn(
+            f"Amplitude does not say whether the key is good: {standing.words}", "Try again in some minutes."
+        )
+    return fail(standing.words, f"{standing.remedy}{_other_region(site)}")
+
+
+def _other_region(site: Site) -> str:
+    amplitude = site.settings.amplitude
+    if amplitude.endpoint is not None or not site.asked[1].key_refused:
+        return ""
+    other = "EU" if amplitude.region == "US" else "US"
+    if site.is_taken_at(other):
+        return f" The key is good in the other region: set amplitude.region to {other}."
+    return f" It is not good in region {other} either."
+
+
+def clock(site: Site) -> Finding:
+    """The clock of this machine, against those of the servers."""
+    _ask_the_time(site)
+    if not site.server_times:
+        return skipped("no server told its time")
+    skew = worst_skew(site.server_times)
+    if abs(skew.ahead) >= _MUCH:
+        return fail(str(skew), REMEDY)
+    return warn(str(skew), REMEDY) if abs(skew.ahead) >= SOME else ok(str(skew))
+
+
+def _ask_the_time(site: Site) -> None:
+    parts = urlsplit(site.delivery.url)
+    try:
+        # Without the key: any answer has a Date.
+        answer = requests.head(f"{parts.scheme}://{parts.netloc}/", timeout=_SECONDS, allow_redirects=False)
+        theirs = parsedate_to_datetime(answer.headers["Date"]).astimezone(UTC)
+    except (requests.RequestException, KeyError, ValueError):
+        return  # `amplitude.reachable` is where this is told
+    site.server_times["Amplitude"] = (theirs, site.clock.now())
+
+
+def send_test(site: Site) -> Finding:
+    """Send one marked event, which anybody can tell from real ones."""
+    event = marked_event(site.token, site.clock.now())
+    secret = site.delivery.api_key.get_secret_value()
+    transport = HttpTransport(site.delivery, site.clock)
+    try:
+        answer = transport.send(orjson.dumps({"api_key": secret, "events": [event]}), gzip=False)
+    finally:
+        transport.close()
+    decision = decide(answer, [event])
+    if isinstance(decision, Accepted):
+        return ok(
+            f"accepted: event {TEST_EVENT!r}, device id {event['device_id']}. In Amplitude, look for that "
+            "device id among the users; it shows within minutes"
+        )
+    words = getattr(decision, "words", "") or getattr(answer, "words", "")
+    return fail(f"the test event was not accepted: {words}", getattr(decision, "remedy", "") or "Try again.")
+
+
+def marked_event(token: str, now: datetime) -> dict[str, object]:
+    """The event: a device and an insert_id made for it, and no user."""
+    return {
+        "event_type": TEST_EVENT,
+        "device_id": f"braze-etl-test-{token}",
+        "insert_id": f"braze-etl-test-{token}",
+        "time": int(now.timestamp() * 1000),
+        "event_properties": {"sent_by": "braze-etl doctor", "at": iso(now)},
+    }
+
+
+def _through(url: str) -> str:
+    proxy = select_proxy(url, get_environ_proxies(url))
+    return f", through the proxy {shown_url(proxy)}" if proxy else ""
+
+
+_READS: Final = ("amplitude",)
+CHECKS: Final = (
+    Check("amplitude.reachable", reachable, reads=_READS),
+    Check("amplitude.key", key, needs=("amplitude.reachable",), reads=_READS),
+    Check("clock", clock, reads=_READS),
+)
+SEND_TEST: Final = Check("amplitude.test_event", send_test, needs=("amplitude.key",), reads=_READS)

@@ -1,0 +1,255 @@
+"""The rights on state and quarantine, one by one, with one small object that is written and removed again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from braze_etl.clock import duration_text
+from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, warn
+from braze_etl.commands.doctor.site import Site, existing, is_writable
+from braze_etl.errors import StoreError
+from braze_etl.flows.currents_to_amplitude.flow import open_source, store_access
+from braze_etl.flows.currents_to_amplitude.settings import Settings, WrittenStoreSection
+from braze_etl.storage.opening import (
+    ConditionalStore,
+    open_conditional_store,
+    open_store,
+    sqlite_path,
+    try_etags,
+)
+from braze_etl.storage.store import Store
+from braze_etl.uri import parse_uri
+
+_BODY: Final = b"braze-etl doctor\n"
+
+
+class _Place:
+    """Where a probe object goes; below `probe/`, which the ledger does not take for its own remains."""
+
+    def __init__(self, site: Site, name: str) -> None:
+        self.name = name
+        self.section: WrittenStoreSection = getattr(site.settings, name)
+        self.uri: str = getattr(site.settings, name).uri
+        self._access = store_access(site.settings, self.section)
+        self._token = site.token
+
+    def store(self) -> tuple[Store, str]:
+        """The store, and the key of the probe in it."""
+        store, prefix = open_store(self.uri, access=self._access, must_exist=False)
+        return store, f"{prefix}probe/{self._token}"
+
+    def conditional(self) -> tuple[ConditionalStore, str]:
+        """The same with conditional writes."""
+        store, prefix = open_conditional_store(self.uri, access=self._access)
+        return store, f"{prefix}probe/{self._token}"
+
+
+def _listing(name: str) -> Callable[[Site], Finding]:
+    def look(site: Site) -> Finding:
+        if _is_local(site.settings, name):
+            return skipped(f"the {name} is on this disk")
+        place = _Place(site, name)
+        store, key = place.store()
+        next(iter(store.pages(key.partition("probe/")[0])), None)
+        return ok(f"{place.uri} can be listed")
+
+    return look
+
+
+def _put(name: str) -> Callable[[Site], Finding]:
+    def look(site: Site) -> Finding:
+        if _is_local(site.settings, name):
+            return _writable(site.settings, name)
+        place = _Place(site, name)
+        store, key = place.store()
+        store.put(key, _BODY)
+        return ok(f"an object can be written: {store.uri}/{key}")
+
+    return look
+
+
+def _get(name: str) -> Callable[[Site], Finding]:
+    def look(site: Site) -> Finding:
+        if _is_local(site.settings, name):
+            return skipped(f"the {name} is on this disk")
+        place = _Place(site, name)
+        store, key = place.conditional()
+        found = store.read(key)
+        if found is None or found.data != _BODY:
+            return fail(
+                f"{store.uri}/{key} is not what was written", "Use a store that is read as it was written."
+            )
+        site.server_times[f"S3 ({name})"] = (found.read_at.astimezone(UTC), site.clock.now())
+        return ok("it can be read")
+
+    return look
+
+
+def conditions(site: Site) -> Finding:
+    """Whether If-None-Match and If-Match are honoured: without that, two runs could both hold the lease."""
+    if _is_local(site.settings, "state"):
+        return skipped("the lease of a ledger in SQLite is a lock of the operating system")
+    store, key = _Place(site, "state").conditional()
+    if store.create(key, b"2") is not None:
+        return fail(f"{store.uri} ignores If-None-Match", _CONDITIONS)
+    if wrong := try_etags(store, key):
+        return fail(f"{store.uri} {wrong}", _CONDITIONS)
+    form = " (with ETags that have no quotes)" if store.bare_etags else ""
+    return ok(f"writes under conditions are honoured{form}")
+
+
+_CONDITIONS: Final = (
+    "Keep the state in a store that honours If-None-Match and If-Match on writes, as Amazon S3 does, or in "
+    "SQLite on a volume."
+)
+
+
+def _delete(name: str) -> Callable[[Site], Finding]:
+    def look(site: Site) -> Finding:
+        if _is_local(site.settings, name):
+            return skipped(f"the {name} is on this disk")
+        store, key = _Place(site, name).store()
+        try:
+            store.delete([key])
+        except StoreError as error:
+            return fail(f"{error.message}; the probe {key} is left behind", error.remedy)
+        return ok("the probe is removed again")
+
+    return look
+
+
+def _is_local(settings: Settings, name: str) -> bool:
+    uri: str = getattr(settings, name).uri
+    return not uri.startswith("s3://")
+
+
+def _writable(settings: Settings, name: str) -> Finding:
+    """On this disk: by the rights alone, so that no folder is left behind."""
+    of_state = name == "state"
+    place = sqlite_path(settings.state.uri) if of_state else parse_uri(settings.quarantine.uri)
+    if not isinstance(place, Path):
+        return skipped("the ledger is in memory")
+    folder = place.parent if of_state else place
+    there = existing(folder)
+    within = _files_of(place) if of_state else _folders_in(folder)
+    refused = next((path for path in chain([there], within) if not is_writable(path)), None)
+    if refused is None:
+        return ok(f"{folder} can be written" + ("" if there == folder.absolute() else ", and will be made"))
+    return fail(
+        f"{refused} can't be written",
+        "Give the user that runs the job the right to write there. A run by another user, such as root,"
+        " leaves files and folders that are that user's own.",
+    )
+
+
+def _files_of(ledger: Path) -> Iterator[Path]:
+    """What SQLite and the lease keep beside the ledger, as far as it is there."""
+    names = (f"{ledger.name}{ending}" for ending in ("", ".lock", "-journal", "-wal", "-shm"))
+    return (path for path in map(ledger.with_name, names) if path.exists())
+
+
+def _folders_in(quarantine: Path) -> Iterator[Path]:
+    """Where the next entries go, if something was set aside before: the newest day, and that of payloads."""
+    for folder in (quarantine, quarantine / "payloads"):
+        if folder.is_dir():
+            yield folder
+            yield from sorted(path for path in folder.glob("[0-9]*") if path.is_dir())[-1:]
+
+
+def _probing(name: str) -> tuple[Check, ...]:
+    put = (f"{name}.put",)
+    return (
+        Check(f"{name}.list", _listing(name), reads=(name, "source")),
+        Check(f"{name}.put", _put(name), reads=(name, "source")),
+        Check(f"{name}.get", _get(name), needs=put),
+        *((Check("state.conditions", conditions, needs=("state.get",)),) if name == "state" else ()),
+        Check(f"{name}.delete", _delete(name), needs=put),
+    )
+
+
+CHECKS: Final = (
+    *_probing("state"),
+    *_probing("quarantine"),
+)
+
+
+def of_source(site: Site) -> Finding:
+    """Files that go before they are delivered, or before what was set aside of them can be replayed."""
+    return _judged(site, "source", _source)
+
+
+def of_state(site: Site) -> Finding:
+    """A ledger that goes."""
+    return _judged(site, "state", _state)
+
+
+def of_quarantine(site: Site) -> Finding:
+    """What was set aside, and goes before anybody has looked."""
+    return _judged(site, "quarantine", _quarantine)
+
+
+def _judged(site: Site, name: str, judge: Callable[[Site, timedelta], Finding]) -> Finding:
+    if not getattr(site.settings, name).uri.startswith("s3://"):
+        return skipped(f"the {name} is on this disk")
+    try:
+        lifetime = _lifetime(site, name)
+    except StoreError as error:
+        # Not `ok`: a rule may well be there. Not `fail`: nothing else needs this right.
+        return skipped(f"the rules can't be read: {error.message}; {error.remedy}")
+    if lifetime is None:
+        return ok("no lifecycle rule deletes or archives what lies there")
+    return judge(site, lifetime)
+
+
+def _lifetime(site: Site, name: str) -> timedelta | None:
+    if name == "source":
+        store, prefix = open_source(site.settings)
+    else:
+        section = getattr(site.settings, name)
+        store, prefix = open_store(section.uri, access=store_access(site.settings, section))
+    return store.lifetime(prefix)
+
+
+def _source(site: Site, lifetime: timedelta) -> Finding:
+    settings, seen = site.settings, f"a lifecycle rule deletes or archives files {_after(lifetime)}"
+    if lifetime <= settings.window.objective:
+        return fail(
+            f"{seen}, and they have {duration_text(settings.window.objective)} to be delivered",
+            "Let the rule wait for weeks: a file that is gone can't be delivered, nor replayed.",
+        )
+    if lifetime < settings.quarantine.payload_ttl and settings.quarantine.payload is False:
+        return warn(
+            f"{seen}; what is set aside can't be replayed after that",
+            "Let the rule wait longer, or set quarantine.payload to auto.",
+        )
+    return ok(seen)
+
+
+def _state(_site: Site, lifetime: timedelta) -> Finding:
+    return fail(
+        f"a lifecycle rule deletes or archives objects of the ledger {_after(lifetime)}",
+        "Take its prefix out of the rule; one that expires former versions is welcome.",
+    )
+
+
+def _quarantine(_site: Site, lifetime: timedelta) -> Finding:
+    return warn(
+        f"a lifecycle rule deletes or archives what was set aside {_after(lifetime)}",
+        "Take its prefix out of the rule, or see to it that somebody looks before: what is gone can't be "
+        "replayed, and nothing says any more that it was there. quarantine.payload_ttl removes the records.",
+    )
+
+
+def _after(lifetime: timedelta) -> str:
+    return f"after {duration_text(lifetime)}" if lifetime else "at once, or on a fixed day"
+
+
+LIFECYCLE_CHECKS: Final = (
+    Check("source.lifecycle", of_source, needs=("source.list",), reads=("source",)),
+    Check("state.lifecycle", of_state, reads=("state", "source")),
+    Check("quarantine.lifecycle", of_quarantine, reads=("quarantine", "source")),
+)

@@ -1,0 +1,1 @@
+"""`braze-etl erase`: what is kept of a person, removed, with a receipt."""

@@ -1,0 +1,226 @@
+"""Removing a person from all that this program stores, while no run is at work."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from braze_etl.clock import Clock, iso
+from braze_etl.commands.erase.person import Person
+from braze_etl.engine.busy import NOTE
+from braze_etl.flows.currents_to_amplitude.flow import (
+    mapping_options,
+    open_quarantine,
+    open_state,
+    store_access,
+)
+from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.mapping.lookup import LookupCache, LookupColumns, LookupTable, cache_folder
+from braze_etl.mapping.mapping import EventMapping
+from braze_etl.mapping.people import load_people
+from braze_etl.quarantine.payloads import Found
+from braze_etl.state.ledger import LeaseOwner, Ledger, LedgerMissingError, RunRecord
+from braze_etl.storage.opening import locate
+
+_NO_LIST: Final = "a list, and name that as mapping.privacy.suppress"
+
+
+@dataclass(frozen=True, slots=True)
+class Remnant:
+    """A place that this program does not reach, and what to do there."""
+
+    place: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was looked at and removed, by place; the person only by a hash of their id.
+
+    `salted`: the hash is one of salt and id. `suppressed`: the list of `privacy.suppress` covers the id.
+    """
+
+    at: datetime
+    pipeline: str
+    id_sha256: str
+    salted: bool
+    dry_run: bool
+    places: Mapping[str, Found]
+    suppressed: bool
+    beyond_reach: tuple[Remnant, ...]
+
+    @property
+    def found(self) -> int:
+        """How many things held the person."""
+        return sum(each.found for each in self.places.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The receipt as JSON values."""
+        done = "found" if self.dry_run else "removed"
+        return {
+            "exit_code": 0,
+            "erased_at": iso(self.at),
+            "pipeline": self.pipeline,
+            "id_sha256": self.id_sha256,
+            "salted": self.salted,
+            "dry_run": self.dry_run,
+            "places": {
+                name: {"looked_at": each.looked_at, done: each.found} for name, each in self.places.items()
+            },
+            "suppressed": self.suppressed,
+            "beyond_reach": [{"place": each.place, "remedy": each.remedy} for each in self.beyond_reach],
+        }
+
+
+def receipt(
+    settings: Settings,
+    id_: str,
+    at: datetime,
+    places: Mapping[str, Found],
+    *,
+    suppressed: bool,
+    dry_run: bool,
+) -> Receipt:
+    """Write the receipt for what was found of a person in these places."""
+    digest = hash_of(settings, id_)
+    return Receipt(
+        at=at,
+        pipeline=settings.pipeline,
+        id_sha256=digest,
+        salted=bool(settings.mapping.privacy.salt.get_secret_value()),
+        dry_run=dry_run,
+        places=places,
+        suppressed=suppressed,
+        beyond_reach=tuple(_beyond_reach(settings, digest, suppressed=suppressed)),
+    )
+
+
+def hash_of(settings: Settings, id_: str) -> str:
+    """SHA-256 of the project's salt, if it has one, and an id: an entry of its suppress list."""
+    salt = settings.mapping.privacy.salt.get_secret_value()
+    return sha256(f"{salt}{id_}".encode()).hexdigest()
+
+
+def _beyond_reach(settings: Settings, digest: str, *, suppressed: bool) -> Iterator[Remnant]:
+    lookup, list_ = settings.mapping.identity.lookup, settings.mapping.privacy.suppress
+    held = "" if suppressed else f"; until then add sha256:{digest} to {list_ or _NO_LIST}"
+    yield Remnant(
+        f"the source {settings.source.uri}",
+        "its files still hold the person's records, and a run, a backfill or a replay reads them again: "
+        f"delete or rewrite them, or let them expire{held}",
+    )
+    yield Remnant(
+        f"the Amplitude project {settings.amplitude.project}",
+        "have its User Privacy API (POST /api/2/deletions/users) delete the user; that takes up to 30 days, "
+        "and events that are sent later make the user anew",
+    )
+    yield Remnant("Braze", "delete the user there (POST /users/delete), or it goes on to export their events")
+    if lookup is not None:
+        yield Remnant(
+            f"the look-up table {lookup.uri}", "remove the person's row; the next run copies it anew"
+        )
+    yield Remnant(
+        "copies by others",
+        "backups, former versions of objects in buckets with versioning, and whatever reads the log; on S3 "
+        "the next day's first run deletes the objects of the ledger that were replaced",
+    )
+
+
+_ALL_RUNS: Final = 1_000_000
+
+
+def erase(settings: Settings, id_: str, clock: Clock, *, dry_run: bool = False) -> Receipt:
+    """Remove whoever goes by *id_* from quarantine, ledger and copies of the look-up table.
+
+    The books stay as they are: an entry of the quarantine keeps its position and loses its record. Made again
+    it finds nothing more, and finishes what broke off. `LeaseHeldError` while a run is at work.
+    """
+    people = load_people(mapping_options(settings), store_access(settings, settings.source))
+    # Whoever is suppressed has no name in Amplitude any more, but may have had one.
+    rules = EventMapping.load(mapping_options(settings), replace(people, suppressed=None)).plan("").identity
+    person = Person(id_, rules)
+    places: dict[str, Found] = {}
+    with ExitStack() as stack:
+        if isinstance(people.table, LookupTable):
+            stack.enter_context(people.table)
+        ledger = _ledger(settings, clock, stack, dry_run=dry_run)
+        if ledger is not None:
+            places["busy_ids"] = _from_busy_ids(ledger, person, dry_run=dry_run)
+            places["run_reports"] = _from_reports(ledger, person, dry_run=dry_run)
+        records, words = open_quarantine(settings).erase(person, dry_run=dry_run)
+        places |= {"quarantine_records": records, "quarantine_details": words}
+        places["lookup_copies"] = _from_copies(settings, person, dry_run=dry_run)
+    suppressed = people.suppressed is not None and people.suppressed.covers(id_)
+    return receipt(settings, id_, clock.now(), places, suppressed=suppressed, dry_run=dry_run)
+
+
+def _ledger(settings: Settings, clock: Clock, stack: ExitStack, *, dry_run: bool) -> Ledger | None:
+    """The ledger, under its lease unless nothing is to be written; None where there is none."""
+    try:
+        ledger = stack.enter_context(closing(open_state(settings, clock, read_only=True)))
+    except LedgerMissingError:
+        return None
+    if dry_run:
+        return ledger
+    ledger = stack.enter_context(closing(open_state(settings, clock)))
+    owner = LeaseOwner(f"erase-{secrets.token_hex(3)}", socket.gethostname(), os.getpid(), "erase")
+    stack.enter_context(ledger.lease(owner))
+    return ledger
+
+
+def _from_busy_ids(ledger: Ledger, person: Person, *, dry_run: bool) -> Found:
+    note = ledger.recall(NOTE)
+    looked_at = sum(len(day["ids"]) for day in note.values())
+    clean = {
+        day: {**fact, "ids": {id_: n for id_, n in fact["ids"].items() if id_ not in person.names}}
+        for day, fact in note.items()
+    }
+    found = looked_at - sum(len(day["ids"]) for day in clean.values())
+    if found and not dry_run:
+        ledger.remember(NOTE, clean)
+    return Found(looked_at, found)
+
+
+def _from_reports(ledger: Ledger, person: Person, *, dry_run: bool) -> Found:
+    """Blot a person out of the errors of past runs, which may quote what Amplitude or a proxy has said."""
+    runs = ledger.runs(_ALL_RUNS)
+    found = sum(_without(person, run) != run for run in runs)
+    if found and not dry_run:
+        ledger.correct_runs(partial(_without, person))
+    return Found(len(runs), found)
+
+
+def _without(person: Person, run: RunRecord) -> RunRecord:
+    error = run.report.get("error")
+    if not error:
+        return run
+    clean = {name: person.blot_out(text) for name, text in error.items()}
+    return replace(run, report={**run.report, "error": clean})
+
+
+def _from_copies(settings: Settings, person: Person, *, dry_run: bool) -> Found:
+    """Remove copies of the look-up table that hold the person; the next run makes a new one of its source."""
+    lookup = settings.mapping.identity.lookup
+    if lookup is None:
+        return Found(0, 0)
+    columns = LookupColumns(lookup.table, lookup.key_column, lookup.value_column)
+    source = locate("look-up table", lookup.uri, store_access(settings, settings.source))
+    copies = LookupCache(cache_folder()).copies(source, columns)
+    holding = [copy for copy in copies if _names(copy, columns, person)]
+    for copy in [] if dry_run else holding:
+        copy.unlink(missing_ok=True)
+    return Found(len(copies), len(holding))
+
+
+def _names(copy: Path, columns: LookupColumns, person: Person) -> bool:
+    with LookupTable(copy, columns) as table:
+        return any(map(table.names, person.names))

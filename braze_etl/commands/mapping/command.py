@@ -1,0 +1,258 @@
+"""`braze-etl mapping`: the mapping in force, and its difference to what a project has."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.markup import escape
+
+from braze_etl.commands._options import checked_config, config_option, output_option
+from braze_etl.commands._output import plain_table, print_json, stdout_console
+from braze_etl.errors import UsageError
+from braze_etl.quoting import visible
+
+if TYPE_CHECKING:
+    from braze_etl.commands.mapping.compare import Comparison, Near, PropertyDifferences
+    from braze_etl.commands.mapping.taxonomy import Theirs
+    from braze_etl.mapping.mapping import EventMapping
+
+
+def mapping_in_force(config_path: Path | None) -> tuple[EventMapping, Callable[[str], bool]]:
+    """Load it, and with it whether the source has files of an event type."""
+    from braze_etl.flows.currents_to_amplitude.flow import load_mapping, selection
+    from braze_etl.mapping.mapping import EventMapping
+    from braze_etl.mapping.settings import MappingOptions
+
+    if config_path is None:
+        return EventMapping.load(MappingOptions()), lambda _: True
+    settings = checked_config(config_path).require("mapping", "source.event_types")
+    return load_mapping(settings), selection(settings).matches_event_type
+
+
+_DIFFERS = 3
+_NOT_SEEN = "not seen in the events"
+
+
+@click.command()
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
+@config_option
+@output_option
+@click.option("--strict", is_flag=True, help="Exit 3 if something differs.")
+def check(files: tuple[Path, ...], config_path: Path | None, output: str, *, strict: bool) -> int:
+    """Compare the mapping with FILES of a project: a taxonomy as CSV, or events of the Export API.
+
+    Lists the names and properties that only one side has. A difference is an answer and no failure: exit 0.
+    """
+    from braze_etl.commands.mapping.compare import compare
+    from braze_etl.commands.mapping.taxonomy import read_theirs
+    from braze_etl.commands.mapping.tracking_plan import planned
+
+    theirs = read_theirs(files)
+    comparison = compare(planned(*mapping_in_force(config_path)), theirs)
+    code = _DIFFERS if strict and comparison.differs else 0
+    if output == "json":
+        facts = {"files": [str(path) for path in files], "events_read": theirs.events_read}
+        print_json({"exit_code": code, **facts, **comparison.as_dict()})
+    else:
+        _print(stdout_console(), comparison, theirs)
+    return code
+
+
+def _print(console: Console, found: Comparison, theirs: Theirs) -> None:
+    table = plain_table("difference", "name", "")
+    # What exported events merely do not show comes last: it may be no difference at all.
+    for kind, name, words in sorted(_rows(found), key=lambda row: row[0].startswith(_NOT_SEEN)):
+        table.add_row(kind, escape(name), escape(words))
+    if table.row_count:
+        console.print(table)
+        console.print()
+    console.print(_summary(found, theirs))
+
+
+def _rows(found: Comparison) -> Iterator[tuple[str, str, str]]:
+    near = {each.ours: each for each in found.near}
+    only_ours = "only ours" if found.is_complete else _NOT_SEEN
+    for name in found.only_ours:
+        yield only_ours, name, _near_words(near.get(name))
+    for name in found.only_theirs:
+        yield "only theirs", name, ""
+    for name, reason in found.not_sent.items():
+        yield "theirs, not sent by us", name, reason
+    for event, differences in found.properties.items():
+        for kind, name, words in _property_rows(differences, only_ours):
+            yield kind, f"{event}: {name}", words
+
+
+def _property_rows(found: PropertyDifferences, only_ours: str) -> Iterator[tuple[str, str, str]]:
+    near = {each.ours: each for each in found.near}
+    for name in found.only_ours:
+        yield f"{only_ours}, property", name, _near_words(near.get(name))
+    for name in found.only_theirs:
+        yield "only theirs, property", name, ""
+    for name, (own, other) in found.kinds.items():
+        yield "another type, property", name, f"{own} with us, {other} with them"
+
+
+def _near_words(near: Near | None) -> str:
+    return "" if near is None else f"near theirs {near.theirs!r}: differs in {near.differs_in}"
+
+
+def _summary(found: Comparison, theirs: Theirs) -> str:
+    only_ours = "only ours" if found.is_complete else _NOT_SEEN
+    counts = (
+        f"{len(found.only_ours)} names {only_ours}, {len(found.only_theirs)} only theirs, "
+        f"{len(found.properties)} events with other properties"
+    )
+    others = f"; {len(found.others)} events of theirs do not look like Braze's" if found.others else ""
+    read = f" ({theirs.events_read:,} events read)" if theirs.events_read else ""
+    verdict = counts if found.differs or found.only_ours else "no difference"
+    return f"{verdict}{others}{read}"
+
+
+@click.command()
+@config_option
+@click.option(
+    "-o", "target", type=click.Path(path_type=Path, dir_okay=False), help="A file; by default stdout."
+)
+def export(config_path: Path | None, target: Path | None) -> int:
+    """Write the tracking plan as the CSV that Amplitude imports (Data, Events, the import icon).
+
+    Sends, deliveries, aborts and bounces are marked inactive, so that they do not make users active.
+    """
+    from braze_etl.commands.mapping.taxonomy import write_taxonomy
+    from braze_etl.commands.mapping.tracking_plan import planned
+
+    plan = planned(*mapping_in_force(config_path))
+    if target is None:
+        write_taxonomy(plan, sys.stdout)
+        return 0
+    try:
+        with target.open("w", encoding="utf-8", newline="") as stream:
+            events = write_taxonomy(plan, stream)
+    except OSError as error:
+        raise UsageError(
+            f"{target} can't be written: {error.strerror}", remedy="Name another file."
+        ) from None
+    click.echo(f"{events} events written to {visible(str(target))}")
+    return 0
+
+
+@click.command(name="list")
+@config_option
+@output_option
+def list_types(config_path: Path | None, output: str) -> int:
+    """List every event type: its name in Amplitude, whether it is sent, how many properties it has."""
+    from braze_etl.commands.mapping.inspect import list_types as listed
+
+    mapping, is_selected = mapping_in_force(config_path)
+    types = listed(mapping, is_selected)
+    if output == "json":
+        preset, fingerprint = mapping.options.preset, mapping.fingerprint
+        print_json({"exit_code": 0, "preset": preset, "fingerprint": fingerprint, "event_types": types})
+        return 0
+    table = plain_table("event type", "in Amplitude", "sent", "properties", "status", numbers=(3,))
+    for event_type, facts in types.items():
+        status = "" if facts["status"] == "current" else facts["status"]
+        table.add_row(
+            escape(event_type), escape(facts["name"]), _sent(facts), str(facts["properties"] or ""), status
+        )
+    console = stdout_console()
+    console.print(table)
+    sent = sum(facts["outcome"] == "sent" for facts in types.values())
+    console.print(f"\npreset {mapping.options.preset}: {sent} of {len(types)} event types are sent")
+    return 0
+
+
+def _sent(facts: dict[str, Any]) -> str:
+    if facts["outcome"] != "sent":
+        return f"no: {facts['outcome']}"
+    return "on conditions" if facts["conditional"] else "yes"
+
+
+@click.command()
+@click.argument("event_type")
+@config_option
+@output_option
+def show(event_type: str, config_path: Path | None, output: str) -> int:
+    """Show what becomes of each field of one Currents event type, and by which rule.
+
+    Of a type that this release does not know, what the configuration makes of it.
+    """
+    from braze_etl.commands.mapping.inspect import show_type
+
+    shown = show_type(*_with(event_type, config_path))
+    if output == "json":
+        print_json({"exit_code": 0, **shown})
+        return 0
+    console = stdout_console()
+    _print_facts(console, shown)
+    if shown["fields"]:
+        _print_fields(console, shown["fields"])
+    else:
+        console.print("\nNo schema of this type is known: its fields go by the rule for unknown fields.")
+    return 0
+
+
+def _with(event_type: str, config_path: Path | None) -> tuple[Any, str, Any]:
+    mapping, is_selected = mapping_in_force(config_path)
+    return mapping, event_type, is_selected
+
+
+def _print_facts(console: Console, shown: dict[str, Any]) -> None:
+    table = plain_table("", "")
+    table.show_header = False
+    for name, value in _facts(shown):
+        table.add_row(name, escape(value))
+    console.print(table)
+
+
+def _facts(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "event type", shown["event_type"]
+    yield "in Amplitude", shown["name"]
+    outcome = shown["outcome"]
+    yield "sent", "yes" if outcome == "sent" else f"no: {outcome}{': ' * bool(shown['why'])}{shown['why']}"
+    if shown["note"]:
+        yield "note", shown["note"]
+    for title, name in (("conditions", "conditions"), ("loop guard", "loop_guard")):
+        for kind, clauses in shown[name].items():
+            for clause in clauses:
+                yield f"{title}, {kind}", f"{_json(clause['where'])} ({clause['by']})"
+    if shown["top_level"]:
+        yield "at the top", _json(shown["top_level"])
+    if shown["set"]:
+        yield "properties set", _json(shown["set"])
+    if shown["time"]:
+        yield "time", _json(shown["time"])
+    yield "test events", shown["test_events"]
+    yield "unknown fields", shown["unknown_fields"]
+
+
+def _print_fields(console: Console, fields: dict[str, dict[str, Any]]) -> None:
+    table = plain_table("field", "type", "becomes", "rule")
+    for name, facts in fields.items():
+        kind = f"{facts['type']}{', personal' if facts['personal'] else ''}"
+        becomes = ", ".join(facts["becomes"]) or "nothing"
+        table.add_row(escape(name), escape(kind), escape(becomes), escape(facts["rule"]))
+    console.print()
+    console.print(table)
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+@click.group()
+def mapping() -> None:
+    """Look at the mapping in force, and compare it with an Amplitude project."""
+
+
+for _command in (list_types, show, check, export):
+    mapping.add_command(_command)

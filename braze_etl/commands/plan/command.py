@@ -1,0 +1,176 @@
+"""`braze-etl plan`: what `run` or `backfill` would do; sends nothing, writes nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from braze_etl.clock import SystemClock
+from braze_etl.commands._options import (
+    changed_only_option,
+    config_option,
+    hour_range,
+    open_range,
+    output_option,
+    range_options,
+    required_config,
+)
+from braze_etl.commands._output import plain_table, print_json, stdout_console
+from braze_etl.flows.currents_to_amplitude.remapped import WORDS, ChangePlan
+
+if TYPE_CHECKING:
+    from braze_etl.commands.plan.planning import Plan
+    from braze_etl.flows.currents_to_amplitude.flow import ScopeOf
+    from braze_etl.flows.currents_to_amplitude.settings import Settings
+
+
+@click.command()
+@config_option
+@output_option
+@range_options
+@click.option("--exact", is_flag=True, help="Read every file and map it, instead of estimating from sizes.")
+@changed_only_option
+def plan(
+    config_path: Path | None,
+    output: str,
+    since: datetime | None,
+    to: datetime | None,
+    until: datetime | None,
+    event_types: tuple[str, ...],
+    exact: bool,
+    changed_only: bool,
+) -> int:
+    """Say what `run` would do, or with a range, what `backfill` would do."""
+    from braze_etl.commands._doubts import require_types
+    from braze_etl.commands.plan.planning import make_plan
+    from braze_etl.flows.currents_to_amplitude.flow import Scope
+    from braze_etl.flows.currents_to_amplitude.remapped import changed_scope
+
+    settings = required_config(config_path).require("source", "state", "mapping", "amplitude.region")
+    require_types(settings, event_types)
+    scope = None
+    if changed_only:
+        return _plan_changes(settings, changed_scope(*open_range(since, to, until), event_types), output)
+    if since or to or until or event_types:
+        hours = hour_range(since, to, until)
+        scope = Scope(hours.since, hours.until, event_types)
+    made = make_plan(settings, scope, exact=exact, clock=SystemClock())
+    if output == "json":
+        print_json({"exit_code": 0, **made.as_dict()})
+    else:
+        _print(made)
+    return 0
+
+
+def _plan_changes(settings: Settings, scope: ScopeOf, output: str) -> int:
+    from braze_etl.flows.currents_to_amplitude.remapped import plan_changes
+
+    made = plan_changes(settings, scope, SystemClock())
+    if output == "json":
+        print_json({"exit_code": 0, **made.as_dict()})
+    else:
+        print_changes(made)
+    return 0
+
+
+def _print(made: Plan) -> None:
+    from braze_etl.engine.source_health import WORDS as UNFAMILIAR_WORDS
+
+    console = stdout_console()
+    if made.archived.files:
+        console.print(
+            f"{made.archived.files:,} files, {made.archived.bytes / 1e6:,.1f} MB, are archived and left."
+            " To restore them:"
+        )
+        console.print(made.restore, markup=False, lines=True)
+    if made.refusal:
+        console.print(f"warning: `run` would be refused. {made.refusal.message}", markup=False)
+        console.print(made.refusal.remedy, markup=False)
+    elif made.unfamiliar:
+        console.print(f"warning: {made.unfamiliar:,} files: {UNFAMILIAR_WORDS}", markup=False)
+    if not made.files:
+        console.print("nothing is due")
+        return
+    facts = made.as_dict()
+    console.print(_table(facts))
+    _print_spending(console, made)
+    how = "exact" if made.exact else "events are estimated; --exact reads the files"
+    console.print(
+        f"\n{facts['files']:,} files, {facts['bytes'] / 1e6:,.1f} MB, {facts['events']:,} events,"
+        f" {facts['requests']:,} requests ({how})"
+    )
+    if facts["users"] is not None:
+        error = f" (an estimate, give or take {facts['users_error']:.1%})" if facts["users_error"] else ""
+        console.print(f"{facts['users']:,} distinct users{error}")
+    console.print(f"from {facts['oldest_hour']} to {facts['newest_hour']}")
+    console.print(f"takes {_time(facts['seconds'])}; at Amplitude's limit {_time(facts['seconds_at_limit'])}")
+
+
+def _print_spending(console: Console, made: Plan) -> None:
+    if made.spending is None:
+        return
+    table = plain_table("", "")
+    table.show_header = False
+    for name, value in made.spending.facts():
+        table.add_row(name, value)
+    console.print()
+    console.print(table)
+
+
+def _table(facts: dict[str, Any]) -> Table:
+    users = ["users"] if facts["users"] is not None else []
+    names = ["event type", "files", "MB", "events", "to send", *users, "not sent"]
+    table = plain_table(*names, numbers=tuple(range(1, len(names) - 1)))
+    for event_type, line in facts["by_event_type"].items():
+        table.add_row(
+            escape(event_type),
+            f"{line['files']:,}",
+            f"{line['bytes'] / 1e6:,.1f}",
+            f"{line['events']:,}",
+            f"{line['to_send']:,}",
+            *[f"{line[each]:,}" for each in users],
+            ", ".join(f"{records:,} {reason}" for reason, records in line["reasons"].items()),
+        )
+    return table
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "a time that no run has measured yet"
+    if seconds < 100:
+        return f"{seconds:,.1f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
+
+
+def print_changes(made: ChangePlan) -> None:
+    """Print the plan as text on stdout."""
+    console, facts = stdout_console(), made.as_dict()
+    for why, files in made.difference.not_comparable.items():
+        console.print(f"{files:,} files are left alone: {WORDS[why]}", markup=False)
+    if made.restore:
+        console.print(f"{facts['archived']['files']:,} files are archived and left. To restore them:")
+        console.print(made.restore, markup=False, lines=True)
+    if not made.difference.files:
+        console.print("the mapping lets nothing through that was not sent")
+        return
+    console.print(_changes_table(facts))
+    console.print(
+        f"\n{facts['to_send']:,} events of {facts['files']:,} files, {facts['requests']:,} requests;"
+        " everything else is left alone"
+    )
+    for name, value in made.spending.facts() if made.spending else ():
+        console.print(f"{name}: {value}", markup=False)
+
+
+def _changes_table(facts: dict[str, Any]) -> Table:
+    table = plain_table("event type", "files", "to send", "was not sent as", numbers=(1, 2))
+    for event_type, line in facts["by_event_type"].items():
+        reasons = ", ".join(f"{records:,} {reason}" for reason, records in line["reasons"].items())
+        table.add_row(escape(event_type), f"{line['files']:,}", f"{line['to_send']:,}", reasons)
+    return table

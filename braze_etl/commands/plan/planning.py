@@ -1,0 +1,330 @@
+"""What a pass would do: counted from a listing and the ledger, or exactly by reading; nothing is written."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Final
+
+from braze_etl.braze.currents.container import Damage
+from braze_etl.clock import Clock, iso
+from braze_etl.engine.budget import Account, Spending, Terms
+from braze_etl.engine.due import DueFile
+from braze_etl.engine.forecast import Density, Rate, recent_reports
+from braze_etl.engine.source_health import Recognition
+from braze_etl.engine.tasks import Unavailable
+from braze_etl.engine.worker import blocks_of
+from braze_etl.engine.worklists.listed import restore_command
+from braze_etl.errors import FileUnavailableError, SourceError, SourceGoneError, UnreadableFileError
+from braze_etl.flows.currents_to_amplitude.flow import (
+    Scope,
+    due_now,
+    ledger_to_read,
+    load_mapping,
+    open_mapping,
+    open_source,
+)
+from braze_etl.flows.currents_to_amplitude.reader import EventReader
+from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.mapping.mapping import EventMapping
+from braze_etl.model import Event, FileRef, Outcome, Reason, ReasonCounts, Verdict
+from braze_etl.state.ledger import BacklogLine
+from braze_etl.storage.store import Store
+
+EXACT_UP_TO: Final = 5_000
+_BITS: Final = 14
+_REGISTERS: Final = 1 << _BITS
+_MAX_RANK: Final = 64 - _BITS + 1
+STANDARD_ERROR: Final = 1.04 / math.sqrt(_REGISTERS)
+"""Of the estimate: 0.8 %; two out of three are within it, and 997 of 1,000 within three times it."""
+
+
+class Distinct:
+    """Counts distinct texts. Behind `EXACT_UP_TO` of them it keeps 16 kB of HyperLogLog registers instead.
+
+    Read by Ertl's estimator (New cardinality estimation algorithms for HyperLogLog sketches, 2017), which has
+    no bias at any size; with hashes of 64 bits no register ever reaches its top, which saves a term of it.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[int] | None = set()
+        self._registers = bytearray()
+
+    @property
+    def exact(self) -> bool:
+        """Whether `count` is no estimate."""
+        return self._seen is not None
+
+    def add(self, text: str) -> None:
+        """Count *text*, unless it was counted before."""
+        digest = int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+        if self._seen is None:
+            self._register(digest)
+            return
+        self._seen.add(digest)
+        if len(self._seen) > EXACT_UP_TO:
+            self._registers = bytearray(_REGISTERS)
+            for each in self._seen:
+                self._register(each)
+            self._seen = None
+
+    def _register(self, digest: int) -> None:
+        index, rest = digest & (_REGISTERS - 1), digest >> _BITS
+        rank = _MAX_RANK - rest.bit_length()
+        self._registers[index] = max(self._registers[index], rank)
+
+    @property
+    def count(self) -> int:
+        """How many distinct texts there were."""
+        if self._seen is not None:
+            return len(self._seen)
+        ranks = Counter(self._registers)
+        total = 0.0
+        for rank in range(_MAX_RANK, 0, -1):
+            total = (total + ranks[rank]) / 2
+        total += _REGISTERS * _sigma(ranks[0] / _REGISTERS)
+        return round(_REGISTERS**2 / (2 * math.log(2) * total))
+
+
+def _sigma(empty: float) -> float:
+    """What empty registers weigh, by their share: x + the sum of x^(2^k) * 2^(k-1), for x below 1."""
+    total, weight, before = empty, 1.0, -1.0
+    while total != before:
+        before = total
+        empty *= empty
+        total += empty * weight
+        weight *= 2
+    return total
+
+
+PROJECT_LIMIT: Final = 100_000.0
+"""Events a second that a project may send to the batch endpoint by default (amplitude.md 1.2)."""
+
+
+@dataclass(slots=True)
+class Users:
+    """Distinct users of what is to be sent, of each type and in all: by user_id, or else by device_id."""
+
+    total: Distinct = field(default_factory=Distinct)
+    by_event_type: defaultdict[str, Distinct] = field(default_factory=lambda: defaultdict(Distinct))
+
+    def add(self, event_type: str, event: Event) -> None:
+        """Count whom an event belongs to."""
+        user = event.get("user_id")
+        name = f"device:{event.get('device_id')}" if user is None else f"user:{user}"
+        self.total.add(name)
+        self.by_event_type[event_type].add(name)
+
+
+@dataclass(slots=True)
+class Plan:
+    """Files, bytes and events by type. `users` are counted only by reading; reasons say what is not sent."""
+
+    max_events: int
+    exact: bool
+    rate: Rate = field(default_factory=Rate)
+    limit: float = PROJECT_LIMIT
+    files: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    to_send: Counter[str] = field(default_factory=Counter)
+    reasons: ReasonCounts = field(default_factory=Counter)
+    users: Users = field(default_factory=Users)
+    oldest: FileRef | None = None
+    newest: FileRef | None = None
+    archived: BacklogLine = field(default_factory=BacklogLine)
+    restore: str | None = None
+    """The command that makes archived files readable."""
+    unfamiliar: int = 0
+    """Files that the ledger should know, where it knows none of them (see `Familiarity`)."""
+    refusal: SourceError | None = None
+    """Why `run` would send nothing, until somebody accepts the source."""
+    unavailable: Unavailable = field(default_factory=Unavailable)
+    """Files that could not be read, and stay due: their records are not in the plan."""
+    account: Account | None = None
+    """How the budget stands; None where neither bounds nor a price are configured."""
+
+    @property
+    def requests(self) -> int:
+        """Requests for what is to be sent."""
+        return math.ceil(self.to_send.total() / self.max_events)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long runs need for these bytes at the rate they have measured; None when none has."""
+        per_second = self.rate.bytes_per_second
+        return None if not per_second else round(self.bytes.total() / per_second, 1)
+
+    @property
+    def seconds_at_limit(self) -> float:
+        """How long it takes at least: at Amplitude's default limit, or at `amplitude.rate`."""
+        return round(self.to_send.total() / self.limit, 1)
+
+    @property
+    def spending(self) -> Spending | None:
+        """What this would spend, against what is left."""
+        return Spending.of(self.account, self.to_send) if self.account else None
+
+    def not_sent(self, outcome: Outcome, event_type: str | None = None) -> int:
+        """How many records end so without being sent, of one type or of all."""
+        return sum(
+            records
+            for (of_type, reason), records in self.reasons.items()
+            if reason.outcome is outcome and event_type in (None, of_type)
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as JSON values; `users` are None in an estimate, times are in seconds."""
+        users = self.users.total
+        return {
+            "estimated": not self.exact,
+            "files": self.files.total(),
+            "bytes": self.bytes.total(),
+            "events": self.events.total(),
+            "to_send": self.to_send.total(),
+            "filtered": self.not_sent(Outcome.FILTERED),
+            "quarantined": self.not_sent(Outcome.QUARANTINED),
+            "users": users.count if self.exact else None,
+            "users_error": (0.0 if users.exact else round(STANDARD_ERROR, 4)) if self.exact else None,
+            "requests": self.requests,
+            "seconds": self.seconds,
+            "seconds_at_limit": self.seconds_at_limit,
+            "unfamiliar_files": self.unfamiliar,
+            "refusal": self.refusal.as_dict() if self.refusal else None,
+            "unavailable": self.unavailable.as_dict(),
+            "archived": {
+                "files": self.archived.files,
+                "bytes": self.archived.bytes,
+                "restore": self.restore,
+            },
+            "oldest_hour": iso(self.oldest.hour) if self.oldest else None,
+            "newest_hour": iso(self.newest.hour) if self.newest else None,
+            "by_event_type": {event_type: self._line(event_type) for event_type in sorted(self.files)},
+            **({"budget": spending.as_dict()} if (spending := self.spending) else {}),
+        }
+
+    def _line(self, event_type: str) -> dict[str, Any]:
+        return {
+            "files": self.files[event_type],
+            "bytes": self.bytes[event_type],
+            "events": self.events[event_type],
+            "to_send": self.to_send[event_type],
+            "filtered": self.not_sent(Outcome.FILTERED, event_type),
+            "quarantined": self.not_sent(Outcome.QUARANTINED, event_type),
+            "users": self.users.by_event_type[event_type].count if self.exact else None,
+            "reasons": {r.value: n for (of_type, r), n in self.reasons.items() if of_type == event_type},
+        }
+
+    def take(self, file: DueFile) -> None:
+        """Count a file; its records are for the one who knows about them."""
+        ref = file.ref
+        self.files[ref.event_type] += 1
+        self.bytes[ref.event_type] += ref.size if file.whole else file.weight
+        self.oldest = self.oldest or ref
+        self.newest = ref
+
+    def send(self, event_type: str, events: int = 1) -> None:
+        """Records that would be sent."""
+        self.events[event_type] += events
+        self.to_send[event_type] += events
+
+    def refuse(self, event_type: str, reason: Reason, records: int = 1) -> None:
+        """Records that would not be sent."""
+        self.events[event_type] += records
+        self.reasons[event_type, reason] += records
+
+
+def estimate(due: Iterable[DueFile], plan: Plan, density: Density, mapping: EventMapping) -> Plan:
+    """Plan for these files by their sizes alone; of the filters only those for whole types are foreseen."""
+    whole: Counter[tuple[str, str]] = Counter()
+    left_open: Counter[str] = Counter()
+    for file in due:
+        plan.take(file)
+        event_type = file.ref.event_type
+        if file.whole:
+            whole[event_type, "files"] += 1
+            whole[event_type, "bytes"] += file.ref.size
+        else:
+            left_open[event_type] += sum(part.count for part in file.open)
+    for event_type in plan.files:
+        line = BacklogLine(whole[event_type, "files"], whole[event_type, "bytes"])
+        records = density.events(event_type, line) + left_open[event_type]
+        withheld = mapping.plan(event_type).withheld
+        if withheld is None:
+            plan.send(event_type, records)
+        else:
+            plan.refuse(event_type, withheld, records)
+    return plan
+
+
+class ExactPlanner:
+    """Reads due files to say exactly what would become of their records."""
+
+    def __init__(self, store: Store, plan: Plan, reader: EventReader) -> None:
+        self._store = store
+        self._reader = reader
+        self._plan = plan
+
+    def take(self, due: Iterable[DueFile]) -> Plan:
+        """Plan for these files."""
+        for file in due:
+            self._plan.take(file)
+            try:
+                self._read(file)
+            except UnreadableFileError:
+                self._plan.refuse(file.ref.event_type, Reason.UNREADABLE_FILE)
+            except SourceGoneError:
+                self._plan.refuse(file.ref.event_type, Reason.SOURCE_GONE)
+            except FileUnavailableError as error:
+                self._plan.unavailable.note(error)
+        return self._plan
+
+    def _read(self, file: DueFile) -> None:
+        event_type = file.ref.event_type
+        for block, records in blocks_of(file, self._store, self._reader):
+            if isinstance(block, Damage):
+                self._plan.refuse(event_type, Reason.DAMAGED_BLOCK)
+                continue
+            for number, outcome in enumerate(block.outcomes):
+                if records is None or number in records:
+                    self._count(event_type, outcome)
+
+    def _count(self, event_type: str, outcome: Event | Verdict) -> None:
+        if isinstance(outcome, Verdict):
+            self._plan.refuse(event_type, outcome.reason)
+            return
+        self._plan.send(event_type)
+        self._plan.users.add(event_type, outcome)
+
+
+def make_plan(
+    settings: Settings, scope: Scope | None, *, exact: bool, clock: Clock, resend: bool = False
+) -> Plan:
+    """Plan a `run`, or with *scope* a `backfill`; nothing is sent, and nothing is written anywhere."""
+    mapping, terms = (open_mapping if exact else load_mapping)(settings), Terms.of(settings)
+    with closing(ledger_to_read(settings, clock)) as ledger:
+        reports = recent_reports(ledger)
+        plan = _empty(settings, reports, exact=exact)
+        plan.account = Account.read(ledger, terms, clock.now()) if terms.configured else None
+        look = due_now(settings, ledger, scope, clock.now(), resend=resend)
+        if exact:
+            store, _ = open_source(settings)
+            ExactPlanner(store, plan, EventReader(mapping, decoder=settings.decoder)).take(look.files)
+        else:
+            estimate(look.files, plan, Density.of(reports), mapping)
+        seen, recognition = look.found.familiarity, Recognition(ledger, settings.source.uri)
+        plan.unfamiliar = seen.strangers
+        plan.refusal = recognition.judge(look.listing, seen, complete=True, covers_all=scope is None).refusal
+    plan.archived = look.found.archived
+    plan.restore = restore_command(settings.source.uri, plan.archived)
+    return plan
+
+
+def _empty(settings: Settings, reports: list[dict[str, Any]], *, exact: bool) -> Plan:
+    amplitude = settings.amplitude
+    limit = min(PROJECT_LIMIT, amplitude.rate or PROJECT_LIMIT)
+    return Plan(amplitude.max_events, exact, Rate.of(reports), limit)

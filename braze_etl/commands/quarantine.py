@@ -1,0 +1,290 @@
+"""`braze-etl quarantine`: what was set aside and why; send it again or give it up."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import orjson
+from rich.markup import escape
+from rich.table import Table
+
+from braze_etl.clock import Clock, SystemClock, iso, parse_duration, parse_hour
+from braze_etl.commands._options import config_option, output_option, pass_options, required_config
+from braze_etl.commands._output import plain_table, print_json, stdout_console
+from braze_etl.errors import UsageError
+from braze_etl.flows.currents_to_amplitude.flow import open_quarantine, open_state
+from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.model import Outcome, Reason, ReasonCounts
+from braze_etl.quarantine.entry import EVERYTHING, Entry, Selection
+from braze_etl.quarantine.quarantine import Quarantine
+from braze_etl.state.ledger import LeaseOwner
+
+
+def counts_json(counts: ReasonCounts) -> list[dict[str, Any]]:
+    """The counts as JSON values, most first."""
+    return [
+        {"reason": reason.value, "event_type": event_type, "entries": entries}
+        for (event_type, reason), entries in counts.most_common()
+    ]
+
+
+def counts_table(counts: ReasonCounts) -> Table:
+    """The counts as a table, most first."""
+    table = plain_table("entries", "reason", "event type", numbers=(0,))
+    for (event_type, reason), entries in counts.most_common():
+        table.add_row(f"{entries:,}", reason.value, escape(event_type))
+    return table
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_REASONS = [reason.value for reason in Reason if reason.outcome is Outcome.QUARANTINED]
+
+
+class MomentType(click.ParamType[datetime]):
+    """`7d` (before now), or a UTC hour as elsewhere."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            return datetime.now(UTC) - parse_duration(value)
+        except (ValueError, OverflowError):
+            pass
+        try:
+            return parse_hour(value)
+        except ValueError as error:
+            self.fail(f"{error}, or an age such as 7d", param, ctx)
+
+
+def selectors(command: _F) -> _F:
+    """`--id`, `--reason`, `--event-type`, `--file`, `--since`, `--until`; all that are given must hold."""
+    for option in (
+        click.option("--until", type=MomentType(), help="Set aside before then: 7d, or a UTC hour."),
+        click.option("--since", type=MomentType(), help="Set aside since then: 7d, or a UTC hour."),
+        click.option("--file", "files", multiple=True, metavar="GLOB", help="Of these files, by their keys."),
+        click.option(
+            "--event-type", "event_types", multiple=True, metavar="GLOB", help="Of these event types."
+        ),
+        click.option(
+            "--reason", "reasons", multiple=True, type=click.Choice(_REASONS), help="For these reasons."
+        ),
+        click.option("--id", "ids", multiple=True, help="These entries; the beginning of an id will do."),
+    ):
+        command = option(command)
+    return command
+
+
+def selection(
+    quarantine: Quarantine,
+    *,
+    ids: tuple[str, ...],
+    reasons: tuple[str, ...],
+    event_types: tuple[str, ...],
+    files: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+) -> Selection:
+    """Make the selection of the options; `UsageError` for an id of no single entry, or a type of nobody."""
+    _require_known(quarantine, event_types)
+    asked = Selection(
+        ids=quarantine.resolve(ids) if ids else None,
+        reasons=frozenset(map(Reason, reasons)),
+        event_types=event_types,
+        files=files,
+        since=since,
+        until=until,
+    )
+    return EVERYTHING if asked == EVERYTHING else asked
+
+
+def _require_known(quarantine: Quarantine, event_types: tuple[str, ...]) -> None:
+    from braze_etl.braze.currents.catalogue import load_catalogue
+    from braze_etl.commands._doubts import lost, require_known
+
+    known = set(load_catalogue())
+    if lost(event_types, known):
+        known |= {event_type for event_type, _ in quarantine.counts()}
+    require_known(event_types, known, "the quarantine")
+
+
+def open_entries(settings: Settings) -> Quarantine:
+    """Open the quarantine of a configuration."""
+    from braze_etl.flows.currents_to_amplitude.flow import open_quarantine
+
+    return open_quarantine(settings)
+
+
+@click.command()
+@config_option
+@output_option
+@selectors
+@click.option("--all", "everything", is_flag=True, help="Every entry; needed where no other option is given.")
+def drop(config_path: Path | None, output: str, everything: bool, **asked: Any) -> int:
+    """Give entries up: they are removed, and their records are never sent."""
+    if everything == any(asked.values()):
+        raise UsageError(
+            "drop needs to know which entries are meant"
+            if not everything
+            else "--all means every entry, and the other options only some",
+            remedy="Name them by --id, --reason, --event-type, --file, --since or --until, or all by --all.",
+        )
+
+    settings = required_config(config_path).require("quarantine", "source", "state", "amplitude.region")
+    dropped = drop_entries(settings, selection(open_entries(settings), **asked), SystemClock())
+    if output == "json":
+        print_json({"exit_code": 0, "dropped": dropped.total(), "counts": counts_json(dropped)})
+        return 0
+    console = stdout_console()
+    if dropped:
+        console.print(counts_table(dropped))
+    console.print(f"{dropped.total():,} entries dropped")
+    return 0
+
+
+def facts(entry: Entry) -> dict[str, Any]:
+    """What is known of an entry; never its payload."""
+    return {
+        "id": entry.id,
+        "reason": entry.reason.value,
+        "event_type": entry.event_type,
+        "detail": entry.detail,
+        "key": entry.position.key,
+        "etag": entry.position.etag,
+        "block": entry.position.block,
+        "record": entry.position.record,
+        "run_id": entry.run_id,
+        "at": iso(entry.at),
+    }
+
+
+_SHOWN = 50
+
+
+@click.command(name="list")
+@config_option
+@output_option
+@selectors
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=_SHOWN, show_default=True, help="Entries to show."
+)
+def list_entries(config_path: Path | None, output: str, limit: int, **asked: Any) -> int:
+    """List entries, with counts by reason and event type."""
+    quarantine = open_entries(required_config(config_path).require("quarantine", "source"))
+    counts: ReasonCounts = Counter()
+    shown: list[Entry] = []
+    for entry in quarantine.entries(selection(quarantine, **asked)):
+        counts[entry.event_type, entry.reason] += 1
+        if len(shown) < limit:
+            shown.append(entry)
+    if output == "json":
+        entries = [facts(entry) for entry in shown]
+        print_json({"total": counts.total(), "counts": counts_json(counts), "entries": entries})
+    else:
+        _print(counts, shown, filtered=any(asked.values()))
+    return 0
+
+
+def _print(counts: ReasonCounts, shown: list[Entry], *, filtered: bool) -> None:
+    console = stdout_console()
+    if not counts:
+        console.print("no entry is meant by these options" if filtered else "the quarantine is empty")
+        return
+    console.print(counts_table(counts))
+    if shown:
+        table = plain_table("id", "set aside at", "reason", "event type", "detail")
+        for entry in shown:
+            table.add_row(
+                entry.id, iso(entry.at), entry.reason.value, escape(entry.event_type), escape(entry.detail)
+            )
+        console.print()
+        console.print(table)
+    if counts.total() > len(shown):
+        console.print(f"{counts.total() - len(shown):,} more; --limit shows more of them")
+
+
+@click.command()
+@config_option
+@output_option
+@selectors
+@pass_options
+def replay(
+    config_path: Path | None,
+    output: str,
+    max_runtime: timedelta | None,
+    workers: int | None,
+    ok_exit: frozenset[int],
+    **asked: Any,
+) -> int:
+    """Read entries' records again and send them, through the mapping in force; without options, all."""
+    from braze_etl.commands._running import Request, perform
+
+    settings = required_config(config_path).require("")
+    where = selection(open_entries(settings), **asked)
+    return perform(
+        settings,
+        Request("quarantine replay", replay=where, max_runtime=max_runtime, workers=workers),
+        as_json=output == "json",
+        ok_exit=ok_exit,
+    )
+
+
+@click.command()
+@click.argument("entry_id", metavar="ID")
+@config_option
+@output_option
+def show(entry_id: str, config_path: Path | None, output: str) -> int:
+    """Show one entry whole; the first characters of its id will do.
+
+    With its payload, which is personal data, where that is kept and has not expired.
+    """
+    quarantine = open_entries(required_config(config_path).require("quarantine", "source"))
+    entry = quarantine.get(entry_id)
+    shown = facts(entry)
+    payload = quarantine.payload(entry, SystemClock().now())
+    if payload is not None:
+        shown["payload"] = payload
+    if output == "json":
+        print_json(shown)
+        return 0
+    table = plain_table("", "")
+    table.show_header = False
+    for name, value in shown.items():
+        text = orjson.dumps(value).decode() if isinstance(value, dict) else str(value)
+        table.add_row(name, "" if value is None else escape(text))
+    stdout_console().print(table)
+    return 0
+
+
+@click.group()
+def quarantine() -> None:
+    """Look at what was set aside; send it again or give it up."""
+
+
+for _command in (list_entries, show, replay, drop):
+    quarantine.add_command(_command)
+
+
+def drop_entries(settings: Settings, where: Selection, clock: Clock) -> ReasonCounts:
+    """Remove the entries that *where* means, and return how many there were.
+
+    The books of their files stay: those records are quarantined for good. `LeaseHeldError` while a run is at
+    work, for the holder of the lease alone writes to the quarantine.
+    """
+    owner = LeaseOwner(f"drop-{secrets.token_hex(3)}", socket.gethostname(), os.getpid(), "quarantine drop")
+    quarantine = open_quarantine(settings)
+    with closing(open_state(settings, clock)) as ledger, ledger.lease(owner):
+        dropped = Counter((entry.event_type, entry.reason) for entry in quarantine.entries(where))
+        if dropped:
+            quarantine.remove(where)
+        return dropped

@@ -1,0 +1,292 @@
+"""The way of one batch: it is sent, and sent in part, until every event's outcome is fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from braze_etl.amplitude.body import Body, Encoded, Oversize, Unencodable
+from braze_etl.delivery.batches import Batch, Delivered
+from braze_etl.delivery.bisection import Hunt
+from braze_etl.delivery.destination import (
+    Accepted,
+    Aside,
+    Cause,
+    Decision,
+    PlainBody,
+    Refused,
+    RetryAfter,
+    Sort,
+    Split,
+    Stop,
+    StopKind,
+)
+from braze_etl.delivery.gate import MOST_TRIES, Desk, HaltedError, Tries
+from braze_etl.errors import DeliveryError, KeyRefusedError
+from braze_etl.model import Event, Reason
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+_IN_ORDER = 2
+_FRUITLESS = 60.0
+"""Seconds of refusals without a culprit, when nothing was ever taken, until it is clear that nothing will."""
+_LARGE = 100_000
+"""Bytes of one event that somebody on the way may well find too large; most have hundreds."""
+_TRIES_OF_A_PART = 3
+"""Of a part of a batch that failed twelve times: the parts without the culprit pass at once."""
+
+
+class Journey(Generic[T]):
+    """Acts on the decisions for one batch.
+
+    Everything it does ends: with the events settled, as a refusal that is not transient takes some out; when
+    a request is hopeless while others go through; when all are refused; by `give_up_after` when none gets an
+    answer that says more; or by a stop.
+    """
+
+    def __init__(self, batch: Batch[T], desk: Desk) -> None:
+        self._batch = batch
+        self._desk = desk
+        self._all = range(len(batch))
+        self._open = set(self._all)
+        self._delivered: Delivered[T] = Delivered()
+        self._body: tuple[Sequence[int], Body] | None = None
+        self._sent = 0
+        self._taken = 0
+        self._accepted = 0
+        self._largest_taken = 0
+        self._stops = 0
+        self._isolations = 0
+        self._held_up: set[int] = set()
+        """Small events that got a 413 alone: they are tried again when all others are through."""
+
+    def run(self) -> None:
+        """Deliver the batch, or as much of it as can be before a stop."""
+        try:
+            self._leave_closed_lanes()
+            self._deliver(self._all)
+            self._send_held_up()
+        except HaltedError:
+            pass  # what is open is unsettled
+
+    def delivered(self) -> Delivered[T]:
+        """The outcome of every event; to be called when `run` is over, however it ended."""
+        left = sorted(self._open)
+        self._open.clear()
+        self._delivered.unsettled += [self._batch.tags[index] for index in left]
+        return self._delivered
+
+    def _leave_closed_lanes(self) -> None:
+        closed = self._desk.lanes.sift(self._batch.events, self._desk.clock.now())
+        for index, (reason, until) in closed.items():
+            self._defer(index, reason, until)
+
+    def _deliver(self, indexes: Sequence[int], most_tries: int = MOST_TRIES) -> None:
+        tries = Tries(self._desk.health, most_tries)
+        while (refused := self._ask(indexes, most_tries)) is not None:
+            tries.note_failure()
+            if self._hunted_down(indexes, refused, tries.failed):
+                return
+            if self._desk.fruitless_for(_FRUITLESS):
+                self._desk.fail(_nothing_is_taken(refused))
+                raise HaltedError
+            if tries.hopeless:
+                self._abandon(indexes)
+                return
+            self._desk.back_off(tries.failed)
+
+    def _ask(self, indexes: Sequence[int], most_tries: int = MOST_TRIES) -> Refused | None:
+        """Send these events until they are settled (None), or refused and nothing says which is at fault."""
+        tries = Tries(self._desk.health, most_tries)
+        while indexes := self._still_open(indexes):
+            match self._post(indexes):
+                case Accepted():
+                    self._accept(indexes)
+                case Sort() as sort:
+                    self._sort(indexes, sort)
+                    tries = Tries(self._desk.health, most_tries)
+                case Split() as split:
+                    return self._halve(indexes, split)
+                case PlainBody():
+                    self._body = None
+                case Refused() as refused:
+                    self._desk.note_failure(refused.words)
+                    return refused
+                case RetryAfter() as obstacle:
+                    self._wait_out(indexes, obstacle, tries)
+                case Stop() as stop:
+                    self._stop(stop)
+        return None
+
+    def _still_open(self, indexes: Sequence[int]) -> Sequence[int]:
+        if len(self._open) == len(self._batch) and not self._held_up:
+            return indexes
+        return [index for index in indexes if index in self._open and index not in self._held_up]
+
+    def _of_batch(self, items: list[S], indexes: Sequence[int]) -> list[S]:
+        """Those of the batch's *items*; all of them, as most batches go, for next to nothing."""
+        return items if indexes == self._all else [items[index] for index in indexes]
+
+    def _post(self, indexes: Sequence[int]) -> Decision:
+        events = self._of_batch(self._batch.events, indexes)
+        body = self._body_for(indexes, events)
+        if isinstance(body, Oversize):
+            words = f"{body.size} bytes of JSON, and a request has room for {body.limit}"
+            return Split(words, size=body.size, proven=True)
+        if isinstance(body, Unencodable):
+            faults = {index: Aside(Reason.INVALID_EVENT, words) for index, words in body.events.items()}
+            return Sort(faults)
+        decision = self._desk.exchange(body, events, again=self._sent > 0)
+        self._sent += 1
+        if isinstance(decision, Sort):
+            self._desk.health.note_progress()
+        elif isinstance(decision, Accepted):
+            self._largest_taken = max(self._largest_taken, body.raw_size)
+        return replace(decision, size=body.raw_size) if isinstance(decision, Split) else decision
+
+    def _body_for(self, indexes: Sequence[int], events: Sequence[Event]) -> Encoded:
+        # A retry of the same events posts the same bytes.
+        if self._body is not None and self._body[0] == indexes:
+            return self._body[1]
+        body = self._desk.encode(events)
+        self._body = None
+        if isinstance(body, Body):
+            self._body = (indexes, body)
+            self._delivered.repairs += body.repairs
+        return body
+
+    def _accept(self, indexes: Sequence[int]) -> None:
+        self._desk.health.note_progress()
+        self._taken += 1
+        self._accepted += len(indexes)
+        self._stops = 0
+        self._open.difference_update(indexes)
+        self._desk.lanes.accepted(self._of_batch(self._batch.events, indexes), self._desk.clock.now())
+        self._delivered.accepted += self._of_batch(self._batch.tags, indexes)
+
+    def _sort(self, indexes: Sequence[int], sort: Sort) -> None:
+        now = self._desk.clock.now()
+        self._desk.lanes.close(sort.lanes, now, sort.throttled)
+        for place, aside in sort.set_aside.items():
+            self._set_aside(indexes[place], aside)
+        for place, (reason, seconds) in sort.leave_open.items():
+            self._defer(indexes[place], reason, now + timedelta(seconds=seconds))
+
+    def _halve(self, indexes: Sequence[int], split: Split) -> Refused | None:
+        self._body = None
+        if len(indexes) == 1:
+            self._judge_alone(indexes[0], split)
+            return None
+        middle, taken = len(indexes) // 2, self._accepted
+        refusals = [self._ask(indexes[:middle]), self._ask(indexes[middle:])]
+        if self._accepted - taken == len(indexes) and not split.proven:
+            self._desk.room.refused(split.size)  # no event is to blame, so it was the size
+        return refusals[0] or refusals[1]
+
+    def _judge_alone(self, index: int, split: Split) -> None:
+        """An event got a 413 alone. What small events can't pass, nothing can: then the way is at fault."""
+        passed = self._largest_taken  # of this batch: others may have gone another way, or at a better time
+        if split.proven or (split.size >= _LARGE and passed) or (split.own_words and passed >= split.size):
+            self._set_aside(index, Aside(Reason.TOO_LARGE, split.words))
+            return
+        self._desk.note_failure(
+            f"{split.words}, to a request of {split.size} bytes with one event, which Amplitude would take: "
+            "a proxy or gateway on the way bounds the size of requests"
+        )
+        self._held_up.add(index)
+
+    def _send_held_up(self) -> None:
+        """Try the events again that nothing on the way should refuse, until one is hopeless: then all are."""
+        tries = Tries(self._desk.health)
+        while self._held_up:
+            index = min(self._held_up)
+            self._held_up.discard(index)
+            self._deliver([index])
+            if index not in self._held_up:
+                tries = Tries(self._desk.health)
+                continue
+            tries.note_failure()
+            if tries.hopeless:
+                self._abandon(self._held_up)
+                return
+            self._desk.back_off(tries.failed)
+
+    def _hunted_down(self, indexes: Sequence[int], refused: Refused, attempt: int) -> bool:
+        """Find who is at fault, and say whether that settled all of *indexes*."""
+        if attempt == 1 and not refused.own_words:
+            return False  # a proxy's refusal may be over in a moment
+        suspects = [index for index in indexes if index in self._open]
+        if attempt > _IN_ORDER:
+            self._desk.rng.shuffle(suspects)  # the same order would only find the same nothing
+        hunt = Hunt(self._ask, lambda: self._taken, self._desk.back_off)
+        for index, words in (hunt.run(suspects, refused) or {}).items():
+            self._set_aside(index, Aside(Reason.REJECTED, words))
+        return self._open.isdisjoint(indexes)
+
+    def _wait_out(self, indexes: Sequence[int], obstacle: RetryAfter, tries: Tries) -> None:
+        self._desk.note_failure(obstacle.words)
+        tries.note_failure()
+        if tries.hopeless:
+            self._leave(indexes, obstacle)
+        elif not obstacle.seconds:
+            self._desk.back_off(tries.failed)
+        elif obstacle.cause is Cause.FAILURE:
+            self._desk.rest(obstacle.seconds)
+        # Else the desk lets nobody's request begin before that time.
+
+    def _leave(self, indexes: Sequence[int], obstacle: RetryAfter) -> None:
+        if obstacle.cause is Cause.FAILURE:
+            self._isolate([index for index in indexes if index in self._open])
+            return
+        until = self._desk.clock.now() + timedelta(seconds=obstacle.seconds or 0.0)
+        for index in indexes:
+            self._defer(index, Reason.THROTTLED, until)
+
+    def _stop(self, stop: Stop) -> None:
+        self._desk.note_failure(stop.words)
+        self._stops += 1
+        if self._stops > stop.patience:
+            kind = KeyRefusedError if stop.kind is StopKind.KEY else DeliveryError
+            self._desk.fail(kind(stop.words, remedy=stop.remedy))
+            raise HaltedError
+        self._desk.back_off(self._stops)
+
+    def _isolate(self, indexes: Sequence[int]) -> None:
+        """Something in here makes every request with it fail while others pass: find it, spare the rest.
+
+        What fails by itself stays open; and all the rest, when there is more of it than one event.
+        """
+        self._body = None
+        self._isolations += 1
+        if len(indexes) == 1 or self._isolations > 2 * len(self._batch).bit_length():
+            self._abandon(indexes)
+            return
+        middle = len(indexes) // 2
+        for part in (indexes[:middle], indexes[middle:]):
+            self._deliver(part, most_tries=_TRIES_OF_A_PART)
+
+    def _abandon(self, indexes: Iterable[int]) -> None:
+        """Leave them to the next run, and on the books: the rest of their files is not sent again."""
+        now = self._desk.clock.now()
+        for index in self._open.intersection(indexes):
+            self._defer(index, Reason.FAILING, now)
+
+    def _set_aside(self, index: int, aside: Aside) -> None:
+        self._open.discard(index)
+        self._delivered.set_aside.append((self._batch.tags[index], aside.reason, aside.words))
+
+    def _defer(self, index: int, reason: Reason, until: datetime) -> None:
+        self._open.discard(index)
+        self._delivered.deferred.append((self._batch.tags[index], reason, until))
+
+
+def _nothing_is_taken(refused: Refused) -> DeliveryError:
+    # amplitude.md, 1.3: search for the offending event, else fatal.
+    return DeliveryError(
+        f"Every request is refused, and no event is to blame: {refused.words}.",
+        remedy="A firewall, a proxy or a block of this region may answer in Amplitude's place: check the way "
+        "to `amplitude.endpoint`, and from which country this machine is seen.",
+    )

@@ -1,0 +1,176 @@
+"""Batches fill across the files of a task."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.model import Event, Reason
+
+T = TypeVar("T")
+
+_JSON_PER_SOURCE_BYTE = 3
+"""JSON repeats the field names that Avro leaves out: about this much for small events."""
+
+
+@dataclass(slots=True)
+class Batch(Generic[T]):
+    """Events to be sent together; `tags[i]` is the owner's handle for `events[i]`, opaque to this room."""
+
+    events: list[Event] = field(default_factory=list)
+    tags: list[T] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+
+class BatchBuilder(Generic[T]):
+    """Collects events until a request is worth sending."""
+
+    def __init__(self, settings: DeliverySettings) -> None:
+        self._max_events = settings.event_limit
+        self._max_hint = settings.body_limit // _JSON_PER_SOURCE_BYTE
+        self._batch: Batch[T] = Batch()
+        self._hint = 0
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+    def add(
+        self, events: Sequence[Event], tags: Sequence[T], size_hint: int = 0
+    ) -> tuple[int, Batch[T] | None]:
+        """Add events up to the one that makes the batch full, if one does; return how many, and the batch.
+
+        `size_hint` is the size of one of their records in its source, in bytes. It only has to be near: the
+        exact size is known when the body is made, and a body over the limit is split there.
+        """
+        room = self._max_events - len(self._batch)
+        if size_hint:
+            room = min(room, max(1, -((self._hint - self._max_hint) // size_hint)))
+        part = events[:room]
+        self._batch.events += part
+        self._batch.tags += tags[:room]
+        self._hint += size_hint * len(part)
+        return len(part), self.flush() if len(part) == room else None
+
+    def flush(self) -> Batch[T] | None:
+        """Return what there is, or None if there is nothing."""
+        batch, self._batch, self._hint = self._batch, Batch(), 0
+        return batch if batch.events else None
+
+
+@dataclass(slots=True)
+class Delivered(Generic[T]):
+    """How one batch came out: each tag stands in exactly one list.
+
+    `deferred` has the earliest time (aware, UTC) of the next try. `unsettled` has no outcome: delivery was
+    stopped, or gave up on these while others went through; their files stay due.
+    """
+
+    accepted: list[T] = field(default_factory=list)
+    set_aside: list[tuple[T, Reason, str]] = field(default_factory=list)
+    deferred: list[tuple[T, Reason, datetime]] = field(default_factory=list)
+    unsettled: list[T] = field(default_factory=list)
+    repairs: Counter[str] = field(default_factory=Counter)
+    """What was mended in its events, by name."""
+
+    def tags(self) -> Iterator[T]:
+        """The tags of the whole batch, in no order."""
+        yield from self.accepted
+        yield from (tag for tag, _, _ in self.set_aside)
+        yield from (tag for tag, _, _ in self.deferred)
+        yield from self.unsettled
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A request that brought nothing forward: its kind as in `RequestCounts.by_status`, where, in words."""
+
+    kind: str
+    endpoint: str
+    words: str
+
+
+@dataclass(slots=True)
+class RequestCounts:
+    """Requests of a courier.
+
+    `retried` are those beyond the first of each batch; `throttled` were answered 429, in the status or in the
+    body. `failed` brought nothing forward: no whole reply, a server error, a refusal that names no event;
+    `failures` has the words of the first of each kind, by what `by_status` counts it as. `bytes_raw` is JSON,
+    `bytes_wire` what was posted. `short_ingests` were accepted with an `events_ingested` below the batch:
+    worth a warning, never a reason to send again (CONTRACT.md). `repeated_ids` are accepted events whose
+    insert_id an earlier one in the same request has: Amplitude keeps one of them. `by_status` counts HTTP
+    statuses, and requests without a reply by their kind (`timeout`, `reset`, ...).
+    """
+
+    sent: int = 0
+    retried: int = 0
+    throttled: int = 0
+    bytes_raw: int = 0
+    bytes_wire: int = 0
+    short_ingests: int = 0
+    repeated_ids: int = 0
+    failed: int = 0
+    by_status: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def add(self, other: RequestCounts) -> None:
+        """Add the numbers of *other*."""
+        self.sent += other.sent
+        self.retried += other.retried
+        self.throttled += other.throttled
+        self.bytes_raw += other.bytes_raw
+        self.bytes_wire += other.bytes_wire
+        self.short_ingests += other.short_ingests
+        self.repeated_ids += other.repeated_ids
+        self.failed += other.failed
+        self.by_status.update(other.by_status)
+        self.failures = {**other.failures, **self.failures}
+
+    def since(self, earlier: RequestCounts) -> RequestCounts:
+        """What has come on top of *earlier* numbers of the same courier."""
+        return RequestCounts(
+            self.sent - earlier.sent,
+            self.retried - earlier.retried,
+            self.throttled - earlier.throttled,
+            self.bytes_raw - earlier.bytes_raw,
+            self.bytes_wire - earlier.bytes_wire,
+            self.short_ingests - earlier.short_ingests,
+            self.repeated_ids - earlier.repeated_ids,
+            self.failed - earlier.failed,
+            self.by_status - earlier.by_status,
+            {kind: words for kind, words in self.failures.items() if kind not in earlier.failures},
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers as JSON values, in the order of the run report."""
+        numbers = {name: getattr(self, name) for name in self.__slots__}
+        return {**numbers, "by_status": dict(self.by_status), "failures": dict(self.failures)}
+
+
+class Counting:
+    """`RequestCounts` that many threads add to."""
+
+    def __init__(self) -> None:
+        self._total = RequestCounts()
+        self._lock = threading.Lock()
+
+    def add(self, counts: RequestCounts) -> dict[str, str]:
+        """Add them, and return those of its failures that are the first of their kind."""
+        with self._lock:
+            fresh = counts.since(self._total).failures
+            self._total.add(counts)
+        return fresh
+
+    def snapshot(self) -> RequestCounts:
+        """The numbers so far, as a copy."""
+        copy = RequestCounts()
+        with self._lock:
+            copy.add(self._total)
+        return copy

@@ -1,0 +1,274 @@
+"""What the posting threads of a courier share, and the one way out: every request passes here."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import Random
+
+from braze_etl.amplitude.body import Body, Encoded, Mend, encode, mend_nothing
+from braze_etl.amplitude.replies import Compression, decide
+from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.clock import Clock
+from braze_etl.delivery.batches import Counting, RequestCounts
+from braze_etl.delivery.destination import Accepted, Cause, Decision, PlainBody, RetryAfter, Sort, Split
+from braze_etl.delivery.http import NoReply, Reply, Transport, kind_of
+from braze_etl.delivery.pacing import Limiter, Rate, Room, Slot, Window, back_off
+from braze_etl.delivery.throttles import Lanes
+from braze_etl.errors import DeliveryError
+from braze_etl.model import Event
+
+MOST_TRIES = 12
+
+
+class Health:
+    """Counts answers that brought something forward, and times the failures between them.
+
+    *Progress* is a request accepted, or a refusal that names its events and so settles them: Amplitude is
+    at work. Everything else is a failure, a 429 for the whole project too: a project that is throttled for
+    longer than `give_up_after` gets nothing done, and the next run finds all of it open.
+    """
+
+    def __init__(self, give_up_after: float) -> None:
+        self._give_up_after = give_up_after
+        self._lock = threading.Lock()
+        self._failing_since: float | None = None
+        self._last_words = ""
+        self._progress = 0
+
+    @property
+    def progress(self) -> int:
+        """Answers so far that settled events."""
+        return self._progress
+
+    @property
+    def last_words(self) -> str:
+        """What the last failure said."""
+        return self._last_words
+
+    def note_progress(self) -> None:
+        """A request was accepted, or a refusal settled events."""
+        with self._lock:
+            self._progress += 1
+            self._failing_since = None
+
+    def note_failure(self, words: str, now: float) -> None:
+        """A failure came at the monotonic time *now*."""
+        with self._lock:
+            self._last_words = words
+            if self._failing_since is None:
+                self._failing_since = now
+
+    def failing_for(self, now: float) -> float:
+        """Seconds in which there was nothing but failures."""
+        since = self._failing_since
+        return 0.0 if since is None else now - since
+
+    def given_up(self, now: float) -> bool:
+        """Whether there was nothing but failures for longer than `give_up_after` seconds."""
+        return self._failing_since is not None and self.failing_for(now) >= self._give_up_after
+
+
+class Tries:
+    """The tries of one request that only fails.
+
+    While nothing goes through anywhere, trying on is right, and `give_up_after` ends it. A request that
+    fails though others went through since its last try has trouble of its own: after twelve such tries, as
+    many as the official SDKs make (amplitude.md, section 3), it is *hopeless* for this run.
+    """
+
+    def __init__(self, health: Health, most: int = MOST_TRIES) -> None:
+        self._health = health
+        self._most = most
+        self._seen = health.progress
+        self._overtaken = 0
+        self.failed = 0
+
+    def note_failure(self) -> None:
+        self.failed += 1
+        if self._health.progress > self._seen:
+            self._seen = self._health.progress
+            self._overtaken += 1
+
+    @property
+    def hopeless(self) -> bool:
+        return self._overtaken >= self._most
+
+
+DEFAULT_CAP = 16
+_THROTTLED = 429
+_SLICE = 1.0
+
+
+class HaltedError(Exception):
+    """No new request may begin: the run is stopped, or delivery has ended."""
+
+
+class Desk:
+    """Sends requests within the limits, and knows when to send no more."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        settings: DeliverySettings,
+        clock: Clock,
+        rng: Random,
+        stop: threading.Event,
+        *,
+        mend: Mend = mend_nothing,
+        on_failure: Callable[[str, str], None] = lambda _kind, _words: None,
+    ) -> None:
+        self.settings = settings
+        self._on_failure = on_failure
+        self._mend = mend
+        self.clock = clock
+        self.rng = rng
+        self.lanes = Lanes()
+        self.health = Health(settings.give_up_after)
+        self.counting = Counting()
+        self.limiter = Limiter(Window(settings.concurrency or DEFAULT_CAP), clock)
+        self.room = Room(settings.body_limit)
+        self.fatal: BaseException | None = None
+        self._transport = transport
+        self._stop = stop
+        self._rate = Rate(settings.rate, shared_by=settings.couriers)
+        self._gzip = settings.gzip
+        self._gzip_proven = False
+
+    def halted(self) -> bool:
+        """Whether no new request may begin."""
+        return self.fatal is not None or self._stop.is_set()
+
+    def fail(self, error: BaseException) -> None:
+        """End the delivery with *error*; the first one stands."""
+        self.fatal = self.fatal or error
+
+    def encode(self, events: Sequence[Event]) -> Encoded:
+        """Write the body of a request for *events*; one event alone has all the room that is configured."""
+        limit = self.room.limit if len(events) > 1 else None
+        return encode(events, self.settings, gzip=self._gzip, mend=self._mend, limit=limit)
+
+    def exchange(self, body: Body, events: Sequence[Event], *, again: bool) -> Decision:
+        """Post *body* when it may be; note what the answer says about the way there, and decide.
+
+        `again`: it is not the first request of its batch. Raises `HaltedError`.
+        """
+        slot = self._slot(len(events))
+        try:
+            answer = self._transport.send(body.wire, gzip=body.gzip)
+            decision = decide(answer, events, self._compression_of(body))
+            counts = _counts(body, answer, decision, events, again=again)
+            for kind, words in self.counting.add(counts).items():
+                self._on_failure(kind, words)
+            self._learn(slot, body, len(events), decision)
+        finally:
+            self.limiter.release()  # who waits for the slot is bound by what was learned
+        return decision
+
+    def _slot(self, events: int) -> Slot:
+        """Wait for the turn of a request and for leave to begin it."""
+        while True:
+            self._await_turn(events)
+            slot = self.limiter.acquire(self.halted)
+            if slot is None:
+                raise HaltedError
+            if not self.limiter.pause_left():
+                return slot
+            self.limiter.release()
+
+    def rest(self, seconds: float) -> None:
+        """Wait; raises `HaltedError` as soon as the run is stopped, delivery has failed, or for too long.
+
+        In slices: an error in another thread wakes nobody.
+        """
+        until = self.clock.monotonic() + seconds
+        while True:
+            self._check()
+            left = until - self.clock.monotonic()
+            if left <= 0:
+                return
+            self.clock.wait(min(left, _SLICE), self._stop)
+
+    def back_off(self, attempt: int) -> None:
+        """Wait as long as the back-off says after *attempt* failures."""
+        self.rest(back_off(attempt, self.rng))
+
+    def note_failure(self, words: str) -> None:
+        """An answer brought nothing forward."""
+        self.health.note_failure(words, self.clock.monotonic())
+
+    def fruitless_for(self, seconds: float) -> bool:
+        """Whether nothing was ever brought forward, in so many seconds of failures."""
+        return not self.health.progress and self.health.failing_for(self.clock.monotonic()) >= seconds
+
+    def _await_turn(self, events: int) -> None:
+        while True:
+            self.rest(self.limiter.pause_left())
+            self.rest(self._rate.reserve(events, self.clock.monotonic()))
+            if not self.limiter.pause_left():
+                return
+
+    def _check(self) -> None:
+        if not self.halted() and self.health.given_up(self.clock.monotonic()):
+            self.fail(
+                DeliveryError(
+                    f"Nothing but failures for {self.settings.give_up_after:.0f} s; "
+                    f"the last one: {self.health.last_words}.",
+                    remedy="Check the network and Amplitude's status; everything undelivered stays open.",
+                )
+            )
+        if self.halted():
+            raise HaltedError
+
+    def _compression_of(self, body: Body) -> Compression:
+        if not body.gzip:
+            return Compression.OFF
+        return Compression.PROVEN if self._gzip_proven else Compression.UNPROVEN
+
+    def _learn(self, slot: Slot, body: Body, events: int, decision: Decision) -> None:
+        now = self.clock.monotonic()
+        match decision:
+            case Accepted():
+                self.limiter.success(slot)
+                self._rate.accepted(events, now)
+                self.room.accepted()
+                self._gzip_proven = self._gzip_proven or body.gzip
+            case PlainBody():
+                self._gzip = False
+            case RetryAfter(cause=cause, seconds=seconds, overload=overload):
+                if overload:
+                    self.limiter.overload(slot)
+                if cause is Cause.THROTTLED and seconds:
+                    self.limiter.pause(seconds)
+                    self._rate.throttled(began=slot.began, now=now, pause=seconds)
+
+
+def _counts(
+    body: Body, answer: Reply | NoReply, decision: Decision, events: Sequence[Event], *, again: bool
+) -> RequestCounts:
+    accepted = isinstance(decision, Accepted)
+    short = (
+        isinstance(decision, Accepted) and decision.ingested is not None and decision.ingested < len(events)
+    )
+    status = kind_of(answer)
+    failed = _is_failure(decision)
+    return RequestCounts(
+        sent=1,
+        retried=int(again),
+        throttled=int(isinstance(answer, Reply) and answer.meaning == _THROTTLED),
+        bytes_raw=body.raw_size,
+        bytes_wire=len(body.wire),
+        short_ingests=int(short),
+        repeated_ids=len(events) - len({event.get("insert_id") for event in events}) if accepted else 0,
+        failed=int(failed),
+        by_status=Counter({status: 1}),
+        failures={status: answer.words} if failed else {},
+    )
+
+
+def _is_failure(decision: Decision) -> bool:
+    """Whether the answer brought nothing forward; throttling does, in time, and smaller requests may."""
+    if isinstance(decision, RetryAfter):
+        return decision.cause is Cause.FAILURE
+    return not isinstance(decision, Accepted | Sort | Split)

@@ -1,0 +1,295 @@
+"""The wire: one POST, one answer, no exception. Retrying is decided elsewhere."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import orjson
+import requests
+
+from braze_etl.amplitude.settings import DeliverySettings, shown_url
+from braze_etl.clock import Clock
+from braze_etl.deadline import CutOffError, Exchange, watched_session
+from braze_etl.quoting import masked
+
+_SHORT = 200
+_SHORTEST_SECRET = 4
+_THROTTLED = 429
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP reply: its status, its body if that is a JSON object, its first characters, its `Retry-After`.
+
+    `retry_after` is in seconds from its arrival; `date` is the time by the server.
+    """
+
+    status: int
+    body: dict[str, Any] | None = None
+    text: str = ""
+    retry_after: float | None = None
+    location: str = ""
+    date: datetime | None = None
+
+    @property
+    def meaning(self) -> int:
+        """The status that counts: a 429 in either place, else the body's `code` within a 200, else HTTP's.
+
+        Amplitude has been seen to answer 200 with another `code` in the body (amplitude.md, section 0).
+        A 200 whose body is no JSON object, or whose `code` is no number, means nothing: 0.
+        """
+        if self.body is None:
+            return 0 if self.status == _OK else self.status
+        code = self.body.get("code", _OK)
+        if _THROTTLED in (self.status, code):
+            return _THROTTLED
+        if self.status != _OK:
+            return self.status
+        return int(code) if isinstance(code, int | float) and not isinstance(code, bool) else 0
+
+    @property
+    def error(self) -> str:
+        """The body's `error`, or an empty string."""
+        error = (self.body or {}).get("error", "")
+        return error if isinstance(error, str) else ""
+
+    @property
+    def own_words(self) -> bool:
+        """Whether it has the form of Amplitude's refusals, and so is not a proxy's."""
+        return bool(self.error) and isinstance((self.body or {}).get("code"), int)
+
+    @property
+    def words(self) -> str:
+        """The reply in one line, for people; it is kept in the quarantine.
+
+        Of a JSON object only `error` is quoted: its lists may name users and devices.
+        """
+        said = self.error if self.body is not None else self.text
+        return f"HTTP {self.status}: {said}" if said else f"HTTP {self.status}"
+
+
+class Kind(StrEnum):
+    """Why there was no reply."""
+
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    REFUSED = "refused"
+    DNS = "dns"
+    TLS = "tls"
+    PROXY = "proxy"
+    URL = "url"
+
+
+@dataclass(frozen=True, slots=True)
+class NoReply:
+    """The request was sent, or not, but no whole reply came. Whether events were taken is unknown."""
+
+    kind: Kind
+    words: str
+
+
+def kind_of(answer: Reply | NoReply) -> str:
+    """What an answer is counted as: its HTTP status, or why there was none."""
+    return answer.kind.value if isinstance(answer, NoReply) else str(answer.status)
+
+
+def read_reply(
+    status: int, headers: Mapping[str, str], raw: bytes, *, now: datetime, secret: str = ""
+) -> Reply:
+    """Read a reply. *secret* is blotted out of all that may be quoted: refusals of a key can repeat it."""
+    for form in {secret, quote(secret, safe="")} if len(secret) >= _SHORTEST_SECRET else ():
+        raw = raw.replace(form.encode(), b"***")
+    body = _json_object(raw)
+    if body is not None and isinstance(body.get("error"), str):
+        body["error"] = _quote(body["error"])
+    return Reply(
+        status=status,
+        body=body,
+        text=_quote(raw[: 4 * _SHORT].decode("utf-8", "replace")),
+        retry_after=retry_after(headers.get("Retry-After", ""), now),
+        location=headers.get("Location", ""),
+        date=_moment(headers.get("Date", "")),
+    )
+
+
+def retry_after(value: str, now: datetime) -> float | None:
+    """Seconds to wait by a `Retry-After` header, a number or a date (RFC 9110, 10.2.3); None for neither."""
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    moment = _moment(value)
+    return None if moment is None else max(0.0, (moment - now).total_seconds())
+
+
+def _moment(value: str) -> datetime | None:
+    """A date of HTTP (RFC 9110, 5.6.7)."""
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _json_object(raw: bytes) -> dict[str, Any] | None:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _quote(text: str) -> str:
+    line = masked(" ".join(text.split()))
+    return line if len(line) <= _SHORT else line[: _SHORT - 3] + "..."
+
+
+_MOST_OF_A_REPLY = 4_000_000
+_MOST_ON_THE_WIRE = 2 * _MOST_OF_A_REPLY  # with the lines of its chunks
+_CHUNK = 8192
+_CONNECT_SECONDS = 10.0
+
+# By name: urllib3 is the business of requests, whose versions take different ones of it.
+_KINDS = {
+    "SSLCertVerificationError": Kind.TLS,
+    "NameResolutionError": Kind.DNS,
+    "gaierror": Kind.DNS,
+    "ConnectTimeout": Kind.TIMEOUT,
+    "ConnectTimeoutError": Kind.TIMEOUT,
+    "ReadTimeout": Kind.TIMEOUT,
+    "ReadTimeoutError": Kind.TIMEOUT,
+    "TimeoutError": Kind.TIMEOUT,
+    "NewConnectionError": Kind.REFUSED,
+    "InvalidURL": Kind.URL,
+    "InvalidSchema": Kind.URL,
+    "MissingSchema": Kind.URL,
+    "LocationParseError": Kind.URL,
+}
+
+_WORDS = {
+    Kind.TIMEOUT: "{url} did not answer in time",
+    Kind.RESET: "the connection to {url} broke before the whole reply was there",
+    Kind.REFUSED: "{url} can't be reached: the connection was refused",
+    Kind.DNS: "the host of {url} can't be resolved",
+    Kind.TLS: "the certificate of {url} can't be verified",
+    Kind.PROXY: "the proxy on the way to {url} can't be used",
+    Kind.URL: "{url} is no URL to post to",
+}
+
+
+class Transport(Protocol):
+    """Posts a body once."""
+
+    def send(self, body: bytes, *, gzip: bool) -> Reply | NoReply:
+        """Post *body*, JSON or gzipped JSON. What goes wrong is a value: the caller decides on it."""
+        ...
+
+
+class HttpTransport:
+    """`requests` with one session a thread: certificates verified, no redirects, no retries of its own.
+
+    Proxies and CA bundles come from the environment, credentials for the host (`.netrc`) do not: the key is
+    in the body. The time limit holds for the whole exchange, from connecting to the last byte of the reply.
+    With `gives_way` a request is given up as soon as the run has to stop: one that brings no event.
+    """
+
+    def __init__(self, settings: DeliverySettings, clock: Clock, *, gives_way: bool = False) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._gives_way = gives_way
+        self._local = threading.local()
+        self._sessions: list[requests.Session] = []
+        self._lock = threading.Lock()
+
+    def send(self, body: bytes, *, gzip: bool) -> Reply | NoReply:
+        # What requests raises holds the request, and that the key: it ends here, no error is chained to it.
+        exchange = Exchange(gives_way=self._gives_way, most=_MOST_ON_THE_WIRE)
+        try:
+            with exchange.within(self._settings.timeout):
+                return self._post(body, {"Content-Encoding": "gzip"} if gzip else {})
+        except CutOffError:
+            kind = Kind.TIMEOUT
+        except (requests.RequestException, OSError) as error:
+            kind = _kind_of(error)
+        return NoReply(kind, _WORDS[kind].format(url=shown_url(self._settings.url)))
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._lock:
+            for session in self._sessions:
+                session.close()
+            self._sessions.clear()
+
+    def _post(self, body: bytes, headers: dict[str, str]) -> Reply:
+        timeout = self._settings.timeout
+        with self._session().post(
+            self._settings.url,
+            data=body,
+            headers=headers,
+            timeout=(min(timeout, _CONNECT_SECONDS), timeout),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            raw = _read(response)
+            return read_reply(
+                response.status_code,
+                response.headers,
+                raw,
+                now=self._clock.now(),
+                secret=self._settings.api_key.get_secret_value(),
+            )
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = _new_session()
+            with self._lock:
+                self._sessions.append(session)
+        return session
+
+
+def _new_session() -> requests.Session:
+    session = watched_session()
+    session.headers.update({"Content-Type": "application/json", "Accept": "*/*", "User-Agent": "braze-etl"})
+    session.auth = _no_credentials
+    return session
+
+
+def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    # Its presence keeps requests from looking for the host in .netrc.
+    return request
+
+
+def _read(response: requests.Response) -> bytes:
+    """The reply's first megabytes. One that is longer, cut off there, is no JSON, and counts as that."""
+    raw = bytearray()
+    for chunk in response.iter_content(_CHUNK):
+        raw += chunk
+        if len(raw) > _MOST_OF_A_REPLY:
+            break
+    return bytes(raw)
+
+
+def _kind_of(error: BaseException) -> Kind:
+    if isinstance(error, requests.exceptions.ProxyError):
+        return Kind.PROXY
+    for cause in _causes(error):
+        kind = _KINDS.get(type(cause).__name__)
+        if kind is not None:
+            return kind
+    return Kind.RESET
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was made of, the innermost first: that one knows best what happened."""
+    for inner in (*error.args, getattr(error, "reason", None)):
+        if isinstance(inner, BaseException):
+            yield from _causes(inner)
+    yield error

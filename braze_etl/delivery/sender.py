@@ -1,0 +1,168 @@
+"""Posting threads, and the owner's side of them: hand batches in, read outcomes back."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
+from random import Random
+from types import TracebackType
+from typing import Generic, ParamSpec, Self, TypeVar
+
+from braze_etl.amplitude.body import Mend, mend_nothing
+from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.clock import Clock
+from braze_etl.delivery.batch_delivery import Journey
+from braze_etl.delivery.batches import Batch, Delivered, RequestCounts
+from braze_etl.delivery.gate import DEFAULT_CAP, Desk
+from braze_etl.delivery.http import Transport
+
+T = TypeVar("T")
+
+_POLL = 0.2
+
+
+class Courier(Generic[T]):
+    """Delivers batches, several at a time, until each event's outcome is fixed or delivery ends.
+
+    Every batch handed in comes back as exactly one `Delivered`. Bounded: at most one batch more than the
+    requests that may be in flight is in hand, and `submit` blocks for the next.
+
+    Delivery ends by *stop*, which the owner sets: no new request begins, waits end at once, and what is not
+    settled comes back so. Or by an error: Amplitude refused the key or the request, there is no endpoint,
+    or for `give_up_after` seconds nothing but failures came. `submit` and `drain` then raise the
+    `DeliveryError`, when the outcomes of all batches in hand can be read from `results`.
+
+    *notify* is called, in a posting thread, whenever there is an outcome to read; *on_failure* likewise, with
+    kind and words, for the first failure of each kind. *mend* is called for events
+    that can't be sent as they are (see `encode`).
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        settings: DeliverySettings,
+        clock: Clock,
+        rng: Random,
+        stop: threading.Event,
+        *,
+        executor: Executor | None = None,
+        notify: Callable[[], None] = lambda: None,
+        mend: Mend = mend_nothing,
+        on_failure: Callable[[str, str], None] = lambda _kind, _words: None,
+    ) -> None:
+        self._desk = Desk(transport, settings, clock, rng, stop, mend=mend, on_failure=on_failure)
+        workers = (settings.concurrency or DEFAULT_CAP) + 1
+        self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix="delivery")
+        self._notify = notify
+        self._changed = threading.Condition()
+        self._in_hand = 0
+        self._finished: deque[Delivered[T]] = deque()
+
+    @property
+    def counts(self) -> RequestCounts:
+        """The requests so far, as a copy."""
+        return self._desk.counting.snapshot()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way at the moment."""
+        return self._desk.limiter.in_flight
+
+    @property
+    def limit(self) -> int:
+        """How many requests may be under way at the moment."""
+        return self._desk.limiter.limit
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the delivery, if an error did; set before the outcomes that it left unsettled."""
+        return self._desk.fatal
+
+    def submit(self, batch: Batch[T]) -> None:
+        """Take *batch* over, waiting while too many are in hand. Raises what ended the delivery.
+
+        Also when it raises, the batch comes back in `results`, unsettled.
+        """
+        journey = Journey(batch, self._desk)
+        if self._take():
+            future = self._executor.submit(journey.run)
+            future.add_done_callback(partial(self._finish, journey))
+            return
+        with self._changed:
+            self._finished.append(journey.delivered())
+            while self._in_hand:
+                self._changed.wait()
+        self._raise_failure()
+
+    def results(self) -> Iterator[Delivered[T]]:
+        """The outcomes that are there; never waits."""
+        while self._finished:
+            yield self._finished.popleft()
+
+    def drain(self) -> Iterator[Delivered[T]]:
+        """All outcomes not read yet, waiting for those in hand; raises at its end what ended the delivery."""
+        while True:
+            yield from self.results()
+            with self._changed:
+                while self._in_hand and not self._finished:
+                    self._changed.wait()
+                if not self._finished:
+                    break
+        self._raise_failure()
+
+    def close(self) -> None:
+        """Wait for the requests in flight and let the threads go. Set *stop* first to end waits."""
+        self._executor.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._desk.fail(error)  # the owner is gone: begin nothing more
+        self.close()
+
+    def _take(self) -> bool:
+        """Wait for room; False once delivery has ended."""
+        with self._changed:
+            while not self._desk.halted():
+                if self._in_hand <= self._desk.limiter.limit:
+                    self._in_hand += 1
+                    return True
+                self._changed.wait(_POLL)  # a stop notifies nobody
+        return False
+
+    def _finish(self, journey: Journey[T], future: Future[None]) -> None:
+        error = future.exception()
+        if error is not None:
+            self._desk.fail(error)
+        with self._changed:
+            self._finished.append(journey.delivered())
+            self._in_hand -= 1
+            self._changed.notify_all()
+        self._notify()
+
+    def _raise_failure(self) -> None:
+        if self._desk.fatal is not None:
+            raise self._desk.fatal
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class InlineExecutor(Executor):
+    """Runs each task at once, in the caller's thread: for tests on a manual clock, and for rehearsals."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        future: Future[R] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - the future carries it to whoever asks
+            future.set_exception(error)
+        return future

@@ -1,0 +1,1 @@
+"""A run, whatever it carries: find, hand out, work, settle, report."""

@@ -1,0 +1,171 @@
+"""Dispatch: tasks to worker processes, settlements back, and what happens when a worker dies."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from braze_etl.engine.books import TaskBooks
+from braze_etl.engine.executors.local import LOOK_ABOVE, Died, WorkerPool
+from braze_etl.engine.tasks import Settlement, Task, one_by_one
+from braze_etl.errors import FatalError
+from braze_etl.logs import get_logger
+from braze_etl.model import Reason, Verdict
+
+_log = get_logger(__name__)
+
+_POLL = 0.25
+_MAX_DEATHS = 20
+"""More dead workers than this in one pass are no file's fault: memory limit, broken installation."""
+
+
+class Dispatcher:
+    """Iterates over settlements until every task is settled, or until *should_stop* and all in flight is.
+
+    They come in groups: all that arrived while the ones before were stored, at most two of each worker. It
+    also ends when *should_pause* says so and all in flight is settled; then `has_more` tells whether tasks
+    are left, and to iterate again goes on with them. *review* sees each task before it is handed out. Once
+    *gives_up* says so, workers that have not settled are killed, and their tasks left; *stuck* is told those
+    of workers that gave no sign of life.
+
+    No task is handed out before it is on record (see `begun`): whoever stores a group of settlements notes
+    with it what `take_begun` gives, and *note* is called where there is no settlement to go with.
+    """
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        tasks: Iterator[Task],
+        should_stop: Callable[[], bool],
+        *,
+        should_pause: Callable[[], bool] = lambda: False,
+        review: Callable[[Task], Task] = lambda task: task,
+        gives_up: Callable[[], bool] = lambda: False,
+        note: Callable[[list[Task]], None] = lambda _: None,
+        passed: Callable[[Task], None] = lambda _: None,
+        stuck: Callable[[list[Task]], None] = lambda _: None,
+    ) -> None:
+        self._pool = pool
+        self._tasks = tasks
+        self._should_stop = should_stop
+        self._should_pause = should_pause
+        self._review = review
+        self._gives_up = gives_up
+        self._note = note
+        self._passed = passed
+        self._stuck = stuck
+        self._drawn: deque[Task] = deque()
+        self._on_record: set[int] = set()
+        self._trials: dict[int, Task] = {}
+        self._stopping = False
+        self._next: deque[Task] = deque()  # before those that were never handed out
+        self._deaths = 0
+        self._numbers = itertools.count(-1, -1)  # of retried tasks; the others count upwards
+
+    def __iter__(self) -> Iterator[list[Settlement]]:
+        while True:
+            if self._should_stop():
+                self.stop()
+            self._hand_out()
+            if not self._pool.busy:
+                return
+            if self._gives_up():
+                self._stuck(self._pool.silent)
+                self._pool.kill()
+                return
+            yield from self._take(list(self._pool.poll(_POLL)))
+
+    def has_more(self) -> bool:
+        """Whether tasks are left for another time, though nobody has asked for a stop."""
+        self._on_record.clear()
+        if not self._drawn and not self._stopping and (task := self._next_task()):
+            self._next.appendleft(task)
+        return bool(self._drawn or self._next) and not self._stopping
+
+    def take_begun(self) -> list[Task]:
+        """All that is in flight or about to be; the caller puts it on record before it goes on."""
+        begun = [*self._pool.tasks, *self._drawn]
+        self._on_record = {task.number for task in begun}
+        return begun
+
+    def _hand_out(self) -> None:
+        """Give tasks to workers that have room, once they are on record."""
+        self._draw()
+        if self._stopping or self._should_pause():
+            return
+        if any(task.number not in self._on_record for task in self._drawn):
+            self._note(self.take_begun())
+        while self._drawn and self._pool.submit(self._drawn[0]):
+            task = self._drawn.popleft()
+            if task.trial:
+                self._trials[task.number] = task
+
+    def _draw(self) -> None:
+        """Take as many tasks as workers have room for."""
+        while len(self._drawn) < self._pool.room and not self._stopping and not self._should_pause():
+            task = self._next_task()
+            task = task and self._review(task)
+            if task is None:
+                return
+            if task.alone and (self._pool.busy or self._drawn):
+                self._next.appendleft(task)
+                return
+            if task.files:
+                self._drawn.append(task)
+
+    def _take(self, events: list[Settlement | Died]) -> Iterator[list[Settlement]]:
+        """Give what was settled, and only then see to the dead: that may be the end of the pass."""
+        settled = [event for event in events if isinstance(event, Settlement)]
+        if any(settlement.fatal for settlement in settled):
+            self.stop()
+        for settlement in settled:
+            if (tried := self._trials.pop(settlement.task, None)) and not self._stopping:
+                self._passed(tried)
+                self._next.appendleft(replace(tried, number=next(self._numbers), attempt=0, trial=False))
+        if settled:
+            self._draw()
+            yield settled
+        for event in events:
+            if isinstance(event, Died) and (killers := list(self._bury(event))):
+                yield killers
+
+    def _next_task(self) -> Task | None:
+        return self._next.popleft() if self._next else next(self._tasks, None)
+
+    def stop(self) -> None:
+        """Begin nothing more; what is in flight still comes."""
+        if not self._stopping:
+            self._stopping = True
+            self._pool.stop()
+
+    def _bury(self, event: Died) -> Iterator[Settlement]:
+        self._deaths += bool(event.tasks)
+        if event.error is not None or self._deaths > _MAX_DEATHS:
+            self.stop()
+            words = event.error or f"{self._deaths} worker processes died, the last with {event.cause}"
+            raise FatalError(words, remedy=LOOK_ABOVE)
+        if event.tasks:
+            _log.warning(
+                "a worker process died; its files are read again",
+                cause=event.cause,
+                files=sum(len(task.files) for task in event.tasks),
+            )
+        for task in event.tasks:
+            yield from self._after_death(task, event.cause)
+
+    def _after_death(self, task: Task, cause: str) -> Iterator[Settlement]:
+        if task.attempt:
+            yield _killer(task, cause)
+            return
+        self._next.extendleft(reversed(one_by_one(task, self._numbers)))
+
+
+def _killer(task: Task, cause: str) -> Settlement:
+    """Set aside the one file of a task that ended two workers."""
+    books = TaskBooks(task)
+    words = f"reading it ended a worker process twice (the last with {cause})"
+    books.failed(0, Verdict(Reason.UNREADABLE_FILE, words))
+    books.read_to_end(0)
+    return books.settlement()

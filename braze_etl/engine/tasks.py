@@ -1,0 +1,141 @@
+"""Tasks: groups of due files that a worker takes whole, and what comes back of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from braze_etl.delivery.batches import RequestCounts
+from braze_etl.engine.busy import BusyIds
+from braze_etl.engine.due import DueFile
+from braze_etl.errors import BrazeEtlError, FileReplacedError, FileUnavailableError
+from braze_etl.flows.currents_to_amplitude.drift import Drift
+from braze_etl.model import Counts, FileSettlement, Position, SetAside
+
+RECORD_BYTES = 160
+"""What a record takes in a file, about."""
+TASK_BYTES = 8_000_000
+"""About 50,000 records; a task is also what a crash sends again."""
+MAX_FILES = 500
+_SMALL_TASK_BYTES = 1_000_000
+_TASKS_A_WORKER = 4
+"""What is left is split so that every worker has several tasks, but none too small for a process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Files that one worker reads in order. `attempt` counts the workers that died over it.
+
+    One that is `alone` begins when nothing else is in flight. On `trial` it is read to its end, and nothing
+    is sent or settled of it (see `begun`).
+    """
+
+    number: int
+    files: tuple[DueFile, ...]
+    attempt: int = 0
+    alone: bool = False
+    trial: bool = False
+
+
+@dataclass(slots=True)
+class Unavailable:
+    """Files that stay due because the store did not give them as listed: how many by kind, and the first."""
+
+    files: Counter[str] = field(default_factory=Counter)
+    first: dict[str, FileUnavailableError] = field(default_factory=dict)
+
+    def note(self, error: FileUnavailableError) -> None:
+        """Count a file."""
+        self.files[error.kind] += 1
+        self.first.setdefault(error.kind, error)
+
+    def add(self, other: Unavailable) -> None:
+        """Take over what another task met."""
+        self.files += other.files
+        self.first = {**other.first, **self.first}
+
+    @property
+    def worst(self) -> FileUnavailableError | None:
+        """The first file of the kind that most are of. A file that was replaced is nobody's trouble."""
+        kinds = [kind for kind, _ in self.files.most_common() if kind != FileReplacedError.kind]
+        return self.first[kinds[0]] if kinds else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the report: by kind, the number of files, and in words what became of the first."""
+        return {
+            kind: {"files": self.files[kind], "message": error.message, "remedy": error.remedy}
+            for kind, error in self.first.items()
+        }
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What came of a task: the files' states, what to set aside, and this run's counts.
+
+    `counts` are of the records whose outcome this task fixed, and `repeats` of those among them that lie in
+    files without a state, which the next run reads again; `files` carry the books of each file over all runs.
+    `kept` are positions that a replay could not read: their entries in the quarantine stay. `in_flight_limit`
+    is the most requests that this worker (a process id) allows itself now. `fatal` says why the worker can't
+    go on at all.
+    """
+
+    task: int
+    files: list[FileSettlement] = field(default_factory=list)
+    set_aside: list[SetAside] = field(default_factory=list)
+    kept: list[Position] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    repeats: Counts = field(default_factory=Counts)
+    repairs: Counter[str] = field(default_factory=Counter)
+    held: Counter[str] = field(default_factory=Counter)
+    """Records by event type that the budget kept from being sent."""
+    warnings: Counter[str] = field(default_factory=Counter)
+    unavailable: Unavailable = field(default_factory=Unavailable)
+    requests: RequestCounts = field(default_factory=RequestCounts)
+    drift: Drift = field(default_factory=Drift)
+    busy: BusyIds = field(default_factory=BusyIds)
+    """What was sent by id, where that is asked for; that of several tasks may come with one of them."""
+    worker: int = 0
+    in_flight_limit: int = 0
+    fatal: BrazeEtlError | None = None
+
+
+def group(
+    files: Iterable[DueFile], numbers: Iterator[int], *, target: Callable[[int], int] = lambda _: TASK_BYTES
+) -> Iterator[Task]:
+    """Group due files, in their order, into tasks of about *target* bytes or at most `MAX_FILES` files.
+
+    *target* is asked for each task anew, with the bytes of all tasks before it.
+    """
+    members, size, before = list[DueFile](), 0, 0
+    for file in files:
+        weight = file.weight
+        if members and (size + weight > target(before) or len(members) >= MAX_FILES):
+            yield Task(next(numbers), tuple(members))
+            before += size
+            members, size = [], 0
+        members.append(file)
+        size += weight
+    if members:
+        yield Task(next(numbers), tuple(members))
+
+
+def shares(total: int, workers: int) -> Callable[[int], int]:
+    """Targets for `group` that end *workers* together: large tasks first, and ever smaller ones near the end.
+
+    *total* is the bytes of all tasks. A task is a quarter of a worker's share of what is left.
+    """
+
+    def target(before: int) -> int:
+        share = (total - before) // (_TASKS_A_WORKER * workers)
+        return min(TASK_BYTES, max(_SMALL_TASK_BYTES, share))
+
+    return target
+
+
+def one_by_one(task: Task, numbers: Iterator[int]) -> list[Task]:
+    """Split the task of a worker that died, so that the file that kills can be told from the others."""
+    return [
+        replace(task, number=next(numbers), files=(file,), attempt=task.attempt + 1) for file in task.files
+    ]

@@ -1,0 +1,1 @@
+"""Where due files come from."""

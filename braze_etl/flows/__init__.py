@@ -1,0 +1,1 @@
+"""Where data comes from, what becomes of it, where it goes: a folder for each flow."""

@@ -1,0 +1,1 @@
+"""Braze events into Amplitude: Currents files in, Amplitude events out."""

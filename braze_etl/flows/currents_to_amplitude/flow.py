@@ -1,0 +1,298 @@
+"""From settings to the parts of a pass: the one place that knows which setting reaches which room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from braze_etl.amplitude.settings import DeliverySettings, endpoint_url, gzip_default
+from braze_etl.braze.currents.listing import Listing, Selection
+from braze_etl.clock import Clock, hour_of
+from braze_etl.config.loading import Config
+from braze_etl.engine.clock_skew import Witnesses
+from braze_etl.engine.due import DueFile, DueFiles, by_hour, open_files
+from braze_etl.engine.executors.cores import usable_cores
+from braze_etl.engine.source_health import Familiarity
+from braze_etl.engine.worklists.listed import Hours, Pace, Reconcile
+from braze_etl.errors import StoreError
+from braze_etl.flows.currents_to_amplitude.settings import Settings, StoreSection, WrittenStoreSection
+from braze_etl.mapping.mapping import EventMapping
+from braze_etl.mapping.people import load_people
+from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.vocabulary import differences, mistakes, unknown_types
+from braze_etl.quarantine.quarantine import Quarantine
+from braze_etl.state.ledger import Ledger, LedgerIdentity, LedgerMissingError, OpenFile
+from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.opening import open_ledger
+from braze_etl.storage.opening import open_store, server_time
+from braze_etl.storage.read_ahead import NOTHING_AHEAD, ReadAhead
+from braze_etl.storage.settings import StoreAccess
+from braze_etl.storage.store import Store
+
+_MOST_IN_FLIGHT = 16
+"""With `concurrency: auto`: 50,000 events/s at 200 ms a request take about 6 (performance.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which part of the source a pass covers: hours from *since* (inclusive) to *until* (exclusive)."""
+
+    since: datetime
+    until: datetime | None = None
+    event_types: tuple[str, ...] = ()
+
+    def __contains__(self, hour: datetime) -> bool:
+        return self.since <= hour and (self.until is None or hour < self.until)
+
+
+ScopeOf: TypeAlias = Callable[[Settings, Ledger], Scope]
+"""What a pass covers may depend on its ledger."""
+
+
+def stated_scope(scope: Scope) -> ScopeOf:
+    """A scope that does not."""
+    return lambda _settings, _ledger: scope
+
+
+def store_access(settings: Settings, section: StoreSection) -> StoreAccess:
+    """How to reach a store: its own section's values, or the source's where that leaves them null."""
+    source = settings.source
+    return StoreAccess(
+        endpoint_url=section.endpoint_url or source.endpoint_url,
+        region=section.region or source.region,
+        role_arn=section.role_arn or source.role_arn,
+        external_id=section.external_id or source.external_id,
+        requester_pays=section is source and source.requester_pays,
+        kms_key_id=section.kms_key_id if isinstance(section, WrittenStoreSection) else None,
+    )
+
+
+def open_source(settings: Settings, *, gives_way: bool = True) -> tuple[Store, str]:
+    """The store with the Currents files, which gives way to a stop, and their prefix in it."""
+    access = store_access(settings, settings.source)
+    return open_store(settings.source.uri, access=access, gives_way=gives_way)
+
+
+def open_source_ahead(settings: Settings) -> ReadAhead:
+    """The store with the Currents files, for a worker: small files are read ahead, if it is no folder."""
+    store, _ = open_source(settings)
+    return ReadAhead(store) if "://" in store.uri else ReadAhead(store, NOTHING_AHEAD)
+
+
+def open_quarantine(settings: Settings) -> Quarantine:
+    """The quarantine; its folder is made when something is set aside."""
+    access = store_access(settings, settings.quarantine)
+    store, prefix = open_store(settings.quarantine.uri, access=access, must_exist=False)
+    return Quarantine(store, prefix, payload_ttl=settings.quarantine.payload_ttl)
+
+
+def source_lifetime(settings: Settings) -> timedelta | None:
+    """How long the source's files can be read before it deletes or archives them itself, if that is known."""
+    store, prefix = open_source(settings)
+    with suppress(StoreError):  # few jobs have the right to read the rules, and none depends on it
+        return store.lifetime(prefix)
+    return None
+
+
+def keeps_payloads(settings: Settings, lifetime: timedelta | None) -> bool:
+    """Whether records that are set aside are kept: the source may be gone before they are replayed."""
+    quarantine = settings.quarantine
+    if quarantine.payload != "auto":
+        return quarantine.payload
+    return lifetime is not None and lifetime < quarantine.payload_ttl
+
+
+def ledger_identity(settings: Settings) -> LedgerIdentity:
+    """Whom the ledger belongs to."""
+    return LedgerIdentity(settings.pipeline, settings.amplitude.project, settings.amplitude.region)
+
+
+def open_state(
+    settings: Settings, clock: Clock, *, read_only: bool = False, witnesses: Witnesses | None = None
+) -> Ledger:
+    """The ledger; read-only, it is never created and `LedgerMissingError` says that there is none.
+
+    A new one is made when *witnesses* of the time have vouched for its beginning.
+    """
+
+    def vouch(start_at: datetime) -> None:
+        if witnesses is not None:
+            hear_stores(settings, witnesses)
+            witnesses.vouch(start_at, configured=settings.source.start_at is not None)
+
+    return open_ledger(
+        settings.state.uri,
+        ledger_identity(settings),
+        start_at=settings.source.start_at,
+        create=settings.state.create,
+        clock=clock,
+        read_only=read_only,
+        access=store_access(settings, settings.state),
+        vouch=vouch,
+    )
+
+
+def hear_stores(settings: Settings, witnesses: Witnesses) -> None:
+    """Have the stores that have answered this process tell their time."""
+    for name, section in (("source", settings.source), ("state", settings.state)):
+        if name == "source" or section.uri.startswith("s3://"):  # a ledger's may be that of no store
+            told = server_time(section.uri, access=store_access(settings, section))
+            witnesses.hear(f"S3 ({name})", told)
+
+
+def selection(settings: Settings, event_types: tuple[str, ...] = ()) -> Selection:
+    """What is selected: the source's globs, narrowed by those of the command line."""
+    return Selection(
+        integrations=settings.source.integrations,
+        event_types=settings.source.event_types,
+        narrowed_to=event_types,
+    )
+
+
+def listing(settings: Settings, scope: Scope, now: datetime) -> Listing:
+    """A listing of the selected files in *scope* that are settled by *now*."""
+    store, prefix = open_source(settings)
+    # Without a settling time, clocks that disagree must not make a file look too young.
+    settle = settings.source.settle
+    return Listing(
+        store,
+        prefix,
+        selection(settings, scope.event_types),
+        since=scope.since,
+        until=scope.until,
+        settled_before=now - settle if settle else None,
+    )
+
+
+def live_scope(settings: Settings, ledger: Ledger) -> Scope:
+    """What `run` lists: all that may have come since the last complete listing, up to a look-back late.
+
+    And all that the runs before left undelivered, however old: only a listing finds it again.
+    """
+    summary = ledger.summary()
+    if summary.last_listing is None:
+        return Scope(since=ledger.start_at)
+    since = hour_of(summary.last_listing - settings.source.lookback)
+    return Scope(since=max(ledger.start_at, min(since, summary.backlog.oldest_hour or since)))
+
+
+def hours(settings: Settings, clock: Clock) -> Hours:
+    """Lists the selected files of a range of hours."""
+    return lambda since, until: listing(settings, Scope(since, until), clock.now())
+
+
+def sweep(settings: Settings, ledger: Ledger, clock: Clock) -> Reconcile:
+    """The sweep of the hours that `live_scope` leaves out."""
+    pace = Pace(every=settings.source.reconcile_every, budget=settings.source.reconcile_for)
+    return Reconcile(ledger, hours(settings, clock), pace, clock)
+
+
+def mapping_options(settings: Settings) -> MappingOptions:
+    """The mapping's options, with Amplitude's rule on ids."""
+    return MappingOptions.of(settings.mapping, min_id_length=settings.amplitude.min_id_length)
+
+
+def mapping_mistakes(settings: Settings) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The words for types and fields that stand for nothing, each with its path in the configuration."""
+    for path, words in mistakes(settings.mapping):
+        yield ("mapping", *path), words
+    for number, words in unknown_types(settings.mapping, settings.budget.stop):
+        yield ("budget", "stop", number), f"budget.stop: {words}"
+
+
+def failed_tests(config: Config) -> list[str]:
+    """Run the tests that stand in the mapping; a line for each that fails."""
+    mapping, section = EventMapping.load(mapping_options(config.settings)), config.settings.mapping
+    failed = []
+    for number, example in enumerate(section.tests):
+        if found := differences(example, mapping):
+            name = example.test or example.event_type
+            failed.append(f"  {config.places['mapping', 'tests', number]}: {name}: {'; '.join(found)}")
+    return failed
+
+
+def load_mapping(settings: Settings) -> EventMapping:
+    """The mapping in force by its rules alone: for whoever only asks what becomes of a type."""
+    return EventMapping.load(mapping_options(settings))
+
+
+def open_mapping(settings: Settings) -> EventMapping:
+    """The mapping in force with its lists and tables of people: for whoever judges records.
+
+    Errors are those of `load_people`.
+    """
+    people = load_people(settings.mapping, store_access(settings, settings.source))
+    return EventMapping.load(mapping_options(settings), people)
+
+
+def delivery_settings(settings: Settings, workers: int = 1) -> DeliverySettings:
+    """Where and how one of *workers* processes sends events; they share the budgets of requests and rate."""
+    amplitude = settings.amplitude
+    url = endpoint_url(amplitude.region, amplitude.endpoint)
+    return DeliverySettings(
+        url=url,
+        api_key=amplitude.api_key,
+        gzip=gzip_default(url) if amplitude.gzip == "auto" else amplitude.gzip,
+        max_events=amplitude.max_events,
+        max_bytes=amplitude.max_bytes,
+        concurrency=max(1, _in_flight(settings) // workers),
+        min_id_length=amplitude.min_id_length,
+        timeout=amplitude.timeout.total_seconds(),
+        give_up_after=amplitude.give_up_after.total_seconds(),
+        rate=amplitude.rate / workers if amplitude.rate else None,
+        couriers=workers,
+    )
+
+
+def worker_count(settings: Settings, asked: int | None = None) -> int:
+    """How many processes: as asked, as configured, or one for each core that may be used (see `cores`)."""
+    wanted = asked or settings.workers
+    return min(usable_cores() if wanted == "auto" else wanted, _in_flight(settings))
+
+
+def _in_flight(settings: Settings) -> int:
+    limit = settings.amplitude.concurrency
+    return _MOST_IN_FLIGHT if limit == "auto" else limit
+
+
+def ledger_to_read(settings: Settings, clock: Clock) -> Ledger:
+    """The ledger, for reading only; before the first run, what that run would find in a new one."""
+    try:
+        return open_state(settings, clock, read_only=True)
+    except LedgerMissingError:
+        return MemoryLedger(ledger_identity(settings), start_at=settings.source.start_at, clock=clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The due files, to be iterated over once, oldest hour first; `found` says more when that is done."""
+
+    files: Iterator[DueFile]
+    found: DueFiles
+    listing: Listing
+
+
+def due_now(
+    settings: Settings, ledger: Ledger, scope: Scope | None, now: datetime, *, resend: bool = False
+) -> Look:
+    """List what a `run` would find due, or with *scope* a `backfill`, which may *resend*."""
+    chosen = scope or live_scope(settings, ledger)
+    covers = covering(settings, chosen, covers_all=scope is None)
+    left_open = open_files(filter(covers, ledger.open_files()), now=now)
+    expected = Familiarity.of(ledger.summary()) if scope is None else None
+    listed = listing(settings, chosen, now)
+    found = DueFiles(listed, ledger, now=now, resend=resend, expected=expected)
+    return Look(by_hour(found, left_open), found, listed)
+
+
+def covering(settings: Settings, scope: Scope, *, covers_all: bool) -> Callable[[OpenFile], bool]:
+    """Which of the ledger's open files belong to a pass: for `run` all that are selected, however old."""
+    chosen = selection(settings, scope.event_types)
+
+    def covers(file: OpenFile) -> bool:
+        return chosen.matches_event_type(file.ref.event_type) and (covers_all or file.ref.hour in scope)
+
+    return covers

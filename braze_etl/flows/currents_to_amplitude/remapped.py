@@ -1,0 +1,475 @@
+"""After a change of the mapping: which settled files hold records that are sent now, and were not before."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shutil
+import zlib
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from itertools import islice
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, Final, TypeAlias, cast
+
+import orjson
+
+from braze_etl.braze.currents.container import Damage
+from braze_etl.clock import Clock
+from braze_etl.engine.budget import Account, Spending, Terms
+from braze_etl.engine.due import Changed, DueFile
+from braze_etl.engine.worklists.listed import restore_command
+from braze_etl.errors import FileError, SourceGoneError
+from braze_etl.flows.currents_to_amplitude.flow import (
+    Scope,
+    ScopeOf,
+    ledger_to_read,
+    listing,
+    open_mapping,
+    open_source,
+)
+from braze_etl.flows.currents_to_amplitude.reader import Decoder, EventReader
+from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.logs import get_logger
+from braze_etl.mapping.identity import People
+from braze_etl.mapping.mapping import EventMapping
+from braze_etl.mapping.settings import MappingOptions
+from braze_etl.model import FileRef, FileState, Outcome, Reason, ReasonCounts, Tally, Verdict
+from braze_etl.state.ledger import BacklogLine, KnownFile, Ledger, OpenFile
+from braze_etl.storage.store import Store
+
+HeldFrom: TypeAlias = tuple[int, int] | None
+"""Block and record; None where the budget held nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One reading of a file, by the mapping of that version."""
+
+    version: str
+    held_from: HeldFrom = None
+
+    def leaves(self, place: tuple[int, int], reason: Reason | None) -> bool:
+        """Whether it leaves the record at *place* unsent, of which the mapping says *reason* (None: send)."""
+        if reason is None:
+            return self.held_from is not None and place >= self.held_from
+        return reason.outcome is Outcome.FILTERED
+
+    def __str__(self) -> str:
+        return self.version if self.held_from is None else "{}@{}/{}".format(self.version, *self.held_from)
+
+
+def judgements_of(mapping: str, held_from: HeldFrom) -> tuple[Judgement, ...]:
+    """Read what the ledger keeps of a file; nothing where it does not know the mapping."""
+    if not mapping:
+        return ()
+    *before, last = map(_judgement, mapping.split(","))
+    return (*before, Judgement(last.version, held_from or last.held_from))
+
+
+def followed_by(judgements: tuple[Judgement, ...], version: str) -> str:
+    """Give the text of these and another one, in which the budget may hold something or not."""
+    return ",".join(map(str, (*judgements, Judgement(version))))
+
+
+def renamed(judgements: tuple[Judgement, ...], before: str, after: str) -> str:
+    """Give the text of these, with *after* for a mapping that judges alike."""
+    return ",".join(
+        str(Judgement(after, each.held_from) if each.version == before else each) for each in judgements
+    )
+
+
+def _judgement(text: str) -> Judgement:
+    version, _, place = text.partition("@")
+    if not place:
+        return Judgement(version)
+    block, _, record = place.partition("/")
+    return Judgement(version, (int(block), int(record)))
+
+
+class Mappings:
+    """Knows mappings by their versions; `now` is the one in force."""
+
+    def __init__(self, ledger: Ledger, now: EventMapping) -> None:
+        self.now: Final = now
+        self._ledger = ledger
+        self._made: dict[str, EventMapping | None] = {now.version: now}
+
+    def keep(self) -> None:
+        """Have the ledger remember the mapping in force, if it does not know it yet."""
+        name, preset = _note(self.now.version), _packed(self.now.data)
+        if self._ledger.recall(name):
+            return
+        digest = hashlib.sha256(preset).hexdigest()[:16]
+        if not self._ledger.recall(f"preset:{digest}"):
+            self._ledger.remember(f"preset:{digest}", {"packed": b64encode(preset).decode()})
+        self._ledger.remember(name, {"options": self.now.options.as_dict(), "preset": digest})
+
+    def of(self, version: str) -> EventMapping | None:
+        """Give the mapping of that version with the lists and tables of people as they are today.
+
+        None where it can't be had: the ledger does not know it, this release can't read its preset or options
+        any more, or its table of people is none that is in use today, or had another content when it decided
+        what is filtered.
+        """
+        if version not in self._made:
+            self._made[version] = self._again(version)
+        return self._made[version]
+
+    def _again(self, version: str) -> EventMapping | None:
+        kept = self._ledger.recall(_note(version))
+        try:
+            options = _salted(MappingOptions.from_dict(kept["options"]), self.now.options)
+            people = _people(options, self.now)
+            data = self._preset(kept["preset"])
+            mapping = None if people is None else EventMapping.load(options, people, data=data)
+        except (KeyError, ValueError, zlib.error):
+            return None  # not kept, or in a form that this release does not have
+        return mapping if mapping is not None and mapping.version == version else None
+
+    def _preset(self, digest: str) -> dict[str, Any]:
+        packed = self._ledger.recall(f"preset:{digest}")["packed"]
+        data: dict[str, Any] = orjson.loads(zlib.decompress(b64decode(packed)))
+        return data
+
+
+def _packed(data: dict[str, Any]) -> bytes:
+    """A preset in few bytes, the same for the same data."""
+    return zlib.compress(orjson.dumps(data, option=orjson.OPT_SORT_KEYS), 9)
+
+
+def _note(version: str) -> str:
+    """The name of the note: one for all contents of a look-up table, for the options are the same."""
+    return f"mapping:{version.partition('~')[0]}"
+
+
+def _salted(options: MappingOptions, now: MappingOptions) -> MappingOptions:
+    """The options with the salt of today: it is never kept, and does not decide whether a record is sent."""
+    if not options.privacy.hash:
+        return options
+    privacy = options.privacy.model_copy(update={"salt": now.privacy.salt})
+    return options.model_copy(update={"privacy": privacy})
+
+
+def _people(options: MappingOptions, now: EventMapping) -> People | None:
+    """The people of *now*, as these options would have taken them; None where that can't be said."""
+    today, before, after = now.people, options.identity.lookup, now.options.identity.lookup
+    if before is None:
+        return People(suppressed=today.suppressed)
+    ways = {"key": before.key, "missing": before.missing}
+    if after is None or after.model_copy(update=ways) != before:
+        return None
+    return replace(today, key=before.key, missing=before.missing)
+
+
+Reasons: TypeAlias = dict[int, list[Reason | None]]
+"""What a mapping says of each record of a block, by block offset: the reason, or None for an event."""
+
+_IN_MEMORY = 64_000_000
+"""Bytes of a file; a larger one lies in a temporary file while it is read by several mappings."""
+
+
+class NotComparable(StrEnum):
+    """Why a file is left alone."""
+
+    MAPPING_UNKNOWN = "mapping_unknown"
+    """By what it was judged is not known, or can't be evaluated by this program."""
+    SOURCE_GONE = "source_gone"
+    UNREADABLE = "unreadable"
+    BOOKS_DIFFER = "books_differ"
+    """More records, or fewer, would have been filtered than its books say: people's lists have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Which records are sent now (none, or some), and why they were not before.
+
+    `unsent` counts those that all mappings so far have left unsent, the ones held by the budget among them.
+    Who is on the suppress list today is not counted: nothing is sent of them, whatever was.
+    """
+
+    changed: Changed
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    unsent: int = 0
+
+
+class Comparer:
+    """Compares files. Only those are read of which the mappings alone do not tell."""
+
+    def __init__(self, store: Store, mappings: Mappings, *, decoder: Decoder = "auto") -> None:
+        self.mappings = mappings
+        self._store = store
+        self._decoder: Decoder = decoder
+        self._readers: dict[str, EventReader] = {}
+
+    def compare(self, ref: FileRef, known: KnownFile) -> Compared | NotComparable:
+        """Say what of a file is sent under the mapping in force, and was not; *known* has the same etag."""
+        judged, now = judgements_of(known.mapping, known.held_from), self.mappings.now
+        before = [mapping for each in judged if (mapping := self.mappings.of(each.version)) is not None]
+        if not judged or len(before) < len(judged):
+            return NotComparable.MAPPING_UNKNOWN
+        if foreseen := _foreseen(ref.event_type, judged, before, now):
+            return Compared(Changed({}, foreseen, foreseen))
+        try:
+            compared = self._read(ref, judged, before)
+        except SourceGoneError:
+            return NotComparable.SOURCE_GONE
+        except FileError:
+            return NotComparable.UNREADABLE
+        # Held records are filtered in the books too. With more, some of what is taken for unsent was sent.
+        if compared.unsent > known.tally.filtered:
+            return NotComparable.BOOKS_DIFFER
+        return compared if known.state is not FileState.FAILED else _of_failed(compared)
+
+    def _read(self, ref: FileRef, judged: Sequence[Judgement], before: Sequence[EventMapping]) -> Compared:
+        now = self.mappings.now
+        with SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
+            with self._store.open(ref.key, etag=ref.etag, size=ref.size or None) as stream:
+                shutil.copyfileobj(stream, copy)
+            whole = cast("BinaryIO", copy)
+            after = self._reasons(now, ref, whole)
+            past = [self._reasons(mapping, ref, whole) for mapping in before]
+        return _difference(after, list(zip(judged, past, strict=True)), now.version)
+
+    def _reasons(self, mapping: EventMapping, ref: FileRef, stream: BinaryIO) -> Reasons:
+        stream.seek(0)
+        if mapping.version not in self._readers:
+            self._readers[mapping.version] = EventReader(mapping, decoder=self._decoder)
+        reader = self._readers[mapping.version]
+        return {
+            block.offset: [each.reason if isinstance(each, Verdict) else None for each in block.outcomes]
+            for block in reader.read(ref, stream)
+            if not isinstance(block, Damage)
+        }
+
+
+def _foreseen(
+    event_type: str, judged: tuple[Judgement, ...], before: Sequence[EventMapping], now: EventMapping
+) -> str | None:
+    """By what the file is judged from now on, if it is clear without reading that nothing is to be sent."""
+    filters = _filters(now, event_type)
+    for each, mapping in zip(judged, before, strict=True):
+        if each.held_from is None and _filters(mapping, event_type) == filters:
+            return renamed(judged, each.version, now.version)
+    if now.plan(event_type).withheld is None:
+        return None
+    nothing_was_sent = all(mapping.plan(event_type).withheld for mapping in before)
+    return now.version if nothing_was_sent else followed_by(judged, now.version)
+
+
+def _filters(mapping: EventMapping, event_type: str) -> tuple[Any, ...]:
+    """All that decides whether a record of that type is filtered."""
+    plan = mapping.plan(event_type)
+    return (plan.filter, plan.choice, plan.loop_guard, plan.placeholders, plan.identity, mapping.people)
+
+
+def _difference(after: Reasons, past: list[tuple[Judgement, Reasons]], version: str) -> Compared:
+    """Which records all of the *past* has left unsent, and that are no longer filtered."""
+    blocks: dict[int, tuple[int, ...]] = {}
+    why = Counter[Reason]()
+    covers, left = True, 0
+    for block, reasons in after.items():
+        sent: list[int] = []
+        for record, reason in enumerate(reasons):
+            unsent = all(each.leaves((block, record), says[block][record]) for each, says in past)
+            left += unsent and reason is not Reason.SUPPRESSED
+            filtered = reason is not None and reason.outcome is Outcome.FILTERED
+            # What was sent and is filtered now has to be told from what never was, in times to come.
+            covers &= unsent or not filtered
+            if unsent and not filtered:
+                sent.append(record)
+                why[past[-1][1][block][record] or Reason.HELD] += 1
+        if sent:
+            blocks[block] = tuple(sent)
+    chain = followed_by(tuple(each for each, _ in past), version)
+    return Compared(Changed(blocks, version if covers else chain, chain), why, left)
+
+
+def _of_failed(compared: Compared) -> Compared:
+    changed = compared.changed
+    failed = Changed(changed.blocks, changed.mapping, changed.mapping_if_held, still_failed=True)
+    return replace(compared, changed=failed)
+
+
+NOT_COMPARABLE: Final = "not_comparable_files"
+_AT_ONCE: Final = 50
+"""Files that are compared in one go: what another pass could wait for meanwhile."""
+WORDS: Final = {
+    NotComparable.MAPPING_UNKNOWN: "by which mapping they were judged is not known, or is none that this "
+    "program can evaluate; `backfill --resend` sends such files whole",
+    NotComparable.SOURCE_GONE: "they are no longer in the source",
+    NotComparable.UNREADABLE: "they can't be read",
+    NotComparable.BOOKS_DIFFER: "by the old mapping more of their records are filtered today than their "
+    "books say, so that some of them may have been sent",
+}
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Difference:
+    """What a change of the mapping lets through: files with such records, and the records by event type.
+
+    `reasons` say why they were not sent before. `not_comparable` counts files that are left alone.
+    """
+
+    files: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    to_send: Counter[str] = field(default_factory=Counter)
+    reasons: ReasonCounts = field(default_factory=Counter)
+    not_comparable: Counter[NotComparable] = field(default_factory=Counter)
+    archived: BacklogLine = field(default_factory=BacklogLine)
+
+    def add(self, ref: FileRef, compared: Compared) -> None:
+        """Count a file with a difference."""
+        self.files[ref.event_type] += 1
+        self.bytes += ref.size
+        self.to_send[ref.event_type] += compared.changed.count
+        for reason, records in compared.reasons.items():
+            self.reasons[ref.event_type, reason] += records
+
+    def as_dict(self) -> dict[str, Any]:
+        """The difference as JSON values."""
+        total = Counter[Reason]()
+        for (_, reason), records in self.reasons.items():
+            total[reason] += records
+        return {
+            "files": self.files.total(),
+            "bytes": self.bytes,
+            "to_send": self.to_send.total(),
+            "reasons": {reason.value: records for reason, records in total.most_common()},
+            "by_event_type": {name: self._line(name) for name in sorted(self.files)},
+            "not_comparable": self.not_comparable.total(),
+            "not_comparable_because": {why.value: n for why, n in self.not_comparable.items()},
+            "archived": {"files": self.archived.files, "bytes": self.archived.bytes},
+        }
+
+    def _line(self, event_type: str) -> dict[str, Any]:
+        reasons = {r.value: n for (of_type, r), n in self.reasons.items() if of_type == event_type}
+        return {"files": self.files[event_type], "to_send": self.to_send[event_type], "reasons": reasons}
+
+    def tell(self) -> None:
+        """Write it to the log: what is about to be sent, and what is left alone."""
+        for event_type in sorted(self.files):
+            _log.info("the mapping lets through", event_type=event_type, **self._line(event_type))
+        if not self.files:
+            _log.info("the mapping lets nothing through that was not sent")
+        for why, files in self.not_comparable.items():
+            _log.warning(f"files are left alone: {WORDS[why]}", files=files)
+
+
+class Changes:
+    """Finds the difference, file by file; `found` is all of it when that is done.
+
+    With *note*, files that are settled with the mapping in force thereby are noted as such in the ledger, so
+    that they are not looked at again; the caller holds the lease.
+    """
+
+    def __init__(self, ledger: Ledger, comparer: Comparer, *, note: bool) -> None:
+        self.found = Difference()
+        self._ledger = ledger
+        self._comparer = comparer
+        self._note = note
+
+    def due(self, files: Iterable[FileRef], goes_on: Callable[[], bool] = lambda: True) -> Iterator[DueFile]:
+        """Give those of *files* that hold such records, as far as *goes_on* lets it; asked now and then."""
+        rest = iter(files)
+        while (chunk := list(islice(rest, _AT_ONCE))) and goes_on():
+            known = self._ledger.known(chunk)
+            settled: list[tuple[FileRef, str]] = []
+            for ref in chunk:
+                if ref.key in known and self._is_candidate(ref, known[ref.key]):
+                    yield from self._of_file(ref, known[ref.key], settled)
+            if settled and self._note:
+                self._ledger.note_mappings(settled)
+
+    def _is_candidate(self, ref: FileRef, known: KnownFile) -> bool:
+        """Whether a record of it was filtered, and not by the mapping in force."""
+        if known.etag != ref.etag or not known.tally.filtered:
+            return False
+        now = self._comparer.mappings.now.version
+        judged = judgements_of(known.mapping, known.held_from)
+        if any(each.version == now and each.held_from is None for each in judged):
+            return False
+        if ref.archived:
+            self.found.archived += BacklogLine(1, ref.size)
+        return not ref.archived
+
+    def _of_file(
+        self, ref: FileRef, known: KnownFile, settled: list[tuple[FileRef, str]]
+    ) -> Iterator[DueFile]:
+        compared = self._comparer.compare(ref, known)
+        if isinstance(compared, NotComparable):
+            self.found.not_comparable[compared] += 1
+        elif compared.changed.blocks:
+            self.found.add(ref, compared)
+            yield self._due(ref, known, compared)
+        else:
+            settled.append((ref, compared.changed.mapping))
+
+    def _due(self, ref: FileRef, known: KnownFile, compared: Compared) -> DueFile:
+        tally = known.tally
+        filtered = tally.filtered - compared.changed.count
+        left_open = self._open_files.get(ref.key) if known.state is FileState.OPEN else None
+        return DueFile(
+            ref,
+            later=left_open.open if left_open is not None else (),
+            carried=Tally(tally.accepted, filtered, tally.quarantined),
+            changed=compared.changed,
+        )
+
+    @cached_property
+    def _open_files(self) -> dict[str, OpenFile]:
+        return {file.ref.key: file for file in self._ledger.open_files()}
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePlan:
+    """What `backfill --changed-only` would do."""
+
+    difference: Difference
+    max_events: int
+    restore: str | None = None
+    account: Account | None = None
+
+    @property
+    def spending(self) -> Spending | None:
+        """What this would spend, against what is left; None without a budget."""
+        return Spending.of(self.account, self.difference.to_send) if self.account else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as JSON values; `restore` is the command that makes archived files readable."""
+        facts = self.difference.as_dict()
+        facts["requests"] = math.ceil(facts["to_send"] / self.max_events)
+        facts["archived"]["restore"] = self.restore
+        if spending := self.spending:
+            facts["budget"] = spending.as_dict()
+        return {"estimated": False, "changed_only": True, **facts}
+
+
+def changes_of(settings: Settings, ledger: Ledger, mappings: Mappings, *, note: bool) -> Changes:
+    """The changes that the mapping in force makes to what this ledger knows."""
+    store, _ = open_source(settings)
+    return Changes(ledger, Comparer(store, mappings, decoder=settings.decoder), note=note)
+
+
+def changed_scope(since: datetime | None, until: datetime | None, event_types: tuple[str, ...]) -> ScopeOf:
+    """The hours in which changes are looked for; from an open beginning, all that the ledger knows."""
+    return lambda _, ledger: Scope(since or ledger.oldest_day() or ledger.start_at, until, event_types)
+
+
+def plan_changes(settings: Settings, scope: ScopeOf, clock: Clock) -> ChangePlan:
+    """Find the difference in *scope*; nothing is sent, and nothing is written anywhere."""
+    mapping, terms = open_mapping(settings), Terms.of(settings)
+    with closing(ledger_to_read(settings, clock)) as ledger:
+        changes = changes_of(settings, ledger, Mappings(ledger, mapping), note=False)
+        for _ in changes.due(listing(settings, scope(settings, ledger), clock.now())):
+            pass
+        account = Account.read(ledger, terms, clock.now()) if terms.configured else None
+    restore = restore_command(settings.source.uri, changes.found.archived)
+    return ChangePlan(changes.found, settings.amplitude.max_events, restore, account)

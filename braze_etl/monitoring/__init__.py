@@ -1,0 +1,1 @@
+"""Who is told of a run: the run log, metrics, notices."""

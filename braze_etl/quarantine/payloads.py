@@ -1,0 +1,146 @@
+"""Payloads: the records of entries, kept apart from these and not for longer than their time to live.
+
+An object `payloads/2026-10-01/<digest of the ids>-<payloads>.jsonl` has a line for each, its id in front. The
+day is that of the entries; it tells what has expired without a look inside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from hashlib import blake2b
+from itertools import islice
+from typing import Final, Protocol
+
+import orjson
+
+from braze_etl.model import Record
+from braze_etl.quarantine import segments as _segments
+from braze_etl.quarantine.segments import Segment, content
+from braze_etl.storage.store import Store
+
+
+class Traces(Protocol):
+    """By what a person is recognised."""
+
+    def are_in(self, record: Record) -> bool:
+        """Whether this record is theirs, or names them."""
+        ...
+
+    def blot_out(self, text: str) -> str:
+        """The text without their name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How many things of one kind were looked at, and how many of them held the person."""
+
+    looked_at: int
+    found: int
+
+
+def erase_words(
+    store: Store, prefix: str, segments: Iterable[Segment], traces: Traces, *, dry_run: bool
+) -> Found:
+    """Blot a person out of the details of entries; the entries stay, and so do their number and ids."""
+    looked_at = found = 0
+    for segment in segments:
+        entries = _segments.read(store, segment)
+        clean = [replace(entry, detail=traces.blot_out(entry.detail)) for entry in entries]
+        changed = sum(before != after for before, after in zip(entries, clean, strict=True))
+        looked_at, found = looked_at + len(entries), found + changed
+        if changed and not dry_run:
+            # The name comes of the ids: the old object is replaced, unless another release has named it.
+            key = _segments.write(store, prefix, segment.day, clean)
+            store.delete([segment.key] if key != segment.key else [])
+    return Found(looked_at, found)
+
+
+FOLDER: Final = "payloads/"
+OBJECT_PAYLOADS: Final = 2_000
+_NAME: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})/[0-9a-f]{16}-\d+\.jsonl")
+_ID: Final = slice(len(b'{"id":"'), len(b'{"id":"') + 16)
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    key: str
+    day: date
+
+
+class Payloads:
+    """The payloads below *prefix*, each a Currents record as JSON; NaN and infinities become null."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        self._prefix = f"{prefix}{FOLDER}"
+
+    def write(self, day: date, records: Mapping[str, Record]) -> None:
+        """Store records by the id of their entry; the same ones of a day always become the same objects."""
+        rest = iter(sorted(records.items()))
+        while part := list(islice(rest, OBJECT_PAYLOADS)):
+            self._put(day, [orjson.dumps({"id": id_, "record": record}) for id_, record in part])
+
+    def find(self, ids: Collection[str], days: Collection[date]) -> dict[str, Record]:
+        """Give the records of those of *ids* whose entries are of these days and that have one."""
+        found: dict[str, Record] = {}
+        for each in self._objects(days):
+            for line in self._lines(each):
+                if _id(line) in ids:
+                    found[_id(line)] = orjson.loads(line)["record"]
+        return found
+
+    def remove(self, ids: Collection[str], days: Collection[date]) -> None:
+        """Remove records; what breaks off in the middle is finished by the same call made again."""
+        for each in list(self._objects(days)):
+            lines = self._lines(each)
+            self._keep(each, lines, [line for line in lines if _id(line) not in ids])
+
+    def erase(self, is_theirs: Callable[[Record], bool], *, dry_run: bool) -> Found:
+        """Remove the records for which *is_theirs* holds, of whatever day; broken off, as for `remove`."""
+        looked_at = found = 0
+        for each in list(self._objects()):
+            lines = self._lines(each)
+            stay = [line for line in lines if not is_theirs(orjson.loads(line)["record"])]
+            looked_at, found = looked_at + len(lines), found + len(lines) - len(stay)
+            if not dry_run:
+                self._keep(each, lines, stay)
+        return Found(looked_at, found)
+
+    def expire(self, before: date) -> int:
+        """Delete the payloads of all days before that one, and return how many objects that were."""
+        keys = [each.key for each in self._objects() if each.day < before]
+        if keys:
+            self._store.delete(keys)
+        return len(keys)
+
+    def _keep(self, each: _Object, lines: Sequence[bytes], stay: Sequence[bytes]) -> None:
+        """Leave these of its lines in an object."""
+        if len(stay) == len(lines):
+            return
+        if stay:
+            self._put(each.day, stay)
+        self._store.delete([each.key])
+
+    def _objects(self, days: Collection[date] | None = None) -> Iterator[_Object]:
+        for page in self._store.pages(self._prefix):
+            for stored in page.objects:
+                match = _NAME.fullmatch(stored.key, len(self._prefix))
+                day = date.fromisoformat(match["day"]) if match else None
+                if day is not None and (days is None or day in days):
+                    yield _Object(stored.key, day)
+
+    def _lines(self, each: _Object) -> list[bytes]:
+        return content(self._store, each.key).splitlines()
+
+    def _put(self, day: date, lines: Collection[bytes]) -> None:
+        digest = blake2b(b"".join(line[_ID] for line in lines), digest_size=8).hexdigest()
+        key = f"{self._prefix}{day.isoformat()}/{digest}-{len(lines)}.jsonl"
+        self._store.put(key, b"".join(line + b"\n" for line in lines))
+
+
+def _id(line: bytes) -> str:
+    return line[_ID].decode("ascii", "replace")

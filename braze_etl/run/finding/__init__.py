@@ -1,1 +1,0 @@
-"""What is due: listed, merged by hour, swept for what came late, counted."""

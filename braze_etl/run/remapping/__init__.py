@@ -1,1 +1,0 @@
-"""Changing one's mind: which records of the past the mapping in force would send."""

@@ -1,1 +1,0 @@
-"""What is done about the quarantine: chosen, replayed, given up."""

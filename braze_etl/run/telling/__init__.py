@@ -1,1 +1,0 @@
-"""Who is told of a pass: the log, metrics, and whoever is to be woken."""

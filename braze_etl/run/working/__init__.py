@@ -1,1 +1,0 @@
-"""Who does the work: tasks, the processes that take them, and the books of each."""

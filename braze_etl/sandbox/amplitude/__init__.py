@@ -1,0 +1,1 @@
+"""What Amplitude would hold: bodies in, replies out."""

@@ -1,0 +1,204 @@
+"""From `state.uri` to a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from braze_etl.clock import Clock
+from braze_etl.errors import ConfigError, StateError
+from braze_etl.model import FileState, Reason
+from braze_etl.state.ledger import LeaseOwner, Ledger, LedgerIdentity, LedgerMissingError, LedgerSummary
+from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.rules import Vouch, anything_goes, is_unused, never_create, not_empty, start_hour
+from braze_etl.state.s3.ledger import S3Ledger
+from braze_etl.state.sqlite import SqliteLedger
+from braze_etl.storage.opening import ConditionalStore, open_conditional_store
+from braze_etl.storage.settings import StoreAccess
+from braze_etl.uri import refuse_unreplaced
+
+_FORMS = (
+    "Write `sqlite:///state/braze-etl.db` (relative), `sqlite:////data/braze-etl.db` (absolute) "
+    "or `s3://bucket/prefix`."
+)
+_NO_ACCESS = StoreAccess()
+
+
+def open_ledger(
+    uri: str,
+    identity: LedgerIdentity,
+    *,
+    clock: Clock,
+    start_at: datetime | None = None,
+    create: Literal["auto", "never"] = "auto",
+    read_only: bool = False,
+    access: StoreAccess = _NO_ACCESS,
+    vouch: Vouch = anything_goes,
+) -> Ledger:
+    """Open the ledger at *uri* (CONTRACT.md, `state`), and create a missing one where that is allowed.
+
+    A new ledger starts at *start_at* (default: 48 hours ago), cut to its hour; an existing one keeps its own,
+    and `Ledger.start_at` tells the difference. `read_only` changes nothing and creates nothing. *access* says
+    how S3 is reached. *vouch* is called with the first hour of a ledger that is to be made, before anything
+    is written; what it raises keeps that from happening.
+
+    Raises `ConfigError` for a URI of another kind, a ledger of another project or region, and a missing one
+    under `create="never"`; `LedgerMissingError` for a missing one that was to be read; else `StateError`.
+    """
+    scheme, separator, rest = _parts(uri)
+    if not separator:
+        raise ConfigError(f"state.uri {uri!r} has no scheme.", remedy=_FORMS)
+    if scheme == "memory":
+        return _memory(
+            identity, clock=clock, start_at=start_at, create=create, read_only=read_only, vouch=vouch
+        )
+    if scheme == "sqlite":
+        path = _path(uri, rest)
+        may_create = create == "auto"
+        return SqliteLedger.open(
+            path,
+            identity,
+            clock=clock,
+            start_at=start_at,
+            create=may_create,
+            read_only=read_only,
+            vouch=vouch,
+        )
+    if scheme == "s3":
+        return _s3(
+            *(uri, identity),
+            access=access,
+            clock=clock,
+            start_at=start_at,
+            create=create,
+            read_only=read_only,
+            vouch=vouch,
+        )
+    raise ConfigError(f"state.uri {uri!r}: {scheme!r} is no kind of ledger.", remedy=_FORMS)
+
+
+def find_identity(uri: str, *, access: StoreAccess = _NO_ACCESS) -> LedgerIdentity:
+    """Say whose ledger lies at *uri*, for whoever has no configuration at hand.
+
+    `LedgerMissingError` when there is none; `ConfigError` for a URI of another kind; else `StateError`.
+    """
+    scheme, _, rest = _parts(uri)
+    if scheme == "sqlite":
+        return SqliteLedger.identity_at(_path(uri, rest))
+    if scheme == "s3":
+        return S3Ledger.identity_at(*_store(uri, access))
+    raise ConfigError(f"{uri!r} is no place where a ledger is kept.", remedy=_FORMS)
+
+
+def _parts(uri: str) -> tuple[str, str, str]:
+    refuse_unreplaced(uri, "a ledger")
+    scheme, separator, rest = uri.partition("://")
+    return scheme.lower(), separator, rest
+
+
+def _path(uri: str, rest: str) -> Path:
+    """Cut the path out: three slashes lead to a relative one, four to an absolute one."""
+    name = rest.removeprefix("/")
+    if name == rest or not name or name.endswith("/") or name == ":memory:":
+        raise ConfigError(f"state.uri {uri!r} names no file.", remedy=_FORMS)
+    return Path(name)
+
+
+def _s3(
+    uri: str,
+    identity: LedgerIdentity,
+    *,
+    access: StoreAccess,
+    clock: Clock,
+    start_at: datetime | None,
+    create: str,
+    read_only: bool,
+    vouch: Vouch,
+) -> S3Ledger:
+    store, prefix = _store(uri, access)
+    return S3Ledger.open(
+        store,
+        prefix,
+        identity,
+        clock=clock,
+        start_at=start_at,
+        create=create == "auto",
+        read_only=read_only,
+        vouch=vouch,
+        server=access.endpoint_url or "",
+    )
+
+
+def _store(uri: str, access: StoreAccess) -> tuple[ConditionalStore, str]:
+    try:
+        return open_conditional_store(uri, access=access)
+    except ConfigError as error:
+        raise ConfigError(f"state.uri: {error.message}.", remedy=_FORMS) from error
+
+
+def _memory(
+    identity: LedgerIdentity,
+    *,
+    clock: Clock,
+    start_at: datetime | None,
+    create: str,
+    read_only: bool,
+    vouch: Vouch,
+) -> MemoryLedger:
+    """A ledger in memory never exists before it is opened."""
+    if read_only:
+        raise LedgerMissingError("A ledger in memory keeps nothing between commands.", remedy=_FORMS)
+    if create == "never":
+        raise never_create("memory://")
+    vouch(start_hour(start_at, clock))
+    return MemoryLedger(identity, clock=clock, start_at=start_at)
+
+
+_ALL_RUNS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a copy holds: files by state, deferred records by reason, the runs that its store keeps."""
+
+    files: Mapping[FileState, int]
+    deferred: Mapping[Reason, int]
+    backlog_files: int
+    runs: int
+    start_at: datetime
+    created_at: datetime
+
+
+def copy_ledger(source: Ledger, target: Ledger, owner: LeaseOwner, *, place: str) -> Copied:
+    """Copy all of *source* into *target*, which has to be unused, under the leases of both.
+
+    *source* stays as it is. `StateError` when *target* (at *place*) is in use, or tells something else
+    afterwards; `LeaseHeldError` while a run is at work on either.
+    """
+    with source.lease(owner), target.lease(owner):
+        if not is_unused(target):
+            raise not_empty(place)
+        contents = source.contents()
+        target.take_over(contents)
+        _compare(contents.summary, target.summary(), place)
+        return Copied(
+            files=contents.summary.files,
+            deferred=contents.summary.deferred,
+            backlog_files=contents.summary.backlog.files,
+            runs=len(target.runs(_ALL_RUNS)),
+            start_at=contents.start_at,
+            created_at=contents.created_at,
+        )
+
+
+def _compare(source: LedgerSummary, target: LedgerSummary, place: str) -> None:
+    """Each counts its own files, so that one that was left behind shows; the schemas differ by store."""
+    if replace(target, schema_version=source.schema_version) == source:
+        return
+    raise StateError(
+        f"The copy at {place} does not tell what its original tells: {target} instead of {source}.",
+        remedy="Delete the copy and keep using the original; copy again, and report it if that fails too.",
+    )

@@ -1,0 +1,119 @@
+"""Merging the journal into its days, and clearing away what no head names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from braze_etl.state.s3.head import Head, Heads
+from braze_etl.state.s3.objects import Objects, packed
+from braze_etl.state.s3.runs import Notes, Runs
+from braze_etl.state.s3.segments import Catalogue, Days, Journal, Opens
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Each knows one kind of object, and keeps in memory what it last read of it."""
+
+    objects: Objects
+    heads: Heads
+    journal: Journal
+    catalogue: Catalogue
+    days: Days
+    opens: Opens
+    runs: Runs
+    notes: Notes
+
+    @classmethod
+    def of(cls, objects: Objects, heads: Heads) -> Parts:
+        """Make the parts."""
+        journal, catalogue = Journal(objects), Catalogue(objects)
+        days, opens = Days(objects, journal, catalogue), Opens(objects, journal)
+        return cls(objects, heads, journal, catalogue, days, opens, Runs(objects), Notes(objects))
+
+
+MOST_ENTRIES: Final = 16
+"""So many settlements the journal holds before they are merged."""
+
+SWEEP_EVERY: Final = timedelta(days=1)
+GRACE: Final = timedelta(hours=1)
+"""Objects that no head names may belong to a settlement in the making, but not for that long."""
+
+_OURS: Final = re.compile(
+    r"(?:journal|days/\d{4}-\d\d-\d\d|open|runs|notes|catalogue)/[0-9a-f]+-[0-9a-z]+\.json\.gz|probe/.*"
+)
+
+
+class Compactor:
+    """Keeps the ledger small. What it replaces is deleted at once: a reader of it looks for a newer head."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def tend(self) -> None:
+        """Merge a full journal."""
+        if len(self._parts.heads.current().journal) >= MOST_ENTRIES:
+            self.compact()
+
+    def clear_daily(self, now: datetime) -> None:
+        """Once a day, under a lease, clear away what was replaced and what crashes have left."""
+        swept_at = self._parts.heads.current().swept_at
+        if self._parts.heads.generation is not None and (swept_at is None or now - swept_at >= SWEEP_EVERY):
+            self.sweep(now)
+
+    def compact(self) -> None:
+        """Merge the journal into its days."""
+        replaced: list[str] = []
+
+        def change(head: Head, stamp: str) -> Head:
+            replaced[:] = self._replaced(head)
+            return self._compacted(head, stamp)
+
+        self._parts.heads.commit(change)
+        self._parts.objects.delete(replaced)
+
+    def sweep(self, now: datetime) -> None:
+        """Delete objects of an hour and more that no head names."""
+        # First the head: whoever wrote objects for the one before has to begin anew.
+        self._parts.heads.commit(lambda head, _: replace(head, swept_at=now))
+        head = self._parts.heads.refresh()
+        assert self._parts.heads.read_at is not None
+        named = set(map(packed, self._named(head)))
+        oldest = self._parts.heads.read_at - GRACE
+        self._parts.objects.discard(
+            each.key
+            for each in self._parts.objects.listed()
+            if each.key not in named and each.modified < oldest and _OURS.fullmatch(each.key)
+        )
+
+    def _compacted(self, head: Head, stamp: str) -> Head:
+        days = dict(head.days)
+        for day in _touched(head):
+            self._parts.days.write(stamp, day, self._parts.days.merged(head, day))
+            days[day] = stamp
+        still_open = self._parts.opens.write(stamp, self._parts.opens.current(head))
+        return self._parts.catalogue.trimmed(replace(head, days=days, open=still_open, journal=()), stamp)
+
+    def _replaced(self, head: Head) -> Iterator[str]:
+        yield from (f"journal/{each.stamp}" for each in head.journal)
+        for day in _touched(head):
+            if stamp := self._parts.catalogue.stamp_of(head, day):
+                yield f"days/{day}/{stamp}"
+        if head.open is not None:
+            yield f"open/{head.open}"
+
+    def _named(self, head: Head) -> Iterator[str]:
+        yield from (f"journal/{each.stamp}" for each in head.journal)
+        yield from (f"days/{day}/{stamp}" for day, stamp in self._parts.catalogue.all_days(head).items())
+        yield from (f"runs/{stamp}" for stamp in (head.runs, *self._parts.runs.older(head)))
+        yield from (f"notes/{stamp}" for stamp in head.large_notes.values())
+        yield f"open/{head.open}"
+        if head.catalogue is not None:
+            yield f"catalogue/{head.catalogue.stamp}"
+
+
+def _touched(head: Head) -> list[str]:
+    return sorted({day for entry in head.journal for day in entry.days})

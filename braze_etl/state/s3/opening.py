@@ -1,0 +1,89 @@
+"""The birth of a ledger in S3, and what is checked each time that one is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from braze_etl.errors import StateError
+from braze_etl.state.ledger import LedgerIdentity
+from braze_etl.state.rules import Vouch, anything_goes, check_identity, missing
+from braze_etl.state.s3.head import HEAD, Head, Heads
+from braze_etl.state.s3.objects import Objects
+from braze_etl.storage.probe import try_conditions
+
+_BARE: Final = ", ETags without quotes"
+"""Behind the name of a store that was tried: how it wants them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What is fixed when a ledger is created."""
+
+    identity: LedgerIdentity
+    start_at: datetime
+    created_at: datetime
+    vouch: Vouch = anything_goes
+
+
+def opened(
+    objects: Objects,
+    heads: Heads,
+    birth: Birth,
+    *,
+    create: bool,
+    read_only: bool,
+    server: str,
+    token: Callable[[], str],
+) -> Head:
+    """Find the head, or create it where *create* allows; *server* names the store, wherever it is moved to.
+
+    Conditional writes are tried at creation, and again when the state was carried to another server: what the
+    head says of the old one does not hold for it. A reader does not rely on them.
+    """
+    head = heads.find()
+    if head is None:
+        refuse_remains(objects)
+        if read_only or not create:
+            raise missing(objects.place, read_only=read_only)
+        head = _created(objects, heads, birth, server=server, token=token)
+    check_identity(objects.place, head.identity, birth.identity)
+    objects.bare_etags = head.checked.endswith(_BARE)
+    if head.checked != _checked(objects, server) and not read_only:
+        try_conditions(objects, token)
+        checked = _checked(objects, server)
+        head = heads.commit(lambda found, _: replace(found, checked=checked))
+    return head
+
+
+def _created(objects: Objects, heads: Heads, birth: Birth, *, server: str, token: Callable[[], str]) -> Head:
+    birth.vouch(birth.start_at)
+    try_conditions(objects, token)
+    first = Head(
+        identity=birth.identity,
+        start_at=birth.start_at,
+        created_at=birth.created_at,
+        checked=_checked(objects, server),
+    )
+    return heads.create(first)
+
+
+def refuse_remains(objects: Objects) -> None:
+    """A ledger that has lost its head must not be taken for none: files that are done would be sent again.
+
+    A reader is told so too: `missing` has the remedy for a first run, which would then be refused.
+    """
+    for each in objects.listed():
+        if not each.key.startswith("probe/"):
+            raise StateError(
+                f"There is no {HEAD} in {objects.place}, but there are other objects, such as {each.key}.",
+                remedy=f"If this was a ledger, bring {HEAD} back (the bucket's versioning), or delete the "
+                "rest for a fresh start; else give the ledger a prefix of its own in state.uri.",
+            )
+
+
+def _checked(objects: Objects, server: str) -> str:
+    place = f"{objects.place} at {server}" if server else objects.place
+    return place + _BARE if objects.bare_etags else place

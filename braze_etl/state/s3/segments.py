@@ -1,0 +1,343 @@
+"""One file of the ledger as a row, and many rows as columns: what compresses to some 40 bytes a file."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
+from braze_etl.state.ledger import KnownFile, OpenFile, SettledFile
+from braze_etl.state.rows import held_of, held_text, micros, moment
+from braze_etl.state.s3.head import CatalogueName, Head, JournalEntry
+from braze_etl.state.s3.objects import Objects
+
+Positions: TypeAlias = tuple[OpenPositions, ...]
+
+
+class FileRow(NamedTuple):
+    """What is kept of a file; times are microseconds since 1970."""
+
+    key: str
+    etag: str
+    size: int
+    modified: int
+    event_type: str
+    hour: int
+    state: str
+    settled_at: int
+    run_id: str
+    accepted: int
+    filtered: int
+    quarantined: int
+    deferred: int
+    mapping: str = ""
+    held_from: str | None = None
+
+    @property
+    def known(self) -> KnownFile:
+        return KnownFile(
+            self.etag,
+            FileState(self.state),
+            moment(self.settled_at),
+            self.tally,
+            self.run_id,
+            self.mapping,
+            held_of(self.held_from),
+        )
+
+    @property
+    def ref(self) -> FileRef:
+        return FileRef(
+            self.key, self.etag, self.size, moment(self.modified), self.event_type, moment(self.hour)
+        )
+
+    @property
+    def tally(self) -> Tally:
+        return Tally(self.accepted, self.filtered, self.quarantined, self.deferred)
+
+
+_CODED = {"event_type", "hour", "state", "settled_at", "run_id", "mapping", "held_from"}
+"""Columns of few different values: these are written, and read, once."""
+
+
+def day_of(hour: datetime) -> str:
+    """The day that a file belongs to, by its `date=` hour."""
+    return hour.date().isoformat()
+
+
+def day_of_row(row: FileRow) -> str:
+    return day_of(moment(row.hour))
+
+
+def row_of(settlement: FileSettlement, run_id: str, now: datetime) -> FileRow:
+    """Make the row of a settlement that makes a claim."""
+    assert settlement.state is not None
+    known = KnownFile(
+        settlement.ref.etag,
+        settlement.state,
+        now,
+        settlement.tally,
+        run_id,
+        settlement.mapping,
+        settlement.held_from,
+    )
+    return _row(settlement.ref, known)
+
+
+def row_of_settled(file: SettledFile) -> FileRow:
+    """Make the row of a file that comes from another ledger."""
+    # A changed file is known by the etag that was settled.
+    return _row(file.ref, file.known)
+
+
+def _row(ref: FileRef, known: KnownFile) -> FileRow:
+    tally = known.tally
+    return FileRow(
+        *(ref.key, ref.etag, ref.size, micros(ref.modified), ref.event_type, micros(ref.hour)),
+        *(known.state.value, micros(known.settled_at), known.run_id),
+        *(tally.accepted, tally.filtered, tally.quarantined, tally.deferred),
+        *(known.mapping, held_text(known.held_from)),
+    )
+
+
+def as_open_file(row: FileRow, positions: Positions) -> OpenFile:
+    return OpenFile(row.ref, row.tally, positions, row.mapping, held_of(row.held_from))
+
+
+def columns(rows: Iterable[FileRow]) -> dict[str, Any]:
+    """Turn rows into columns, as JSON values."""
+    by_column = list(zip(*sorted(rows), strict=True)) or [()] * len(FileRow._fields)
+    return {
+        name: _coded(values) if name in _CODED else values
+        for name, values in zip(FileRow._fields, by_column, strict=True)
+    }
+
+
+def from_columns(value: Mapping[str, Any]) -> dict[str, FileRow]:
+    """Turn columns back into rows, by key; what an older program has not written is as it was then."""
+    names = [name for name in FileRow._fields if name in value]
+    by_column = [_decoded(value[name]) if name in _CODED else value[name] for name in names]
+    return {row[0]: FileRow(*row) for row in zip(*by_column, strict=True)}
+
+
+def _coded(values: tuple[Any, ...]) -> list[Any]:
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    return [list(numbers), [numbers[value] for value in values]]
+
+
+def _decoded(coded: list[list[Any]]) -> list[Any]:
+    values, numbers = coded
+    return [values[number] for number in numbers]
+
+
+def positions_json(positions: Positions) -> list[Any]:
+    """Write open positions as JSON values."""
+    return [
+        [each.reason.value, micros(each.not_before), [[o, list(i)] for o, i in each.blocks.items()]]
+        for each in positions
+    ]
+
+
+def positions_from(value: Iterable[Any]) -> Positions:
+    """Read open positions."""
+    return tuple(
+        OpenPositions(Reason(reason), moment(not_before), {offset: tuple(of) for offset, of in blocks})
+        for reason, not_before, blocks in value
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The rows of one settlement by key, and the positions that it leaves open."""
+
+    rows: Mapping[str, FileRow]
+    open: Mapping[str, Positions] = field(default_factory=dict)
+
+
+class Journal:
+    """Writes settlements and reads them back; those of the last head stay in memory."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._settled: dict[str, Settled] = {}
+
+    def write(self, stamp: str, settled: Settled) -> JournalEntry:
+        """Store a settlement; it counts when a head names the entry."""
+        left_open = {key: positions_json(positions) for key, positions in settled.open.items()}
+        self._objects.put(f"journal/{stamp}", {"files": columns(settled.rows.values()), "open": left_open})
+        self._settled[stamp] = settled
+        days = sorted({day_of_row(row) for row in settled.rows.values()})
+        return JournalEntry(stamp, tuple(days), len(settled.open))
+
+    def read(self, head: Head, day: str | None = None) -> list[Settled]:
+        """The settlements that *head* names, or those of *day*, in their order."""
+        entries = [each for each in head.journal if day is None or day in each.days]
+        self._forget_all_but(head)
+        return [self._read(each.stamp) for each in entries]
+
+    def _read(self, stamp: str) -> Settled:
+        if stamp not in self._settled:
+            value = self._objects.get(f"journal/{stamp}")
+            left_open = {key: positions_from(each) for key, each in value["open"].items()}
+            self._settled[stamp] = Settled(from_columns(value["files"]), left_open)
+        return self._settled[stamp]
+
+    def _forget_all_but(self, head: Head) -> None:
+        if len(self._settled) > 2 * len(head.journal):
+            kept = {each.stamp for each in head.journal}
+            self._settled = {stamp: each for stamp, each in self._settled.items() if stamp in kept}
+
+
+MOST_DAYS: Final = 24
+"""That many days stand in the head before the older half moves into the catalogue."""
+
+
+class Catalogue:
+    """Reads the catalogue where it is needed, once for each version."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._stamp: str | None = None
+        self._days: dict[str, str] = {}
+
+    def stamp_of(self, head: Head, day: str) -> str | None:
+        """The stamp of the object that holds *day*; None when there is none."""
+        if day in head.days or head.catalogue is None or day > head.catalogue.through:
+            return head.days.get(day)
+        return self._older(head).get(day)
+
+    def all_days(self, head: Head) -> dict[str, str]:
+        """The stamps of all days, oldest first."""
+        return dict(sorted((self._older(head) | dict(head.days)).items()))
+
+    def trimmed(self, head: Head, stamp: str) -> Head:
+        """Move the older half of the head's days into a new catalogue, if there are too many."""
+        if len(head.days) <= MOST_DAYS:
+            return head
+        newest_first = sorted(head.days, reverse=True)
+        kept, moved = newest_first[: MOST_DAYS // 2], newest_first[MOST_DAYS // 2 :]
+        older = self._older(head) | {day: head.days[day] for day in moved}
+        self._objects.put(f"catalogue/{stamp}", older)
+        self._stamp, self._days = stamp, older
+        days = {day: head.days[day] for day in kept}
+        return replace(head, days=days, catalogue=CatalogueName(stamp, max(older)))
+
+    def _older(self, head: Head) -> dict[str, str]:
+        if head.catalogue is None:
+            return {}
+        if head.catalogue.stamp != self._stamp:
+            self._days = self._objects.get(f"catalogue/{head.catalogue.stamp}")
+            self._stamp = head.catalogue.stamp
+        return self._days
+
+
+ROWS_KEPT: Final = 150_000
+"""Rows of days in memory, half a kilobyte each; one day is kept whatever its size."""
+
+
+class Days:
+    """Reads the days that are asked for, and keeps those last used."""
+
+    def __init__(self, objects: Objects, journal: Journal, catalogue: Catalogue) -> None:
+        self._objects = objects
+        self._journal = journal
+        self._catalogue = catalogue
+        self._tables: OrderedDict[str, Mapping[str, FileRow]] = OrderedDict()
+
+    def lookup(self, head: Head, refs: Sequence[FileRef]) -> dict[str, FileRow]:
+        """The rows of those of *refs* that the ledger knows, by key."""
+        by_day: defaultdict[str, list[str]] = defaultdict(list)
+        for ref in refs:
+            by_day[day_of(ref.hour)].append(ref.key)
+        found: dict[str, FileRow] = {}
+        for day, keys in by_day.items():
+            for rows in self._layers(head, day):
+                found.update((key, rows[key]) for key in keys if key in rows)
+        return found
+
+    def merged(self, head: Head, day: str) -> dict[str, FileRow]:
+        """All rows of a day, by key."""
+        merged: dict[str, FileRow] = {}
+        for number, rows in enumerate(self._layers(head, day)):
+            merged.update(rows if number == 0 else _of_day(rows, day))
+        return merged
+
+    def write(self, stamp: str, day: str, rows: Mapping[str, FileRow]) -> None:
+        """Store a day anew; it counts when a head or a catalogue gives it this stamp."""
+        name = f"days/{day}/{stamp}"
+        self._objects.put(name, columns(rows.values()))
+        self._keep(name, rows)
+
+    def _layers(self, head: Head, day: str) -> list[Mapping[str, FileRow]]:
+        """What is known of a day, from the oldest layer to the newest."""
+        stamp = self._catalogue.stamp_of(head, day)
+        base = {} if stamp is None else self._table(f"days/{day}/{stamp}")
+        return [base, *(each.rows for each in self._journal.read(head, day))]
+
+    def _table(self, name: str) -> Mapping[str, FileRow]:
+        if name not in self._tables:
+            self._keep(name, from_columns(self._objects.get(name)))
+        self._tables.move_to_end(name)
+        return self._tables[name]
+
+    def _keep(self, name: str, rows: Mapping[str, FileRow]) -> None:
+        self._tables[name] = rows
+        while len(self._tables) > 1 and sum(map(len, self._tables.values())) > ROWS_KEPT:
+            self._tables.popitem(last=False)
+
+
+def _of_day(rows: Mapping[str, FileRow], day: str) -> dict[str, FileRow]:
+    return {key: row for key, row in rows.items() if day_of_row(row) == day}
+
+
+OpenMap: TypeAlias = dict[str, tuple[FileRow, Positions]]
+
+
+class Opens:
+    """Follows the open files from head to head."""
+
+    def __init__(self, objects: Objects, journal: Journal) -> None:
+        self._objects = objects
+        self._journal = journal
+        self._base: str | None = None
+        self._applied: list[str] = []
+        self._open: OpenMap = {}
+
+    def current(self, head: Head) -> OpenMap:
+        """The open files by key, as *head* has them; not to be changed."""
+        stamps = [each.stamp for each in head.journal]
+        if head.open is None and not any(each.open for each in head.journal):
+            return {}
+        if (head.open, stamps[: len(self._applied)]) != (self._base, self._applied):
+            self._start_from(head.open)
+        for settled in self._journal.read(head)[len(self._applied) :]:
+            self._apply(settled)
+        self._applied = stamps
+        return self._open
+
+    def write(self, stamp: str, open_files: OpenMap) -> str | None:
+        """Store a snapshot and return its stamp; there is none of nothing."""
+        if not open_files:
+            return None
+        rows = columns(row for row, _ in open_files.values())
+        positions = {key: positions_json(each) for key, (_, each) in open_files.items()}
+        self._objects.put(f"open/{stamp}", {"files": rows, "open": positions})
+        return stamp
+
+    def _start_from(self, base: str | None) -> None:
+        self._open = {} if base is None else _unpacked(self._objects.get(f"open/{base}"))
+        self._base, self._applied = base, []
+
+    def _apply(self, settled: Settled) -> None:
+        for key, row in settled.rows.items():
+            self._open.pop(key, None)
+            if key in settled.open:
+                self._open[key] = (row, settled.open[key])
+
+
+def _unpacked(value: dict[str, Any]) -> OpenMap:
+    rows = from_columns(value["files"])
+    return {key: (row, positions_from(value["open"][key])) for key, row in rows.items()}

@@ -1,0 +1,437 @@
+"""The ledger in one SQLite file on a local disk.
+
+The rollback journal is kept instead of a write-ahead log: the ledger is one file to copy, a reader needs no
+write access to it, and with `synchronous=EXTRA` a settlement is on the disk when `settle` returns. The price,
+that a reader and a commit wait for each other, is milliseconds: no read outlives a page of rows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from braze_etl.clock import Clock
+from braze_etl.errors import StateError
+from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
+from braze_etl.state import rows as _rows
+from braze_etl.state.file_lease import FileLease
+from braze_etl.state.ledger import (
+    NO_NOTES,
+    Backlog,
+    KnownFile,
+    LeaseHolder,
+    LeaseOwner,
+    LedgerContents,
+    LedgerIdentity,
+    LedgerSummary,
+    Notes,
+    OpenFile,
+    RunRecord,
+    SettledFile,
+)
+from braze_etl.state.rules import (
+    Vouch,
+    anything_goes,
+    check_identity,
+    claims,
+    first_hour,
+    is_unused,
+    lease_held,
+    missing,
+    newly_accepted,
+    not_empty,
+    start_hour,
+)
+from braze_etl.state.sqlite_schema import Birth, connect, in_our_words, transaction
+
+_ALL_OF_BIRTH: Final = "SELECT start_at, created_at, key_fingerprint FROM ledger"
+_ALL_RUNS: Final = (
+    "SELECT run_id, command, started_at, finished_at, exit_code, report FROM runs ORDER BY number"
+)
+_FILES: Final = """
+    SELECT key, etag, size, modified, event_type, hour,
+        state, settled_at, run_id, accepted, filtered, quarantined, deferred, mapping, held_from
+    FROM files ORDER BY hour, key
+"""
+_POSITIONS_OF_FILE: Final = """
+    SELECT reason, not_before, blocks FROM open_positions WHERE key = ? ORDER BY number
+"""
+_TAKE_FILE: Final = "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_TAKE_POSITIONS: Final = "INSERT INTO open_positions VALUES (?, ?, ?, ?, ?, ?)"
+_TAKE_RUN: Final = """
+    INSERT INTO runs (run_id, command, started_at, finished_at, exit_code, report) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_TAKE_BIRTH: Final = """
+    UPDATE ledger SET start_at = ?, created_at = ?, key_fingerprint = ?,
+        last_delivery = ?, last_listing = ?, before_start = ?, backlog = ?
+"""
+
+
+def identity_at(path: Path) -> LedgerIdentity:
+    """See `SqliteLedger.identity_at`; any schema will do, for all have had these columns."""
+    if not path.exists():
+        raise missing(str(path), read_only=True)
+    with (
+        in_our_words(path),
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as found,
+    ):
+        return LedgerIdentity(*found.execute("SELECT pipeline, project, region FROM ledger").fetchone())
+
+
+def contents(
+    connection: sqlite3.Connection, path: Path, identity: LedgerIdentity, summary: LedgerSummary
+) -> LedgerContents:
+    """See `Ledger.contents`."""
+    with in_our_words(path):
+        start_at, created_at, fingerprint = connection.execute(_ALL_OF_BIRTH).fetchone()
+        notes = {
+            name: orjson.loads(fact) for name, fact in connection.execute("SELECT name, fact FROM notes")
+        }
+    return LedgerContents(
+        identity=identity,
+        start_at=_rows.moment(start_at),
+        created_at=_rows.moment(created_at),
+        key_fingerprint=fingerprint,
+        notes=notes,
+        summary=summary,
+        runs=_runs(connection, path),
+        files=_files(connection, path),
+    )
+
+
+def _runs(connection: sqlite3.Connection, path: Path) -> Iterator[RunRecord]:
+    with in_our_words(path):
+        yield from map(_rows.run_of, connection.execute(_ALL_RUNS))
+
+
+def _files(connection: sqlite3.Connection, path: Path) -> Iterator[SettledFile]:
+    with in_our_words(path):
+        for row in connection.execute(_FILES):
+            known = _rows.known_of((row[1], *row[6:]))
+            ref = _rows.ref_of(row[:6])
+            if known.state is FileState.OPEN:
+                found = connection.execute(_POSITIONS_OF_FILE, (ref.key,))
+                yield SettledFile(ref, known, tuple(map(_rows.positions_of, found)))
+            else:
+                yield SettledFile(ref, known)
+
+
+def take_over(connection: sqlite3.Connection, contents: LedgerContents) -> None:
+    """See `Ledger.take_over`; inside a transaction of the caller, on a ledger that is known to be unused."""
+    for file in contents.files:
+        known = file.known
+        settlement = FileSettlement(
+            file.ref, known.state, known.tally, file.open, known.mapping, known.held_from
+        )
+        row = _rows.file_row(settlement, known.run_id, known.settled_at)
+        connection.execute(_TAKE_FILE, row)
+        connection.executemany(_TAKE_POSITIONS, _rows.position_rows(settlement))
+    notes = ((name, orjson.dumps(fact).decode()) for name, fact in contents.notes.items())
+    connection.executemany("INSERT INTO notes VALUES (?, ?)", notes)
+    connection.executemany(_TAKE_RUN, map(_rows.run_row, contents.runs))
+    summary = contents.summary
+    connection.execute(
+        _TAKE_BIRTH,
+        (
+            *(_rows.micros(contents.start_at), _rows.micros(contents.created_at), contents.key_fingerprint),
+            *(_rows.micros_or_none(summary.last_delivery), _rows.micros_or_none(summary.last_listing)),
+            *(summary.before_start, _rows.backlog_text(summary.backlog)),
+        ),
+    )
+
+
+RUNS_KEPT: Final = 10_000
+_PAGE: Final = 200
+_FOREVER: Final = 2**62
+
+_KNOWN: Final = """
+    SELECT files.key, etag, state, settled_at, run_id, accepted, filtered, quarantined, deferred,
+        mapping, held_from
+    FROM json_each(?) AS wanted CROSS JOIN files ON files.key = wanted.value
+"""
+_OPEN: Final = """
+    SELECT key, etag, size, modified, event_type, hour, accepted, filtered, quarantined, deferred,
+        mapping, held_from
+    FROM files INDEXED BY open_files
+    WHERE not_before IS NOT NULL AND not_before <= ? AND (hour, key) > (?, ?)
+    ORDER BY hour, key LIMIT ?
+"""
+_POSITIONS: Final = """
+    SELECT open_positions.key, reason, not_before, blocks
+    FROM json_each(?) AS wanted CROSS JOIN open_positions ON open_positions.key = wanted.value
+    ORDER BY open_positions.key, number
+"""
+_SETTLE: Final = """
+    INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET
+        etag = excluded.etag, size = excluded.size, modified = excluded.modified,
+        event_type = excluded.event_type, hour = excluded.hour, state = excluded.state,
+        settled_at = iif(
+            files.etag = excluded.etag AND files.accepted > 0, files.settled_at, excluded.settled_at
+        ),
+        run_id = excluded.run_id, not_before = excluded.not_before,
+        accepted = excluded.accepted, filtered = excluded.filtered,
+        quarantined = excluded.quarantined, deferred = excluded.deferred,
+        mapping = excluded.mapping, held_from = excluded.held_from
+"""
+_NOTE_MAPPING: Final = "UPDATE files SET mapping = ?, held_from = NULL WHERE key = ? AND etag = ?"
+_SAVE_RUN: Final = """
+    INSERT INTO runs (run_id, command, started_at, finished_at, exit_code, report) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (run_id) DO UPDATE SET
+        finished_at = excluded.finished_at, exit_code = excluded.exit_code, report = excluded.report
+"""
+_FORGET_RUNS: Final = "DELETE FROM runs WHERE number <= (SELECT MAX(number) FROM runs) - ?"
+_RUNS: Final = """
+    SELECT run_id, command, started_at, finished_at, exit_code, report FROM runs ORDER BY number DESC LIMIT ?
+"""
+_LISTED: Final = """
+    UPDATE ledger SET
+        backlog = ?, before_start = COALESCE(?, before_start), last_listing = COALESCE(?, last_listing)
+"""
+_BIRTH: Final = "SELECT project, region, start_at, created_at FROM ledger"
+_SUMMARY: Final = "SELECT last_delivery, last_listing, before_start, backlog FROM ledger"
+_COUNTS: Final = "SELECT state, files FROM file_counts WHERE files > 0"
+_DEFERRED: Final = "SELECT reason, SUM(records) FROM open_positions GROUP BY reason"
+
+
+_RESERVE: Final = "reserve"
+_ROOM: Final = 1 << 17
+_ROOM_A_FILE: Final = 1024
+"""Bytes for a row with a long key, its place in the journal, and open positions."""
+_MOST_FILES: Final = 2_000
+"""More do not come back at once, but from many workers with very small files."""
+
+
+class SqliteLedger:
+    """A `Ledger` in the SQLite file at *path*."""
+
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, identity: LedgerIdentity, *, clock: Clock
+    ) -> None:
+        self._path = path
+        self._connection = connection
+        self._clock = clock
+        self._lease = FileLease(path.resolve(), place=str(path), clock=clock)
+        project, region, start_at, created_at = self._query(_BIRTH)[0]
+        check_identity(str(path), LedgerIdentity(identity.pipeline, project, region), identity)
+        self.identity: Final = identity
+        self.start_at: Final = _rows.moment(start_at)
+        self.created_at: Final = _rows.moment(created_at)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        identity: LedgerIdentity,
+        *,
+        clock: Clock,
+        start_at: datetime | None = None,
+        create: bool = True,
+        read_only: bool = False,
+        vouch: Vouch = anything_goes,
+    ) -> SqliteLedger:
+        """Open the ledger, or create it (and its folder) where *create* allows; errors: see `open_ledger`."""
+        birth = Birth(identity, start_hour(start_at, clock), clock.now(), vouch)
+        connection = connect(path, birth, create=create, read_only=read_only)
+        try:
+            return cls(path, connection, identity, clock=clock)
+        except BaseException:
+            connection.close()
+            raise
+
+    @classmethod
+    def identity_at(cls, path: Path) -> LedgerIdentity:
+        """Say whose ledger lies at *path*; `LedgerMissingError` when there is none."""
+        return identity_at(path)
+
+    def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
+        rows = self._query(_KNOWN, _json_list(ref.key for ref in files))
+        return {key: _rows.known_of(row) for key, *row in rows}
+
+    def oldest_day(self) -> datetime | None:
+        # By hand and once in a while, a second for millions of files; an index would cost each settlement.
+        ((oldest,),) = self._query("SELECT MIN(hour) FROM files")
+        return first_hour(_rows.moment_or_none(oldest))
+
+    def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
+        latest = _FOREVER if ready_by is None else _rows.micros(ready_by)
+        behind = (-_FOREVER, "")
+        # A page at a time: a cursor left open would keep a run from committing.
+        while page := self._query(_OPEN, latest, *behind, _PAGE):
+            positions = self._positions([row[0] for row in page])
+            for row in page:
+                ref = _rows.ref_of(row[:6])
+                if ref.key in positions:
+                    *counts, mapping, held = row[6:]
+                    yield OpenFile(
+                        ref, Tally(*counts), tuple(positions[ref.key]), mapping, _rows.held_of(held)
+                    )
+            behind = (page[-1][5], page[-1][0])
+
+    def _positions(self, keys: list[str]) -> dict[str, list[OpenPositions]]:
+        found: defaultdict[str, list[OpenPositions]] = defaultdict(list)
+        for key, *row in self._query(_POSITIONS, _json_list(keys)):
+            found[key].append(_rows.positions_of(row))
+        return found
+
+    def settle(
+        self,
+        run_id: str,
+        settlements: Sequence[FileSettlement],
+        backlog: Backlog | None,
+        noting: Notes = NO_NOTES,
+    ) -> None:
+        claimed = claims(settlements)
+        now = self._clock.now()
+        with self._transaction():
+            accepted = newly_accepted(claimed, self.known([each.ref for each in claimed.values()]))
+            self._write_files(run_id, now, claimed.values())
+            self._connection.execute(
+                "UPDATE ledger SET"
+                " backlog = COALESCE(?, backlog), last_delivery = COALESCE(?, last_delivery)",
+                (backlog and _rows.backlog_text(backlog), _rows.micros(now) if accepted else None),
+            )
+            self._write_notes(noting)
+
+    def _write_files(self, run_id: str, now: datetime, claimed: Collection[FileSettlement]) -> None:
+        write = self._connection.executemany
+        write("DELETE FROM open_positions WHERE key = ?", ((each.ref.key,) for each in claimed))
+        write(_SETTLE, (_rows.file_row(each, run_id, now) for each in claimed))
+        positions = (row for each in claimed for row in _rows.position_rows(each))
+        write("INSERT INTO open_positions VALUES (?, ?, ?, ?, ?, ?)", positions)
+
+    def note_mappings(self, judged: Sequence[tuple[FileRef, str]]) -> None:
+        rows = [(mapping, ref.key, ref.etag) for ref, mapping in judged]
+        with self._transaction():
+            self._connection.executemany(_NOTE_MAPPING, rows)
+
+    def record_listing(
+        self, at: datetime, backlog: Backlog, before_start: int | None = None, *, complete: bool
+    ) -> None:
+        with self._transaction():
+            self._connection.execute(
+                _LISTED,
+                (_rows.backlog_text(backlog), before_start, _rows.micros(at) if complete else None),
+            )
+
+    def begin_run(self, run: RunRecord) -> None:
+        self._save(run)
+
+    def finish_run(self, run: RunRecord, noting: Notes = NO_NOTES) -> None:
+        self._save(run, noting)
+
+    def reserve(self, files: int) -> None:
+        # What is written here stays in the file as free pages; that it is blotted out (`secure_delete`) takes
+        # as much again for the journal. So both are there, and not only promised, before anything is sent.
+        room = _ROOM + _ROOM_A_FILE * min(files, _MOST_FILES)
+        with self._transaction():
+            # Spaces behind JSON: should it stay, it is a note like any other.
+            self._connection.execute(
+                "INSERT OR REPLACE INTO notes VALUES (?, ?)", (_RESERVE, "{}".ljust(room))
+            )
+        with self._transaction():
+            self._connection.execute("DELETE FROM notes WHERE name = ?", (_RESERVE,))
+
+    def _save(self, run: RunRecord, noting: Notes = NO_NOTES) -> None:
+        with self._transaction():
+            self._connection.execute(_SAVE_RUN, _rows.run_row(run))
+            self._connection.execute(_FORGET_RUNS, (RUNS_KEPT,))
+            self._write_notes(noting)
+
+    def runs(self, limit: int) -> list[RunRecord]:
+        return [_rows.run_of(row) for row in self._query(_RUNS, limit)]
+
+    def correct_runs(self, change: Callable[[RunRecord], RunRecord]) -> int:
+        corrected = [after for run in self.runs(RUNS_KEPT) if (after := change(run)) != run]
+        with self._transaction():
+            self._connection.executemany(_SAVE_RUN, map(_rows.run_row, corrected))
+        return len(corrected)
+
+    def note_key(self, fingerprint: str) -> bool:
+        ((before,),) = self._query("SELECT key_fingerprint FROM ledger")
+        if before != fingerprint:
+            with self._transaction():
+                self._connection.execute("UPDATE ledger SET key_fingerprint = ?", (fingerprint,))
+        return before not in {None, fingerprint}
+
+    def remember(self, name: str, fact: Mapping[str, Any]) -> None:
+        with self._transaction():
+            self._write_notes({name: fact})
+
+    def _write_notes(self, notes: Notes) -> None:
+        rows = ((name, orjson.dumps(dict(fact)).decode()) for name, fact in notes.items())
+        self._connection.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", rows)
+
+    def recall(self, name: str) -> dict[str, Any]:
+        rows = self._query("SELECT fact FROM notes WHERE name = ?", name)
+        fact: dict[str, Any] = orjson.loads(rows[0][0]) if rows else {}
+        return fact
+
+    def summary(self) -> LedgerSummary:
+        last_delivery, last_listing, before_start, backlog = self._query(_SUMMARY)[0]
+        return LedgerSummary(
+            last_delivery=_rows.moment_or_none(last_delivery),
+            last_listing=_rows.moment_or_none(last_listing),
+            backlog=_rows.backlog_of(backlog),
+            before_start=before_start,
+            deferred={Reason(reason): records for reason, records in self._query(_DEFERRED)},
+            files={FileState(state): files for state, files in self._query(_COUNTS)},
+            schema_version=self._query("PRAGMA user_version")[0][0],
+        )
+
+    @contextmanager
+    def lease(self, owner: LeaseOwner) -> Iterator[None]:
+        if self._query("PRAGMA query_only")[0][0]:
+            raise StateError(
+                f"The ledger {self._path} is open for reading only, and gives no lease.",
+                remedy="Open it for writing to start a run on it.",
+            )
+        with self._lease.held(owner):
+            yield
+
+    def holder(self) -> LeaseHolder | None:
+        holder = self._lease.holder()
+        if holder is None and self._lease.is_held():
+            # By another name of the ledger, or its lock file is gone: the run that began last tells who.
+            run = next(iter(self.runs(1)), None)
+            owner = LeaseOwner(run.run_id if run else "", "this host", 0, run.command if run else "run")
+            return LeaseHolder(owner, run.started_at if run else self._clock.now())
+        return holder
+
+    def unlock(self) -> None:
+        if holder := self.holder():
+            raise lease_held(str(self._path), holder)
+
+    def contents(self) -> LedgerContents:
+        return contents(self._connection, self._path, self.identity, self.summary())
+
+    def take_over(self, contents: LedgerContents) -> None:
+        with self._transaction():
+            if not is_unused(self):
+                raise not_empty(str(self._path))
+            take_over(self._connection, contents)
+
+    def close(self) -> None:
+        with in_our_words(self._path):
+            self._connection.close()
+
+    def _query(self, statement: str, *values: object) -> list[_rows.Row]:
+        with in_our_words(self._path):
+            return self._connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._lease.check()
+        with in_our_words(self._path), transaction(self._connection):
+            yield
+
+
+def _json_list(keys: Iterable[str]) -> str:
+    return orjson.dumps(list(keys)).decode()

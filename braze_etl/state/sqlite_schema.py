@@ -1,0 +1,309 @@
+"""The schema of the SQLite ledger, and the way from one version of it to the next.
+
+Only open files are indexed by hour: nothing else is asked for by it, and an index over all files would repeat
+every key. `file_counts` is kept by triggers, so that a summary need not count a million rows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from braze_etl.errors import StateError
+from braze_etl.state.ledger import Backlog, LedgerIdentity
+from braze_etl.state.rows import backlog_text, micros
+from braze_etl.state.rules import Vouch, anything_goes, check_version, missing
+from braze_etl.storage.folder import close_to_others, make_file, make_folder
+
+Migration: TypeAlias = Callable[[sqlite3.Connection], None]
+"""One step forward, inside the transaction that also writes the new version."""
+
+APPLICATION_ID: Final = 0x62726C67
+"""Tells our ledgers from other programs' databases (SQLite, PRAGMA application_id): `brlg`."""
+
+_FIRST: Final = (
+    """
+    CREATE TABLE ledger (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        pipeline TEXT NOT NULL,
+        project TEXT NOT NULL,
+        region TEXT NOT NULL,
+        start_at INTEGER NOT NULL,
+        created_at INTEGER NOT NULL,
+        last_delivery INTEGER,
+        last_listing INTEGER,
+        before_start INTEGER,
+        backlog TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE files (
+        key TEXT PRIMARY KEY,
+        etag TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        modified INTEGER NOT NULL,
+        event_type TEXT NOT NULL,
+        hour INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        settled_at INTEGER NOT NULL,
+        run_id TEXT NOT NULL,
+        not_before INTEGER,
+        accepted INTEGER NOT NULL,
+        filtered INTEGER NOT NULL,
+        quarantined INTEGER NOT NULL,
+        deferred INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX open_files ON files (hour, key, not_before) WHERE not_before IS NOT NULL",
+    """
+    CREATE TABLE open_positions (
+        key TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        not_before INTEGER NOT NULL,
+        records INTEGER NOT NULL,
+        blocks TEXT NOT NULL,
+        PRIMARY KEY (key, number)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE runs (
+        number INTEGER PRIMARY KEY,
+        run_id TEXT NOT NULL UNIQUE,
+        command TEXT NOT NULL,
+        started_at INTEGER NOT NULL,
+        finished_at INTEGER,
+        exit_code INTEGER,
+        report TEXT NOT NULL
+    )
+    """,
+    "CREATE TABLE file_counts (state TEXT PRIMARY KEY, files INTEGER NOT NULL) WITHOUT ROWID",
+    """
+    CREATE TRIGGER file_added AFTER INSERT ON files BEGIN
+        INSERT INTO file_counts VALUES (new.state, 1) ON CONFLICT (state) DO UPDATE SET files = files + 1;
+    END
+    """,
+    """
+    CREATE TRIGGER file_changed AFTER UPDATE OF state ON files WHEN new.state <> old.state BEGIN
+        UPDATE file_counts SET files = files - 1 WHERE state = old.state;
+        INSERT INTO file_counts VALUES (new.state, 1) ON CONFLICT (state) DO UPDATE SET files = files + 1;
+    END
+    """,
+)
+
+
+def _first(connection: sqlite3.Connection) -> None:
+    for statement in _FIRST:
+        connection.execute(statement)
+
+
+def _second(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE ledger ADD COLUMN key_fingerprint TEXT")
+
+
+def _third(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE TABLE notes (name TEXT PRIMARY KEY, fact TEXT NOT NULL) WITHOUT ROWID")
+
+
+def _fourth(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE files ADD COLUMN mapping TEXT NOT NULL DEFAULT ''")
+    connection.execute("ALTER TABLE files ADD COLUMN held_from TEXT")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _second, _third, _fourth)
+"""Number n leads from version n to n + 1. A published one is never changed: add another."""
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Give the schema version of a database; 0 is one that nothing was written to."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def is_foreign(connection: sqlite3.Connection) -> bool:
+    """Whether it holds something that is not ours."""
+    if int(connection.execute("PRAGMA application_id").fetchone()[0]) == APPLICATION_ID:
+        return False
+    return version_of(connection) != 0 or bool(connection.execute("SELECT 1 FROM sqlite_master").fetchone())
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema to the last version; the caller holds the write transaction."""
+    for step in MIGRATIONS[version_of(connection) :]:
+        step(connection)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+_DAMAGED: Final = (
+    "is damaged, or is no SQLite database",
+    "Restore it from a copy. An empty one in its place would send files again that are done.",
+)
+
+_TROUBLES: Final = {
+    sqlite3.SQLITE_FULL: ("can't grow: the disk is full", "Free space on its volume; the next run goes on."),
+    sqlite3.SQLITE_READONLY: (
+        "can't be written: it is read-only",
+        "Give the job's user write access to the file and its folder.",
+    ),
+    sqlite3.SQLITE_PERM: (
+        "can't be used: access is denied",
+        "Give the job's user access to the file and its folder.",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "can't be opened",
+        "Check that its folder exists, is mounted, and may be written by the job's user.",
+    ),
+    sqlite3.SQLITE_BUSY: (
+        "is locked by another process",
+        "Find who has it open (a backup, a SQLite shell) and end that.",
+    ),
+    sqlite3.SQLITE_LOCKED: (
+        "is locked by another process",
+        "Find who has it open (a backup, a SQLite shell) and end that.",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "can't be read or written: input/output error",
+        "Check the volume it lies on; it should be a local disk.",
+    ),
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+}
+
+_OTHER: Final = ("can't be used", "Check the file and its volume; the words of SQLite say more.")
+
+
+def from_sqlite(path: Path, error: sqlite3.Error) -> StateError:
+    """Give the `StateError` for an error of SQLite (its result codes: sqlite.org/rescode.html)."""
+    # The low byte is the primary code; the rest is detail. Errors of the module itself have none.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    what, remedy = _TROUBLES.get(code, _OTHER)
+    return StateError(f"The ledger {path} {what} ({error}).", remedy=remedy)
+
+
+def from_system(path: Path, error: OSError) -> StateError:
+    """Give the `StateError` for a lock file or a folder that can't be used."""
+    return StateError(
+        f"The state at {path} can't be used: {error.strerror or error}.",
+        remedy="Check that the folder of state.uri exists, has space, and may be written by the job's user.",
+    )
+
+
+@contextmanager
+def in_our_words(path: Path) -> Iterator[None]:
+    """Turn the errors of SQLite and of the file system into `StateError`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise from_sqlite(path, error) from error
+    except OSError as error:
+        raise from_system(path, error) from error
+
+
+BUSY_SECONDS = 15.0
+"""How long another process may hold the database before that is an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What is fixed when a ledger is created."""
+
+    identity: LedgerIdentity
+    start_at: datetime
+    created_at: datetime
+    vouch: Vouch = anything_goes
+
+
+def connect(path: Path, birth: Birth, *, create: bool, read_only: bool) -> sqlite3.Connection:
+    """Open the database at *path*, created and migrated where that is allowed.
+
+    Raises `LedgerMissingError` (read only) or `ConfigError` (not *create*) when there is none; `StateError`.
+    """
+    with in_our_words(path):
+        if not path.exists():
+            if read_only or not create:
+                raise missing(str(path), read_only=read_only)
+            birth.vouch(birth.start_at)
+            make_folder(path.parent)
+            make_file(path)  # what SQLite makes beside it, it gives owner and rights of this one
+        elif not read_only:
+            close_to_others(path)
+        connection = _open(path, create=create and not read_only)
+        try:
+            _configure(connection, read_only=read_only)
+            _bring_up(connection, path, birth, create=create, read_only=read_only)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Write all of it or nothing; the lock is taken at once, so that what is read inside stays true."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite has already rolled back after some errors, such as a full disk.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _open(path: Path, *, create: bool) -> sqlite3.Connection:
+    mode = "rwc" if create else "rw"
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+
+
+def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
+    connection.execute("PRAGMA synchronous = EXTRA")
+    connection.execute("PRAGMA cache_size = -32768")  # 32 MB
+    connection.execute("PRAGMA secure_delete = ON")  # what `erase` takes out must not stay in free pages
+    if read_only:
+        # Not mode=ro: that could not undo the half-written commit of a run that was killed.
+        connection.execute("PRAGMA query_only = ON")
+
+
+def _bring_up(
+    connection: sqlite3.Connection, path: Path, birth: Birth, *, create: bool, read_only: bool
+) -> None:
+    if is_foreign(connection):
+        raise _foreign(path)
+    version, latest = version_of(connection), len(MIGRATIONS)
+    if version == 0 and (read_only or not create):
+        raise missing(str(path), read_only=read_only)
+    if version == 0:  # an empty file was there
+        birth.vouch(birth.start_at)
+    check_version(str(path), version, latest, read_only=read_only)
+    if version < latest:
+        _upgrade(connection, birth)
+
+
+def _upgrade(connection: sqlite3.Connection, birth: Birth) -> None:
+    with transaction(connection):
+        # Two runs may start at once: the second finds the work of the first.
+        is_new = version_of(connection) == 0
+        migrate(connection)
+        if is_new:
+            connection.execute(
+                "INSERT INTO ledger (id, pipeline, project, region, start_at, created_at, backlog)"
+                " VALUES (1, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(birth.identity.pipeline, birth.identity.project, birth.identity.region),
+                    *(micros(birth.start_at), micros(birth.created_at), backlog_text(Backlog())),
+                ),
+            )
+
+
+def _foreign(path: Path) -> StateError:
+    return StateError(
+        f"The database {path} belongs to another program.",
+        remedy="Give the ledger a file of its own in state.uri.",
+    )

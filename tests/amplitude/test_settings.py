@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from braze_etl.amplitude.settings import endpoint_url, gzip_default, shown_url
+from braze_etl.errors import UsageError
+from tests.delivery.conftest import KEY, settings
+
+
+@pytest.mark.parametrize(
+    ("region", "endpoint", "url"),
+    [
+        ("US", None, "https://api2.amplitude.com/batch"),
+        ("EU", None, "https://api.eu.amplitude.com/batch"),
+        ("EU", "http://localhost:8099", "http://localhost:8099/batch"),
+        ("EU", "http://localhost:8099/", "http://localhost:8099/batch"),
+        ("EU", "http://proxy/amplitude", "http://proxy/amplitude/batch"),
+        ("EU", "http://proxy/amplitude/batch", "http://proxy/amplitude/batch"),
+        ("EU", "http://proxy/batch/", "http://proxy/batch"),
+        ("US", "https://api2.amplitude.com/2/httpapi", "https://api2.amplitude.com/2/httpapi"),
+        ("US", "http://proxy/in?tenant=7", "http://proxy/in/batch?tenant=7"),
+    ],
+)
+def test_an_endpoint_gets_the_batch_path_unless_it_names_one(
+    region: str, endpoint: str | None, url: str
+) -> None:
+    assert endpoint_url(region, endpoint) == url
+
+
+def test_another_region_is_the_users_mistake() -> None:
+    with pytest.raises(UsageError) as caught:
+        endpoint_url("APAC")
+    assert "amplitude.region" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("url", "on"),
+    [
+        ("https://api2.amplitude.com/batch", True),
+        ("https://api.eu.amplitude.com/2/httpapi", True),
+        ("http://localhost:8099/batch", False),
+        ("https://api2.amplitude.com.example.com/batch", False),
+    ],
+)
+def test_gzip_is_on_for_amplitudes_own_hosts_only(url: str, on: bool) -> None:
+    assert gzip_default(url) is on
+
+
+def test_the_key_and_the_proxys_password_are_never_shown() -> None:
+    secret = settings(url="https://ann:pass@proxy/batch?token=t")
+    assert KEY not in repr(secret)
+    assert "pass" not in repr(secret)
+    assert shown_url(secret.url) == "https://proxy/batch"
+
+
+def test_settings_travel_to_worker_processes() -> None:
+    copy = pickle.loads(pickle.dumps(settings()))
+    assert copy.api_key.get_secret_value() == KEY
+
+
+@pytest.mark.parametrize(
+    ("url", "configured", "limit"),
+    [
+        ("https://api2.amplitude.com/batch", 18_000_000, 18_000_000),
+        ("https://api2.amplitude.com/batch", 50_000_000, 20_000_000),
+        ("https://api2.amplitude.com/2/httpapi", 18_000_000, 1_000_000),
+        ("https://api2.amplitude.com/2/httpapi", 5_000, 5_000),
+    ],
+)
+def test_a_request_is_never_longer_than_its_endpoint_takes(url: str, configured: int, limit: int) -> None:
+    assert settings(url=url, max_bytes=configured).body_limit == limit
+
+
+def test_a_request_never_holds_more_events_than_amplitude_takes() -> None:
+    assert settings(max_events=10_000).event_limit == 2000

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braze_etl.clock import ManualClock
+from braze_etl.commands.erase.erase import erase
+from braze_etl.engine.busy import NOTE
+from braze_etl.errors import ConfigError, LeaseHeldError
+from braze_etl.flows.currents_to_amplitude.flow import open_quarantine, open_state
+from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.mapping.lookup import LookupCache, cache_folder
+from braze_etl.mapping.people import open_lookup
+from braze_etl.model import Position, Reason, SetAside
+from braze_etl.quarantine.payloads import Found
+from braze_etl.state.ledger import LeaseOwner, RunRecord
+from braze_etl.storage.settings import StoreAccess
+from tests.conftest import Bucket
+
+NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def configured(**sections: Any) -> Settings:
+    plain = {"source": {"uri": "export"}, "amplitude": {"region": "US"}}
+    return Settings.model_validate({**plain, **sections})
+
+
+def in_bucket(bucket: Bucket) -> Settings:
+    return configured(
+        source={"uri": "export", "endpoint_url": bucket.endpoint_url},
+        state={"uri": f"{bucket.uri}/state"},
+        quarantine={"uri": f"{bucket.uri}/aside"},
+    )
+
+
+def kept(number: int, detail: str = "", **record: object) -> SetAside:
+    payload = {"id": f"r{number}", "external_user_id": None, **record}
+    return SetAside(Position("a", "e", 1, number), "Open", Reason.REJECTED, detail, payload)
+
+
+def fill(settings: Settings, clock: ManualClock) -> None:
+    """Store a person everywhere that one can come to lie."""
+    records = [
+        kept(0, "HTTP 400: bad user anna-1", external_user_id="anna-1"),
+        kept(1, device_id="anna-1"),
+        kept(2, external_user_id="bert-2"),
+    ]
+    open_quarantine(settings).file("run-1", NOW, records)
+    report = {"error": {"type": "DeliveryError", "message": "the last one: no anna-1", "remedy": "Look."}}
+    with closing(open_state(settings, clock)) as ledger:
+        ledger.finish_run(RunRecord("run-1", "run", NOW, NOW, 1, {"pipeline": "anna-1", **report}))
+        ledger.finish_run(RunRecord("run-2", "run", NOW, NOW, 0, {"events": {}}))
+        day = {"sent": 9, "missed": 0, "ids": {"anna-1": 5, "bert-2": 4}}
+        ledger.remember(NOTE, {"2026-10-05": day, "2026-10-04": day})
+        ledger.remember("another", {"of": "anna-1"})
+
+
+@pytest.mark.parametrize("place", ["here", "bucket"])
+def test_a_person_is_removed_from_every_place_and_the_books_stay(
+    place: str, request: pytest.FixtureRequest, clock: ManualClock
+) -> None:
+    settings = configured() if place == "here" else in_bucket(request.getfixturevalue("bucket"))
+    fill(settings, clock)
+    receipt = erase(settings, "anna-1", clock)
+    assert receipt.places == {
+        "busy_ids": Found(4, 2),
+        "run_reports": Found(2, 1),
+        "quarantine_records": Found(3, 2),
+        "quarantine_details": Found(3, 1),
+        "lookup_copies": Found(0, 0),
+    }
+    quarantine = open_quarantine(settings)
+    entries = list(quarantine.entries())
+    assert [entry.detail for entry in entries] == ["HTTP 400: bad user [erased]", "", ""]
+    assert [quarantine.payload(entry, NOW) is None for entry in entries] == [True, True, False]
+    with closing(open_state(settings, clock)) as ledger:
+        assert [day["ids"] for day in ledger.recall(NOTE).values()] == [{"bert-2": 4}] * 2
+        second, first = ledger.runs(10)
+        assert first.report["error"]["message"] == "the last one: no [erased]"
+        assert first.report["pipeline"] == "anna-1"  # a name that somebody chose is no person
+        assert second.report == {"events": {}}
+        assert ledger.holder() is None
+    assert erase(settings, "anna-1", clock).found == 0
+
+
+def test_the_receipt_names_nobody_and_says_what_is_left_to_do(clock: ManualClock) -> None:
+    settings = configured(mapping={"privacy": {"salt": "pepper"}})
+    fill(settings, clock)
+    receipt = erase(settings, "anna-1", clock)
+    facts = receipt.as_dict()
+    digest = sha256(b"pepperanna-1").hexdigest()
+    assert (facts["id_sha256"], facts["salted"], facts["suppressed"]) == (digest, True, False)
+    assert facts["erased_at"] == "2026-10-05T12:00:00Z"
+    assert facts["places"]["quarantine_records"] == {"looked_at": 3, "removed": 2}
+    assert "anna-1" not in str(facts)
+    left = {each["place"]: each["remedy"] for each in facts["beyond_reach"]}
+    assert f"add sha256:{digest} to a list" in left["the source export"]
+    assert "User Privacy API" in left["the Amplitude project default"]
+    assert "/users/delete" in left["Braze"]
+
+
+def test_whoever_is_suppressed_is_found_and_need_not_be_added(tmp_path: Path, clock: ManualClock) -> None:
+    (tmp_path / "list.txt").write_text("anna-1\n")
+    mapping = {"privacy": {"suppress": "list.txt"}, "identity": {"user_prefix": "shop:"}}
+    settings = configured(mapping=mapping)
+    fill(settings, clock)
+    receipt = erase(settings, "shop:anna-1", clock)
+    assert receipt.places["quarantine_records"].found == 1
+    assert not receipt.suppressed
+    receipt = erase(settings, "anna-1", clock)
+    assert receipt.suppressed
+    assert "until then" not in receipt.beyond_reach[0].remedy
+
+
+def test_a_rehearsal_changes_nothing_and_needs_no_lease(clock: ManualClock) -> None:
+    settings = configured()
+    fill(settings, clock)
+    with closing(open_state(settings, clock)) as ledger, ledger.lease(LeaseOwner("r1", "host", 1, "run")):
+        receipt = erase(settings, "anna-1", clock, dry_run=True)
+    assert receipt.found == 6
+    assert receipt.as_dict()["places"]["busy_ids"] == {"looked_at": 4, "found": 2}
+    assert erase(settings, "anna-1", clock).found == 6
+
+
+def test_nothing_is_erased_while_a_run_is_at_work(clock: ManualClock) -> None:
+    settings = configured()
+    fill(settings, clock)
+    with (
+        closing(open_state(settings, clock)) as ledger,
+        ledger.lease(LeaseOwner("r1", "host", 1, "run")),
+        pytest.raises(LeaseHeldError, match="r1"),
+    ):
+        erase(settings, "anna-1", clock)
+    assert erase(settings, "anna-1", clock).found == 6
+
+
+def test_no_ledger_is_made_for_it(tmp_path: Path, clock: ManualClock) -> None:
+    settings = configured()
+    open_quarantine(settings).file("run-1", NOW, [kept(1, external_user_id="anna-1")])
+    receipt = erase(settings, "anna-1", clock)
+    assert receipt.places["quarantine_records"] == Found(1, 1)
+    assert "busy_ids" not in receipt.places
+    assert not (tmp_path / "state" / "braze-etl.db").exists()
+
+
+def test_a_list_that_is_missing_stops_it_before_anything_is_touched(clock: ManualClock) -> None:
+    fill(configured(), clock)
+    with pytest.raises(ConfigError, match="no suppress list"):
+        erase(configured(mapping={"privacy": {"suppress": "absent.txt"}}), "anna-1", clock)
+    assert erase(configured(), "anna-1", clock).found == 6
+
+
+def test_a_copy_of_the_look_up_table_goes_when_it_holds_the_person(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    (tmp_path / "ids.csv").write_text("anna-1,amp-1\nbert-2,amp-2\n")
+    settings = configured(mapping={"identity": {"lookup": {"uri": "ids.csv"}}})
+    fill(settings, clock)
+    with open_lookup("ids.csv", StoreAccess()) as table:
+        assert table.find("anna-1") == "amp-1"
+    assert erase(settings, "nobody", clock).places["lookup_copies"] == Found(1, 0)
+    # Known in Amplitude by the value, the person is found in records by the key.
+    receipt = erase(settings, "amp-1", clock)
+    assert receipt.places["lookup_copies"] == Found(1, 1)
+    assert receipt.places["quarantine_records"] == Found(3, 1)
+    assert not list(cache_folder().glob("*.sqlite"))
+    assert LookupCache(cache_folder()).folder == tmp_path / "cache" / "braze_etl"
+    assert any("look-up table ids.csv" in each.place for each in receipt.beyond_reach)

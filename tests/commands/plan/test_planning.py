@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from braze_etl.clock import ManualClock
+from braze_etl.commands.plan.planning import Plan, make_plan
+from braze_etl.flows.currents_to_amplitude.flow import Scope, ledger_identity
+from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
+from braze_etl.state.ledger import Backlog, RunRecord
+from braze_etl.state.opening import open_ledger
+from fixtures.generate import sample_record, write_avro
+
+PURCHASE, ORPHAN = "users.behaviors.Purchase", "users.UserOrphan"
+NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
+CLOCK = ManualClock(NOON)
+
+Export: TypeAlias = Callable[..., Path]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "export").mkdir()
+    return Settings.model_validate({"source": {"uri": "export"}, "amplitude": {"region": "US"}})
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Export:
+    def write(event_type: str, users: list[str | None], hour: int = 5) -> Path:
+        part = f"dataexport.prod-01.S3.integration.ab/event_type={event_type}/date=2026-10-01-{hour:02}"
+        folder = tmp_path / "export" / part / "version=12/us-01"
+        folder.mkdir(parents=True, exist_ok=True)
+        records = [sample_record(event_type, seed) for seed in range(len(users))]
+        for record, user in zip(records, users, strict=True):
+            record["external_user_id"] = user
+        path = folder / f"dataexport.prod-01.S3.integration.ab+0+{len(list(folder.iterdir()))}.avro"
+        write_avro(path, event_type, records)
+        return path
+
+    return write
+
+
+def plan(settings: Settings, *, exact: bool, scope: Scope | None = None) -> dict[str, Any]:
+    return make_plan(settings, scope, exact=exact, clock=CLOCK).as_dict()
+
+
+def test_an_estimate_reads_nothing_and_foresees_what_is_left_out_as_a_type(
+    settings: Settings, export: Export, tmp_path: Path
+) -> None:
+    export(PURCHASE, ["somebody"] * 40).write_bytes(b"x" * (3000 + 350 * 40))
+    export(ORPHAN, ["somebody"])
+    made = plan(settings, exact=False)
+    assert made["estimated"] is True
+    assert (made["files"], made["events"], made["to_send"], made["filtered"]) == (2, 41, 40, 1)
+    assert made["by_event_type"][ORPHAN]["reasons"] == {"not_in_native": 1}
+    assert (made["users"], made["users_error"]) == (None, None)
+    assert (made["requests"], made["seconds"], made["seconds_at_limit"]) == (1, None, 0.0)
+    assert not (tmp_path / "state").exists()
+
+
+def test_an_exact_plan_counts_users_and_says_why_records_are_not_sent(
+    settings: Settings, export: Export, tmp_path: Path
+) -> None:
+    export(PURCHASE, ["user-one", "user-two", "user-one", "[REDACTED]", "ab"])
+    export(PURCHASE, ["user-two", "user-six"], hour=6)
+    export(ORPHAN, ["user-one"])
+    export(PURCHASE, ["user-one"], hour=7).write_bytes(b"no Avro")
+    made = plan(settings, exact=True)
+    assert made["estimated"] is False
+    assert (made["files"], made["events"], made["to_send"]) == (4, 9, 5)
+    assert (made["filtered"], made["quarantined"]) == (1, 3)
+    assert (made["users"], made["users_error"]) == (3, 0.0)
+    line = made["by_event_type"][PURCHASE]
+    assert (line["users"], line["to_send"], line["quarantined"]) == (3, 5, 3)
+    assert line["reasons"] == {"redacted_identity": 1, "invalid_user_id": 1, "unreadable_file": 1}
+    assert (made["oldest_hour"], made["newest_hour"]) == ("2026-10-01T05:00:00Z", "2026-10-01T07:00:00Z")
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_range_is_planned_as_a_backfill_would_take_it(settings: Settings, export: Export) -> None:
+    for hour in (5, 6, 7):
+        export(PURCHASE, ["somebody"], hour=hour)
+    scope = Scope(NOON.replace(hour=6), NOON.replace(hour=7))
+    assert plan(settings, exact=False, scope=scope)["files"] == 1
+
+
+def test_times_and_events_are_those_that_runs_have_measured(
+    settings: Settings, export: Export, tmp_path: Path
+) -> None:
+    size = export(PURCHASE, ["somebody"] * 40).stat().st_size
+    (tmp_path / "state").mkdir()
+    ledger = open_ledger(settings.state.uri, ledger_identity(settings), clock=CLOCK)
+    report = {
+        "command": "run",
+        "started_at": "2026-10-01T11:00:00Z",
+        "exit_code": 0,
+        "seconds": 10.0,
+        "bytes_read": {PURCHASE: 10 * size},
+        "by_event_type": {PURCHASE: {"read": 400}},
+    }
+    ledger.finish_run(RunRecord("r1", "run", NOON, NOON, 0, report))
+    ledger.close()
+    made = plan(settings, exact=False)
+    assert (made["events"], made["seconds"]) == (40, 1.0)
+
+
+def test_of_an_open_file_only_what_is_open_is_planned(settings: Settings) -> None:
+    ref = FileRef("some.avro", "e", 40_000, NOON, PURCHASE, NOON.replace(hour=5))
+    ledger = open_ledger(settings.state.uri, ledger_identity(settings), clock=CLOCK)
+    wait = OpenPositions(Reason.THROTTLED, NOON - timedelta(hours=1), {100: (1, 2, 3)})
+    open_file = FileSettlement(ref, FileState.OPEN, Tally(accepted=37, deferred=3), (wait,))
+    ledger.settle("r1", [open_file], Backlog())
+    ledger.close()
+    made = plan(settings, exact=False)
+    assert (made["files"], made["events"]) == (1, 3)
+
+
+def test_a_slow_rate_of_our_own_is_the_limit() -> None:
+    made = Plan(max_events=100, exact=False, limit=50.0)
+    made.send(PURCHASE, 1000)
+    assert (made.requests, made.seconds_at_limit) == (10, 20.0)

@@ -1,0 +1,208 @@
+"""Real processes, as in a run."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pytest
+
+from braze_etl.clock import ManualClock, SystemClock
+from braze_etl.engine.due import DueFile
+from braze_etl.engine.executors.local import (
+    PATIENCE,
+    PATIENCE_ALONE,
+    QUIT,
+    READY,
+    STOP,
+    Died,
+    Life,
+    Pulse,
+    WorkerPool,
+)
+from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.model import FileRef, FileSettlement, FileState
+
+
+class Hasty(SystemClock):
+    """Waits ever so shortly."""
+
+    def wait(self, seconds: float, wake: threading.Event | None = None) -> bool:
+        return super().wait(seconds / 500, wake)
+
+
+def wait_for_others(pipe: Connection) -> None:
+    life = Life()
+    signs = (lambda: pipe.send(Pulse(1)), Hasty())
+    threading.Thread(target=life.give_signs, args=signs, daemon=True).start()
+    life.wait(pipe.poll, None)
+
+
+HANG: dict[str, Callable[[Connection], Any]] = {
+    "stick": lambda _: threading.Event().wait(),
+    # With the interpreter's lock, so that no other thread can run.
+    "stick in C": lambda _: ctypes.PyDLL(None).pause(),
+    "wait": wait_for_others,
+}
+
+
+def obedient(pipe: Connection, blueprint: str) -> None:
+    """A worker whose files tell it what to do."""
+    if blueprint == "broken":
+        os._exit(3)
+    pipe.send(READY)
+    held: list[Task] = []
+    while (message := pipe.recv()) != QUIT:
+        if message == STOP:
+            for task in held:
+                pipe.send(Settlement(task.number, [FileSettlement(due.ref, None) for due in task.files]))
+            held.clear()
+            continue
+        key = message.files[0].ref.key
+        if key == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif key == "break off":
+            os.write(pipe.fileno(), struct.pack("!i", 1000) + b"the beginning of a settlement")
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif key == "hold":
+            held.append(message)
+        elif key in HANG:
+            held.append(message)
+            HANG[key](pipe)
+        else:
+            pipe.send(Settlement(message.number, [FileSettlement(message.files[0].ref, FileState.DONE)]))
+
+
+@pytest.fixture
+def pool() -> Iterator[WorkerPool]:
+    pool = WorkerPool(2, obedient, "fine")
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def make_task(make_ref: Callable[..., FileRef]) -> Callable[..., Task]:
+    def make(number: int, key: str, attempt: int = 0) -> Task:
+        return Task(number, (DueFile(make_ref(key)),), attempt)
+
+    return make
+
+
+def events_of(pool: WorkerPool, wanted: int) -> list[Settlement | Died]:
+    events: list[Settlement | Died] = []
+    guard = time.monotonic() + 30
+    while len(events) < wanted and time.monotonic() < guard:
+        events += pool.poll(1.0)
+    return events
+
+
+def test_tasks_come_back_settled(pool: WorkerPool, make_task: Callable[..., Task]) -> None:
+    assert pool.submit(make_task(1, "a"))
+    assert pool.submit(make_task(2, "b"))
+    events = events_of(pool, 2)
+    assert sorted(event.task for event in events if isinstance(event, Settlement)) == [1, 2]
+    assert not pool.busy
+
+
+def test_a_worker_holds_two_tasks_at_most(pool: WorkerPool, make_task: Callable[..., Task]) -> None:
+    taken = [pool.submit(make_task(number, "hold")) for number in range(5)]
+    assert taken == [True, True, True, True, False]
+    pool.stop()
+    assert len(events_of(pool, 4)) == 4
+
+
+def test_the_parent_learns_which_tasks_died_and_goes_on(
+    pool: WorkerPool, make_task: Callable[..., Task]
+) -> None:
+    pool.submit(make_task(1, "die"))
+    (death,) = events_of(pool, 1)
+    assert isinstance(death, Died)
+    assert ([task.number for task in death.tasks], death.cause, death.error) == ([1], "SIGKILL", None)
+    pool.submit(make_task(2, "a"))
+    (settled,) = events_of(pool, 1)
+    assert isinstance(settled, Settlement)
+
+
+def test_a_task_that_is_tried_again_runs_alone(pool: WorkerPool, make_task: Callable[..., Task]) -> None:
+    assert pool.submit(make_task(1, "hold", 1))
+    assert pool.submit(make_task(2, "hold", 1))
+    assert not pool.submit(make_task(3, "hold"))
+    pool.stop()
+    events_of(pool, 2)
+
+
+def test_a_worker_that_never_comes_up_is_told_apart(make_task: Callable[..., Task]) -> None:
+    pool = WorkerPool(1, obedient, "broken")
+    pool.submit(make_task(1, "a"))
+    (death,) = events_of(pool, 1)
+    assert isinstance(death, Died)
+    assert death.error == "a worker process could not start (exit code 3)"
+    pool.close()
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_a_settlement_has_died(
+    pool: WorkerPool, make_task: Callable[..., Task]
+) -> None:
+    pool.submit(make_task(1, "break off"))
+    (death,) = events_of(pool, 1)
+    assert isinstance(death, Died)
+    assert [task.number for task in death.tasks] == [1]
+    assert death.cause == "SIGKILL"
+
+
+def silent_for(pool: WorkerPool, clock: ManualClock, seconds: float) -> list[Settlement | Died]:
+    """What the pool tells while so many seconds pass for the parent."""
+    events: list[Settlement | Died] = []
+    for _ in range(int(seconds)):
+        clock.advance(1)
+        events += pool.poll(0.002)
+    return events
+
+
+@pytest.mark.parametrize(
+    ("key", "attempt", "patience"),
+    [("stick", 0, PATIENCE), ("stick in C", 0, PATIENCE), ("stick", 1, PATIENCE_ALONE)],
+)
+def test_a_worker_without_a_sign_of_life_is_killed_and_its_tasks_come_back(
+    make_task: Callable[..., Task], key: str, attempt: int, patience: float
+) -> None:
+    clock = ManualClock(datetime(2026, 11, 24, tzinfo=UTC))
+    pool = WorkerPool(1, obedient, "fine", clock=clock)
+    pool.submit(make_task(1, "a"))
+    (settled,) = events_of(pool, 1)
+    assert isinstance(settled, Settlement)
+    pool.submit(make_task(2, key, attempt))
+    assert silent_for(pool, clock, patience - 10) == []
+    clock.advance(20 * patience)  # the parent was away, or its machine was
+    assert list(pool.poll(0.002)) == []
+    events = silent_for(pool, clock, 30)
+    (death,) = events or events_of(pool, 1)
+    assert isinstance(death, Died)
+    assert [task.number for task in death.tasks] == [2]
+    assert death.cause == f"no sign of life for {patience:g} s"
+    pool.close()
+
+
+def test_a_worker_that_waits_for_others_is_left_alone(make_task: Callable[..., Task]) -> None:
+    clock = ManualClock(datetime(2026, 11, 24, tzinfo=UTC))
+    pool = WorkerPool(1, obedient, "fine", clock=clock)
+    pool.submit(make_task(1, "wait"))
+    until = time.monotonic() + 30
+    while pool._workers[0].in_flight == 0 and time.monotonic() < until:
+        list(pool.poll(0.1))  # until it is there
+    for _ in range(3 * int(PATIENCE)):
+        clock.advance(1)
+        list(pool.poll(0.002))
+        time.sleep(0.001)
+    pool.stop()
+    (settled,) = events_of(pool, 1)
+    assert isinstance(settled, Settlement)
+    pool.close()

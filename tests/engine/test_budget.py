@@ -1,0 +1,46 @@
+"""The budget in a whole pass: what the state remembers when a settlement can't be stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from braze_etl.clock import SystemClock
+from braze_etl.commands._running import Request, open_job
+from braze_etl.config.loading import load_config
+from braze_etl.engine.budget import NOTE
+from braze_etl.engine.exits import Stop
+from braze_etl.errors import StateError
+from braze_etl.flows.currents_to_amplitude.flow import open_state
+from braze_etl.state.sqlite import SqliteLedger
+from tests.workplace import Workplace
+
+
+class Quiet:
+    """Progress that nobody watches."""
+
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_: None
+
+
+@pytest.mark.parametrize("stop", [[], ["*"]], ids=["warns", "stops"])
+def test_what_was_sent_is_remembered_even_if_it_cannot_be_settled(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, stop: list[str]
+) -> None:
+    workplace.export(events=60, hours=1, duplicates=0)
+    workplace.configure(budget={"per_month": "1M", "stop": stop}, workers=1)
+    monkeypatch.chdir(workplace.folder)
+    settings = load_config(workplace.folder / "config.yaml").require("")
+
+    def full(*_: Any) -> None:
+        raise StateError("disk full", remedy="Make room.")
+
+    monkeypatch.setattr(SqliteLedger, "settle", full)
+    clock = SystemClock()
+    with open_job(settings, Request("run"), clock=clock, stop=Stop(), progress=Quiet()) as job:
+        report = job.run()
+    assert (report.exit_code, report.events.accepted) == (1, 0)
+    ledger = open_state(settings, clock, read_only=True)
+    assert ledger.recall(NOTE)["month_events"] >= len(workplace.accepted_ids()) > 0
+    ledger.close()

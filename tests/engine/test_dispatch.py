@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import pytest
+
+from braze_etl.engine.dispatch import Dispatcher
+from braze_etl.engine.due import DueFile
+from braze_etl.engine.executors.local import Died
+from braze_etl.engine.tasks import Settlement, Task, group
+from braze_etl.errors import DeliveryError, FatalError
+from braze_etl.model import FileRef, FileSettlement, FileState, Reason
+
+
+class ScriptedPool:
+    """A pool of one worker that dies over the files named so."""
+
+    def __init__(self, *, deadly: str = "", cause: str = "SIGKILL") -> None:
+        self.deadly = deadly
+        self.cause = cause
+        self.tasks: deque[Task] = deque()
+        self.seen: list[list[str]] = []
+        self.stopped = False
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.tasks)
+
+    @property
+    def room(self) -> int:
+        return 2 - len(self.tasks)
+
+    def submit(self, task: Task) -> bool:
+        if self.tasks:
+            return False
+        self.tasks.append(task)
+        return True
+
+    def poll(self, timeout: float) -> Iterator[Settlement | Died]:
+        task = self.tasks.popleft()
+        keys = [due.ref.key for due in task.files]
+        self.seen.append(keys)
+        if self.deadly in keys:
+            yield Died((task,), self.cause)
+        else:
+            yield Settlement(task.number, [FileSettlement(due.ref, FileState.DONE) for due in task.files])
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def dispatch(pool: ScriptedPool, files: list[DueFile], *, stop_after: int = 99) -> list[Settlement]:
+    settled: list[Settlement] = []
+    tasks = group(files, count(), target=lambda _: 2000)
+    dispatcher = Dispatcher(pool, tasks, lambda: len(settled) >= stop_after)  # type: ignore[arg-type]  # a double
+    for settlements in dispatcher:
+        settled += settlements
+    return settled
+
+
+@pytest.fixture
+def files(make_ref: Callable[..., FileRef]) -> list[DueFile]:
+    return [DueFile(make_ref(name)) for name in "abcdef"]
+
+
+def test_every_task_is_settled(files: list[DueFile]) -> None:
+    settled = dispatch(ScriptedPool(), files)
+    assert [file.ref.key for each in settled for file in each.files] == list("abcdef")
+
+
+def test_tasks_that_have_to_run_alone_are_all_run_when_one_of_them_kills_its_worker(
+    files: list[DueFile],
+) -> None:
+    pool = ScriptedPool(deadly="b")
+    pairs = [Task(number, tuple(files[at : at + 2]), alone=True) for number, at in enumerate((0, 2, 4))]
+    settled: list[Settlement] = []
+    for settlements in Dispatcher(pool, iter(pairs), lambda: False):  # type: ignore[arg-type]  # a double
+        settled += settlements
+    assert sorted(file.ref.key for each in settled for file in each.files) == list("abcdef")
+
+
+def test_a_file_that_kills_twice_is_set_aside_and_its_neighbours_are_delivered(files: list[DueFile]) -> None:
+    pool = ScriptedPool(deadly="c")
+    settled = dispatch(pool, files)
+    states = {file.ref.key: file.state for each in settled for file in each.files}
+    assert states.pop("c") is FileState.FAILED
+    assert set(states.values()) == {FileState.DONE}
+    assert pool.seen.count(["c"]) == 1
+    assert pool.seen.count(["c", "d"]) == 1
+    (aside,) = [aside for each in settled for aside in each.set_aside]
+    assert (aside.position.key, aside.reason) == ("c", Reason.UNREADABLE_FILE)
+    assert "SIGKILL" in aside.detail
+
+
+def test_a_stop_begins_nothing_new(files: list[DueFile]) -> None:
+    pool = ScriptedPool()
+    assert len(dispatch(pool, files, stop_after=1)) == 1
+    assert pool.stopped
+
+
+def test_a_fatal_settlement_stops_the_others(files: list[DueFile]) -> None:
+    class Refused(ScriptedPool):
+        def poll(self, timeout: float) -> Iterator[Settlement | Died]:
+            task = self.tasks.popleft()
+            yield Settlement(task.number, fatal=DeliveryError("key refused"))
+
+    pool = Refused()
+    assert len(dispatch(pool, files)) == 1
+    assert pool.stopped
+
+
+def test_a_worker_that_cannot_start_blames_no_file(files: list[DueFile]) -> None:
+    class Broken(ScriptedPool):
+        def poll(self, timeout: float) -> Iterator[Settlement | Died]:
+            yield Died((self.tasks.popleft(),), "exit code 1", error="a worker process could not start")
+
+    with pytest.raises(FatalError, match="could not start"):
+        dispatch(Broken(), files)
+
+
+def test_too_many_deaths_are_no_files_fault(make_ref: Callable[..., FileRef]) -> None:
+    class Dying(ScriptedPool):
+        def poll(self, timeout: float) -> Iterator[Settlement | Died]:
+            yield Died((self.tasks.popleft(),), "SIGKILL")
+
+    with pytest.raises(FatalError, match="worker processes died"):
+        dispatch(Dying(), [DueFile(make_ref(f"f{number}")) for number in range(60)])
+
+
+def test_what_arrives_together_comes_as_one_group_also_beside_a_death(files: list[DueFile]) -> None:
+    class Both(ScriptedPool):
+        @property
+        def room(self) -> int:
+            return 2
+
+        def submit(self, task: Task) -> bool:
+            self.tasks.append(task)
+            return len(self.tasks) <= 3
+
+        def poll(self, timeout: float) -> Iterator[Settlement | Died]:
+            tasks, self.tasks = list(self.tasks), deque()
+            yield from (Settlement(task.number) for task in tasks[:2])
+            yield Died((), "exit code 1", error="a worker process could not start")
+
+    groups: list[list[Settlement]] = []
+    tasks = group(files, count(), target=lambda _: 2000)
+    with pytest.raises(FatalError, match="could not start"):
+        groups.extend(Dispatcher(Both(), tasks, lambda: False))  # type: ignore[arg-type]  # a double
+    assert [[each.task for each in settled] for settled in groups] == [[0, 1]]

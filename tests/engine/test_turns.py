@@ -1,0 +1,103 @@
+"""A backfill makes way for the scheduled run, which waits for that; time by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from braze_etl.clock import ManualClock
+from braze_etl.engine.run import PATIENCE, TURN, Turns
+from braze_etl.errors import LeaseHeldError
+from braze_etl.state.ledger import LeaseOwner, LedgerIdentity
+from braze_etl.state.memory import MemoryLedger
+
+
+def owner(command: str) -> LeaseOwner:
+    return LeaseOwner(f"{command}-1", "host", 7, command)
+
+
+class Scene:
+    """A ledger, a clock, and what happens at a moment of it."""
+
+    def __init__(self, now: datetime) -> None:
+        self.clock = ManualClock(now)
+        self.ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=self.clock)
+        self.events: list[tuple[float, Callable[[], Any]]] = []
+        self.stopped = False
+
+    def turns(self, command: str) -> Turns:
+        return Turns(self.ledger, owner(command), self.clock, self._should_stop)
+
+    def at(self, seconds: float, happens: Callable[[], Any]) -> None:
+        self.events.append((seconds, happens))
+
+    def _should_stop(self) -> bool:
+        for event in [event for event in self.events if event[0] <= self.clock.monotonic()]:
+            self.events.remove(event)
+            event[1]()
+        return self.stopped
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.fixture
+def scene(now: datetime) -> Scene:
+    return Scene(now)
+
+
+def test_a_turn_of_a_backfill_ends_and_that_of_a_run_does_not(scene: Scene) -> None:
+    with scene.turns("backfill") as turns:
+        assert not turns.is_over()
+        scene.clock.advance(TURN)
+        assert turns.is_over()
+        turns.pass_on()
+        assert turns.held
+        assert not turns.is_over()
+    with scene.turns("run") as turns:
+        scene.clock.advance(10 * TURN)
+        assert not turns.is_over()
+
+
+def test_a_run_waits_for_a_backfill_and_gets_its_turn(scene: Scene) -> None:
+    backfill = scene.turns("backfill").__enter__()
+    scene.at(100, lambda: backfill.__exit__(None, None, None))
+    with scene.turns("run") as turns:
+        assert turns.held
+        assert 100 <= scene.clock.monotonic() <= 102
+
+
+@pytest.mark.parametrize(("holder", "comer"), [("run", "run"), ("run", "backfill"), ("backfill", "backfill")])
+def test_everybody_else_is_told_at_once(scene: Scene, holder: str, comer: str) -> None:
+    with scene.turns(holder), pytest.raises(LeaseHeldError, match=f"{holder}-1"):
+        scene.turns(comer).__enter__()
+    assert scene.clock.monotonic() == 0
+
+
+def test_a_run_does_not_wait_for_ever(scene: Scene) -> None:
+    with scene.turns("backfill"), pytest.raises(LeaseHeldError, match="backfill-1"):
+        scene.turns("run").__enter__()
+    assert PATIENCE <= scene.clock.monotonic() <= PATIENCE + 2
+
+
+def test_a_backfill_goes_on_when_the_run_is_done(scene: Scene) -> None:
+    with scene.turns("backfill") as turns:
+        run = scene.turns("run")
+        scene.at(0, turns._leave)
+        run.__enter__()
+        scene.at(scene.clock.monotonic() + 600, lambda: run.__exit__(None, None, None))
+        turns.pass_on()
+        assert turns.held
+        assert scene.clock.monotonic() >= 600
+
+
+def test_a_backfill_that_is_stopped_while_it_waits_ends_without_the_lease(scene: Scene) -> None:
+    with scene.turns("backfill") as turns:
+        turns._leave()
+        with scene.turns("run"):
+            scene.at(30, scene.stop)
+            turns.pass_on()
+            assert not turns.held

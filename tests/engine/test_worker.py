@@ -1,0 +1,169 @@
+"""A worker over blocks that are given: which record each outcome is entered for."""
+
+from __future__ import annotations
+
+import io
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any, BinaryIO, cast
+
+import orjson
+import pytest
+from pydantic import SecretStr
+
+from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.clock import ManualClock
+from braze_etl.delivery.batches import BatchBuilder
+from braze_etl.delivery.http import Reply
+from braze_etl.delivery.sender import Courier, InlineExecutor
+from braze_etl.engine.books import Tag
+from braze_etl.engine.due import DueFile
+from braze_etl.engine.executors.local import QUIT
+from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.engine.worker import Inbox, Worker
+from braze_etl.errors import StoreError, TooSlowError
+from braze_etl.flows.currents_to_amplitude.drift import Drift
+from braze_etl.flows.currents_to_amplitude.reader import EventReader, MappedBlock
+from braze_etl.model import Event, FileRef, OpenPositions, Reason, Verdict
+from braze_etl.storage.store import Store
+
+
+class Blocks:
+    """A reader that gives these outcomes as blocks of a file, at offsets of 100, 200, ..."""
+
+    def __init__(self, *outcomes: Sequence[Event | Verdict]) -> None:
+        self._blocks = {100 * number: list(each) for number, each in enumerate(outcomes, 1)}
+
+    def read(self, _ref: FileRef, _stream: BinaryIO) -> Iterator[MappedBlock]:
+        return self.read_blocks(_ref, None, self._blocks)
+
+    def read_blocks(self, _ref: FileRef, _store: object, offsets: Iterable[int]) -> Iterator[MappedBlock]:
+        for offset in offsets:
+            outcomes = self._blocks[offset]
+            yield MappedBlock(offset, len(outcomes), 100 * len(outcomes), iter(outcomes))
+
+    def take_repairs(self) -> Counter[str]:
+        return Counter()
+
+    def take_drift(self) -> Drift:
+        return Drift()
+
+
+class Files:
+    """A store whose files are empty: the reader makes up what is in them."""
+
+    def open(self, key: str, **_options: Any) -> BinaryIO:
+        return io.BytesIO()
+
+
+class Amplitude:
+    """Names the events whose id is in *bad*, and takes requests without them."""
+
+    def __init__(self, bad: Sequence[str] = ()) -> None:
+        self._bad = bad
+        self.taken: list[str] = []
+
+    def send(self, body: bytes, *, gzip: bool) -> Reply:
+        assert not gzip
+        ids = [event["insert_id"] for event in orjson.loads(body)["events"]]
+        places = [place for place, name in enumerate(ids) if name in self._bad]
+        if places:
+            fields = {"error": "Invalid", "events_with_invalid_fields": {"time": places}}
+            return Reply(400, {"code": 400, **fields})
+        self.taken += ids
+        return Reply(200, {"code": 200})
+
+
+def event(name: str) -> Event:
+    return {"insert_id": name, "user_id": f"user-{name}", "event_type": "opened", "time": 1}
+
+
+class SlowFiles(Files):
+    """A store that does not come to an end with those that are named `slow...`."""
+
+    def open(self, key: str, **_options: Any) -> BinaryIO:
+        if key.startswith("slow"):
+            raise TooSlowError(f"{key} did not come in time")
+        return io.BytesIO()
+
+
+def work(
+    reader: Blocks, amplitude: Amplitude, *due: DueFile, max_events: int = 2000, store: Files | None = None
+) -> Settlement:
+    settings = DeliverySettings(
+        url="http://localhost:8099/batch", api_key=SecretStr("key"), gzip=False, max_events=max_events
+    )
+    stop, settlements = threading.Event(), list[Settlement]()
+    inbox: Inbox = queue.SimpleQueue()
+    clock = ManualClock(due[0].ref.hour)
+    courier: Courier[Tag] = Courier(amplitude, settings, clock, Random(1), stop, executor=InlineExecutor())
+    worker = Worker(
+        store=cast("Store", store or Files()),
+        reader=cast("EventReader", reader),
+        courier=courier,
+        builder=BatchBuilder(settings),
+        send=settlements.append,
+        stop=stop,
+    )
+    inbox.put(Task(7, due))
+    inbox.put(QUIT)
+    worker.serve(inbox)
+    (settlement,) = settlements
+    return settlement
+
+
+@pytest.mark.parametrize("max_events", [1, 2, 3, 2000])
+def test_what_is_set_aside_has_its_own_position_whatever_lies_before_it(
+    make_ref: Callable[..., FileRef], max_events: int
+) -> None:
+    filtered = Verdict(Reason.NO_IDENTITY)
+    invalid = Verdict(Reason.INVALID_EVENT, "no time")
+    first: list[Event | Verdict] = [event("a"), filtered, event("b"), invalid, event("c")]
+    reader = Blocks(first, [event("d"), event("e"), event("f")])
+    amplitude = Amplitude(bad=["c", "e"])
+    settlement = work(reader, amplitude, DueFile(make_ref("file")), max_events=max_events)
+    aside = {(each.position.block, each.position.record, each.reason) for each in settlement.set_aside}
+    refused = {(100, 4, Reason.REJECTED), (200, 1, Reason.REJECTED)}
+    assert aside == {*refused, (100, 3, Reason.INVALID_EVENT)}
+    assert sorted(amplitude.taken) == ["a", "b", "d", "f"]
+    (tally,) = settlement.counts.by_event_type.values()
+    assert (tally.accepted, tally.filtered, tally.quarantined) == (4, 1, 3)
+
+
+def test_of_a_block_without_verdicts_only_what_is_wanted_is_sent(make_ref: Callable[..., FileRef]) -> None:
+    ref = make_ref("file")
+    left = OpenPositions(Reason.THROTTLED, ref.hour, {100: (0, 2)})
+    amplitude = Amplitude(bad=["c"])
+    settlement = work(Blocks([event(name) for name in "abcd"]), amplitude, DueFile(ref, open=(left,)))
+    assert amplitude.taken == ["a"]
+    (aside,) = settlement.set_aside
+    assert (aside.position.block, aside.position.record) == (100, 2)
+
+
+def test_a_block_of_thousands_of_records_keeps_their_numbers(make_ref: Callable[..., FileRef]) -> None:
+    events = [event(str(number)) for number in range(4500)]
+    amplitude = Amplitude(bad=["1999", "2000", "4499"])
+    settlement = work(Blocks(events), amplitude, DueFile(make_ref("file")))
+    assert sorted(each.position.record or 0 for each in settlement.set_aside) == [1999, 2000, 4499]
+    assert len(amplitude.taken) == 4497
+
+
+@pytest.mark.parametrize(
+    ("keys", "fails"),
+    [(["slow1", "a", "slow2", "b", "slow3", "c"], False), (["slow1", "slow2", "slow3", "a"], True)],
+)
+def test_a_slow_file_stays_due_and_three_in_a_row_end_the_run(
+    make_ref: Callable[..., FileRef], keys: list[str], *, fails: bool
+) -> None:
+    due = [DueFile(replace(make_ref("file"), key=key)) for key in keys]
+    amplitude = Amplitude()
+    settlement = work(Blocks([event("a")]), amplitude, *due, store=SlowFiles())
+    assert settlement.unavailable.files.total() == 3
+    assert amplitude.taken == [] if fails else ["a"] * 3
+    assert isinstance(settlement.fatal, StoreError) is fails
+    done = [file.ref.key for file in settlement.files if file.state is not None]
+    assert done == [key for key in keys if not key.startswith("slow") and not fails]
