@@ -199,7 +199,7 @@ class Account:
     @classmethod
     def read(cls, ledger: Ledger, terms: Terms, now: datetime) -> Self:
         """What the state remembers; it may be a little ahead of a run that is at work."""
-        return cls(terms, Spent.from_note(ledger.recall(NOTE), now))
+        return cls(terms, Spent.from_note(ledger.get_note(NOTE), now))
 
     @property
     def lines(self) -> tuple[Line, Line]:

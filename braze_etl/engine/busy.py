@@ -104,10 +104,10 @@ class BusyDays:
 
         To be called under the lease. What a killed run has counted is not known to the next.
         """
-        before = self._ledger.recall(NOTE)
+        before = self._ledger.get_note(NOTE)
         if self._bound is None:
             if before:
-                self._ledger.remember(NOTE, {})
+                self._ledger.put_note(NOTE, {})
             return 0
         now = self._clock.now()
         kept = read_days(before, now)
@@ -116,7 +116,7 @@ class BusyDays:
         self._days.clear()
         fact = {day.isoformat(): busy.as_fact() for day, busy in _recent(kept, now).items()}
         if fact != before:
-            self._ledger.remember(NOTE, fact)
+            self._ledger.put_note(NOTE, fact)
         return len(kept.get(_day(now), BusyIds()).above(self._bound))
 
 
@@ -130,7 +130,7 @@ class BusyStanding:
     @classmethod
     def read(cls, ledger: Ledger, now: datetime, bound: int) -> Self:
         """Read the note; nothing is written."""
-        return cls(bound, read_days(ledger.recall(NOTE), now))
+        return cls(bound, read_days(ledger.get_note(NOTE), now))
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values: of each day the remembered ids, the busiest first."""

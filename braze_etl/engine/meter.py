@@ -112,7 +112,7 @@ class Meter:
         """Read what the state remembers; also after the lease was in other hands."""
         self._granted.clear()
         self._open = True
-        self._noted = self._spent = Spent.from_note(self._ledger.recall(NOTE), self._clock.now())
+        self._noted = self._spent = Spent.from_note(self._ledger.get_note(NOTE), self._clock.now())
 
     def answer(self, ask: Ask) -> Grant:
         """Grant events for a task: what was asked for or more, unless a bound is near; `StateError`."""
@@ -156,7 +156,7 @@ class Meter:
 
     def _note(self, ahead: int = 0) -> None:
         self._noted = self._spent.plus(ahead)
-        self._ledger.remember(NOTE, self._noted.as_note())
+        self._ledger.put_note(NOTE, self._noted.as_note())
 
     def _warn(self, settlement: Settlement) -> None:
         """Warn once a pass of each bound that is nearly spent, and of one that is exceeded."""

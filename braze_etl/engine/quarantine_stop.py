@@ -43,12 +43,12 @@ class Bound:
 
     def admit(self) -> None:
         """Raise `QuarantineStopError` while an earlier stop stands; forget it where that was decided."""
-        stopped = self._ledger.recall(NOTE)
+        stopped = self._ledger.get_note(NOTE)
         if not stopped:
             return
         if not self._lifted and self._share < 1.0:
             raise QuarantineStopError(f"Nothing is sent: {stop_words(stopped)}.", remedy=REMEDY)
-        self._ledger.remember(NOTE, {})
+        self._ledger.put_note(NOTE, {})
 
     def check(self, report: RunReport, now: datetime) -> QuarantineStopError | None:
         """Give the error that ends the pass when *report* exceeds the bound, and remember the stop."""
@@ -58,7 +58,7 @@ class Bound:
         self.exceeded = True
         share = f"{self._share * 100:g}%"
         stop = {"run_id": report.run_id, "at": iso(now), "set_aside": set_aside, "read": read, "share": share}
-        self._ledger.remember(NOTE, stop)
+        self._ledger.put_note(NOTE, stop)
         return QuarantineStopError(f"The run stopped: {stop_words(stop)}.", remedy=REMEDY)
 
 

@@ -122,14 +122,14 @@ class Recognition:
         """Note what was accepted: that holds until the ledger meets a file that it knows."""
         if judged.accepted is not None:
             if not self._agreed:
-                self.ledger.remember(_ACCEPTED_NOTE, {"uri": self.uri})
+                self.ledger.put_note(_ACCEPTED_NOTE, {"uri": self.uri})
             _log.warning("the source is accepted as it is", otherwise=judged.accepted.message)
-        elif seen.known and self.ledger.recall(_ACCEPTED_NOTE):
-            self.ledger.remember(_ACCEPTED_NOTE, {})
+        elif seen.known and self.ledger.get_note(_ACCEPTED_NOTE):
+            self.ledger.put_note(_ACCEPTED_NOTE, {})
 
     @property
     def _agreed(self) -> bool:
-        return bool(self.ledger.recall(_ACCEPTED_NOTE).get("uri") == self.uri)
+        return bool(self.ledger.get_note(_ACCEPTED_NOTE).get("uri") == self.uri)
 
 
 def _surroundings(listing: Listing) -> Surroundings | None:
@@ -185,7 +185,7 @@ class Freshness:
     @classmethod
     def read(cls, ledger: Ledger, stale_after: timedelta) -> Freshness:
         """What the ledger remembers; one of an older release has not looked yet."""
-        fact = ledger.recall(_SOURCE_NOTE)
+        fact = ledger.get_note(_SOURCE_NOTE)
         hour = fact.get("newest_hour")
         return cls(stale_after, datetime.fromisoformat(hour) if hour else None, listed=bool(fact))
 
@@ -227,13 +227,13 @@ class Freshness:
 
 def note_newest_hour(ledger: Ledger, uri: str, found: datetime | None) -> None:
     """Remember what a complete listing of the source at *uri* found; what is quiet keeps its newest hour."""
-    fact = ledger.recall(_SOURCE_NOTE)
+    fact = ledger.get_note(_SOURCE_NOTE)
     hours = [iso(found)] if found else []
     if fact.get("uri") == uri and fact.get("newest_hour"):
         hours.append(fact["newest_hour"])
     now_known = {"uri": uri, "newest_hour": max(hours, default=None)}
     if now_known != fact:  # in S3 a note costs a request
-        ledger.remember(_SOURCE_NOTE, now_known)
+        ledger.put_note(_SOURCE_NOTE, now_known)
 
 
 def tell_of_silence(freshness: Freshness, now: datetime) -> None:

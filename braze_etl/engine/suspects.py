@@ -59,7 +59,7 @@ class Begun:
 
     def read(self) -> None:
         """Take up what the last run has left; under the lease, before a task is begun."""
-        note = self._ledger.recall(NOTE)
+        note = self._ledger.get_note(NOTE)
         self._noted = bool(note)
         self._suspicions = {id_: Suspicion(*counts) for id_, counts in note.get("suspects", {}).items()}
         begun, tried = _split(note.get("files", "")), _split(note.get("trial", ""))
@@ -127,7 +127,7 @@ class Begun:
     def note(self, begun: Iterable[Task]) -> None:
         """Store that these are begun."""
         for name, fact in self.noting(begun).items():
-            self._ledger.remember(name, fact)
+            self._ledger.put_note(name, fact)
 
     def at_end(self, *, all_seen: bool) -> Mapping[str, Any]:
         """The notes to store with the end of the run: nothing is begun, and who is left stays suspected.

@@ -60,10 +60,10 @@ class Aftermath:
             )
 
     def _exposed(self, report: RunReport) -> Exposed:
-        counted = Totals.from_dict(self._ledger.recall(totals.NOTE))
+        counted = Totals.from_dict(self._ledger.get_note(totals.NOTE))
         counted.add(report)
         kept = counted.as_dict()
-        _attempt("the totals were not stored", lambda: self._ledger.remember(totals.NOTE, kept))
+        _attempt("the totals were not stored", lambda: self._ledger.put_note(totals.NOTE, kept))
         depth = _attempt("the quarantine was not counted", self._quarantine.depth)
         facts = Facts(report, counted, self._ledger.summary(), depth)
         return exposition(METRICS, samples_of(facts), pipeline=self._settings.pipeline)
@@ -72,10 +72,10 @@ class Aftermath:
         told = _attempt("what was told before is not known", self._recall) or {}
         fresh = _post(self._settings, report, told, self._clock)
         if fresh is not None:
-            _attempt("the next run tells it again", lambda: self._ledger.remember(notices.NOTE, fresh))
+            _attempt("the next run tells it again", lambda: self._ledger.put_note(notices.NOTE, fresh))
 
     def _recall(self) -> dict[str, Any]:
-        return self._ledger.recall(notices.NOTE)
+        return self._ledger.get_note(notices.NOTE)
 
     def _ping(self, report: RunReport) -> None:
         notify = self._settings.notify

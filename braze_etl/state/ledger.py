@@ -293,11 +293,11 @@ class Ledger(Protocol):
         """Store the fingerprint of the API key in use, and say whether another one was used before."""
         ...
 
-    def remember(self, name: str, fact: Mapping[str, Any]) -> None:
+    def put_note(self, name: str, fact: Mapping[str, Any]) -> None:
         """Store a fact of plain JSON, of some kilobytes at most, under a name, in place of the one before."""
         ...
 
-    def recall(self, name: str) -> dict[str, Any]:
+    def get_note(self, name: str) -> dict[str, Any]:
         """Give the fact of that name back; empty when there is none."""
         ...
 
@@ -327,7 +327,7 @@ class Ledger(Protocol):
     def take_over(self, contents: LedgerContents) -> None:
         """Store the whole of another ledger, in place of what this new one says: all of it or nothing.
 
-        The birth of the other ledger counts from the next opening. `StateError` when this one has settled a
+        That ledger's creation counts from the next opening. `StateError` when this one has settled a
         file or seen a run.
         """
         ...

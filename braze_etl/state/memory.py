@@ -126,13 +126,13 @@ class MemoryLedger:
         before, self._key_fingerprint = self._key_fingerprint, fingerprint
         return before not in {None, fingerprint}
 
-    def remember(self, name: str, fact: Mapping[str, Any]) -> None:
+    def put_note(self, name: str, fact: Mapping[str, Any]) -> None:
         self._remember({name: fact})
 
     def _remember(self, notes: Notes) -> None:
         self._notes |= {name: dict(fact) for name, fact in notes.items()}
 
-    def recall(self, name: str) -> dict[str, Any]:
+    def get_note(self, name: str) -> dict[str, Any]:
         return dict(self._notes.get(name, {}))
 
     def summary(self) -> LedgerSummary:

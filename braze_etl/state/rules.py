@@ -96,7 +96,7 @@ def not_empty(place: str) -> StateError:
 
 
 def is_unused(ledger: Ledger) -> bool:
-    """Whether nothing was ever stored in it but its birth."""
+    """Whether nothing was ever stored in it but its creation."""
     summary = ledger.summary()
     return not (summary.files or summary.last_listing or ledger.runs(1))
 

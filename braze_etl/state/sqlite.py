@@ -49,9 +49,9 @@ from braze_etl.state.rules import (
     not_empty,
     start_hour,
 )
-from braze_etl.state.sqlite_schema import Birth, connect, in_our_words, transaction
+from braze_etl.state.sqlite_schema import Creation, connect, in_our_words, transaction
 
-_ALL_OF_BIRTH: Final = "SELECT start_at, created_at, key_fingerprint FROM ledger"
+_ALL_OF_CREATION: Final = "SELECT start_at, created_at, key_fingerprint FROM ledger"
 _ALL_RUNS: Final = (
     "SELECT run_id, command, started_at, finished_at, exit_code, report FROM runs ORDER BY number"
 )
@@ -90,7 +90,7 @@ def contents(
 ) -> LedgerContents:
     """See `Ledger.contents`."""
     with in_our_words(path):
-        start_at, created_at, fingerprint = connection.execute(_ALL_OF_BIRTH).fetchone()
+        start_at, created_at, fingerprint = connection.execute(_ALL_OF_CREATION).fetchone()
         notes = {
             name: orjson.loads(fact) for name, fact in connection.execute("SELECT name, fact FROM notes")
         }
@@ -238,8 +238,8 @@ class SqliteLedger:
         vouch: Vouch = anything_goes,
     ) -> SqliteLedger:
         """Open the ledger, or create it (and its folder) where *create* allows; errors: see `open_ledger`."""
-        birth = Birth(identity, start_hour(start_at, clock), clock.now(), vouch)
-        connection = connect(path, birth, create=create, read_only=read_only)
+        creation = Creation(identity, start_hour(start_at, clock), clock.now(), vouch)
+        connection = connect(path, creation, create=create, read_only=read_only)
         try:
             return cls(path, connection, identity, clock=clock)
         except BaseException:
@@ -361,7 +361,7 @@ class SqliteLedger:
                 self._connection.execute("UPDATE ledger SET key_fingerprint = ?", (fingerprint,))
         return before not in {None, fingerprint}
 
-    def remember(self, name: str, fact: Mapping[str, Any]) -> None:
+    def put_note(self, name: str, fact: Mapping[str, Any]) -> None:
         with self._transaction():
             self._write_notes({name: fact})
 
@@ -369,7 +369,7 @@ class SqliteLedger:
         rows = ((name, orjson.dumps(dict(fact)).decode()) for name, fact in notes.items())
         self._connection.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", rows)
 
-    def recall(self, name: str) -> dict[str, Any]:
+    def get_note(self, name: str) -> dict[str, Any]:
         rows = self._query("SELECT fact FROM notes WHERE name = ?", name)
         fact: dict[str, Any] = orjson.loads(rows[0][0]) if rows else {}
         return fact

@@ -209,7 +209,7 @@ BUSY_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class Creation:
     """What is fixed when a ledger is created."""
 
     identity: LedgerIdentity
@@ -218,7 +218,7 @@ class Birth:
     vouch: Vouch = anything_goes
 
 
-def connect(path: Path, birth: Birth, *, create: bool, read_only: bool) -> sqlite3.Connection:
+def connect(path: Path, creation: Creation, *, create: bool, read_only: bool) -> sqlite3.Connection:
     """Open the database at *path*, created and migrated where that is allowed.
 
     Raises `LedgerMissingError` (read only) or `ConfigError` (not *create*) when there is none; `StateError`.
@@ -227,7 +227,7 @@ def connect(path: Path, birth: Birth, *, create: bool, read_only: bool) -> sqlit
         if not path.exists():
             if read_only or not create:
                 raise missing(str(path), read_only=read_only)
-            birth.vouch(birth.start_at)
+            creation.vouch(creation.start_at)
             make_folder(path.parent)
             make_file(path)  # what SQLite makes beside it, it gives owner and rights of this one
         elif not read_only:
@@ -235,7 +235,7 @@ def connect(path: Path, birth: Birth, *, create: bool, read_only: bool) -> sqlit
         connection = _open(path, create=create and not read_only)
         try:
             _configure(connection, read_only=read_only)
-            _bring_up(connection, path, birth, create=create, read_only=read_only)
+            _bring_up(connection, path, creation, create=create, read_only=read_only)
         except BaseException:
             connection.close()
             raise
@@ -272,7 +272,7 @@ def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
 
 
 def _bring_up(
-    connection: sqlite3.Connection, path: Path, birth: Birth, *, create: bool, read_only: bool
+    connection: sqlite3.Connection, path: Path, creation: Creation, *, create: bool, read_only: bool
 ) -> None:
     if is_foreign(connection):
         raise _foreign(path)
@@ -280,13 +280,13 @@ def _bring_up(
     if version == 0 and (read_only or not create):
         raise missing(str(path), read_only=read_only)
     if version == 0:  # an empty file was there
-        birth.vouch(birth.start_at)
+        creation.vouch(creation.start_at)
     check_version(str(path), version, latest, read_only=read_only)
     if version < latest:
-        _upgrade(connection, birth)
+        _upgrade(connection, creation)
 
 
-def _upgrade(connection: sqlite3.Connection, birth: Birth) -> None:
+def _upgrade(connection: sqlite3.Connection, creation: Creation) -> None:
     with transaction(connection):
         # Two runs may start at once: the second finds the work of the first.
         is_new = version_of(connection) == 0
@@ -296,8 +296,8 @@ def _upgrade(connection: sqlite3.Connection, birth: Birth) -> None:
                 "INSERT INTO ledger (id, pipeline, project, region, start_at, created_at, backlog)"
                 " VALUES (1, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(birth.identity.pipeline, birth.identity.project, birth.identity.region),
-                    *(micros(birth.start_at), micros(birth.created_at), backlog_text(Backlog())),
+                    *(creation.identity.pipeline, creation.identity.project, creation.identity.region),
+                    *(micros(creation.start_at), micros(creation.created_at), backlog_text(Backlog())),
                 ),
             )
 

@@ -42,5 +42,5 @@ def test_what_was_sent_is_remembered_even_if_it_cannot_be_settled(
         report = job.run()
     assert (report.exit_code, report.events.accepted) == (1, 0)
     ledger = open_state(settings, clock, read_only=True)
-    assert ledger.recall(NOTE)["month_events"] >= len(workplace.accepted_ids()) > 0
+    assert ledger.get_note(NOTE)["month_events"] >= len(workplace.accepted_ids()) > 0
     ledger.close()

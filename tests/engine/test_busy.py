@@ -122,7 +122,7 @@ class TestRemembering:
         clock.advance(24 * 3600)
         assert standing(ledger, clock).words == ""
         run(ledger, clock)
-        assert list(ledger.recall(NOTE)) == ["2026-10-06"]
+        assert list(ledger.get_note(NOTE)) == ["2026-10-06"]
 
     def test_a_run_over_midnight_counts_for_both_days(self, ledger: MemoryLedger, clock: ManualClock) -> None:
         days = BusyDays(ledger, clock, 10)
@@ -136,7 +136,7 @@ class TestRemembering:
         self, ledger: MemoryLedger, clock: ManualClock
     ) -> None:
         run(ledger, clock, **{f"user{number:03}": 100 - number for number in range(80)})
-        fact = ledger.recall(NOTE)["2026-10-05"]
+        fact = ledger.get_note(NOTE)["2026-10-05"]
         assert len(fact["ids"]) == 50
         assert fact["missed"] == 50
         assert len(orjson.dumps(fact)) < 4096
@@ -144,7 +144,7 @@ class TestRemembering:
     def test_switched_off_it_forgets_what_it_knew(self, ledger: MemoryLedger, clock: ManualClock) -> None:
         run(ledger, clock, anna=11)
         assert run(ledger, clock, None) == 0
-        assert ledger.recall(NOTE) == {}
+        assert ledger.get_note(NOTE) == {}
 
     def test_without_anything_sent_nothing_is_written(
         self, ledger: MemoryLedger, clock: ManualClock, monkeypatch: pytest.MonkeyPatch

@@ -44,7 +44,7 @@ def test_a_run_stops_above_its_share_of_enough_records(
 ) -> None:
     bound = Bound(ledger, share)
     error = bound.check(read(now, *outcomes), now)
-    assert (error is not None, bound.exceeded, bool(ledger.recall(NOTE))) == (stops, stops, stops)
+    assert (error is not None, bound.exceeded, bool(ledger.get_note(NOTE))) == (stops, stops, stops)
 
 
 def test_what_the_source_had_deleted_does_not_count(ledger: MemoryLedger, now: datetime) -> None:

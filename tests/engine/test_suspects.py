@@ -45,9 +45,9 @@ def test_a_run_that_ended_in_order_leaves_no_suspects(ledger: MemoryLedger, file
     assert first == files
     begun.note([Task(0, tuple(files))])
     for name, fact in begun.at_end(all_seen=True).items():
-        ledger.remember(name, fact)
+        ledger.put_note(name, fact)
     assert next_run(ledger, files)[1] == files
-    assert ledger.recall(NOTE) == {}
+    assert ledger.get_note(NOTE) == {}
 
 
 def test_what_a_killed_run_had_begun_comes_last_alone_and_on_trial(
@@ -123,7 +123,7 @@ def test_a_settled_file_is_no_suspect_and_one_that_was_not_reached_stays_one(
     done = FileSettlement(files[0].ref, FileState.DONE, Tally(accepted=1))
     begun.noting([], [done])
     for name, fact in begun.at_end(all_seen=True).items():
-        ledger.remember(name, fact)
+        ledger.put_note(name, fact)
     assert next_run(ledger, files)[1] == [files[0], *files[2:]]  # c was not due any more
 
 
@@ -145,5 +145,5 @@ def test_a_file_that_held_its_worker_when_its_run_had_to_end_is_a_suspect(
         assert begun.given_up() == []
         begun.stuck([Task(0, tuple(files[:1]), alone=trial, trial=trial)])
         for name, fact in begun.at_end(all_seen=True).items():
-            ledger.remember(name, fact)
+            ledger.put_note(name, fact)
     assert len(next_run(ledger, files)[0].given_up()) == 1

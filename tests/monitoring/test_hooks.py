@@ -73,7 +73,7 @@ def test_nothing_is_told_or_remembered_unless_somebody_asks(after: Told, watcher
     job = after()
     job.end(1)
     assert watcher.heard == []
-    assert job.ledger.recall("metrics") == job.ledger.recall("notify") == {}
+    assert job.ledger.get_note("metrics") == job.ledger.get_note("notify") == {}
 
 
 def test_a_failing_job_tells_the_webhook_once_and_that_it_is_over(after: Told, watcher: Watcher) -> None:
@@ -115,7 +115,7 @@ def test_work_that_is_left_with_nothing_settled_is_no_success(after: Told, watch
     job.end(4, discovered=2)
     assert watcher.asked("/ping") == 0
     assert [each["topics"] for each in watcher.told("/hook")] == [{"failed": "begun"}]
-    assert job.ledger.recall("metrics") == {}
+    assert job.ledger.get_note("metrics") == {}
 
 
 @pytest.mark.parametrize("command", ["backfill", "quarantine replay"])
@@ -186,7 +186,7 @@ def test_a_ledger_that_can_not_be_written_keeps_nobody_from_being_told(
 ) -> None:
     path = tmp_path / "m.prom"
     job = after(notify={"webhook": f"{watcher.url}/hook"}, metrics={"textfile": str(path)})
-    job.ledger.remember = _full  # type: ignore[method-assign]
+    job.ledger.put_note = _full  # type: ignore[method-assign]
     job.end(1)
     assert watcher.told("/hook")[0]["topics"] == {"failed": "begun"}
     assert 'braze_etl_last_run_exit_code{command="run",pipeline="eu"} 1.0' in path.read_text()

@@ -382,37 +382,37 @@ def test_a_ledger_keeps_whose_it_is_and_since_when(ground: Ground) -> None:
 
 def test_a_fact_is_kept_under_its_name_until_another_takes_its_place(ground: Ground) -> None:
     first = ground.open()
-    assert first.recall("sweep") == {}
-    first.remember("sweep", {"next": "2026-10-01T00:00:00Z", "files": 3})
-    first.remember("other", {"x": None})
-    first.remember("sweep", {"next": None})
-    assert ground.open().recall("sweep") == {"next": None}
-    assert ground.open().recall("other") == {"x": None}
+    assert first.get_note("sweep") == {}
+    first.put_note("sweep", {"next": "2026-10-01T00:00:00Z", "files": 3})
+    first.put_note("other", {"x": None})
+    first.put_note("sweep", {"next": None})
+    assert ground.open().get_note("sweep") == {"next": None}
+    assert ground.open().get_note("other") == {"x": None}
 
 
 def test_a_fact_of_some_kilobytes_is_kept_as_well(ground: Ground) -> None:
     large = {"rules": [{"rename": {f"field_{number}": "x" * 50}} for number in range(100)]}
     first = ground.open()
-    first.remember("mapping:ab", large)
-    first.remember("small", {"a": 1})
-    assert [ground.open().recall(name) for name in ("mapping:ab", "small")] == [large, {"a": 1}]
-    first.remember("mapping:ab", {"now": "small"})
-    assert ground.open().recall("mapping:ab") == {"now": "small"}
-    first.remember("mapping:ab", large)
-    assert ground.open().recall("mapping:ab") == large
+    first.put_note("mapping:ab", large)
+    first.put_note("small", {"a": 1})
+    assert [ground.open().get_note(name) for name in ("mapping:ab", "small")] == [large, {"a": 1}]
+    first.put_note("mapping:ab", {"now": "small"})
+    assert ground.open().get_note("mapping:ab") == {"now": "small"}
+    first.put_note("mapping:ab", large)
+    assert ground.open().get_note("mapping:ab") == large
 
 
 def test_facts_are_stored_with_a_settlement_and_with_the_end_of_a_run(ground: Ground) -> None:
     ledger = ground.open()
     begun = {"files": "0123456789" * 1000}
-    ledger.remember("other", {"a": 1})
+    ledger.put_note("other", {"a": 1})
     ledger.settle("run-1", [done(ref(), accepted=1)], None, {"begun": begun, "small": {"b": 2}})
-    facts = [ground.open().recall(name) for name in ("begun", "small", "other")]
+    facts = [ground.open().get_note(name) for name in ("begun", "small", "other")]
     assert facts == [begun, {"b": 2}, {"a": 1}]
     ledger.settle("run-1", [], None, {"begun": {"files": "x"}})
-    assert ground.open().recall("begun") == {"files": "x"}
+    assert ground.open().get_note("begun") == {"files": "x"}
     ledger.finish_run(RunRecord("run-1", "run", NOON, NOON, 0), {"begun": {}})
-    assert ground.open().recall("begun") == {}
+    assert ground.open().get_note("begun") == {}
     assert ground.open().runs(1)[0].exit_code == 0
 
 

@@ -51,9 +51,9 @@ def kind_of(name: str, folder: Path, clock: ManualClock) -> Kind:
 def lived(ledger: Ledger) -> Ledger:
     """A ledger with all that one can hold, over forty days."""
     ledger.note_key("aa")
-    ledger.remember("sweep", {"next": "2026-10-01T00:00:00Z"})
-    ledger.remember("mapping:ab", LARGE)
-    ledger.remember("mapping:cd", LARGE | {"c": "d"})
+    ledger.put_note("sweep", {"next": "2026-10-01T00:00:00Z"})
+    ledger.put_note("mapping:ab", LARGE)
+    ledger.put_note("mapping:cd", LARGE | {"c": "d"})
     for number in range(45):
         ledger.begin_run(RunRecord(f"run-{number}", "run", NOON, NOON, 0, {"number": number}))
         refs = [ref(f"{number}-{file}", hour=-23 * number) for file in range(3)]
@@ -71,7 +71,7 @@ def content(ledger: Ledger) -> object:
     """All that a ledger tells."""
     refs = [ref(f"{number}-{file}", hour=-23 * number) for number in range(45) for file in range(3)]
     known = ledger.known([*refs, ref("open"), ref("old", hour=-700)])
-    notes = [ledger.recall(name) for name in ("sweep", "mapping:ab", "mapping:cd")]
+    notes = [ledger.get_note(name) for name in ("sweep", "mapping:ab", "mapping:cd")]
     facts = (ledger.start_at, ledger.created_at, ledger.identity, notes)
     summary = replace(ledger.summary(), schema_version=0)
     return known, list(ledger.open_files()), ledger.runs(1000), summary, facts, ledger.note_key("aa")

@@ -395,15 +395,15 @@ class TestCompaction:
         ledger = opened(bucket, clock=clock)
         before = len(bucket.objects["state/head.json"][0])
         for number in range(20):
-            ledger.remember(f"mapping:{number}", {"rules": "x" * 5000})
-            ledger.remember("mapping:0", {"rules": "y" * 5000})
+            ledger.put_note(f"mapping:{number}", {"rules": "x" * 5000})
+            ledger.put_note("mapping:0", {"rules": "y" * 5000})
         assert len(bucket.objects["state/head.json"][0]) < before + 20 * 40 + notes.MOST_BYTES
         assert len([key for key in bucket.objects if "/notes/" in key]) == 40
         bucket.advance(7200)
         with ledger.lease(OWNER):
             ledger.begin_run(RunRecord("run-1", "run", NOON))
         assert len([key for key in bucket.objects if "/notes/" in key]) == 20
-        assert opened(bucket).recall("mapping:0") == {"rules": "y" * 5000}
+        assert opened(bucket).get_note("mapping:0") == {"rules": "y" * 5000}
 
     def test_years_are_found_again(self, bucket: MemoryBucket) -> None:
         settle_days(opened(bucket), range(800), files=2)

@@ -250,7 +250,7 @@ class TestTroubles:
         many = [done(ref(f"{'x' * 200}{number:05}"), accepted=1) for number in range(1000)]
         grown, pages = path.stat().st_size, ledger._query("PRAGMA page_count")[0][0]
         assert grown > size + 1_000_000
-        assert ledger.recall("reserve") == {}
+        assert ledger.get_note("reserve") == {}
         ledger._query(f"PRAGMA max_page_count = {pages}")
         ledger.settle("run-1", many, backlog(0))
         assert path.stat().st_size == grown

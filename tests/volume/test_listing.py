@@ -60,7 +60,7 @@ def know_all(folder: Path, url: str, since: datetime) -> int:
             files += len(settled)
             ledger.settle("run-0", settled, None)
         ledger.record_listing(LAST, Backlog(), 0, complete=True)
-        ledger.remember("reconcile", {"finished_at": iso(LAST)})  # a sweep is not what is measured here
+        ledger.put_note("reconcile", {"finished_at": iso(LAST)})  # a sweep is not what is measured here
     return files
 
 

@@ -205,7 +205,7 @@ class Site:
         with closing(ledger):
             account = Account.read(ledger, terms, now) if terms.configured else None
             runs = ledger.runs(RECENT_RUNS)
-            stop = ledger.recall(bound.NOTE)
+            stop = ledger.get_note(bound.NOTE)
             return Books(ledger.start_at, ledger.summary(), ledger.holder(), runs, account, stop)
 
     @cached_property

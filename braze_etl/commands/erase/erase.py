@@ -178,7 +178,7 @@ def _ledger(settings: Settings, clock: Clock, stack: ExitStack, *, dry_run: bool
 
 
 def _from_busy_ids(ledger: Ledger, person: Person, *, dry_run: bool) -> Found:
-    note = ledger.recall(NOTE)
+    note = ledger.get_note(NOTE)
     looked_at = sum(len(day["ids"]) for day in note.values())
     clean = {
         day: {**fact, "ids": {id_: n for id_, n in fact["ids"].items() if id_ not in person.names}}
@@ -186,7 +186,7 @@ def _from_busy_ids(ledger: Ledger, person: Person, *, dry_run: bool) -> Found:
     }
     found = looked_at - sum(len(day["ids"]) for day in clean.values())
     if found and not dry_run:
-        ledger.remember(NOTE, clean)
+        ledger.put_note(NOTE, clean)
     return Found(looked_at, found)
 
 

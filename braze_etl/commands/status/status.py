@@ -208,7 +208,7 @@ def standing(settings: Settings, clock: Clock, *, refresh: bool = False) -> Stan
             unknown_types=_unknown_types(settings, backlog, runs, told),
             drift=told,
             account=_account(settings, ledger, now),
-            quarantine_stop=ledger.recall(bound.NOTE),
+            quarantine_stop=ledger.get_note(bound.NOTE),
             busy=_busy(settings, ledger, now),
         )
 

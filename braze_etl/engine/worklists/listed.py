@@ -92,10 +92,10 @@ class Reconcile:
             return
         onward = self._walk.next
         fact = {"finished_at": iso(self._clock.now())} if onward is None else {"next": iso(onward)}
-        self._ledger.remember(_SWEEP_NOTE, fact)
+        self._ledger.put_note(_SWEEP_NOTE, fact)
 
     def _since(self) -> datetime | None:
-        fact = self._ledger.recall(_SWEEP_NOTE)
+        fact = self._ledger.get_note(_SWEEP_NOTE)
         if "next" in fact:
             return datetime.fromisoformat(fact["next"])
         if (
@@ -123,7 +123,7 @@ class BeforeStart:
 
     def count(self, should_stop: Callable[[], bool]) -> int | None:
         """Give the number of files, or None when it is not known yet."""
-        fact = self._ledger.recall(_BEFORE_NOTE)
+        fact = self._ledger.get_note(_BEFORE_NOTE)
         since = hour = datetime.fromisoformat(fact["next"]) if fact else _EVER
         before, of_hour = int(fact.get("files", 0)), 0
         walk = Walk(self._hours, since, self._ledger.start_at)
@@ -134,7 +134,7 @@ class BeforeStart:
         if walk.next is None:
             return before + of_hour
         whole = before + of_hour if walk.next > hour else before
-        self._ledger.remember(_BEFORE_NOTE, {"next": iso(walk.next), "files": whole})
+        self._ledger.put_note(_BEFORE_NOTE, {"next": iso(walk.next), "files": whole})
         return None
 
 

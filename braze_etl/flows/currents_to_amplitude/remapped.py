@@ -104,12 +104,12 @@ class Mappings:
     def keep(self) -> None:
         """Have the ledger remember the mapping in force, if it does not know it yet."""
         name, preset = _note(self.now.version), _packed(self.now.data)
-        if self._ledger.recall(name):
+        if self._ledger.get_note(name):
             return
         digest = hashlib.sha256(preset).hexdigest()[:16]
-        if not self._ledger.recall(f"preset:{digest}"):
-            self._ledger.remember(f"preset:{digest}", {"packed": b64encode(preset).decode()})
-        self._ledger.remember(name, {"options": self.now.options.as_dict(), "preset": digest})
+        if not self._ledger.get_note(f"preset:{digest}"):
+            self._ledger.put_note(f"preset:{digest}", {"packed": b64encode(preset).decode()})
+        self._ledger.put_note(name, {"options": self.now.options.as_dict(), "preset": digest})
 
     def of(self, version: str) -> EventMapping | None:
         """Give the mapping of that version with the lists and tables of people as they are today.
@@ -123,7 +123,7 @@ class Mappings:
         return self._made[version]
 
     def _again(self, version: str) -> EventMapping | None:
-        kept = self._ledger.recall(_note(version))
+        kept = self._ledger.get_note(_note(version))
         try:
             options = _salted(MappingOptions.from_dict(kept["options"]), self.now.options)
             people = _people(options, self.now)
@@ -134,7 +134,7 @@ class Mappings:
         return mapping if mapping is not None and mapping.version == version else None
 
     def _preset(self, digest: str) -> dict[str, Any]:
-        packed = self._ledger.recall(f"preset:{digest}")["packed"]
+        packed = self._ledger.get_note(f"preset:{digest}")["packed"]
         data: dict[str, Any] = orjson.loads(zlib.decompress(b64decode(packed)))
         return data
 

@@ -43,7 +43,7 @@ from braze_etl.state.s3.compaction import Compactor, Parts
 from braze_etl.state.s3.head import Head, Heads, JournalEntry
 from braze_etl.state.s3.lease import Keeper, Machine, S3Lease, thread_keeper
 from braze_etl.state.s3.objects import Objects
-from braze_etl.state.s3.opening import Birth, opened, refuse_remains
+from braze_etl.state.s3.opening import Creation, opened, refuse_remains
 from braze_etl.state.s3.runs import IN_ONE, OLDER_KEPT
 from braze_etl.state.s3.segments import (
     FileRow,
@@ -236,8 +236,8 @@ class S3Ledger:
         """
         objects = Objects(store, prefix)
         heads = Heads(objects, read_only=read_only, token=token)
-        birth = Birth(identity, start_hour(start_at, clock), clock.now(), vouch)
-        opened(objects, heads, birth, create=create, read_only=read_only, server=server, token=token)
+        creation = Creation(identity, start_hour(start_at, clock), clock.now(), vouch)
+        opened(objects, heads, creation, create=create, read_only=read_only, server=server, token=token)
         lease = S3Lease(
             objects,
             heads,
@@ -383,10 +383,10 @@ class S3Ledger:
             self._heads.commit(lambda head, _: replace(head, key_fingerprint=fingerprint))
         return before not in {None, fingerprint}
 
-    def remember(self, name: str, fact: Mapping[str, Any]) -> None:
+    def put_note(self, name: str, fact: Mapping[str, Any]) -> None:
         self._heads.commit(lambda head, stamp: self._parts.notes.written(head, stamp, {name: fact}))
 
-    def recall(self, name: str) -> dict[str, Any]:
+    def get_note(self, name: str) -> dict[str, Any]:
         self._heads.fresh()
         return self._heads.reading(lambda head: self._parts.notes.read(head, name))
 

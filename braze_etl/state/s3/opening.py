@@ -1,4 +1,4 @@
-"""The birth of a ledger in S3, and what is checked each time that one is opened."""
+"""The creation of a ledger in S3, and what is checked each time that one is opened."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BARE: Final = ", ETags without quotes"
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
+class Creation:
     """What is fixed when a ledger is created."""
 
     identity: LedgerIdentity
@@ -31,7 +31,7 @@ class Birth:
 def opened(
     objects: Objects,
     heads: Heads,
-    birth: Birth,
+    creation: Creation,
     *,
     create: bool,
     read_only: bool,
@@ -48,8 +48,8 @@ def opened(
         refuse_remains(objects)
         if read_only or not create:
             raise missing(objects.place, read_only=read_only)
-        head = _created(objects, heads, birth, server=server, token=token)
-    check_identity(objects.place, head.identity, birth.identity)
+        head = _created(objects, heads, creation, server=server, token=token)
+    check_identity(objects.place, head.identity, creation.identity)
     objects.bare_etags = head.checked.endswith(_BARE)
     if head.checked != _checked(objects, server) and not read_only:
         try_conditions(objects, token)
@@ -58,13 +58,15 @@ def opened(
     return head
 
 
-def _created(objects: Objects, heads: Heads, birth: Birth, *, server: str, token: Callable[[], str]) -> Head:
-    birth.vouch(birth.start_at)
+def _created(
+    objects: Objects, heads: Heads, creation: Creation, *, server: str, token: Callable[[], str]
+) -> Head:
+    creation.vouch(creation.start_at)
     try_conditions(objects, token)
     first = Head(
-        identity=birth.identity,
-        start_at=birth.start_at,
-        created_at=birth.created_at,
+        identity=creation.identity,
+        start_at=creation.start_at,
+        created_at=creation.created_at,
         checked=_checked(objects, server),
     )
     return heads.create(first)

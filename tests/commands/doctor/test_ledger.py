@@ -106,7 +106,7 @@ def test_a_budget_that_is_nearly_spent_is_told(make_site: MakeSite) -> None:
     assert found(site, "budget").status == "ok"
     del site.books
     with ledger_of(site) as ledger:
-        ledger.remember(
+        ledger.put_note(
             "budget", {"month": "2026-10", "month_events": 90, "day": "2026-10-03", "day_events": 90}
         )
     assert found(site, "budget").status == "warn"

@@ -67,8 +67,8 @@ def fill(settings: Settings, clock: ManualClock) -> None:
         ledger.finish_run(RunRecord("run-1", "run", NOW, NOW, 1, {"pipeline": "anna-1", **report}))
         ledger.finish_run(RunRecord("run-2", "run", NOW, NOW, 0, {"events": {}}))
         day = {"sent": 9, "missed": 0, "ids": {"anna-1": 5, "bert-2": 4}}
-        ledger.remember(NOTE, {"2026-10-05": day, "2026-10-04": day})
-        ledger.remember("another", {"of": "anna-1"})
+        ledger.put_note(NOTE, {"2026-10-05": day, "2026-10-04": day})
+        ledger.put_note("another", {"of": "anna-1"})
 
 
 @pytest.mark.parametrize("place", ["here", "bucket"])
@@ -90,7 +90,7 @@ def test_a_person_is_removed_from_every_place_and_the_books_stay(
     assert [entry.detail for entry in entries] == ["HTTP 400: bad user [erased]", "", ""]
     assert [quarantine.payload(entry, NOW) is None for entry in entries] == [True, True, False]
     with closing(open_state(settings, clock)) as ledger:
-        assert [day["ids"] for day in ledger.recall(NOTE).values()] == [{"bert-2": 4}] * 2
+        assert [day["ids"] for day in ledger.get_note(NOTE).values()] == [{"bert-2": 4}] * 2
         second, first = ledger.runs(10)
         assert first.report["error"]["message"] == "the last one: no [erased]"
         assert first.report["pipeline"] == "anna-1"  # a name that somebody chose is no person

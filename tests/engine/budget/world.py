@@ -42,7 +42,7 @@ class World:
 
     def noted(self) -> tuple[int, int]:
         """What the state remembers: events of the month, and of the day."""
-        note = self.ledger.recall(NOTE)
+        note = self.ledger.get_note(NOTE)
         return (note["month_events"], note["day_events"]) if note else (0, 0)
 
     def work(self, task: Task, blocks: Sequence[int], *, refused: int = 0) -> Settlement:

@@ -50,12 +50,12 @@ def test_a_mapping_is_made_again_from_what_the_ledger_keeps(
 def test_it_is_kept_once_without_a_secret_and_small(ledger: MemoryLedger) -> None:
     then = mapping(**RULES)
     Mappings(ledger, then).keep()
-    note = ledger.recall(f"mapping:{then.version}")
+    note = ledger.get_note(f"mapping:{then.version}")
     assert len(orjson.dumps(note)) < 400
     assert b"never-to-be-kept" not in orjson.dumps(note)
-    ledger.remember(f"mapping:{then.version}", {"mine": 1})
+    ledger.put_note(f"mapping:{then.version}", {"mine": 1})
     Mappings(ledger, then).keep()
-    assert ledger.recall(f"mapping:{then.version}") == {"mine": 1}
+    assert ledger.get_note(f"mapping:{then.version}") == {"mine": 1}
 
 
 def test_what_was_never_kept_can_not_be_had(ledger: MemoryLedger) -> None:
@@ -89,12 +89,12 @@ def test_a_preset_is_kept_once_for_all_mappings_over_it(ledger: MemoryLedger) ->
 def test_a_mapping_that_comes_out_as_another_one_today_can_not_be_had(ledger: MemoryLedger) -> None:
     then = mapping()
     Mappings(ledger, then).keep()
-    ledger.remember("mapping:0123456789abcdef", ledger.recall(f"mapping:{then.version}"))
+    ledger.put_note("mapping:0123456789abcdef", ledger.get_note(f"mapping:{then.version}"))
     assert Mappings(ledger, mapping(unknown_types="hold")).of("0123456789abcdef") is None
 
 
 def test_options_that_this_program_does_not_have_are_no_error(ledger: MemoryLedger) -> None:
-    ledger.remember("mapping:0123456789abcdef", {"options": {"colour": "red"}})
+    ledger.put_note("mapping:0123456789abcdef", {"options": {"colour": "red"}})
     assert Mappings(ledger, mapping()).of("0123456789abcdef") is None
 
 
