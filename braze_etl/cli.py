@@ -25,7 +25,7 @@ _COMMANDS = {
     "backfill": "braze_etl.commands.backfill:backfill",
     "plan": "braze_etl.commands.plan.command:plan",
     "preview": "braze_etl.commands.preview:preview",
-    "status": "braze_etl.commands.status:status",
+    "status": "braze_etl.commands.status.command:status",
     "report": "braze_etl.commands.report.command:report",
     "mapping": "braze_etl.commands.mapping.command:mapping",
     "quarantine": "braze_etl.commands.quarantine:quarantine",

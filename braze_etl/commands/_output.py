@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from braze_etl.errors import BrazeEtlError
+from braze_etl.quoting import json_text
 
-from braze_etl.errors import BrazeEtlError, ConfigError
-from braze_etl.quoting import json_text, visible
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from braze_etl.commands._console import OpenConsole
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -25,17 +26,22 @@ def print_error(error: BrazeEtlError, *, as_json: bool) -> None:
     if as_json:
         print_json({"exit_code": error.exit_code, "error": error.as_dict()})
         return
+    from braze_etl.commands._console import new_console, print_failure
 
     print_failure(new_console(stderr=True), error)
 
 
 def stdout_console() -> OpenConsole:
     """The console for people; where stdout is no terminal, plain text whose lines are never cut."""
+    from braze_etl.commands._console import new_console
+
     return new_console()
 
 
 def plain_table(*columns: str, numbers: tuple[int, ...] = ()) -> Table:
     """A table without a frame; the columns whose index is in *numbers* are right-aligned and never cut."""
+    from braze_etl.commands._console import new_table
+
     table = new_table()
     for index, column in enumerate(columns):
         if index in numbers:
@@ -43,46 +49,3 @@ def plain_table(*columns: str, numbers: tuple[int, ...] = ()) -> Table:
         else:
             table.add_column(column, overflow="fold")
     return table
-
-
-_UNCUT = 1000
-
-
-class OpenConsole(Console):
-    """Prints a text as one line, but for the line ends it begins with; `lines` keeps the others as well."""
-
-    def print(self, *objects: Any, lines: bool = False, **how: Any) -> None:
-        """See `Console.print`."""
-        super().print(*(_shown(each, lines) if isinstance(each, str) else each for each in objects), **how)
-
-
-class OpenTable(Table):
-    """Each text in a cell is one line."""
-
-    def add_row(self, *cells: Any, **how: Any) -> None:
-        """See `Table.add_row`."""
-        super().add_row(*(visible(each) if isinstance(each, str) else each for each in cells), **how)
-
-
-def new_console(*, stderr: bool = False) -> OpenConsole:
-    """A console on one of the two streams; where stdout is no terminal, lines are never cut."""
-    width = None if stderr or sys.stdout.isatty() else _UNCUT
-    return OpenConsole(width=width, stderr=stderr, soft_wrap=True, highlight=False)
-
-
-def new_table() -> OpenTable:
-    """A table without a frame."""
-    return OpenTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-
-
-def print_failure(console: OpenConsole, error: BrazeEtlError) -> None:
-    """Say what went wrong and what to do; the mistakes of a configuration are a line each."""
-    lines = isinstance(error, ConfigError)
-    console.print(f"[bold red]error:[/] {escape(visible(error.message, lines=lines))}", lines=True)
-    if error.remedy:
-        console.print(f"[bold]remedy:[/] {escape(error.remedy)}")
-
-
-def _shown(text: str, lines: bool) -> str:
-    rest = text.lstrip("\n")
-    return text[: len(text) - len(rest)] + visible(rest, lines=lines)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.markup import escape
 
-from braze_etl.commands._output import plain_table, print_failure, stdout_console
+from braze_etl.commands._console import print_failure
+from braze_etl.commands._output import plain_table, stdout_console
 from braze_etl.engine.report import CHANGED_LATE, RunReport
 from braze_etl.flows.currents_to_amplitude.drift import drift_lines
 from braze_etl.model import Tally

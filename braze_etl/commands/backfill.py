@@ -51,8 +51,9 @@ def backfill(
     """Send a range of date= hours, also from before `source.start_at`; what is done is skipped."""
     start_fork_server()
     from braze_etl.commands._doubts import require_types
-    from braze_etl.commands._running import Request, perform
+    from braze_etl.commands._running import perform
     from braze_etl.flows.currents_to_amplitude.flow import Scope, stated_scope
+    from braze_etl.flows.currents_to_amplitude.opening import Request
     from braze_etl.flows.currents_to_amplitude.remapped import changed_scope
 
     if resend and changed_only:

@@ -227,7 +227,8 @@ def replay(
     **asked: Any,
 ) -> int:
     """Read entries' records again and send them, through the mapping in force; without options, all."""
-    from braze_etl.commands._running import Request, perform
+    from braze_etl.commands._running import perform
+    from braze_etl.flows.currents_to_amplitude.opening import Request
 
     settings = required_config(config_path).require("")
     where = selection(open_entries(settings), **asked)

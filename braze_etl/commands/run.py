@@ -41,8 +41,9 @@ def run(
 ) -> int:
     """Send everything that is due, oldest hour first, then exit."""
     start_fork_server()
-    from braze_etl.commands._running import Request, perform
+    from braze_etl.commands._running import perform
     from braze_etl.flows.currents_to_amplitude.flow import live_scope
+    from braze_etl.flows.currents_to_amplitude.opening import Request
 
     settings = required_config(config_path).require("")
     return perform(

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from braze_etl.clock import SystemClock, iso
+from braze_etl.commands._console import OpenConsole, print_failure
 from braze_etl.commands._options import output_option, required_config
-from braze_etl.commands._output import OpenConsole, plain_table, print_failure, print_json, stdout_console
+from braze_etl.commands._output import plain_table, print_json, stdout_console
 from braze_etl.engine.report import NOT_CUT_OFF, succeeded
 from braze_etl.errors import BrazeEtlError
 
