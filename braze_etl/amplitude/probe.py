@@ -19,9 +19,9 @@ from braze_etl.delivery.destination import (
     Accepted,
     Cause,
     Decision,
+    Partial,
     Refused,
     RetryAfter,
-    Sort,
     Stop,
     StopKind,
 )
@@ -109,7 +109,7 @@ def _read_answer(answer: Reply | NoReply) -> Finding:
     match decision:
         case Stop(kind=kind, words=words, remedy=remedy) if kind is not StopKind.REQUEST:
             return Finding(Standing.REFUSED, words, remedy, key_refused=kind is StopKind.KEY)
-        case Sort() | Stop() | Refused(own_words=True, status=400):
+        case Partial() | Stop() | Refused(own_words=True, status=400):
             return Finding(Standing.FINE)
     return Finding(Standing.UNCLEAR, getattr(decision, "words", "") or "an answer that was not expected")
 

@@ -9,23 +9,22 @@ from typing import Any
 
 from braze_etl.delivery.destination import (
     Accepted,
-    Aside,
     Cause,
     Decision,
-    Hold,
-    Lane,
-    PlainBody,
+    Defer,
+    Partial,
     Refused,
     RetryAfter,
-    Sort,
     Split,
     Stop,
     StopKind,
     Throttled,
+    ThrottleKey,
+    Uncompressed,
 )
 from braze_etl.delivery.http import Kind, NoReply, Reply
-from braze_etl.delivery.throttles import WINDOW, lanes_of
-from braze_etl.model import Event, Reason
+from braze_etl.delivery.throttles import WINDOW, throttle_keys
+from braze_etl.model import Event, Reason, Verdict
 
 THROTTLE_SECONDS = 30.0
 """Amplitude's pause for a throttled user or device (amplitude.md, section 0)."""
@@ -41,54 +40,56 @@ _FAULT_LISTS = {
 }
 
 
-def named_events(reply: Reply, events: Sequence[Event]) -> Sort | None:
+def named_events(reply: Reply, events: Sequence[Event]) -> Partial | None:
     """The events that a refusal names, or None if it names none of this request.
 
     Indexes out of range are ignored: a list of nothing else says no more than no list.
     """
     body = reply.body or {}
     aside = {**_faulty(reply, len(events)), **_silenced(reply, events)}
-    lanes = _closed_lanes(body, reply.retry_after)
-    throttled = _throttled_ids(body, events, lanes)
-    held = _held(reply, events, lanes, throttled)
-    leave_open = {index: hold for index, hold in held.items() if index not in aside}
-    if not aside and not leave_open:
+    keys = _deferred_keys(body, reply.retry_after)
+    throttled = _throttled_ids(body, events, keys)
+    held = _held(reply, events, keys, throttled)
+    deferred = {index: defer for index, defer in held.items() if index not in aside}
+    if not aside and not deferred:
         return None
-    return Sort(aside, leave_open, lanes, throttled)
+    return Partial(aside, deferred, keys, throttled)
 
 
-def _faulty(reply: Reply, size: int) -> dict[int, Aside]:
+def _faulty(reply: Reply, size: int) -> dict[int, Verdict]:
     """Events with a faulty field, each with the fields in Amplitude's words."""
     faults: dict[int, list[str]] = {}
     for key, word in _FAULT_LISTS.items():
         for field, indexes in _mapping((reply.body or {}).get(key)).items():
             for index in _indexes(indexes, size):
                 faults.setdefault(index, []).append(f"{word} {field}")
-    return {i: Aside(Reason.REJECTED, f"{reply.words} ({', '.join(said)})") for i, said in faults.items()}
+    return {i: Verdict(Reason.REJECTED, f"{reply.words} ({', '.join(said)})") for i, said in faults.items()}
 
 
-def _silenced(reply: Reply, events: Sequence[Event]) -> dict[int, Aside]:
+def _silenced(reply: Reply, events: Sequence[Event]) -> dict[int, Verdict]:
     body = reply.body or {}
     devices = {device for device in _sequence(body.get("silenced_devices")) if isinstance(device, str)}
     named = set(_indexes(body.get("silenced_events"), len(events)))
     named.update(i for i, event in enumerate(events) if devices and event.get("device_id") in devices)
-    return {index: Aside(Reason.SILENCED, reply.words) for index in sorted(named)}
+    return {index: Verdict(Reason.SILENCED, reply.words) for index in sorted(named)}
 
 
-def _closed_lanes(body: Mapping[str, Any], wait: float | None) -> dict[Lane, Hold]:
-    throttled = Hold(Reason.THROTTLED, THROTTLE_SECONDS if wait is None else wait)
-    over_quota = Hold(Reason.DAILY_QUOTA, max(QUOTA_SECONDS, wait or 0.0))
-    lanes: dict[Lane, Hold] = {}
-    for key, noun in (("user_id", "users"), ("device_id", "devices")):
+def _deferred_keys(body: Mapping[str, Any], wait: float | None) -> dict[ThrottleKey, Defer]:
+    throttled = Defer(Reason.THROTTLED, THROTTLE_SECONDS if wait is None else wait)
+    over_quota = Defer(Reason.DAILY_QUOTA, max(QUOTA_SECONDS, wait or 0.0))
+    keys: dict[ThrottleKey, Defer] = {}
+    for field, noun in (("user_id", "users"), ("device_id", "devices")):
         # The quota comes second: who is in both lists waits for the longer.
-        for name, hold in ((f"throttled_{noun}", throttled), (f"exceeded_daily_quota_{noun}", over_quota)):
-            lanes.update({Lane(key, value): hold for value in _mapping(body.get(name))})
-    return lanes
+        for name, defer in ((f"throttled_{noun}", throttled), (f"exceeded_daily_quota_{noun}", over_quota)):
+            keys.update({ThrottleKey(field, value): defer for value in _mapping(body.get(name))})
+    return keys
 
 
-def _throttled_ids(body: Mapping[str, Any], events: Sequence[Event], lanes: Mapping[Lane, Hold]) -> Throttled:
-    """How full the lanes were, against the `eps_threshold` that the reply tells (amplitude.md, 1.2)."""
-    shares = Counter(lane for event in events for lane in lanes_of(event) if lane in lanes) if lanes else {}
+def _throttled_ids(
+    body: Mapping[str, Any], events: Sequence[Event], keys: Mapping[ThrottleKey, Defer]
+) -> Throttled:
+    """How full the keys were, against the `eps_threshold` that the reply tells (amplitude.md, 1.2)."""
+    shares = Counter(key for event in events for key in throttle_keys(event) if key in keys) if keys else {}
     threshold = body.get("eps_threshold")
     if not isinstance(threshold, int | float) or threshold <= 0:
         return Throttled(shares)
@@ -96,26 +97,29 @@ def _throttled_ids(body: Mapping[str, Any], events: Sequence[Event], lanes: Mapp
 
 
 def _held(
-    reply: Reply, events: Sequence[Event], lanes: Mapping[Lane, Hold], throttled: Throttled
-) -> dict[int, Hold]:
-    """The events that wait. Of a lane that is too full for any window, as many as one takes go on at once."""
-    wait = Hold(Reason.THROTTLED, THROTTLE_SECONDS if reply.retry_after is None else reply.retry_after)
+    reply: Reply, events: Sequence[Event], keys: Mapping[ThrottleKey, Defer], throttled: Throttled
+) -> dict[int, Defer]:
+    """The events that wait. Of a key that is too full for any window, as many as one takes go on at once."""
+    wait = Defer(Reason.THROTTLED, THROTTLE_SECONDS if reply.retry_after is None else reply.retry_after)
     held = dict.fromkeys(_indexes((reply.body or {}).get("throttled_events"), len(events)), wait)
-    passing = Counter[Lane]()
-    for index, event in enumerate(events) if lanes else ():
-        named = [lane for lane in lanes_of(event) if lane in lanes]
-        if named and all(_may_pass(lane, lanes, throttled, passing) for lane in named):
+    passing = Counter[ThrottleKey]()
+    for index, event in enumerate(events) if keys else ():
+        named = [key for key in throttle_keys(event) if key in keys]
+        if named and all(_may_pass(key, keys, throttled, passing) for key in named):
             passing.update(named)
             held.pop(index, None)
         elif named:
-            held[index] = max((lanes[lane] for lane in named), key=lambda hold: hold.seconds)
+            held[index] = max((keys[key] for key in named), key=lambda defer: defer.seconds)
     return held
 
 
 def _may_pass(
-    lane: Lane, lanes: Mapping[Lane, Hold], throttled: Throttled, passing: Mapping[Lane, int]
+    key: ThrottleKey,
+    keys: Mapping[ThrottleKey, Defer],
+    throttled: Throttled,
+    passing: Mapping[ThrottleKey, int],
 ) -> bool:
-    return lanes[lane].reason is Reason.THROTTLED and throttled.has_room(lane, passing[lane])
+    return keys[key].reason is Reason.THROTTLED and throttled.has_room(key, passing[key])
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -214,7 +218,7 @@ def _not_here(reply: Reply, _events: Sequence[Event], _compression: Compression)
 
 def _refused(reply: Reply, _events: Sequence[Event], compression: Compression) -> Decision:
     if compression is not Compression.OFF and _blames_encoding(reply, compression):
-        return PlainBody(reply.words)
+        return Uncompressed(reply.words)
     return Refused(reply.words, reply.own_words, reply.status)
 
 

@@ -58,8 +58,8 @@ def shown_url(url: str) -> str:
 class DeliverySettings:
     """All that delivery needs to know. Bytes are uncompressed, durations are seconds.
 
-    `concurrency` bounds the requests in flight of one courier; None leaves the bound to it. `rate` is in
-    events per second, None for no bound of our own. `couriers` are at work in as many processes.
+    `concurrency` bounds the requests in flight of one sender; None leaves the bound to it. `rate` is in
+    events per second, None for no bound of our own. `processes` are at work in as many processes.
     """
 
     url: str = field(repr=False)
@@ -72,7 +72,7 @@ class DeliverySettings:
     timeout: float = 20.0
     give_up_after: float = 600.0
     rate: float | None = None
-    couriers: int = 1
+    processes: int = 1
 
     @property
     def event_limit(self) -> int:

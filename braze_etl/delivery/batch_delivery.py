@@ -8,24 +8,23 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from braze_etl.amplitude.body import Body, Encoded, Oversize, Unencodable
-from braze_etl.delivery.batches import Batch, Delivered
-from braze_etl.delivery.bisection import Hunt
+from braze_etl.delivery.batches import Batch, BatchResult
+from braze_etl.delivery.bisection import Bisection
 from braze_etl.delivery.destination import (
     Accepted,
-    Aside,
     Cause,
     Decision,
-    PlainBody,
+    Partial,
     Refused,
     RetryAfter,
-    Sort,
     Split,
     Stop,
     StopKind,
+    Uncompressed,
 )
-from braze_etl.delivery.gate import MOST_TRIES, Desk, HaltedError, Tries
+from braze_etl.delivery.gate import MOST_TRIES, Gate, HaltedError, Tries
 from braze_etl.errors import DeliveryError, KeyRefusedError
-from braze_etl.model import Event, Reason
+from braze_etl.model import Event, Reason, Verdict
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -39,7 +38,7 @@ _TRIES_OF_A_PART = 3
 """Of a part of a batch that failed twelve times: the parts without the culprit pass at once."""
 
 
-class Journey(Generic[T]):
+class BatchDelivery(Generic[T]):
     """Acts on the decisions for one batch.
 
     Everything it does ends: with the events settled, as a refusal that is not transient takes some out; when
@@ -47,12 +46,12 @@ class Journey(Generic[T]):
     answer that says more; or by a stop.
     """
 
-    def __init__(self, batch: Batch[T], desk: Desk) -> None:
+    def __init__(self, batch: Batch[T], gate: Gate) -> None:
         self._batch = batch
-        self._desk = desk
+        self._gate = gate
         self._all = range(len(batch))
         self._open = set(self._all)
-        self._delivered: Delivered[T] = Delivered()
+        self._result: BatchResult[T] = BatchResult()
         self._body: tuple[Sequence[int], Body] | None = None
         self._sent = 0
         self._taken = 0
@@ -66,54 +65,54 @@ class Journey(Generic[T]):
     def run(self) -> None:
         """Deliver the batch, or as much of it as can be before a stop."""
         try:
-            self._leave_closed_lanes()
+            self._defer_throttled()
             self._deliver(self._all)
             self._send_held_up()
         except HaltedError:
             pass  # what is open is unsettled
 
-    def delivered(self) -> Delivered[T]:
+    def result(self) -> BatchResult[T]:
         """The outcome of every event; to be called when `run` is over, however it ended."""
         left = sorted(self._open)
         self._open.clear()
-        self._delivered.unsettled += [self._batch.tags[index] for index in left]
-        return self._delivered
+        self._result.unsettled += [self._batch.tags[index] for index in left]
+        return self._result
 
-    def _leave_closed_lanes(self) -> None:
-        closed = self._desk.lanes.sift(self._batch.events, self._desk.clock.now())
-        for index, (reason, until) in closed.items():
+    def _defer_throttled(self) -> None:
+        waits = self._gate.throttles.filter(self._batch.events, self._gate.clock.now())
+        for index, (reason, until) in waits.items():
             self._defer(index, reason, until)
 
     def _deliver(self, indexes: Sequence[int], most_tries: int = MOST_TRIES) -> None:
-        tries = Tries(self._desk.health, most_tries)
+        tries = Tries(self._gate.health, most_tries)
         while (refused := self._ask(indexes, most_tries)) is not None:
             tries.note_failure()
-            if self._hunted_down(indexes, refused, tries.failed):
+            if self._bisected(indexes, refused, tries.failed):
                 return
-            if self._desk.fruitless_for(_FRUITLESS):
-                self._desk.fail(_nothing_is_taken(refused))
+            if self._gate.fruitless_for(_FRUITLESS):
+                self._gate.fail(_nothing_is_taken(refused))
                 raise HaltedError
             if tries.hopeless:
                 self._abandon(indexes)
                 return
-            self._desk.back_off(tries.failed)
+            self._gate.back_off(tries.failed)
 
     def _ask(self, indexes: Sequence[int], most_tries: int = MOST_TRIES) -> Refused | None:
         """Send these events until they are settled (None), or refused and nothing says which is at fault."""
-        tries = Tries(self._desk.health, most_tries)
+        tries = Tries(self._gate.health, most_tries)
         while indexes := self._still_open(indexes):
             match self._post(indexes):
                 case Accepted():
                     self._accept(indexes)
-                case Sort() as sort:
-                    self._sort(indexes, sort)
-                    tries = Tries(self._desk.health, most_tries)
+                case Partial() as partial:
+                    self._act_on(indexes, partial)
+                    tries = Tries(self._gate.health, most_tries)
                 case Split() as split:
                     return self._halve(indexes, split)
-                case PlainBody():
+                case Uncompressed():
                     self._body = None
                 case Refused() as refused:
-                    self._desk.note_failure(refused.words)
+                    self._gate.note_failure(refused.words)
                     return refused
                 case RetryAfter() as obstacle:
                     self._wait_out(indexes, obstacle, tries)
@@ -137,12 +136,12 @@ class Journey(Generic[T]):
             words = f"{body.size} bytes of JSON, and a request has room for {body.limit}"
             return Split(words, size=body.size, proven=True)
         if isinstance(body, Unencodable):
-            faults = {index: Aside(Reason.INVALID_EVENT, words) for index, words in body.events.items()}
-            return Sort(faults)
-        decision = self._desk.exchange(body, events, again=self._sent > 0)
+            faults = {index: Verdict(Reason.INVALID_EVENT, words) for index, words in body.events.items()}
+            return Partial(faults)
+        decision = self._gate.exchange(body, events, again=self._sent > 0)
         self._sent += 1
-        if isinstance(decision, Sort):
-            self._desk.health.note_progress()
+        if isinstance(decision, Partial):
+            self._gate.health.note_progress()
         elif isinstance(decision, Accepted):
             self._largest_taken = max(self._largest_taken, body.raw_size)
         return replace(decision, size=body.raw_size) if isinstance(decision, Split) else decision
@@ -151,28 +150,28 @@ class Journey(Generic[T]):
         # A retry of the same events posts the same bytes.
         if self._body is not None and self._body[0] == indexes:
             return self._body[1]
-        body = self._desk.encode(events)
+        body = self._gate.encode(events)
         self._body = None
         if isinstance(body, Body):
             self._body = (indexes, body)
-            self._delivered.repairs += body.repairs
+            self._result.repairs += body.repairs
         return body
 
     def _accept(self, indexes: Sequence[int]) -> None:
-        self._desk.health.note_progress()
+        self._gate.health.note_progress()
         self._taken += 1
         self._accepted += len(indexes)
         self._stops = 0
         self._open.difference_update(indexes)
-        self._desk.lanes.accepted(self._of_batch(self._batch.events, indexes), self._desk.clock.now())
-        self._delivered.accepted += self._of_batch(self._batch.tags, indexes)
+        self._gate.throttles.accepted(self._of_batch(self._batch.events, indexes), self._gate.clock.now())
+        self._result.accepted += self._of_batch(self._batch.tags, indexes)
 
-    def _sort(self, indexes: Sequence[int], sort: Sort) -> None:
-        now = self._desk.clock.now()
-        self._desk.lanes.close(sort.lanes, now, sort.throttled)
-        for place, aside in sort.set_aside.items():
-            self._set_aside(indexes[place], aside)
-        for place, (reason, seconds) in sort.leave_open.items():
+    def _act_on(self, indexes: Sequence[int], partial: Partial) -> None:
+        now = self._gate.clock.now()
+        self._gate.throttles.close(partial.keys, now, partial.throttled)
+        for place, verdict in partial.set_aside.items():
+            self._set_aside(indexes[place], verdict)
+        for place, (reason, seconds) in partial.deferred.items():
             self._defer(indexes[place], reason, now + timedelta(seconds=seconds))
 
     def _halve(self, indexes: Sequence[int], split: Split) -> Refused | None:
@@ -183,16 +182,16 @@ class Journey(Generic[T]):
         middle, taken = len(indexes) // 2, self._accepted
         refusals = [self._ask(indexes[:middle]), self._ask(indexes[middle:])]
         if self._accepted - taken == len(indexes) and not split.proven:
-            self._desk.room.refused(split.size)  # no event is to blame, so it was the size
+            self._gate.room.refused(split.size)  # no event is to blame, so it was the size
         return refusals[0] or refusals[1]
 
     def _judge_alone(self, index: int, split: Split) -> None:
         """An event got a 413 alone. What small events can't pass, nothing can: then the way is at fault."""
         passed = self._largest_taken  # of this batch: others may have gone another way, or at a better time
         if split.proven or (split.size >= _LARGE and passed) or (split.own_words and passed >= split.size):
-            self._set_aside(index, Aside(Reason.TOO_LARGE, split.words))
+            self._set_aside(index, Verdict(Reason.TOO_LARGE, split.words))
             return
-        self._desk.note_failure(
+        self._gate.note_failure(
             f"{split.words}, to a request of {split.size} bytes with one event, which Amplitude would take: "
             "a proxy or gateway on the way bounds the size of requests"
         )
@@ -200,59 +199,59 @@ class Journey(Generic[T]):
 
     def _send_held_up(self) -> None:
         """Try the events again that nothing on the way should refuse, until one is hopeless: then all are."""
-        tries = Tries(self._desk.health)
+        tries = Tries(self._gate.health)
         while self._held_up:
             index = min(self._held_up)
             self._held_up.discard(index)
             self._deliver([index])
             if index not in self._held_up:
-                tries = Tries(self._desk.health)
+                tries = Tries(self._gate.health)
                 continue
             tries.note_failure()
             if tries.hopeless:
                 self._abandon(self._held_up)
                 return
-            self._desk.back_off(tries.failed)
+            self._gate.back_off(tries.failed)
 
-    def _hunted_down(self, indexes: Sequence[int], refused: Refused, attempt: int) -> bool:
+    def _bisected(self, indexes: Sequence[int], refused: Refused, attempt: int) -> bool:
         """Find who is at fault, and say whether that settled all of *indexes*."""
         if attempt == 1 and not refused.own_words:
             return False  # a proxy's refusal may be over in a moment
         suspects = [index for index in indexes if index in self._open]
         if attempt > _IN_ORDER:
-            self._desk.rng.shuffle(suspects)  # the same order would only find the same nothing
-        hunt = Hunt(self._ask, lambda: self._taken, self._desk.back_off)
-        for index, words in (hunt.run(suspects, refused) or {}).items():
-            self._set_aside(index, Aside(Reason.REJECTED, words))
+            self._gate.rng.shuffle(suspects)  # the same order would only find the same nothing
+        bisection = Bisection(self._ask, lambda: self._taken, self._gate.back_off)
+        for index, words in (bisection.run(suspects, refused) or {}).items():
+            self._set_aside(index, Verdict(Reason.REJECTED, words))
         return self._open.isdisjoint(indexes)
 
     def _wait_out(self, indexes: Sequence[int], obstacle: RetryAfter, tries: Tries) -> None:
-        self._desk.note_failure(obstacle.words)
+        self._gate.note_failure(obstacle.words)
         tries.note_failure()
         if tries.hopeless:
             self._leave(indexes, obstacle)
         elif not obstacle.seconds:
-            self._desk.back_off(tries.failed)
+            self._gate.back_off(tries.failed)
         elif obstacle.cause is Cause.FAILURE:
-            self._desk.rest(obstacle.seconds)
-        # Else the desk lets nobody's request begin before that time.
+            self._gate.rest(obstacle.seconds)
+        # Else the gate lets nobody's request begin before that time.
 
     def _leave(self, indexes: Sequence[int], obstacle: RetryAfter) -> None:
         if obstacle.cause is Cause.FAILURE:
             self._isolate([index for index in indexes if index in self._open])
             return
-        until = self._desk.clock.now() + timedelta(seconds=obstacle.seconds or 0.0)
+        until = self._gate.clock.now() + timedelta(seconds=obstacle.seconds or 0.0)
         for index in indexes:
             self._defer(index, Reason.THROTTLED, until)
 
     def _stop(self, stop: Stop) -> None:
-        self._desk.note_failure(stop.words)
+        self._gate.note_failure(stop.words)
         self._stops += 1
         if self._stops > stop.patience:
             kind = KeyRefusedError if stop.kind is StopKind.KEY else DeliveryError
-            self._desk.fail(kind(stop.words, remedy=stop.remedy))
+            self._gate.fail(kind(stop.words, remedy=stop.remedy))
             raise HaltedError
-        self._desk.back_off(self._stops)
+        self._gate.back_off(self._stops)
 
     def _isolate(self, indexes: Sequence[int]) -> None:
         """Something in here makes every request with it fail while others pass: find it, spare the rest.
@@ -270,17 +269,17 @@ class Journey(Generic[T]):
 
     def _abandon(self, indexes: Iterable[int]) -> None:
         """Leave them to the next run, and on the books: the rest of their files is not sent again."""
-        now = self._desk.clock.now()
+        now = self._gate.clock.now()
         for index in self._open.intersection(indexes):
             self._defer(index, Reason.FAILING, now)
 
-    def _set_aside(self, index: int, aside: Aside) -> None:
+    def _set_aside(self, index: int, verdict: Verdict) -> None:
         self._open.discard(index)
-        self._delivered.set_aside.append((self._batch.tags[index], aside.reason, aside.words))
+        self._result.set_aside.append((self._batch.tags[index], verdict))
 
     def _defer(self, index: int, reason: Reason, until: datetime) -> None:
         self._open.discard(index)
-        self._delivered.deferred.append((self._batch.tags[index], reason, until))
+        self._result.deferred.append((self._batch.tags[index], reason, until))
 
 
 def _nothing_is_taken(refused: Refused) -> DeliveryError:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from braze_etl.amplitude.settings import DeliverySettings
-from braze_etl.model import Event, Reason
+from braze_etl.model import Event, Reason, Verdict
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class BatchBuilder(Generic[T]):
 
 
 @dataclass(slots=True)
-class Delivered(Generic[T]):
+class BatchResult(Generic[T]):
     """How one batch came out: each tag stands in exactly one list.
 
     `deferred` has the earliest time (aware, UTC) of the next try. `unsettled` has no outcome: delivery was
@@ -73,7 +73,7 @@ class Delivered(Generic[T]):
     """
 
     accepted: list[T] = field(default_factory=list)
-    set_aside: list[tuple[T, Reason, str]] = field(default_factory=list)
+    set_aside: list[tuple[T, Verdict]] = field(default_factory=list)
     deferred: list[tuple[T, Reason, datetime]] = field(default_factory=list)
     unsettled: list[T] = field(default_factory=list)
     repairs: Counter[str] = field(default_factory=Counter)
@@ -82,7 +82,7 @@ class Delivered(Generic[T]):
     def tags(self) -> Iterator[T]:
         """The tags of the whole batch, in no order."""
         yield from self.accepted
-        yield from (tag for tag, _, _ in self.set_aside)
+        yield from (tag for tag, _ in self.set_aside)
         yield from (tag for tag, _, _ in self.deferred)
         yield from self.unsettled
 
@@ -98,7 +98,7 @@ class Trouble:
 
 @dataclass(slots=True)
 class RequestCounts:
-    """Requests of a courier.
+    """Requests of a sender.
 
     `retried` are those beyond the first of each batch; `throttled` were answered 429, in the status or in the
     body. `failed` brought nothing forward: no whole reply, a server error, a refusal that names no event;
@@ -134,7 +134,7 @@ class RequestCounts:
         self.failures = {**other.failures, **self.failures}
 
     def since(self, earlier: RequestCounts) -> RequestCounts:
-        """What has come on top of *earlier* numbers of the same courier."""
+        """What has come on top of *earlier* numbers of the same sender."""
         return RequestCounts(
             self.sent - earlier.sent,
             self.retried - earlier.retried,

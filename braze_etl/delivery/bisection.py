@@ -8,7 +8,7 @@ The rule of evidence. A refusal without a name may come from a proxy that refuse
 while. So an event is blamed only when it was refused, then *something else of its batch was accepted*, then
 it was refused again, alone (twice, if the words are not Amplitude's). Other batches are no evidence: they
 may go another way, on a connection to a better proxy. Where nothing at all is accepted nobody is blamed:
-that is a failure of the way, for which a run ends (see `Journey`), and the events stay open. The one
+that is a failure of the way, for which a run ends (see `BatchDelivery`), and the events stay open. The one
 exception is a batch of one event: nothing is there to compare it with, so Amplitude's own 400 has to come
 five times, with back-offs.
 """
@@ -38,7 +38,7 @@ class _Suspect:
     accepted: int
 
 
-class Hunt:
+class Bisection:
     """One search. `accepted` counts the requests of this batch accepted so far; `pause(k)` is back-off k."""
 
     def __init__(self, ask: Ask, accepted: Callable[[], int], pause: Callable[[int], None]) -> None:

@@ -7,27 +7,20 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
-from braze_etl.model import Reason
+from braze_etl.model import Reason, Verdict
 
 
-class Aside(NamedTuple):
-    """An event goes to the quarantine."""
-
-    reason: Reason
-    words: str
-
-
-class Hold(NamedTuple):
-    """An event, or a lane, stays open for so many seconds."""
+class Defer(NamedTuple):
+    """An event, or all events with a key, stay open for so many seconds."""
 
     reason: Reason
     seconds: float
 
 
-class Lane(NamedTuple):
-    """The events of one user or one device; `key` is the event's field, `user_id` or `device_id`."""
+class ThrottleKey(NamedTuple):
+    """What a service counts events by; `field` is the event's, as `user_id` or `device_id`."""
 
-    key: str
+    field: str
     value: str
 
 
@@ -55,39 +48,39 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """How many events of each lane a refused request held; and how many a window takes, if it is told."""
+    """How many events of each key a refused request held; and how many a window takes, if it is told."""
 
-    shares: Mapping[Lane, int] = field(default_factory=dict)
+    shares: Mapping[ThrottleKey, int] = field(default_factory=dict)
     most: int | None = None
 
-    def bound(self, lane: Lane, *, refused_again: bool) -> int | None:
-        """How many events of *lane* to send in a window from now on; None where waiting is enough.
+    def bound(self, key: ThrottleKey, *, refused_again: bool) -> int | None:
+        """How many events of *key* to send in a window from now on; None where waiting is enough.
 
-        That many can pass; or, where the same lane was refused right after its wait, half of what was tried.
+        That many can pass; or, where the same key was refused right after its wait, half of what was tried.
         """
-        if self.most is not None and self.is_crowded(lane):
+        if self.most is not None and self.is_crowded(key):
             return self.most
-        return max(1, self.shares.get(lane, 0) // 2) if refused_again else None
+        return max(1, self.shares.get(key, 0) // 2) if refused_again else None
 
-    def is_crowded(self, lane: Lane) -> bool:
-        """Whether the request held more of *lane* than a window takes, so that no wait would have helped."""
-        return self.most is not None and self.shares.get(lane, 0) > self.most
+    def is_crowded(self, key: ThrottleKey) -> bool:
+        """Whether the request held more of *key* than a window takes, so that no wait would have helped."""
+        return self.most is not None and self.shares.get(key, 0) > self.most
 
-    def has_room(self, lane: Lane, passing: int) -> bool:
-        """Whether one more event of *lane*, besides *passing* others, may be sent again at once."""
-        return self.most is not None and self.is_crowded(lane) and passing < self.most
+    def has_room(self, key: ThrottleKey, passing: int) -> bool:
+        """Whether one more event of *key*, besides *passing* others, may be sent again at once."""
+        return self.most is not None and self.is_crowded(key) and passing < self.most
 
 
 @dataclass(frozen=True, slots=True)
-class Sort:
+class Partial:
     """Set some events aside, leave others open, and send the rest again at once.
 
-    `lanes` are users and devices whose later events would meet the same answer until their time is over.
+    Later events with one of `keys` would meet the same answer until its time is over.
     """
 
-    set_aside: Mapping[int, Aside] = field(default_factory=dict)
-    leave_open: Mapping[int, Hold] = field(default_factory=dict)
-    lanes: Mapping[Lane, Hold] = field(default_factory=dict)
+    set_aside: Mapping[int, Verdict] = field(default_factory=dict)
+    deferred: Mapping[int, Defer] = field(default_factory=dict)
+    keys: Mapping[ThrottleKey, Defer] = field(default_factory=dict)
     throttled: Throttled = Throttled()
 
 
@@ -132,7 +125,7 @@ class RetryAfter:
 
 
 @dataclass(frozen=True, slots=True)
-class PlainBody:
+class Uncompressed:
     """The same request without compression, and all later ones."""
 
     words: str
@@ -148,4 +141,4 @@ class Stop:
     patience: int = 0
 
 
-Decision: TypeAlias = Accepted | Sort | Split | Refused | RetryAfter | PlainBody | Stop
+Decision: TypeAlias = Accepted | Partial | Split | Refused | RetryAfter | Uncompressed | Stop

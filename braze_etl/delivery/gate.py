@@ -1,4 +1,4 @@
-"""What the posting threads of a courier share, and the one way out: every request passes here."""
+"""What the posting threads of a sender share, and the one way out: every request passes here."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from braze_etl.amplitude.replies import Compression, decide
 from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.clock import Clock
 from braze_etl.delivery.batches import Counting, RequestCounts
-from braze_etl.delivery.destination import Accepted, Cause, Decision, PlainBody, RetryAfter, Sort, Split
+from braze_etl.delivery.destination import Accepted, Cause, Decision, Partial, RetryAfter, Split, Uncompressed
 from braze_etl.delivery.http import NoReply, Reply, Transport, kind_of
 from braze_etl.delivery.pacing import Limiter, Rate, Room, Slot, Window, back_off
-from braze_etl.delivery.throttles import Lanes
+from braze_etl.delivery.throttles import Throttles
 from braze_etl.errors import DeliveryError
 from braze_etl.model import Event
 
@@ -105,7 +105,7 @@ class HaltedError(Exception):
     """No new request may begin: the run is stopped, or delivery has ended."""
 
 
-class Desk:
+class Gate:
     """Sends requests within the limits, and knows when to send no more."""
 
     def __init__(
@@ -124,7 +124,7 @@ class Desk:
         self._mend = mend
         self.clock = clock
         self.rng = rng
-        self.lanes = Lanes()
+        self.throttles = Throttles()
         self.health = Health(settings.give_up_after)
         self.counting = Counting()
         self.limiter = Limiter(Window(settings.concurrency or DEFAULT_CAP), clock)
@@ -132,7 +132,7 @@ class Desk:
         self.fatal: BaseException | None = None
         self._transport = transport
         self._stop = stop
-        self._rate = Rate(settings.rate, shared_by=settings.couriers)
+        self._rate = Rate(settings.rate, shared_by=settings.processes)
         self._gzip = settings.gzip
         self._gzip_proven = False
 
@@ -234,7 +234,7 @@ class Desk:
                 self._rate.accepted(events, now)
                 self.room.accepted()
                 self._gzip_proven = self._gzip_proven or body.gzip
-            case PlainBody():
+            case Uncompressed():
                 self._gzip = False
             case RetryAfter(cause=cause, seconds=seconds, overload=overload):
                 if overload:
@@ -271,4 +271,4 @@ def _is_failure(decision: Decision) -> bool:
     """Whether the answer brought nothing forward; throttling does, in time, and smaller requests may."""
     if isinstance(decision, RetryAfter):
         return decision.cause is Cause.FAILURE
-    return not isinstance(decision, Accepted | Sort | Split)
+    return not isinstance(decision, Accepted | Partial | Split)

@@ -14,9 +14,9 @@ from typing import Generic, ParamSpec, Self, TypeVar
 from braze_etl.amplitude.body import Mend, mend_nothing
 from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.clock import Clock
-from braze_etl.delivery.batch_delivery import Journey
-from braze_etl.delivery.batches import Batch, Delivered, RequestCounts
-from braze_etl.delivery.gate import DEFAULT_CAP, Desk
+from braze_etl.delivery.batch_delivery import BatchDelivery
+from braze_etl.delivery.batches import Batch, BatchResult, RequestCounts
+from braze_etl.delivery.gate import DEFAULT_CAP, Gate
 from braze_etl.delivery.http import Transport
 
 T = TypeVar("T")
@@ -24,10 +24,10 @@ T = TypeVar("T")
 _POLL = 0.2
 
 
-class Courier(Generic[T]):
+class Sender(Generic[T]):
     """Delivers batches, several at a time, until each event's outcome is fixed or delivery ends.
 
-    Every batch handed in comes back as exactly one `Delivered`. Bounded: at most one batch more than the
+    Every batch handed in comes back as exactly one `BatchResult`. Bounded: at most one batch more than the
     requests that may be in flight is in hand, and `submit` blocks for the next.
 
     Delivery ends by *stop*, which the owner sets: no new request begins, waits end at once, and what is not
@@ -53,56 +53,56 @@ class Courier(Generic[T]):
         mend: Mend = mend_nothing,
         on_failure: Callable[[str, str], None] = lambda _kind, _words: None,
     ) -> None:
-        self._desk = Desk(transport, settings, clock, rng, stop, mend=mend, on_failure=on_failure)
+        self._gate = Gate(transport, settings, clock, rng, stop, mend=mend, on_failure=on_failure)
         workers = (settings.concurrency or DEFAULT_CAP) + 1
         self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix="delivery")
         self._notify = notify
         self._changed = threading.Condition()
         self._in_hand = 0
-        self._finished: deque[Delivered[T]] = deque()
+        self._finished: deque[BatchResult[T]] = deque()
 
     @property
     def counts(self) -> RequestCounts:
         """The requests so far, as a copy."""
-        return self._desk.counting.snapshot()
+        return self._gate.counting.snapshot()
 
     @property
     def in_flight(self) -> int:
         """Requests under way at the moment."""
-        return self._desk.limiter.in_flight
+        return self._gate.limiter.in_flight
 
     @property
     def limit(self) -> int:
         """How many requests may be under way at the moment."""
-        return self._desk.limiter.limit
+        return self._gate.limiter.limit
 
     @property
     def failure(self) -> BaseException | None:
         """What ended the delivery, if an error did; set before the outcomes that it left unsettled."""
-        return self._desk.fatal
+        return self._gate.fatal
 
     def submit(self, batch: Batch[T]) -> None:
         """Take *batch* over, waiting while too many are in hand. Raises what ended the delivery.
 
         Also when it raises, the batch comes back in `results`, unsettled.
         """
-        journey = Journey(batch, self._desk)
+        delivery = BatchDelivery(batch, self._gate)
         if self._take():
-            future = self._executor.submit(journey.run)
-            future.add_done_callback(partial(self._finish, journey))
+            future = self._executor.submit(delivery.run)
+            future.add_done_callback(partial(self._finish, delivery))
             return
         with self._changed:
-            self._finished.append(journey.delivered())
+            self._finished.append(delivery.result())
             while self._in_hand:
                 self._changed.wait()
         self._raise_failure()
 
-    def results(self) -> Iterator[Delivered[T]]:
+    def results(self) -> Iterator[BatchResult[T]]:
         """The outcomes that are there; never waits."""
         while self._finished:
             yield self._finished.popleft()
 
-    def drain(self) -> Iterator[Delivered[T]]:
+    def drain(self) -> Iterator[BatchResult[T]]:
         """All outcomes not read yet, waiting for those in hand; raises at its end what ended the delivery."""
         while True:
             yield from self.results()
@@ -124,32 +124,32 @@ class Courier(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._desk.fail(error)  # the owner is gone: begin nothing more
+            self._gate.fail(error)  # the owner is gone: begin nothing more
         self.close()
 
     def _take(self) -> bool:
         """Wait for room; False once delivery has ended."""
         with self._changed:
-            while not self._desk.halted():
-                if self._in_hand <= self._desk.limiter.limit:
+            while not self._gate.halted():
+                if self._in_hand <= self._gate.limiter.limit:
                     self._in_hand += 1
                     return True
                 self._changed.wait(_POLL)  # a stop notifies nobody
         return False
 
-    def _finish(self, journey: Journey[T], future: Future[None]) -> None:
+    def _finish(self, delivery: BatchDelivery[T], future: Future[None]) -> None:
         error = future.exception()
         if error is not None:
-            self._desk.fail(error)
+            self._gate.fail(error)
         with self._changed:
-            self._finished.append(journey.delivered())
+            self._finished.append(delivery.result())
             self._in_hand -= 1
             self._changed.notify_all()
         self._notify()
 
     def _raise_failure(self) -> None:
-        if self._desk.fatal is not None:
-            raise self._desk.fatal
+        if self._gate.fatal is not None:
+            raise self._gate.fatal
 
 
 P = ParamSpec("P")

@@ -1,6 +1,6 @@
 """A worker process: takes tasks, reads their files, sends their events, returns settlements.
 
-One thread reads and keeps the books; the courier's threads post. The next task is read while the last
+One thread reads and keeps the books; the sender's threads post. The next task is read while the last
 requests of the one before are on their way. Everything reaches the reading thread through one queue: tasks
 and orders from the parent, and the news that delivery finished a batch.
 """
@@ -26,7 +26,7 @@ from braze_etl.clock import Clock, SystemClock
 from braze_etl.deadline import WATCH, Halt
 from braze_etl.delivery.batches import BatchBuilder, Trouble
 from braze_etl.delivery.http import HttpTransport
-from braze_etl.delivery.sender import Courier
+from braze_etl.delivery.sender import Sender
 from braze_etl.engine.books import Tag, TaskBooks, tags_of
 from braze_etl.engine.budget import Terms
 from braze_etl.engine.busy import BusyIds
@@ -224,7 +224,7 @@ class Worker:
         *,
         store: Store,
         reader: EventReader,
-        courier: Courier[Tag],
+        sender: Sender[Tag],
         builder: BatchBuilder[Tag],
         send: Callable[[Settlement], None],
         stop: threading.Event,
@@ -243,12 +243,12 @@ class Worker:
         self._busy = busy
         self._beat = beat
         self._life = life or Life()
-        self._courier = courier
+        self._sender = sender
         self._builder = builder
         self._send = send
         self._stop = stop
         self._books: dict[int, TaskBooks] = {}
-        self._counted = courier.counts
+        self._counted = sender.counts
         self._fatal: BrazeEtlError | None = None
         self._mended: Counter[str] = Counter()
         self._denied = 0
@@ -379,7 +379,7 @@ class Worker:
             taken, batch = self._builder.add(events, tags, size)
             books.joined_batch(number, taken)
             if batch is not None:
-                self._life.wait(self._courier.submit, batch)
+                self._life.wait(self._sender.submit, batch)
                 self._account()
             events, tags = events[taken:], tags[taken:]
 
@@ -387,23 +387,23 @@ class Worker:
         if self._halted():
             self._drop_rest(books)
         elif batch := self._builder.flush():
-            self._life.wait(self._courier.submit, batch)
+            self._life.wait(self._sender.submit, batch)
 
     def _drop_rest(self, books: TaskBooks) -> None:
         if batch := self._builder.flush():
             books.unsettled(batch.tags)
 
     def _account(self) -> None:
-        for delivered in self._courier.results():
-            books = self._books[next(delivered.tags()).task]
-            books.accepted(delivered.accepted)
-            for tag, reason, words in delivered.set_aside:
-                books.refused(tag, Verdict(reason, words))
-            for tag, reason, not_before in delivered.deferred:
+        for result in self._sender.results():
+            books = self._books[next(result.tags()).task]
+            books.accepted(result.accepted)
+            for tag, verdict in result.set_aside:
+                books.refused(tag, verdict)
+            for tag, reason, not_before in result.deferred:
                 books.deferred(tag, reason, not_before)
-            books.unsettled(delivered.unsettled)
-            self._mended += delivered.repairs
-        self._beat(self._courier.in_flight)
+            books.unsettled(result.unsettled)
+            self._mended += result.repairs
+        self._beat(self._sender.in_flight)
         self._note_failure()
         for books in [books for books in self._books.values() if books.settled]:
             del self._books[books.task.number]
@@ -411,7 +411,7 @@ class Worker:
 
     def _note_failure(self) -> None:
         """Know of the end of delivery also when no batch is left that `submit` would refuse."""
-        failure = self._courier.failure
+        failure = self._sender.failure
         if isinstance(failure, BrazeEtlError):
             self._fatal = self._fatal or failure
         elif failure is not None:
@@ -421,7 +421,7 @@ class Worker:
         settlement = books.settlement()
         if self._payloads:
             settlement.set_aside = self._payloads.attach(settlement.set_aside, books.task.files)
-        counts = self._courier.counts
+        counts = self._sender.counts
         settlement.requests = counts.since(self._counted)
         settlement.repairs = self._reader.take_repairs() + self._mended
         self._mended.clear()
@@ -430,7 +430,7 @@ class Worker:
             settlement.busy = self._busy.hand_over()
         if settlement.requests.short_ingests:
             settlement.warnings["short_ingests"] = settlement.requests.short_ingests
-        settlement.worker, settlement.in_flight_limit = os.getpid(), self._courier.limit
+        settlement.worker, settlement.in_flight_limit = os.getpid(), self._sender.limit
         settlement.fatal = self._fatal
         self._counted = counts
         return settlement
@@ -494,7 +494,7 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
     transport = HttpTransport(delivery, clock)
     jitter = Random()  # noqa: S311 - spreads back-offs, keeps no secret
     endpoint = shown_url(delivery.url)
-    courier: Courier[Tag] = Courier(
+    sender: Sender[Tag] = Sender(
         transport,
         delivery,
         clock,
@@ -508,14 +508,14 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
     listening = (pipe, inbox, stop, store.expect, asking.hear)
     threading.Thread(target=_listen, args=listening, daemon=True).start()
     _tell(pipe, READY)
-    signs = (lambda: _tell(pipe, Pulse(courier.in_flight)), clock)
+    signs = (lambda: _tell(pipe, Pulse(sender.in_flight)), clock)
     threading.Thread(target=life.give_signs, args=signs, daemon=True).start()
-    with WATCH.obeying(lambda: Halt.YIELD if stop.is_set() else Halt.NONE), courier:
+    with WATCH.obeying(lambda: Halt.YIELD if stop.is_set() else Halt.NONE), sender:
         worker = Worker(
             store=store,
             reader=reader,
             payloads=Payloads(lasting, open_quarantine(settings), clock, keep=blueprint.keep_payloads),
-            courier=courier,
+            sender=sender,
             builder=BatchBuilder(delivery),
             send=lambda settlement: _tell(pipe, settlement),
             stop=stop,

@@ -10,22 +10,21 @@ import pytest
 from braze_etl.amplitude.replies import Compression, decide
 from braze_etl.delivery.destination import (
     Accepted,
-    Aside,
     Cause,
     Decision,
-    Hold,
-    Lane,
-    PlainBody,
+    Defer,
+    Partial,
     Refused,
     RetryAfter,
-    Sort,
     Split,
     Stop,
     StopKind,
     Throttled,
+    ThrottleKey,
+    Uncompressed,
 )
 from braze_etl.delivery.http import Kind, NoReply, Reply
-from braze_etl.model import Event, Reason
+from braze_etl.model import Event, Reason, Verdict
 from tests.delivery.conftest import event, html, ok, reply, reset
 
 THREE = [event(0), event(1, device_id="phone-1"), event(2, user_id="ann", device_id="phone-2")]
@@ -33,15 +32,15 @@ FAILURE, THROTTLED = Cause.FAILURE, Cause.THROTTLED
 HOURS_3 = 3 * 3600.0
 
 
-def rejected(words: str) -> Aside:
-    return Aside(Reason.REJECTED, words)
+def rejected(words: str) -> Verdict:
+    return Verdict(Reason.REJECTED, words)
 
 
-def held(seconds: float = 30.0) -> Hold:
-    return Hold(Reason.THROTTLED, seconds)
+def held(seconds: float = 30.0) -> Defer:
+    return Defer(Reason.THROTTLED, seconds)
 
 
-SILENCED = Aside(Reason.SILENCED, "HTTP 400: Events silenced for device_id")
+SILENCED = Verdict(Reason.SILENCED, "HTTP 400: Events silenced for device_id")
 SLOW_DOWN = "Too many requests for some devices and users"
 BAD = "Invalid field values on some events"
 
@@ -57,13 +56,13 @@ TABLE: dict[str, tuple[Reply | NoReply, Decision]] = {
     ),
     "200 that says 429 and names an event": (
         Reply(200, {"code": 429, "throttled_events": [1]}),
-        Sort(leave_open={1: held()}),
+        Partial(deferred={1: held()}),
     ),
     "200 that says 500": (Reply(200, {"code": 500}), RetryAfter("HTTP 200", FAILURE)),
     "200 that says 413": (Reply(200, {"code": 413}), Split("HTTP 200")),
     "200 that says 400 with a list": (
         Reply(200, {"code": 400, "error": BAD, "events_with_invalid_fields": {"time": [0]}}),
-        Sort({0: rejected(f"HTTP 200: {BAD} (invalid time)")}),
+        Partial({0: rejected(f"HTTP 200: {BAD} (invalid time)")}),
     ),
     "200 with a code that is no number": (Reply(200, {"code": "fine"}), Refused("HTTP 200", False, 200)),
     "200 that is HTML": (html(200), Refused("HTTP 200: <html>blocked</html>", False, 200)),
@@ -71,11 +70,11 @@ TABLE: dict[str, tuple[Reply | NoReply, Decision]] = {
     "204": (Reply(204), Refused("HTTP 204", False, 204)),
     "400, an invalid field": (
         reply(400, error=BAD, events_with_invalid_fields={"time": [0, 2]}),
-        Sort({i: rejected(f"HTTP 400: {BAD} (invalid time)") for i in (0, 2)}),
+        Partial({i: rejected(f"HTTP 400: {BAD} (invalid time)") for i in (0, 2)}),
     ),
     "400, a missing field": (
         reply(400, error=BAD, events_with_missing_fields={"event_type": [1]}),
-        Sort({1: rejected(f"HTTP 400: {BAD} (missing event_type)")}),
+        Partial({1: rejected(f"HTTP 400: {BAD} (missing event_type)")}),
     ),
     "400, id lengths": (
         reply(
@@ -83,7 +82,7 @@ TABLE: dict[str, tuple[Reply | NoReply, Decision]] = {
             error="Invalid id length for user_id or device_id",
             events_with_invalid_id_lengths={"user_id": [1]},
         ),
-        Sort(
+        Partial(
             {1: rejected("HTTP 400: Invalid id length for user_id or device_id (invalid length of user_id)")}
         ),
     ),
@@ -94,11 +93,11 @@ TABLE: dict[str, tuple[Reply | NoReply, Decision]] = {
             events_with_invalid_fields={"time": [1], "price": [1]},
             events_with_missing_fields={"user_id": [1]},
         ),
-        Sort({1: rejected(f"HTTP 400: {BAD} (invalid time, invalid price, missing user_id)")}),
+        Partial({1: rejected(f"HTTP 400: {BAD} (invalid time, invalid price, missing user_id)")}),
     ),
     "400, some indexes out of range": (
         reply(400, error=BAD, events_with_invalid_fields={"time": [3, -1, 0, 2000, True, "1", None]}),
-        Sort({0: rejected(f"HTTP 400: {BAD} (invalid time)")}),
+        Partial({0: rejected(f"HTTP 400: {BAD} (invalid time)")}),
     ),
     "400, all indexes out of range": (
         reply(400, error=BAD, events_with_invalid_fields={"time": [3]}),
@@ -110,11 +109,11 @@ TABLE: dict[str, tuple[Reply | NoReply, Decision]] = {
     ),
     "400, silenced by index": (
         reply(400, error="Events silenced for device_id", silenced_events=[1]),
-        Sort({1: SILENCED}),
+        Partial({1: SILENCED}),
     ),
     "400, silenced by device": (
         reply(400, error="Events silenced for device_id", silenced_devices=["phone-2", "elsewhere"]),
-        Sort({2: SILENCED}),
+        Partial({2: SILENCED}),
     ),
     "400, silenced and throttled": (
         reply(
@@ -125,7 +124,7 @@ TABLE: dict[str, tuple[Reply | NoReply, Decision]] = {
             throttled_devices={"phone-2": 1200},
             throttled_events=[1, 2],
         ),
-        Sort({1: SILENCED}, {2: held()}, {Lane("device_id", "phone-2"): held()}),
+        Partial({1: SILENCED}, {2: held()}, {ThrottleKey("device_id", "phone-2"): held()}),
     ),
     "400, nothing named": (
         reply(400, error="Invalid event JSON"),
@@ -144,34 +143,34 @@ TABLE: dict[str, tuple[Reply | NoReply, Decision]] = {
     "418": (Reply(418), Refused("HTTP 418", False, 418)),
     "429, throttled user": (
         reply(429, error=SLOW_DOWN, throttled_users={"ann": 1200}, throttled_events=[2]),
-        Sort(leave_open={2: held()}, lanes={Lane("user_id", "ann"): held()}),
+        Partial(deferred={2: held()}, keys={ThrottleKey("user_id", "ann"): held()}),
     ),
     "429, throttled device without indexes": (
         reply(429, error=SLOW_DOWN, throttled_devices={"phone-1": 1200}),
-        Sort(leave_open={1: held()}, lanes={Lane("device_id", "phone-1"): held()}),
+        Partial(deferred={1: held()}, keys={ThrottleKey("device_id", "phone-1"): held()}),
     ),
     "429, throttled events alone": (
         reply(429, error=SLOW_DOWN, throttled_events=[0, 1]),
-        Sort(leave_open={0: held(), 1: held()}),
+        Partial(deferred={0: held(), 1: held()}),
     ),
     "429, throttled with Retry-After": (
         reply(429, retry_after=120.0, throttled_users={"ann": 1200}),
-        Sort(leave_open={2: held(120.0)}, lanes={Lane("user_id", "ann"): held(120.0)}),
+        Partial(deferred={2: held(120.0)}, keys={ThrottleKey("user_id", "ann"): held(120.0)}),
     ),
     "429, daily quota of a user": (
         reply(429, exceeded_daily_quota_users={"ann": 500_001}, throttled_events=[2]),
-        Sort(
-            leave_open={2: Hold(Reason.DAILY_QUOTA, HOURS_3)},
-            lanes={Lane("user_id", "ann"): Hold(Reason.DAILY_QUOTA, HOURS_3)},
+        Partial(
+            deferred={2: Defer(Reason.DAILY_QUOTA, HOURS_3)},
+            keys={ThrottleKey("user_id", "ann"): Defer(Reason.DAILY_QUOTA, HOURS_3)},
         ),
     ),
     "429, throttled device of a user over quota": (
         reply(429, exceeded_daily_quota_users={"ann": 500_001}, throttled_devices={"phone-2": 1200}),
-        Sort(
-            leave_open={2: Hold(Reason.DAILY_QUOTA, HOURS_3)},
-            lanes={
-                Lane("user_id", "ann"): Hold(Reason.DAILY_QUOTA, HOURS_3),
-                Lane("device_id", "phone-2"): held(),
+        Partial(
+            deferred={2: Defer(Reason.DAILY_QUOTA, HOURS_3)},
+            keys={
+                ThrottleKey("user_id", "ann"): Defer(Reason.DAILY_QUOTA, HOURS_3),
+                ThrottleKey("device_id", "phone-2"): held(),
             },
         ),
     ),
@@ -208,8 +207,8 @@ TABLE: dict[str, tuple[Reply | NoReply, Decision]] = {
 
 @pytest.mark.parametrize(("answer", "decision"), TABLE.values(), ids=TABLE.keys())
 def test_an_answer_leads_to_its_decision(answer: Reply | NoReply, decision: Decision) -> None:
-    if isinstance(decision, Sort):  # each of the three events is alone in its lanes
-        decision = replace(decision, throttled=Throttled(dict.fromkeys(decision.lanes, 1)))
+    if isinstance(decision, Partial):  # each of the three events is alone with its keys
+        decision = replace(decision, throttled=Throttled(dict.fromkeys(decision.keys, 1)))
     assert decide(answer, THREE) == decision
 
 
@@ -279,14 +278,14 @@ GZIP: list[tuple[Reply, Compression, bool]] = [
 def test_a_refusal_that_may_be_about_gzip_asks_for_a_plain_body(
     answer: Reply, compression: Compression, plain: bool
 ) -> None:
-    assert isinstance(decide(answer, THREE, compression), PlainBody) is plain
+    assert isinstance(decide(answer, THREE, compression), Uncompressed) is plain
 
 
 @pytest.mark.parametrize("events", [[], THREE[:1], THREE])
 def test_a_named_decision_only_names_events_of_the_request(events: Sequence[Event]) -> None:
     answer = reply(429, throttled_events=list(range(-2, 9)), silenced_events=list(range(5)))
     decision = decide(answer, events)
-    named = [*decision.set_aside, *decision.leave_open] if isinstance(decision, Sort) else []
+    named = [*decision.set_aside, *decision.deferred] if isinstance(decision, Partial) else []
     assert sorted(named) == list(range(len(events)))
 
 
@@ -294,8 +293,8 @@ def test_of_a_lane_with_more_than_a_window_takes_as_many_go_on_at_once() -> None
     events = [event(number, device_id="phone") for number in range(100)]
     answer = reply(429, eps_threshold=2, throttled_devices={"phone": 4}, throttled_events=list(range(100)))
     decision = decide(answer, events)
-    assert isinstance(decision, Sort)
-    assert sorted(decision.leave_open) == list(range(60, 100))
+    assert isinstance(decision, Partial)
+    assert sorted(decision.deferred) == list(range(60, 100))
     again = decide(answer, events[:60])
-    assert isinstance(again, Sort)
-    assert sorted(again.leave_open) == list(range(60))
+    assert isinstance(again, Partial)
+    assert sorted(again.deferred) == list(range(60))

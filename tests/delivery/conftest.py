@@ -1,4 +1,4 @@
-"""A stand-in for the wire, and one pass of a courier over it: inline, on a clock that only waits move."""
+"""A stand-in for the wire, and one pass of a sender over it: inline, on a clock that only waits move."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pydantic import SecretStr
 
 from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.clock import ManualClock
-from braze_etl.delivery.batches import Batch, Delivered, RequestCounts
+from braze_etl.delivery.batches import Batch, BatchResult, RequestCounts
 from braze_etl.delivery.http import Kind, NoReply, Reply
-from braze_etl.delivery.sender import Courier, InlineExecutor
+from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.errors import DeliveryError
 from braze_etl.model import Event, Reason
 
@@ -116,7 +116,7 @@ class Pass:
     counts: RequestCounts
     error: BaseException | None
     limit: int
-    delivered: list[Delivered[int]] = field(default_factory=list)
+    delivered: list[BatchResult[int]] = field(default_factory=list)
 
     @property
     def accepted(self) -> list[int]:
@@ -124,11 +124,11 @@ class Pass:
 
     @property
     def set_aside(self) -> dict[int, Reason]:
-        return {tag: reason for one in self.delivered for tag, reason, _ in one.set_aside}
+        return {tag: verdict.reason for one in self.delivered for tag, verdict in one.set_aside}
 
     @property
     def words(self) -> dict[int, str]:
-        return {tag: words for one in self.delivered for tag, _, words in one.set_aside}
+        return {tag: verdict.detail for one in self.delivered for tag, verdict in one.set_aside}
 
     @property
     def deferred(self) -> dict[int, tuple[Reason, datetime]]:
@@ -154,17 +154,17 @@ def deliver(
     """Deliver *batches* one after the other and read all outcomes."""
     clock = ManualClock(NOON)
     wire = Wire(behaviour, clock, latency)
-    courier: Courier[int] = Courier(
+    sender: Sender[int] = Sender(
         wire, settings(**changes), clock, Random(seed), stop or threading.Event(), executor=InlineExecutor()
     )
-    outcome = Pass(wire, clock, courier.counts, None, courier.limit)
+    outcome = Pass(wire, clock, sender.counts, None, sender.limit)
     try:
         for one in batches:
-            courier.submit(one)
-        outcome.delivered.extend(courier.drain())
+            sender.submit(one)
+        outcome.delivered.extend(sender.drain())
     except DeliveryError as error:
         outcome.error = error
-    outcome.delivered.extend(courier.results())
-    outcome.counts = courier.counts
-    outcome.limit = courier.limit
+    outcome.delivered.extend(sender.results())
+    outcome.counts = sender.counts
+    outcome.limit = sender.limit
     return outcome

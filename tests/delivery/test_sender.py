@@ -1,4 +1,4 @@
-"""The courier: its ends, its threads, its bounds."""
+"""The sender: its ends, its threads, its bounds."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from braze_etl.clock import ManualClock, SystemClock
-from braze_etl.delivery.batches import Delivered
+from braze_etl.delivery.batches import BatchResult
 from braze_etl.delivery.http import Kind, NoReply, Reply
-from braze_etl.delivery.sender import Courier, InlineExecutor
+from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.errors import DeliveryError, KeyRefusedError
 from braze_etl.model import Event, Reason
 from tests.delivery.conftest import (
@@ -38,8 +38,8 @@ from tests.delivery.conftest import (
 BAD = "Invalid field values on some events"
 
 
-def courier_on(wire: Wire, clock: ManualClock, **changes: Any) -> Courier[int]:
-    return Courier(wire, settings(**changes), clock, Random(1), threading.Event(), executor=InlineExecutor())
+def sender_on(wire: Wire, clock: ManualClock, **changes: Any) -> Sender[int]:
+    return Sender(wire, settings(**changes), clock, Random(1), threading.Event(), executor=InlineExecutor())
 
 
 class QuickClock(SystemClock):
@@ -77,7 +77,7 @@ class ThreadSafeWire:
         return answer
 
 
-def open_tags(cursed: Delivered[int]) -> list[int]:
+def open_tags(cursed: BatchResult[int]) -> list[int]:
     """What is left to a later run, and on the books until then."""
     assert all(reason is Reason.FAILING for _, reason, _ in cursed.deferred)
     assert cursed.unsettled == []
@@ -89,13 +89,13 @@ def test_one_event_that_no_request_survives_is_left_open_and_the_rest_of_its_bat
         return Reply(500) if 1234 in numbers(events) else ok()
 
     wire = ThreadSafeWire(behave)
-    with Courier[int](wire, settings(concurrency=2), QuickClock(), Random(1), threading.Event()) as courier:
-        courier.submit(batch(2000, event_type="cursed"))
-        seen: list[Delivered[int]] = []
+    with Sender[int](wire, settings(concurrency=2), QuickClock(), Random(1), threading.Event()) as sender:
+        sender.submit(batch(2000, event_type="cursed"))
+        seen: list[BatchResult[int]] = []
         while not any(one.deferred for one in seen):
-            courier.submit(batch(1, first=5000))
-            seen.extend(courier.results())
-        seen.extend(courier.drain())
+            sender.submit(batch(1, first=5000))
+            seen.extend(sender.results())
+        seen.extend(sender.drain())
     (cursed,) = [one for one in seen if one.deferred]
     assert open_tags(cursed) == [1234]
     assert len(cursed.accepted) == 1999
@@ -114,9 +114,9 @@ def test_nothing_but_trouble_ends_the_run_and_leaves_everything_open(answer: Ans
 def test_an_outage_of_nine_minutes_is_survived() -> None:
     clock = ManualClock(NOON)
     wire = Wire(lambda _events: Reply(503) if clock.monotonic() < 540 else ok(), clock)
-    courier = courier_on(wire, clock)
-    courier.submit(batch(10))
-    (delivered,) = courier.drain()
+    sender = sender_on(wire, clock)
+    sender.submit(batch(10))
+    (delivered,) = sender.drain()
     assert delivered.accepted == list(range(10))
 
 
@@ -132,11 +132,11 @@ def test_a_wrong_key_stops_at_the_first_answer_and_is_not_in_the_words() -> None
 def test_a_batch_handed_in_after_the_end_comes_back_unsettled() -> None:
     clock = ManualClock(NOON)
     wire = Wire(lambda _events: reply(401), clock)
-    courier = courier_on(wire, clock)
-    courier.submit(batch(2))
+    sender = sender_on(wire, clock)
+    sender.submit(batch(2))
     with pytest.raises(DeliveryError):
-        courier.submit(batch(3))
-    assert [one.unsettled for one in courier.results()] == [[0, 1], [0, 1, 2]]
+        sender.submit(batch(3))
+    assert [one.unsettled for one in sender.results()] == [[0, 1], [0, 1, 2]]
     assert len(wire.requests) == 1
 
 
@@ -148,10 +148,10 @@ def test_a_proxy_without_gzip_costs_one_request_for_the_whole_run() -> None:
 
     clock = ManualClock(NOON)
     wire = Proxy(lambda _events: ok(), clock)
-    courier = courier_on(wire, clock, gzip=True)
-    courier.submit(batch(5))
-    courier.submit(batch(5))
-    assert [len(one.accepted) for one in courier.drain()] == [5, 5]
+    sender = sender_on(wire, clock, gzip=True)
+    sender.submit(batch(5))
+    sender.submit(batch(5))
+    assert [len(one.accepted) for one in sender.drain()] == [5, 5]
     assert wire.gzipped == [True, False, False]
 
 
@@ -167,10 +167,10 @@ def test_a_request_that_was_under_way_at_the_fall_back_to_plain_falls_back_too()
             return html(415) if gzip else ok()
 
     wire = Proxy(lambda _events: ok())
-    with Courier[int](wire, settings(gzip=True), SystemClock(), Random(1), threading.Event()) as courier:
-        courier.submit(batch(2))
-        courier.submit(batch(2))
-        assert [len(one.accepted) for one in courier.drain()] == [2, 2]
+    with Sender[int](wire, settings(gzip=True), SystemClock(), Random(1), threading.Event()) as sender:
+        sender.submit(batch(2))
+        sender.submit(batch(2))
+        assert [len(one.accepted) for one in sender.drain()] == [2, 2]
     assert sorted(seen) == [False, False, True, True]
 
 
@@ -201,20 +201,20 @@ def test_a_stop_ends_a_back_off_and_keeps_what_is_settled() -> None:
     assert out.clock.monotonic() == 0.0
 
 
-def beside_others(answer: Answer) -> list[Delivered[int]]:
+def beside_others(answer: Answer) -> list[BatchResult[int]]:
     """Deliver a batch that always gets *answer*, and good ones beside it until it is over."""
 
     def behave(events: Sequence[Event]) -> Answer:
         return answer if events[0]["event_type"] == "cursed" else ok()
 
     wire = ThreadSafeWire(behave)
-    with Courier[int](wire, settings(concurrency=2), QuickClock(), Random(1), threading.Event()) as courier:
-        courier.submit(batch(3, event_type="cursed"))
-        seen: list[Delivered[int]] = []
+    with Sender[int](wire, settings(concurrency=2), QuickClock(), Random(1), threading.Event()) as sender:
+        sender.submit(batch(3, event_type="cursed"))
+        seen: list[BatchResult[int]] = []
         while not any(one.unsettled or one.deferred for one in seen):
-            courier.submit(batch(1))
-            seen.extend(courier.results())
-        seen.extend(courier.drain())
+            sender.submit(batch(1))
+            seen.extend(sender.results())
+        seen.extend(sender.drain())
     return [one for one in seen if not one.accepted]
 
 
@@ -238,25 +238,25 @@ def test_a_batch_that_alone_is_throttled_without_a_name_comes_back_deferred() ->
 
 def test_threads_deliver_many_batches_within_the_bound() -> None:
     wire = ThreadSafeWire(lambda _events: ok())
-    with Courier[int](wire, settings(concurrency=3), SystemClock(), Random(1), threading.Event()) as courier:
-        seen: list[Delivered[int]] = []
+    with Sender[int](wire, settings(concurrency=3), SystemClock(), Random(1), threading.Event()) as sender:
+        seen: list[BatchResult[int]] = []
         for _ in range(200):
-            courier.submit(batch(2))
-            seen.extend(courier.results())
-        seen.extend(courier.drain())
+            sender.submit(batch(2))
+            seen.extend(sender.results())
+        seen.extend(sender.drain())
     assert sum(len(one.accepted) for one in seen) == 400
     assert wire.most <= 3
-    assert courier.counts.sent == 200
+    assert sender.counts.sent == 200
 
 
 def test_submit_blocks_while_too_many_batches_are_in_hand() -> None:
     gate = threading.Event()
     wire = ThreadSafeWire(lambda _events: ok() if gate.wait(30) else reset())
-    with Courier[int](wire, settings(concurrency=1), SystemClock(), Random(1), threading.Event()) as courier:
+    with Sender[int](wire, settings(concurrency=1), SystemClock(), Random(1), threading.Event()) as sender:
 
         def feed() -> None:
             for _ in range(5):
-                courier.submit(batch(1))
+                sender.submit(batch(1))
 
         feeder = threading.Thread(target=feed)
         feeder.start()
@@ -264,7 +264,7 @@ def test_submit_blocks_while_too_many_batches_are_in_hand() -> None:
         assert feeder.is_alive()
         gate.set()
         feeder.join(timeout=30)
-        assert sum(len(one.accepted) for one in courier.drain()) == 5
+        assert sum(len(one.accepted) for one in sender.drain()) == 5
 
 
 def test_an_error_of_ours_in_a_thread_is_raised_to_the_owner() -> None:
@@ -272,9 +272,9 @@ def test_an_error_of_ours_in_a_thread_is_raised_to_the_owner() -> None:
         raise ZeroDivisionError
 
     wire = ThreadSafeWire(broken)
-    with Courier[int](wire, settings(), SystemClock(), Random(1), threading.Event()) as courier:
-        courier.submit(batch(2))
-        outcomes = courier.drain()
+    with Sender[int](wire, settings(), SystemClock(), Random(1), threading.Event()) as sender:
+        sender.submit(batch(2))
+        outcomes = sender.drain()
         assert next(outcomes).unsettled == [0, 1]
         with pytest.raises(ZeroDivisionError):
             next(outcomes)
@@ -324,7 +324,7 @@ def test_whatever_is_answered_every_event_ends_in_exactly_one_place(
     assert ended <= len(sizes)
     for place, one in enumerate(out.delivered):
         tags = [*one.accepted, *one.unsettled]
-        tags += [tag for tag, _, _ in one.set_aside] + [tag for tag, _, _ in one.deferred]
+        tags += [tag for tag, _ in one.set_aside] + [tag for tag, _, _ in one.deferred]
         assert sorted(tags) == list(range(100 * place, 100 * place + sizes[place]))
         assert set(one.accepted) <= out.wire.acknowledged
     assert ended == len(sizes) or out.error is not None

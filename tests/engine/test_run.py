@@ -20,7 +20,7 @@ from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import SystemClock
 from braze_etl.delivery.batches import BatchBuilder, Trouble
 from braze_etl.delivery.http import NoReply, Reply
-from braze_etl.delivery.sender import Courier, InlineExecutor
+from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.engine import run as turns
 from braze_etl.engine import tasks
 from braze_etl.engine.executors.local import QUIT
@@ -82,7 +82,7 @@ class InlinePool:
 
     def submit(self, task: Task) -> bool:
         stop = threading.Event()
-        courier: Any = Courier(
+        sender: Any = Sender(
             ToProject(self.project), SETTINGS, SystemClock(), Random(1), stop, executor=InlineExecutor()
         )
         worker = Worker(
@@ -90,7 +90,7 @@ class InlinePool:
             reader=EventReader(self.mapping),
             mapping=self.mapping.version,
             payloads=Payloads(FolderStore(self.folder), self.quarantine, SystemClock(), keep=False),
-            courier=courier,
+            sender=sender,
             builder=BatchBuilder(SETTINGS),
             send=self.settled.append,
             stop=stop,

@@ -19,7 +19,7 @@ from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.clock import ManualClock
 from braze_etl.delivery.batches import BatchBuilder
 from braze_etl.delivery.http import Reply
-from braze_etl.delivery.sender import Courier, InlineExecutor
+from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.engine.books import Tag
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.executors.local import QUIT
@@ -100,11 +100,11 @@ def work(
     stop, settlements = threading.Event(), list[Settlement]()
     inbox: Inbox = queue.SimpleQueue()
     clock = ManualClock(due[0].ref.hour)
-    courier: Courier[Tag] = Courier(amplitude, settings, clock, Random(1), stop, executor=InlineExecutor())
+    sender: Sender[Tag] = Sender(amplitude, settings, clock, Random(1), stop, executor=InlineExecutor())
     worker = Worker(
         store=cast("Store", store or Files()),
         reader=cast("EventReader", reader),
-        courier=courier,
+        sender=sender,
         builder=BatchBuilder(settings),
         send=settlements.append,
         stop=stop,

@@ -24,7 +24,7 @@ from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import ManualClock, hour_of
 from braze_etl.delivery.batches import BatchBuilder, Trouble
 from braze_etl.delivery.http import Kind, NoReply, Reply
-from braze_etl.delivery.sender import Courier, InlineExecutor
+from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.engine.books import Tag
 from braze_etl.engine.executors.local import QUIT, Died, WorkerPool
 from braze_etl.engine.exits import Stop
@@ -100,13 +100,13 @@ class InlinePool:
         self._results: list[Settlement] = []
         self._world = world
         self._stop = threading.Event()
-        courier: Courier[Tag] = Courier(
+        sender: Sender[Tag] = Sender(
             world.wire, world.delivery, world.clock, Random(1), self._stop, executor=InlineExecutor()
         )
         self._worker = Worker(
             store=world.source,
             reader=world.reader,
-            courier=courier,
+            sender=sender,
             builder=BatchBuilder(world.delivery),
             send=self._results.append,
             stop=self._stop,

@@ -243,7 +243,7 @@ def delivery_settings(settings: Settings, workers: int = 1) -> DeliverySettings:
         timeout=amplitude.timeout.total_seconds(),
         give_up_after=amplitude.give_up_after.total_seconds(),
         rate=amplitude.rate / workers if amplitude.rate else None,
-        couriers=workers,
+        processes=workers,
     )
 
 

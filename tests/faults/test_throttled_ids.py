@@ -15,7 +15,7 @@ from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.clock import ManualClock
 from braze_etl.delivery.batches import Batch
 from braze_etl.delivery.http import Reply
-from braze_etl.delivery.sender import Courier, InlineExecutor
+from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.sandbox.amplitude.rates import Rates, load_of
 from braze_etl.sandbox.amplitude.replies import Limits
 from tests.workplace import KEY
@@ -49,7 +49,7 @@ def deliver(batches: int, throttled: frozenset[str], key: str = "throttled_users
     """
     clock = ManualClock(datetime(2026, 10, 5, 12, tzinfo=UTC))
     settings = DeliverySettings(url="http://localhost/batch", api_key=SecretStr(KEY), gzip=False)
-    courier: Courier[int] = Courier(
+    sender: Sender[int] = Sender(
         Wire(clock, throttled, key),
         settings,
         clock,
@@ -60,11 +60,11 @@ def deliver(batches: int, throttled: frozenset[str], key: str = "throttled_users
     accepted = deferred = 0
     for number in range(batches):
         events = [{"user_id": f"user-{index}", "event_type": "t"} for index in range(_BATCH)]
-        courier.submit(Batch(events, list(range(number * _BATCH, (number + 1) * _BATCH))))
-        for delivered in courier.results():
+        sender.submit(Batch(events, list(range(number * _BATCH, (number + 1) * _BATCH))))
+        for delivered in sender.results():
             accepted += len(delivered.accepted)
             deferred += len(delivered.deferred)
-    assert courier.limit >= _START
+    assert sender.limit >= _START
     return accepted / clock.monotonic(), accepted, deferred
 
 
@@ -105,17 +105,17 @@ def test_more_of_one_id_than_a_window_takes_is_delivered_window_by_window(*, fre
     interface = Interface(clock)
     settings = DeliverySettings(url="http://localhost/2/httpapi", api_key=SecretStr(KEY), gzip=False)
 
-    def courier() -> Courier[int]:
+    def sender() -> Sender[int]:
         executor = InlineExecutor()
-        return Courier(interface, settings, clock, Random(1), threading.Event(), executor=executor)
+        return Sender(interface, settings, clock, Random(1), threading.Event(), executor=executor)
 
     hot = [{"device_id": "hot-device", "event_type": "t"} for _ in range(1900)]
     others = [{"user_id": f"user-{number}", "event_type": "t"} for number in range(100)]
-    events, at_work, accepted = [*hot, *others], courier(), []
+    events, at_work, accepted = [*hot, *others], sender(), []
     left, tries = list(range(len(events))), 0
     while left:
         tries += 1
-        at_work = courier() if fresh else at_work
+        at_work = sender() if fresh else at_work
         at_work.submit(Batch([events[tag] for tag in left], list(left)))
         (delivered,) = at_work.results()
         accepted.append(len(delivered.accepted))
@@ -127,7 +127,7 @@ def test_more_of_one_id_than_a_window_takes_is_delivered_window_by_window(*, fre
     assert interface.refused == (2 if fresh else 1)
 
 
-def test_memory_does_not_grow_with_a_lane() -> None:
+def test_memory_does_not_grow_with_a_throttled_key() -> None:
     throttled = frozenset({"user-0"})
     deliver(5, throttled)
     peaks = []
