@@ -17,6 +17,7 @@ from braze_etl.logs import LogFormat, LogLevel, configure_logging
 
 if TYPE_CHECKING:
     from braze_etl.config.loading import Config
+    from braze_etl.flows.currents_to_amplitude.settings import Settings
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _ASKED = "braze_etl.logging"
@@ -221,7 +222,7 @@ def _one_end() -> UsageError:
     )
 
 
-def required_config(path: Path | None) -> Config:
+def required_config(path: Path | None) -> Config[Settings]:
     """Load the configuration of a command that needs one."""
     if path is None:
         raise UsageError(
@@ -230,9 +231,9 @@ def required_config(path: Path | None) -> Config:
     return checked_config(path)
 
 
-def checked_config(path: Path) -> Config:
+def checked_config(path: Path) -> Config[Settings]:
     """Load a configuration whose mapping knows all its words."""
-    from braze_etl.config.loading import load_config
     from braze_etl.flows.currents_to_amplitude.flow import mapping_mistakes
+    from braze_etl.flows.currents_to_amplitude.settings import load_config
 
     return load_config(path, examine=mapping_mistakes)

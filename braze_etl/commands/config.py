@@ -13,6 +13,7 @@ from braze_etl.commands._output import print_json, stdout_console
 from braze_etl.config.loading import json_schema
 from braze_etl.config.yaml import dotted
 from braze_etl.errors import ConfigError
+from braze_etl.flows.currents_to_amplitude.settings import Settings
 
 _WHY: Final = {
     "not_selected": "choose does not select it",
@@ -81,5 +82,5 @@ def _print(facts: dict[str, Any]) -> None:
 @click.option("--output", type=click.Choice(["text", "json"]), default="json", hidden=True)
 def schema(output: str) -> int:  # noqa: ARG001 - a schema is JSON either way
     """Print the JSON Schema of the configuration, for editors."""
-    print_json(json_schema())
+    print_json(json_schema(Settings))
     return 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, Final, Generic, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
@@ -19,23 +19,22 @@ from braze_etl.clock import duration_text
 from braze_etl.config.secrets import Veil, is_secret, without_tokens
 from braze_etl.config.yaml import KeyPath, NoYamlError, Place, Problem, YamlReader, dotted
 from braze_etl.errors import ConfigError
-from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.quoting import masked, visible
 
-Examine: TypeAlias = Callable[[Settings], Iterable[tuple[KeyPath, str]]]
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
+
+Examine: TypeAlias = Callable[[SettingsT], Iterable[tuple[KeyPath, str]]]
 """Looks for mistakes that only others can see; each with the path of the value at fault."""
 
 _LARGEST: Final = 1_000_000
 _SHOWN: Final = 20
-_STAND_INS: dict[KeyPath, str] = {("amplitude", "region"): "US"}
-"""For required values that hold no free text, while the variable behind them is unset."""
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Generic[SettingsT]):
     """The settings of one pipeline, and which of their values the environment still owes."""
 
-    settings: Settings
+    settings: SettingsT
     path: Path
     unset: Mapping[KeyPath, str] = field(default_factory=dict)
     """Variable name by the path of the value that needs it."""
@@ -47,7 +46,7 @@ class Config:
             path = path[:-1]
         return self.places[path]
 
-    def require(self, *sections: str) -> Settings:
+    def require(self, *sections: str) -> SettingsT:
         """Return the settings; raises `ConfigError` if a value below one of *sections* (dotted) is unset."""
         missing = [
             f"  {self.places[path]}: {dotted(path)} needs the environment variable {name}: it is not set"
@@ -62,23 +61,31 @@ class Config:
         return self.settings
 
 
-def load_config(
-    path: Path, environ: Mapping[str, str] = os.environ, *, examine: Examine = lambda _: ()
-) -> Config:
-    """Read and check a configuration; raises `ConfigError` that names every mistake with its line."""
+def load(
+    path: Path,
+    model: type[SettingsT],
+    environ: Mapping[str, str],
+    *,
+    examine: Examine[SettingsT] = lambda _: (),
+    stand_ins: Mapping[KeyPath, str],
+) -> Config[SettingsT]:
+    """Read and check a configuration; raises `ConfigError` that names every mistake with its line.
+
+    *stand_ins* are for required values that hold no free text, while the variable behind them is unset.
+    """
     reader = YamlReader(environ)
     problems: list[Problem] = []
-    settings: Settings | None = None
+    settings: SettingsT | None = None
     try:
         data = reader.read(_text_of(path))
         _include_mapping(data, reader)
-        settings = _validated(data, reader.unset)
+        settings = _validated(model, data, {path: stand_ins.get(path) for path in reader.unset})
         found = islice(examine(settings), _SHOWN + 1)
         problems += [Problem(reader.place(where), words) for where, words in found]
     except NoYamlError as error:  # what it would lack or have too much, nobody can tell
         raise _mistaken(path, [*error.args]) from None
     except ValidationError as error:
-        problems += _explain(error, reader)
+        problems += _explain(model, error, reader)
     problems += reader.problems
     if problems or settings is None:
         raise _mistaken(path, sorted(problems))
@@ -147,10 +154,12 @@ def _include_mapping(data: dict[str, Any], reader: YamlReader) -> None:
             section[key] = value
 
 
-def _validated(data: dict[str, Any], unset: Mapping[KeyPath, str]) -> Settings:
+def _validated(
+    model: type[SettingsT], data: dict[str, Any], unset: Mapping[KeyPath, str | None]
+) -> SettingsT:
     """Check the data; an unset variable stays as text where that fits, and else gives way to the default."""
     try:
-        return Settings.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
         wrong = {mistake["loc"][:end] for mistake in error.errors() for end in range(len(mistake["loc"]) + 1)}
         owed = wrong.intersection(unset)
@@ -160,13 +169,13 @@ def _validated(data: dict[str, Any], unset: Mapping[KeyPath, str]) -> Settings:
         section: Any = data
         for part in path[:-1]:
             section = section[part]
-        section[path[-1]] = _STAND_INS.get(path)
+        section[path[-1]] = unset[path]
         if section[path[-1]] is None:
             del section[path[-1]]
-    return Settings.model_validate(data)
+    return model.model_validate(data)
 
 
-def _explain(error: ValidationError, reader: YamlReader) -> Iterator[Problem]:
+def _explain(model: type[BaseModel], error: ValidationError, reader: YamlReader) -> Iterator[Problem]:
     by_path: dict[KeyPath, list[ErrorDetails]] = {}
     for mistake in error.errors():
         # A union's branches ("literal", "int") stand at the end of the path; the file has no such keys.
@@ -177,7 +186,8 @@ def _explain(error: ValidationError, reader: YamlReader) -> Iterator[Problem]:
     veil = _veil(reader)
     for number, path in enumerate(sorted(by_path, key=reader.place)):
         # To look for the nearest key takes a while: only for what is shown.
-        words = " or ".join(_words(mistake, path, veil, near=number < _SHOWN) for mistake in by_path[path])
+        near = partial(_nearest, model, path) if number < _SHOWN else str
+        words = " or ".join(_words(mistake, path, veil, near) for mistake in by_path[path])
         yield Problem(reader.place(path), f"{dotted(path)} {words}")
 
 
@@ -188,12 +198,12 @@ def _veil(reader: YamlReader) -> Veil:
     return veil
 
 
-def _words(mistake: ErrorDetails, path: KeyPath, veil: Veil, *, near: bool) -> str:
+def _words(mistake: ErrorDetails, path: KeyPath, veil: Veil, near: Callable[[], str]) -> str:
     value = mistake["input"]
     given = "" if is_secret(path) else veil.quoted(value)
     match mistake["type"]:
         case "extra_forbidden":
-            return f"is not known{_nearest(path) if near else ''}"
+            return f"is not known{near()}"
         case "missing":
             return "is required"
         case "value_error":
@@ -204,8 +214,8 @@ def _words(mistake: ErrorDetails, path: KeyPath, veil: Veil, *, near: bool) -> s
             return f"{mistake['msg'].removeprefix('Input ').replace('should', 'must', 1)}{given}"
 
 
-def _nearest(path: KeyPath) -> str:
-    model: type[BaseModel] | None = Settings
+def _nearest(root: type[BaseModel], path: KeyPath) -> str:
+    model: type[BaseModel] | None = root
     for part in path[:-1]:
         if isinstance(part, str) and model is not None:
             model = _model_in(model.model_fields[part].annotation)
@@ -223,9 +233,9 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Every section and key: types, bounds, descriptions, and defaults as a configuration writes them."""
-    schema = Settings.model_json_schema(schema_generator=_AsWritten)
+    schema = model.model_json_schema(schema_generator=_AsWritten)
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
 
 

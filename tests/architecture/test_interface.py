@@ -14,6 +14,7 @@ import click
 import pytest
 
 from braze_etl.config.loading import json_schema
+from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.monitoring.metrics import METRICS
 from fixtures.generate import ExportSpec, generate
 from tests.engine.test_run import Setting
@@ -34,7 +35,7 @@ def _help(_: Setting) -> str:
 
 
 def _schema(_: Setting) -> str:
-    return json.dumps(json_schema(), indent=1, sort_keys=True) + "\n"
+    return json.dumps(json_schema(Settings), indent=1, sort_keys=True) + "\n"
 
 
 def _report(setting: Setting) -> str:

@@ -9,10 +9,11 @@ from typing import TypeAlias
 
 import pytest
 
-from braze_etl.config.loading import Config, load_config
+from braze_etl.config.loading import Config
 from braze_etl.errors import ConfigError
+from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 
-Load: TypeAlias = Callable[..., Config]
+Load: TypeAlias = Callable[..., Config[Settings]]
 
 SMALLEST = """
 source:
@@ -24,7 +25,7 @@ amplitude:
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    def loaded(text: str, **environ: str) -> Config:
+    def loaded(text: str, **environ: str) -> Config[Settings]:
         path = tmp_path / "config.yaml"
         path.write_text(text)
         return load_config(path, environ)

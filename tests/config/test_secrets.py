@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from braze_etl.config.loading import Config, load_config
+from braze_etl.config.loading import Config
 from braze_etl.errors import ConfigError
+from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 
 KEY = "0123456789abcdef0123456789abcdef"
 
 
-def load(folder: Path, amplitude: dict[str, object], **environ: str) -> Config:
+def load(folder: Path, amplitude: dict[str, object], **environ: str) -> Config[Settings]:
     path = folder / "config.yaml"
     lines = "".join(f"  {name}: {json.dumps(value)}\n" for name, value in amplitude.items())
     path.write_text(f"source: {{uri: x}}\namplitude:\n  region: US\n{lines}")

@@ -22,7 +22,7 @@ from cronsim import CronSim
 
 from braze_etl.cli import cli
 from braze_etl.clock import parse_duration
-from braze_etl.config.loading import load_config
+from braze_etl.flows.currents_to_amplitude.settings import load_config
 from tests.deploy.crontab import CRON, CRONTAB, LINE, SCRIPT, Machine
 from tests.deploy.manifests import ROOT, longest_stop, skip_without
 from tests.faults.processes import started_by, wait_until

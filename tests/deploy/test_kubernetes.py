@@ -18,7 +18,7 @@ from cronsim import CronSim
 
 from braze_etl import __version__
 from braze_etl.cli import cli
-from braze_etl.config.loading import load_config
+from braze_etl.flows.currents_to_amplitude.settings import load_config
 from tests.deploy.manifests import (
     BY_HAND,
     CONFIGS,

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from braze_etl.config.loading import json_schema, load_config
+from braze_etl.config.loading import json_schema
 from braze_etl.config.yaml import YamlReader
 from braze_etl.flows.currents_to_amplitude.flow import failed_tests, mapping_mistakes
+from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 
 DOCS = Path(__file__).parents[2] / "docs"
 BEGINNING = "source: {uri: export}\namplitude: {region: US}\n"
@@ -45,7 +46,7 @@ def test_every_example_of_the_documentation_is_a_valid_mapping(block: str) -> No
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    return json_schema()
+    return json_schema(Settings)
 
 
 def faults(schema: dict[str, Any], text: str) -> list[str]:

@@ -8,14 +8,15 @@ from typing import TypeAlias
 
 import pytest
 
-from braze_etl.config.loading import Config, load_config
+from braze_etl.config.loading import Config
 from braze_etl.errors import ConfigError
 from braze_etl.flows.currents_to_amplitude.flow import mapping_mistakes
+from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 
 BEGINNING = "source: {uri: export}\namplitude: {region: US}\nmapping:\n"
 OPEN = "users.messages.email.Open"
 
-Load: TypeAlias = Callable[..., Config]
+Load: TypeAlias = Callable[..., Config[Settings]]
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     """Load a configuration whose mapping section is *section*, beside a mapping file of *beside*."""
     monkeypatch.chdir(tmp_path)
 
-    def loaded(section: str, beside: str | None = None, **environ: str) -> Config:
+    def loaded(section: str, beside: str | None = None, **environ: str) -> Config[Settings]:
         lines = "".join(f"  {line}\n" for line in section.splitlines())
         Path("config.yaml").write_text(BEGINNING + lines, encoding="utf-8")
         if beside is not None:

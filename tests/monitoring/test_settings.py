@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from braze_etl.config.loading import load_config
 from braze_etl.errors import ConfigError
-from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 
 PLAIN = "source: {uri: export}\namplitude: {region: US, api_key: k}\n"
 

@@ -119,7 +119,7 @@ class Site:
 
     def __init__(
         self,
-        config: Config,
+        config: Config[Settings],
         clock: Clock,
         *,
         machine: Machine | None = None,

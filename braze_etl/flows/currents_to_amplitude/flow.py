@@ -203,7 +203,7 @@ def mapping_mistakes(settings: Settings) -> Iterator[tuple[tuple[str | int, ...]
         yield ("budget", "stop", number), f"budget.stop: {words}"
 
 
-def failed_tests(config: Config) -> list[str]:
+def failed_tests(config: Config[Settings]) -> list[str]:
     """Run the tests that stand in the mapping; a line for each that fails."""
     mapping, section = EventMapping.load(mapping_options(config.settings)), config.settings.mapping
     failed = []

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from braze_etl.clock import duration_text
+from braze_etl.config.loading import Config, Examine, load
 from braze_etl.config.secrets import checked_key, checked_url, leads_away_in_clear
 from braze_etl.config.values import Duration, Hour, LedgerUri, Share, Size, StoreUri
+from braze_etl.config.yaml import KeyPath
 from braze_etl.engine.settings import BudgetSection, CostSection
 from braze_etl.mapping.settings import MappingSection
 from braze_etl.monitoring.settings import MetricsSection, NotifySection
@@ -200,3 +205,13 @@ class Settings(_Section):
         default="auto",
         description="fastavro: without the generated decoder; slower, and the outcomes are equal.",
     )
+
+
+_STAND_INS: Final[Mapping[KeyPath, str]] = {("amplitude", "region"): "US"}
+
+
+def load_config(
+    path: Path, environ: Mapping[str, str] = os.environ, *, examine: Examine[Settings] = lambda _: ()
+) -> Config[Settings]:
+    """Read and check the configuration of this flow; see `loading.load`."""
+    return load(path, Settings, environ, examine=examine, stand_ins=_STAND_INS)

@@ -11,7 +11,7 @@ from braze_etl.clock import Clock, SystemClock
 from braze_etl.commands.doctor.check import Check, Finding, examine
 from braze_etl.commands.doctor.checks import CHECKS
 from braze_etl.commands.doctor.site import Machine, Site
-from braze_etl.config.loading import load_config
+from braze_etl.flows.currents_to_amplitude.settings import load_config
 from tests.conftest import Bucket
 from tests.workplace import KEY, Workplace
 

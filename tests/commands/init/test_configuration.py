@@ -11,10 +11,10 @@ import yaml
 from braze_etl.clock import ManualClock
 from braze_etl.commands.init.configuration import Choices, configuration
 from braze_etl.commands.init.survey import Survey, survey
-from braze_etl.config.loading import Config, load_config
+from braze_etl.config.loading import Config
 from braze_etl.errors import ConfigError, UsageError
 from braze_etl.flows.currents_to_amplitude.flow import load_mapping, mapping_mistakes
-from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 from tests.commands.init.conftest import OTHER, WriteFile
 
 OPEN, CLICK, SEND = (f"users.messages.email.{name}" for name in ("Open", "Click", "Send"))
@@ -29,7 +29,7 @@ def found(settings: Settings, clock: ManualClock, write_file: WriteFile) -> Surv
     return survey(settings, clock, days=2)
 
 
-def loaded(text: str, folder: Path) -> Config:
+def loaded(text: str, folder: Path) -> Config[Settings]:
     path = folder / "written.yaml"
     path.write_text(text)
     return load_config(path, {"AMPLITUDE_API_KEY": "k"}, examine=mapping_mistakes)
