@@ -8,11 +8,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final, Self
 
-from braze_etl.braze.currents.listing import Selection
 from braze_etl.clock import iso
+from braze_etl.engine.settings import BudgetSection, CostSection
 from braze_etl.errors import UsageError
-from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.mapping.groups import expand_types
+from braze_etl.globs import selects
 from braze_etl.state.ledger import Ledger
 
 _CENT: Final = Decimal("0.01")
@@ -31,14 +30,13 @@ class Terms:
     currency: str = "USD"
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """The terms that are configured; groups in `stop` give way to their globs."""
-        budget, cost = settings.budget, settings.cost
+    def of(cls, budget: BudgetSection, cost: CostSection, *, stop: tuple[str, ...]) -> Self:
+        """The terms that are configured; *stop* are the globs of `budget.stop`, without words for many."""
         return cls(
             per_month=budget.per_month,
             per_day=budget.per_day,
             warn_at=budget.warn_at,
-            stop=expand_types(budget.stop),
+            stop=stop,
             per_million=cost.per_million,
             currency=cost.currency,
         )
@@ -60,7 +58,7 @@ class Terms:
 
     def stops(self, event_type: str) -> bool:
         """Whether that type is held beyond a bound."""
-        return Selection(event_types=self.stop).matches_event_type(event_type)
+        return selects(event_type, self.stop)
 
     def price(self, events: int) -> Decimal | None:
         """What so many events cost, rounded to a hundredth; None without a price."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -12,71 +12,13 @@ from braze_etl.clock import duration_text, iso
 from braze_etl.delivery.batches import RequestCounts
 from braze_etl.engine.budget import Account
 from braze_etl.engine.forecast import Forecast, Window
+from braze_etl.engine.latency import Latency
 from braze_etl.engine.source_health import Freshness
 from braze_etl.engine.tasks import Settlement, Unavailable
 from braze_etl.errors import BrazeEtlError, DeliveryError, StoreError
 from braze_etl.flows.currents_to_amplitude.drift import Drift
-from braze_etl.model import Counts, FileSettlement, FileState, Outcome, Reason, Tally
-from braze_etl.monitoring.exposition import Histogram
+from braze_etl.model import Counts, FileState, Outcome, Reason, Tally
 from braze_etl.state.ledger import BacklogLine, RunRecord
-
-BOUNDS: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172800.0, 604800.0)
-"""Seconds; those of 24 and 48 hours are the defaults of `window.warn_at` and `window.objective`."""
-
-
-def _histogram() -> Histogram:
-    return Histogram(BOUNDS)
-
-
-@dataclass(slots=True)
-class Latency:
-    """Two ages at the moment of acceptance, in seconds.
-
-    `file` is that of a file since its modification, once for each file that is done with a record accepted.
-    `event` is that of the `date=` hour since its beginning, once for each record accepted: an hour too much
-    at most, as in the window.
-    """
-
-    file: Histogram = field(default_factory=_histogram)
-    event: Histogram = field(default_factory=_histogram)
-
-    def note(self, files: Iterable[FileSettlement], now: datetime) -> None:
-        """Count files whose settlement has just come in; what nothing was accepted of has no latency."""
-        for file in files:
-            if not file.accepted:
-                continue
-            self.event.observe(max(0.0, (now - file.ref.hour).total_seconds()), file.accepted)
-            if file.state is FileState.DONE:
-                self.file.observe(max(0.0, (now - file.ref.modified).total_seconds()))
-
-    def add(self, other: Latency) -> None:
-        """Add what *other* has seen."""
-        self.file.add(other.file)
-        self.event.add(other.event)
-
-    def as_facts(self) -> dict[str, Any]:
-        """The means for the run report, in seconds; null where nothing was accepted."""
-        return {
-            "files": sum(self.file.counts),
-            "file_to_accepted": _mean(self.file),
-            "records": sum(self.event.counts),
-            "hour_to_accepted": _mean(self.event),
-        }
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values, which `from_dict` reads."""
-        return {"file": self.file.as_dict(), "event": self.event.as_dict()}
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Latency:
-        """Read what `as_dict` gave."""
-        return cls(*(Histogram.from_dict(BOUNDS, value.get(name, {})) for name in ("file", "event")))
-
-
-def _mean(seen: Histogram) -> float | None:
-    count = sum(seen.counts)
-    return round(seen.total / count, 1) if count else None
-
 
 NOT_CUT_OFF: Final = frozenset({0, 3, 4})
 """Exit codes of a pass that got to its end; whether it was a success, `succeeded` says."""

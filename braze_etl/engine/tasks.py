@@ -12,7 +12,7 @@ from braze_etl.engine.busy import BusyIds
 from braze_etl.engine.due import DueFile
 from braze_etl.errors import BrazeEtlError, FileReplacedError, FileUnavailableError
 from braze_etl.flows.currents_to_amplitude.drift import Drift
-from braze_etl.model import Counts, FileSettlement, Position, SetAside
+from braze_etl.model import Counts, FileRef, FileSettlement, Position, SetAside
 
 RECORD_BYTES = 160
 """What a record takes in a file, about."""
@@ -37,6 +37,10 @@ class Task:
     attempt: int = 0
     alone: bool = False
     trial: bool = False
+
+    def whole_files(self) -> Iterator[FileRef]:
+        """The files that are read from their beginning to their end."""
+        return (due.ref for due in self.files if due.whole)
 
 
 @dataclass(slots=True)

@@ -28,7 +28,6 @@ from braze_etl.delivery.batches import BatchBuilder, Trouble
 from braze_etl.delivery.http import HttpTransport
 from braze_etl.delivery.sender import Sender
 from braze_etl.engine.books import Tag, TaskBooks, tags_of
-from braze_etl.engine.budget import Terms
 from braze_etl.engine.busy import BusyIds
 from braze_etl.engine.due import DueFile, Place
 from braze_etl.engine.executors.local import QUIT, READY, STOP, Heart, Life, Pulse
@@ -47,6 +46,7 @@ from braze_etl.errors import (
     UnreadableFileError,
 )
 from braze_etl.flows.currents_to_amplitude.flow import (
+    budget_terms,
     delivery_settings,
     open_mapping,
     open_quarantine,
@@ -519,7 +519,7 @@ def serve(pipe: Connection, blueprint: Blueprint) -> None:
             builder=BatchBuilder(delivery),
             send=lambda settlement: _tell(pipe, settlement),
             stop=stop,
-            allowance=Allowance(Terms.of(settings).stops, lambda ask: life.wait(asking, ask))
+            allowance=Allowance(budget_terms(settings).stops, lambda ask: life.wait(asking, ask))
             if blueprint.rationed
             else None,
             mapping=mapping.version,
@@ -545,7 +545,7 @@ def _listen(
     pipe: Connection,
     inbox: Inbox,
     stop: threading.Event,
-    expect: Callable[[Sequence[DueFile]], None],
+    expect: Callable[[Iterable[FileRef]], None],
     hear: Callable[[Grant | None], None],
 ) -> None:
     """Pass on what the parent says. When the parent is gone, post nothing more: nobody would know of it."""
@@ -559,7 +559,7 @@ def _listen(
                 hear(None)
             inbox.put(_NEWS if message == STOP else message)
             if isinstance(message, Task):
-                expect(message.files)
+                expect(message.whole_files())
     except (EOFError, OSError):
         os._exit(1)
     except BaseException:  # noqa: BLE001 - a worker that hears nothing would never end, nor let the run end

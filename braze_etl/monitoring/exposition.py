@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from braze_etl.deadline import CutOffError, Exchange, watched_session
+from braze_etl.engine.latency import Histogram
 from braze_etl.errors import BrazeEtlError
 from braze_etl.quoting import visible
 
@@ -24,47 +24,6 @@ if TYPE_CHECKING:
     from prometheus_client import Metric as Family
 
 _READABLE = 0o644
-
-
-@dataclass(slots=True)
-class Histogram:
-    """How often a value lay at or below each bound, and the sum of all values."""
-
-    bounds: tuple[float, ...]
-    counts: list[int] = field(default_factory=list)
-    """One for each bound, not cumulative, and one for what is above the last."""
-    total: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.counts = self.counts or [0] * (len(self.bounds) + 1)
-
-    def observe(self, value: float, times: int = 1) -> None:
-        """Count a value that was seen so many times."""
-        self.counts[bisect_left(self.bounds, value)] += times
-        self.total += value * times
-
-    def add(self, other: Histogram) -> None:
-        """Add what *other*, of the same bounds, has seen."""
-        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
-        self.total += other.total
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """The cumulative counts by upper bound, the last of which is `+Inf`."""
-        below, buckets = 0, list[tuple[str, float]]()
-        for bound, count in zip([*map(str, self.bounds), "+Inf"], self.counts, strict=True):
-            below += count
-            buckets.append((bound, below))
-        return buckets
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values; `from_dict` reads them with the same bounds."""
-        return {"counts": self.counts, "total": round(self.total, 3)}
-
-    @classmethod
-    def from_dict(cls, bounds: tuple[float, ...], value: Mapping[str, Any]) -> Self:
-        """Read what `as_dict` gave; what was kept with other bounds begins anew."""
-        counts = list(value.get("counts", ()))
-        return cls(bounds, counts, value["total"]) if len(counts) == len(bounds) + 1 else cls(bounds)
 
 
 @dataclass(frozen=True, slots=True)

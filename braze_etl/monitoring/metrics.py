@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from braze_etl import __version__
+from braze_etl.engine.latency import Histogram
 from braze_etl.engine.report import WARNINGS, RunReport
 from braze_etl.model import Outcome, Reason
-from braze_etl.monitoring.exposition import Histogram, Metric
+from braze_etl.monitoring.exposition import Metric
 from braze_etl.monitoring.totals import Totals
 from braze_etl.state.ledger import LedgerSummary
 

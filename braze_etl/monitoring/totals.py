@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from braze_etl.braze.currents.catalogue import load_catalogue
 from braze_etl.clock import iso
-from braze_etl.engine.report import Latency, RunReport
+from braze_etl.engine.latency import Latency
+from braze_etl.engine.report import RunReport
 from braze_etl.model import Counts, FileState, Outcome
 
 NOTE: Final = "metrics"

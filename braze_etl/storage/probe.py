@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Final
 
-from braze_etl.errors import StateError
-from braze_etl.state.s3.objects import Objects
+from braze_etl.errors import StoreError
+from braze_etl.storage.store import ConditionalStore
+
+_NO_ETAG: Final = "0" * 32
 
 
-def try_conditions(objects: Objects, token: Callable[[], str]) -> None:
-    """Write a probe under conditions that hold and that don't; `StateError` when the store gets one wrong.
+def try_conditions(store: ConditionalStore, key: str) -> str:
+    """Write the object *key*, which is not there, under conditions that hold and that don't.
 
-    The form of ETags that the store honours is kept in *objects*.
+    Returns what the store does wrong, or nothing. Errors are the store's: some servers refuse a condition
+    that they don't know (NotImplemented, InvalidArgument). The object is left behind.
     """
-    name = f"probe/{token()}"
-    try:
-        wrong = _wrong_answer(objects, name)
-    except StateError as error:
-        # Some servers refuse a condition that they don't know: NotImplemented, InvalidArgument.
-        raise StateError(
-            f"The store of {objects.place} can't be written, or takes no conditional writes: {error.message}",
-            remedy=f"{error.remedy.rstrip('.')}. If it is the condition that is refused: {_REMEDY}",
-        ) from error
-    objects.discard([name])
-    if wrong:
-        raise StateError(
-            f"The store of {objects.place} {wrong}: two runs could both hold the lease.", remedy=_REMEDY
-        )
-
-
-_REMEDY = (
-    "Keep the state in a store that honours If-None-Match and If-Match on writes, as Amazon S3 does, "
-    "or in SQLite on a volume."
-)
-
-
-def _wrong_answer(objects: Objects, name: str) -> str:
-    if objects.write(name, b"1", None) is None:
+    if store.create(key, b"1") is None:
         return "refuses If-None-Match on an object that does not exist"
-    if objects.write(name, b"2", None) is not None:
+    if store.create(key, b"2") is not None:
         return "ignores If-None-Match"
-    return objects.try_etags(name)
+    return try_etags(store, key)
+
+
+def try_etags(store: ConditionalStore, key: str) -> str:
+    """Write over the object *key*, which nobody else does, with right ETags and wrong ones, in both forms.
+
+    The form that the store honours is kept in it. Returns what the store does wrong, or nothing. It is found
+    out here, and never by trying a refused write again: a store that ignores the other form would write over
+    what somebody else has written.
+    """
+    for store.bare_etags in (False, True):
+        try:
+            if store.replace(key, b"wrong", _NO_ETAG) is not None:
+                return "ignores If-Match"
+            found = store.read(key)
+            etag = store.replace(key, b"first", found.etag) if found else None
+        except StoreError:
+            if store.bare_etags:
+                raise
+            continue  # some find fault with the quotes: InvalidArgument
+        if etag is not None:
+            again = store.replace(key, b"second", etag)
+            return "" if again else "refuses If-Match with the ETag that it gave to a writer"
+    return "refuses If-Match with the ETag that it gave to a reader"

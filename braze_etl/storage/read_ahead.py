@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import BinaryIO, Final, TypeAlias
 
-from braze_etl.engine.due import DueFile
 from braze_etl.model import FileRef
 from braze_etl.storage.store import Page, Store
 
@@ -63,10 +62,10 @@ class ReadAhead:
         """See `Store.uri`."""
         return self._store.uri
 
-    def expect(self, files: Iterable[DueFile]) -> None:
+    def expect(self, files: Iterable[FileRef]) -> None:
         """These will be opened next, after what was announced before."""
         with self._lock, suppress(RuntimeError):  # a system that has no thread left: nothing is read ahead
-            self._expected.extend(due.ref for due in files if due.whole and self._is_small(due.ref))
+            self._expected.extend(filter(self._is_small, files))
             self._begin()
 
     def open(

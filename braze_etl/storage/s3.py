@@ -16,13 +16,12 @@ from botocore.exceptions import ClientError
 
 from braze_etl.deadline import Exchange
 from braze_etl.errors import StoreError
-from braze_etl.storage.opening import Version
 from braze_etl.storage.s3_body import Body, Got, PacedBody, Part, ResumingBody, check_written, stated
 from braze_etl.storage.s3_client import is_aws, make_client
 from braze_etl.storage.s3_errors import MOST, Request, explained
 from braze_etl.storage.s3_listing import Asked, follow, has_etag, in_order, shortest_lifetime, unquoted
 from braze_etl.storage.settings import StoreAccess
-from braze_etl.storage.store import Page
+from braze_etl.storage.store import Page, Version
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -91,3 +91,42 @@ class Store(Protocol):
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; what is not there counts as deleted."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An object as it was read: its bytes, and the ETag to hand to `replace`, without quotes.
+
+    `modified` and `read_at` are both told by the server (Last-Modified, Date), in whole seconds: their
+    difference is the object's age, whatever the clock of this machine says.
+    """
+
+    data: bytes
+    etag: str
+    modified: datetime
+    read_at: datetime
+
+
+class ConditionalStore(Store, Protocol):
+    """A `Store` that also writes under conditions. Small objects: they are read whole.
+
+    `bare_etags`: `If-Match` goes without quotes. `probe.try_etags` finds out whether it has to.
+    """
+
+    bare_etags: bool
+
+    def read(self, key: str) -> Version | None:
+        """Read an object; None when there is none."""
+        ...
+
+    def create(self, key: str, data: bytes) -> str | None:
+        """Write an object that does not exist and return its ETag; None when somebody else has written it."""
+        ...
+
+    def replace(self, key: str, data: bytes, etag: str) -> str | None:
+        """Write over the version with that ETag and return the new ETag; None when it is that no longer.
+
+        None also after a success whose answer was lost: the request was sent again, and found its own work.
+        The caller reads the object and knows its own bytes.
+        """
+        ...

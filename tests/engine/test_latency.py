@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from braze_etl.engine.report import BOUNDS, Latency
+from braze_etl.engine.latency import BOUNDS, Latency
 from braze_etl.model import FileRef, FileSettlement, FileState, Tally
 
 

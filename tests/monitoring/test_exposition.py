@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from braze_etl.monitoring.exposition import Histogram, Metric, Samples, exposition, write_textfile
+from braze_etl.engine.latency import Histogram
+from braze_etl.monitoring.exposition import Metric, Samples, exposition, write_textfile
 
 FILES = Metric("job_files_total", "counter", "Files.", ("outcome",))
 LEFT = Metric("job_left_seconds", "gauge", "Time left.")

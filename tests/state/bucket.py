@@ -10,8 +10,7 @@ from hashlib import md5
 from typing import BinaryIO
 
 from braze_etl.errors import SourceGoneError, StoreError
-from braze_etl.storage.opening import Version
-from braze_etl.storage.store import Page, StoredObject
+from braze_etl.storage.store import Page, StoredObject, Version
 
 START = datetime(2026, 10, 5, 12, tzinfo=UTC)
 

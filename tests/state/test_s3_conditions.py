@@ -10,8 +10,8 @@ from braze_etl.clock import ManualClock
 from braze_etl.errors import StateError, StoreError
 from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.s3.objects import Objects
+from braze_etl.state.s3.opening import refuse_without_conditions
 from braze_etl.storage.opening import open_conditional_store
-from braze_etl.storage.probe import try_conditions
 from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
 from tests.front import BareEtags, Front, serving
@@ -27,7 +27,7 @@ class NoConditions(MemoryBucket):
 
 
 def tried(bucket: MemoryBucket) -> None:
-    try_conditions(Objects(bucket, "state/"), lambda: "aa")
+    refuse_without_conditions(Objects(bucket, "state/"), lambda: "aa")
 
 
 def refusal(bucket: MemoryBucket) -> StateError:

@@ -10,9 +10,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from braze_etl.errors import ConfigError, StoreError
-from braze_etl.storage.opening import ConditionalStore, open_conditional_store, try_etags
+from braze_etl.storage.opening import open_conditional_store
+from braze_etl.storage.probe import try_etags
 from braze_etl.storage.s3 import S3ConditionalStore
 from braze_etl.storage.settings import StoreAccess
+from braze_etl.storage.store import ConditionalStore
 from tests.front import BareEtags, Front, Reply, refusal, serving
 
 

@@ -10,9 +10,8 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from braze_etl.engine.due import DueFile
 from braze_etl.errors import SourceGoneError
-from braze_etl.model import FileRef, OpenPositions, Reason
+from braze_etl.model import FileRef
 from braze_etl.storage.read_ahead import Limits, ReadAhead
 
 TIMEOUT = 10
@@ -59,8 +58,8 @@ def ahead_of(store: GatedStore, **limits: Any) -> Iterator[ReadAhead]:
         ahead.close()
 
 
-def due(make_ref: Make, names: str, size: int = 10) -> list[DueFile]:
-    return [DueFile(make_ref(name, size=size)) for name in names]
+def refs(make_ref: Make, names: str, size: int = 10) -> list[FileRef]:
+    return [make_ref(name, size=size) for name in names]
 
 
 def read(store: ReadAhead, key: str, etag: str = "e1") -> str:
@@ -71,7 +70,7 @@ def read(store: ReadAhead, key: str, etag: str = "e1") -> str:
 def test_files_are_on_their_way_before_they_are_opened(make_ref: Make) -> None:
     store = GatedStore()
     with ahead_of(store) as ahead:
-        ahead.expect(due(make_ref, "abc"))
+        ahead.expect(refs(make_ref, "abc"))
         store.wait_for(*"abc")
         store.gate.set()
         assert [read(ahead, key) for key in "abc"] == list("abc")
@@ -82,7 +81,7 @@ def test_files_are_on_their_way_before_they_are_opened(make_ref: Make) -> None:
 def test_no_more_than_the_limits_allow_is_ahead(make_ref: Make, limits: dict[str, int]) -> None:
     store = GatedStore()
     with ahead_of(store, **limits) as ahead:
-        ahead.expect(due(make_ref, "abcd"))
+        ahead.expect(refs(make_ref, "abcd"))
         store.wait_for(*"ab")
 
 
@@ -90,8 +89,8 @@ def test_opening_one_makes_room_for_the_next(make_ref: Make) -> None:
     store = GatedStore()
     store.gate.set()
     with ahead_of(store, files=2) as ahead:
-        ahead.expect(due(make_ref, "ab"))
-        ahead.expect(due(make_ref, "cd"))
+        ahead.expect(refs(make_ref, "ab"))
+        ahead.expect(refs(make_ref, "cd"))
         store.wait_for(*"ab")
         assert read(ahead, "a") == "a"
         store.wait_for(*"abc")
@@ -102,9 +101,8 @@ def test_opening_one_makes_room_for_the_next(make_ref: Make) -> None:
 def test_large_files_and_parts_of_files_are_read_by_themselves(make_ref: Make) -> None:
     store = GatedStore()
     store.gate.set()
-    part = OpenPositions(Reason.THROTTLED, make_ref("b").modified, {100: (0,)})
     with ahead_of(store, largest=10) as ahead:
-        ahead.expect([*due(make_ref, "a", size=11), DueFile(make_ref("b", size=10), (part,))])
+        ahead.expect(refs(make_ref, "a", size=11))
         assert store.asked == []
         assert read(ahead, "a") == "a"
         assert ahead.open("b", offset=0, length=1, etag="e1").read() == b"b"
@@ -114,7 +112,7 @@ def test_a_file_that_was_passed_over_holds_no_place(make_ref: Make) -> None:
     store = GatedStore()
     store.gate.set()
     with ahead_of(store, files=2) as ahead:
-        ahead.expect(due(make_ref, "abcd"))
+        ahead.expect(refs(make_ref, "abcd"))
         assert read(ahead, "b") == "b"
         store.wait_for(*"abcd")
 
@@ -124,7 +122,7 @@ def test_what_went_wrong_with_a_file_is_told_when_that_file_is_opened(make_ref: 
     store.gone = {"a"}
     store.gate.set()
     with ahead_of(store) as ahead:
-        ahead.expect(due(make_ref, "ab"))
+        ahead.expect(refs(make_ref, "ab"))
         with pytest.raises(SourceGoneError):
             read(ahead, "a")
         assert read(ahead, "b") == "b"
@@ -133,7 +131,7 @@ def test_what_went_wrong_with_a_file_is_told_when_that_file_is_opened(make_ref: 
 def test_closing_begins_nothing_more(make_ref: Make) -> None:
     store = GatedStore()
     with ahead_of(store, threads=1) as ahead:
-        ahead.expect(due(make_ref, "abc"))
+        ahead.expect(refs(make_ref, "abc"))
         store.wait_for("a")
         ahead.close()
         store.gate.set()

@@ -21,9 +21,10 @@ from braze_etl.clock import Clock
 from braze_etl.config.loading import Config
 from braze_etl.delivery.http import NoReply, Reply
 from braze_etl.engine import quarantine_stop as bound
-from braze_etl.engine.budget import Account, Terms
+from braze_etl.engine.budget import Account
 from braze_etl.engine.forecast import RECENT_RUNS
 from braze_etl.flows.currents_to_amplitude.flow import (
+    budget_terms,
     delivery_settings,
     load_mapping,
     open_source,
@@ -197,7 +198,7 @@ class Site:
     @cached_property
     def books(self) -> Books | None:
         """What the ledger says; None where there is none yet."""
-        terms, now = Terms.of(self.settings), self.clock.now()
+        terms, now = budget_terms(self.settings), self.clock.now()
         try:
             ledger = open_state(self.settings, self.clock, read_only=True)
         except LedgerMissingError:

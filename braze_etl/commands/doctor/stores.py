@@ -14,14 +14,9 @@ from braze_etl.commands.doctor.site import Site, existing, is_writable
 from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude.flow import open_source, store_access
 from braze_etl.flows.currents_to_amplitude.settings import Settings, WrittenStoreSection
-from braze_etl.storage.opening import (
-    ConditionalStore,
-    open_conditional_store,
-    open_store,
-    sqlite_path,
-    try_etags,
-)
-from braze_etl.storage.store import Store
+from braze_etl.storage.opening import open_conditional_store, open_store, sqlite_path
+from braze_etl.storage.probe import try_etags
+from braze_etl.storage.store import ConditionalStore, Store
 from braze_etl.uri import parse_uri
 
 _BODY: Final = b"braze-etl doctor\n"

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from braze_etl.clock import Clock
 from braze_etl.commands.plan.planning import Plan, make_plan
-from braze_etl.engine.budget import Terms
 from braze_etl.errors import UsageError
-from braze_etl.flows.currents_to_amplitude.flow import ScopeOf, ledger_to_read, open_state
+from braze_etl.flows.currents_to_amplitude.flow import ScopeOf, budget_terms, ledger_to_read, open_state
 from braze_etl.flows.currents_to_amplitude.remapped import plan_changes
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.state.ledger import Ledger, LedgerMissingError
@@ -33,7 +32,7 @@ def admit(settings: Settings, intent: Intent, clock: Clock) -> None:
     The source is listed for that only where the configuration sets such a bound. Nothing is written.
     `ConfigError` where the ledger is missing and may not be made: a lost one is no first run to confirm.
     """
-    asks_budget = intent.asks_budget and Terms.of(settings).bounded
+    asks_budget = intent.asks_budget and budget_terms(settings).bounded
     asks_first_run = intent.asks_first_run and settings.budget.first_run_events is not None
     if not asks_budget and not asks_first_run:
         return

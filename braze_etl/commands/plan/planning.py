@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from braze_etl.braze.currents.container import Damage
 from braze_etl.clock import Clock, iso
-from braze_etl.engine.budget import Account, Spending, Terms
+from braze_etl.engine.budget import Account, Spending
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.forecast import Density, Rate, recent_reports
 from braze_etl.engine.source_health import Recognition
@@ -22,6 +22,7 @@ from braze_etl.engine.worklists.listed import restore_command
 from braze_etl.errors import FileUnavailableError, SourceError, SourceGoneError, UnreadableFileError
 from braze_etl.flows.currents_to_amplitude.flow import (
     Scope,
+    budget_terms,
     due_now,
     ledger_to_read,
     load_mapping,
@@ -305,7 +306,7 @@ def make_plan(
     settings: Settings, scope: Scope | None, *, exact: bool, clock: Clock, resend: bool = False
 ) -> Plan:
     """Plan a `run`, or with *scope* a `backfill`; nothing is sent, and nothing is written anywhere."""
-    mapping, terms = (open_mapping if exact else load_mapping)(settings), Terms.of(settings)
+    mapping, terms = (open_mapping if exact else load_mapping)(settings), budget_terms(settings)
     with closing(ledger_to_read(settings, clock)) as ledger:
         reports = recent_reports(ledger)
         plan = _empty(settings, reports, exact=exact)

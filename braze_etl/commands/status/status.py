@@ -12,14 +12,14 @@ from typing import Any, Final
 from braze_etl.clock import Clock, iso
 from braze_etl.engine import quarantine_stop as bound
 from braze_etl.engine.backlog import BacklogTally, by_age
-from braze_etl.engine.budget import Account, Spent, Terms
+from braze_etl.engine.budget import Account, Spent
 from braze_etl.engine.busy import BusyStanding
 from braze_etl.engine.forecast import RECENT_RUNS, Density, Forecast, Rate, Window, forecast
 from braze_etl.engine.report import succeeded
 from braze_etl.engine.source_health import Freshness
 from braze_etl.errors import BrazeEtlError
 from braze_etl.flows.currents_to_amplitude.drift import field_words, past_drift
-from braze_etl.flows.currents_to_amplitude.flow import load_mapping, open_quarantine, open_state
+from braze_etl.flows.currents_to_amplitude.flow import budget_terms, load_mapping, open_quarantine, open_state
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.model import Reason
 from braze_etl.state.ledger import (
@@ -230,7 +230,7 @@ def _without_ledger(
 
 
 def _account(settings: Settings, ledger: Ledger | None, now: datetime) -> Account | None:
-    terms = Terms.of(settings)
+    terms = budget_terms(settings)
     if not terms.configured:
         return None
     return Account.read(ledger, terms, now) if ledger else Account(terms, Spent.nothing(now))

@@ -12,6 +12,7 @@ from braze_etl.amplitude.settings import DeliverySettings, endpoint_url, gzip_de
 from braze_etl.braze.currents.listing import Listing, Selection
 from braze_etl.clock import Clock, hour_of
 from braze_etl.config.loading import Config
+from braze_etl.engine.budget import Terms
 from braze_etl.engine.clock_skew import Witnesses
 from braze_etl.engine.due import DueFile, DueFiles, by_hour, open_files
 from braze_etl.engine.executors.cores import usable_cores
@@ -19,6 +20,7 @@ from braze_etl.engine.source_health import Familiarity
 from braze_etl.engine.worklists.listed import Hours, Pace, Reconcile
 from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude.settings import Settings, StoreSection, WrittenStoreSection
+from braze_etl.mapping.groups import expand_types
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.people import load_people
 from braze_etl.mapping.settings import MappingOptions
@@ -245,6 +247,11 @@ def delivery_settings(settings: Settings, workers: int = 1) -> DeliverySettings:
         rate=amplitude.rate / workers if amplitude.rate else None,
         processes=workers,
     )
+
+
+def budget_terms(settings: Settings) -> Terms:
+    """What may be sent, and what it costs; the groups of event types in `budget.stop` give way to globs."""
+    return Terms.of(settings.budget, settings.cost, stop=expand_types(settings.budget.stop))
 
 
 def worker_count(settings: Settings, asked: int | None = None) -> int:

@@ -15,7 +15,6 @@ from braze_etl.clock import Clock, duration_text, iso
 from braze_etl.commands.plan.admission import Intent, admit
 from braze_etl.delivery.batches import Trouble
 from braze_etl.delivery.http import HttpTransport
-from braze_etl.engine.budget import Terms
 from braze_etl.engine.busy import BusyDays
 from braze_etl.engine.clock_skew import Witnesses
 from braze_etl.engine.executors.local import WorkerPool
@@ -32,6 +31,7 @@ from braze_etl.errors import BrazeEtlError, ConfigError
 from braze_etl.flows.currents_to_amplitude.flow import (
     Scope,
     ScopeOf,
+    budget_terms,
     covering,
     delivery_settings,
     hear_stores,
@@ -126,7 +126,7 @@ def _opened(
         scope = request.scope(settings, ledger)
         workers = worker_count(settings, request.workers)
         _tell_of_a_short_life(settings, lifetime)
-        budget = Meter(ledger, Terms.of(settings), clock, workers=workers)
+        budget = Meter(ledger, budget_terms(settings), clock, workers=workers)
         rationed = budget.terms.enforced and not request.over_budget
         blueprint = Blueprint(settings, workers, keeps_payloads(settings, lifetime), rationed)
         parts = JobParts(

@@ -22,13 +22,14 @@ import orjson
 
 from braze_etl.braze.currents.container import Damage
 from braze_etl.clock import Clock
-from braze_etl.engine.budget import Account, Spending, Terms
+from braze_etl.engine.budget import Account, Spending
 from braze_etl.engine.due import Changed, DueFile
 from braze_etl.engine.worklists.listed import restore_command
 from braze_etl.errors import FileError, SourceGoneError
 from braze_etl.flows.currents_to_amplitude.flow import (
     Scope,
     ScopeOf,
+    budget_terms,
     ledger_to_read,
     listing,
     open_mapping,
@@ -465,7 +466,7 @@ def changed_scope(since: datetime | None, until: datetime | None, event_types: t
 
 def plan_changes(settings: Settings, scope: ScopeOf, clock: Clock) -> ChangePlan:
     """Find the difference in *scope*; nothing is sent, and nothing is written anywhere."""
-    mapping, terms = open_mapping(settings), Terms.of(settings)
+    mapping, terms = open_mapping(settings), budget_terms(settings)
     with closing(ledger_to_read(settings, clock)) as ledger:
         changes = changes_of(settings, ledger, Mappings(ledger, mapping), note=False)
         for _ in changes.due(listing(settings, scope(settings, ledger), clock.now())):

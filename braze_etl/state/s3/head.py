@@ -20,7 +20,7 @@ from braze_etl.state.ledger import Backlog, LedgerIdentity, LedgerSummary
 from braze_etl.state.rows import backlog_of, backlog_text, micros_or_none, moment, moment_or_none
 from braze_etl.state.rules import check_version
 from braze_etl.state.s3.objects import ObjectGoneError, Objects
-from braze_etl.storage.opening import Version
+from braze_etl.storage.store import Version
 
 Migration: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 """One step forward of a head as plain JSON."""

@@ -55,7 +55,7 @@ from braze_etl.state.s3.segments import (
     row_of,
     row_of_settled,
 )
-from braze_etl.storage.opening import ConditionalStore
+from braze_etl.storage.store import ConditionalStore
 
 _K = TypeVar("_K")
 

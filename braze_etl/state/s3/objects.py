@@ -11,8 +11,8 @@ from typing import Any, Final
 import orjson
 
 from braze_etl.errors import AbandonedError, FileError, SourceGoneError, StateError, StoreError, TooSlowError
-from braze_etl.storage.opening import ConditionalStore, Version, try_etags
-from braze_etl.storage.store import StoredObject
+from braze_etl.storage.probe import try_conditions
+from braze_etl.storage.store import ConditionalStore, StoredObject, Version
 
 _LEVEL: Final = 6
 _SUFFIX: Final = ".json.gz"
@@ -48,10 +48,10 @@ class Objects:
     def bare_etags(self, bare: bool) -> None:
         self._store.bare_etags = bare
 
-    def try_etags(self, name: str) -> str:
-        """See `try_etags`, of the storage."""
+    def try_conditions(self, name: str) -> str:
+        """See `try_conditions`, of the storage; the form of ETags that the store honours is kept here."""
         with self.in_our_words():
-            return try_etags(self._store, self._prefix + name)
+            return try_conditions(self._store, self._prefix + name)
 
     def get(self, name: str) -> Any:
         """Read a packed object; `ObjectGoneError` when it is not there."""

@@ -12,10 +12,13 @@ from braze_etl.state.ledger import LedgerIdentity
 from braze_etl.state.rules import Vouch, anything_goes, check_identity, missing
 from braze_etl.state.s3.head import HEAD, Head, Heads
 from braze_etl.state.s3.objects import Objects
-from braze_etl.storage.probe import try_conditions
 
 _BARE: Final = ", ETags without quotes"
 """Behind the name of a store that was tried: how it wants them."""
+_REMEDY: Final = (
+    "Keep the state in a store that honours If-None-Match and If-Match on writes, as Amazon S3 does, "
+    "or in SQLite on a volume."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def opened(
     check_identity(objects.place, head.identity, creation.identity)
     objects.bare_etags = head.checked.endswith(_BARE)
     if head.checked != _checked(objects, server) and not read_only:
-        try_conditions(objects, token)
+        refuse_without_conditions(objects, token)
         checked = _checked(objects, server)
         head = heads.commit(lambda found, _: replace(found, checked=checked))
     return head
@@ -62,7 +65,7 @@ def _created(
     objects: Objects, heads: Heads, creation: Creation, *, server: str, token: Callable[[], str]
 ) -> Head:
     creation.vouch(creation.start_at)
-    try_conditions(objects, token)
+    refuse_without_conditions(objects, token)
     first = Head(
         identity=creation.identity,
         start_at=creation.start_at,
@@ -70,6 +73,23 @@ def _created(
         checked=_checked(objects, server),
     )
     return heads.create(first)
+
+
+def refuse_without_conditions(objects: Objects, token: Callable[[], str]) -> None:
+    """Raise `StateError` where the store gets a condition wrong that the lease relies on."""
+    name = f"probe/{token()}"
+    try:
+        wrong = objects.try_conditions(name)
+    except StateError as error:
+        raise StateError(
+            f"The store of {objects.place} can't be written, or takes no conditional writes: {error.message}",
+            remedy=f"{error.remedy.rstrip('.')}. If it is the condition that is refused: {_REMEDY}",
+        ) from error
+    objects.discard([name])
+    if wrong:
+        raise StateError(
+            f"The store of {objects.place} {wrong}: two runs could both hold the lease.", remedy=_REMEDY
+        )
 
 
 def refuse_remains(objects: Objects) -> None:
