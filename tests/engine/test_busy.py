@@ -150,7 +150,7 @@ class TestRemembering:
         self, ledger: MemoryLedger, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         run(ledger, clock, anna=1)
-        monkeypatch.setattr(ledger, "remember", None)
+        monkeypatch.setattr(ledger, "put_note", None)
         clock.advance(timedelta(hours=1).total_seconds())
         assert run(ledger, clock) == 0
         assert run(MemoryLedger(ledger.identity, clock=clock), clock, None) == 0

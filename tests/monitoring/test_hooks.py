@@ -176,7 +176,7 @@ def test_a_quarantine_or_a_ledger_that_fails_is_a_warning(
     monkeypatch.setattr(job.quarantine, "depth", fail(StoreError("no rights")))
     job.end(0)
     assert "braze_etl_quarantine_entries" not in (tmp_path / "m.prom").read_text()
-    monkeypatch.setattr(job.ledger, "remember", fail(StateError("disk full")))
+    monkeypatch.setattr(job.ledger, "put_note", fail(StateError("disk full")))
     job.end(0)
     assert [line["error"] for line in lines()] == ["no rights", "disk full", "no rights"]
 
