@@ -109,6 +109,15 @@ class FileRef:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """*length* bytes of a file from *offset* that give no records, and why."""
+
+    offset: int
+    length: int
+    detail: str
+
+
 class Position(NamedTuple):
     """Where a record lies: the byte offset of its Avro block in the file, and its index in that block.
 

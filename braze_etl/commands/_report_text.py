@@ -10,7 +10,6 @@ from rich.markup import escape
 from braze_etl.commands._console import print_failure
 from braze_etl.commands._output import plain_table, stdout_console
 from braze_etl.engine.report import CHANGED_LATE, RunReport
-from braze_etl.flows.currents_to_amplitude.drift import drift_lines
 from braze_etl.model import Tally
 
 _MEANING = {
@@ -88,7 +87,7 @@ def _print_facts(console: Console, report: RunReport) -> None:
     for title, counts in (("repaired", report.repairs), ("warnings", report.warnings)):
         if counts:
             facts.add_row(title, ", ".join(f"{count:,} {name}" for name, count in counts.most_common()))
-    for title, words in drift_lines(report.drift_facts):
+    for title, words in report.extras.lines(report.records_read):
         facts.add_row(title, escape(words))
     for name, words in report.account.facts() if report.account else ():
         facts.add_row(name, escape(words))

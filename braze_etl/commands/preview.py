@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from braze_etl.braze.currents.container import AvroFile, Block, Damage
+from braze_etl.braze.currents.container import AvroFile, Block
 from braze_etl.braze.currents.keys import parse_key
 from braze_etl.braze.currents.records import DamagedBlock, RecordReader
 from braze_etl.clock import hour_of
@@ -32,7 +32,7 @@ from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.mapping.limits import mend_event
 from braze_etl.mapping.mapping import EventMapping, TypePlan
 from braze_etl.mapping.settings import MappingOptions
-from braze_etl.model import Event, FileRef, Reason, Record, Verdict
+from braze_etl.model import Damage, Event, FileRef, Reason, Record, Verdict
 from braze_etl.quoting import json_text, visible
 from braze_etl.storage.opening import open_store
 from braze_etl.storage.settings import StoreAccess
@@ -200,7 +200,7 @@ class _Previewer:
     def _record(self, record: Record | Verdict) -> Preview:
         if isinstance(record, Verdict):
             return Preview(None, record, self._plan, self._preset)
-        outcome = self._reader.map_record(self._ref, record)
+        outcome = self._reader.from_payload(self._ref, record)
         if not isinstance(outcome, Verdict):
             mend_event(outcome, Counter())
         return Preview(record, outcome, self._plan, self._preset)

@@ -40,7 +40,7 @@ def run(
     allow_quarantine: bool,
 ) -> int:
     """Send everything that is due, oldest hour first, then exit."""
-    start_fork_server()
+    start_fork_server("braze_etl.flows.currents_to_amplitude.worker")
     from braze_etl.commands._running import perform
     from braze_etl.flows.currents_to_amplitude.flow import live_scope
     from braze_etl.flows.currents_to_amplitude.opening import Request

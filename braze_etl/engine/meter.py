@@ -10,34 +10,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from braze_etl.clock import Clock, iso
 from braze_etl.engine.books import Tag, TaskBooks
 from braze_etl.engine.budget import NOTE, Account, Spent, Terms
-from braze_etl.engine.tasks import Settlement
+from braze_etl.engine.tasks import Ask, Grant, Settlement
 from braze_etl.model import Event
 from braze_etl.state.ledger import Ledger
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A worker wants to send so many events for a task; `stops`: those that are not granted are held."""
-
-    task: int
-    events: int
-    stops: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a worker may send, or more; with less than it asked for, which bound grants no more until when."""
-
-    events: int
-    words: str = ""
-    until: datetime | None = None
 
 
 class Allowance:
@@ -175,10 +155,10 @@ class Meter:
 
 
 class Asking:
-    """Called in the working thread; `hear` is called in the one that listens to the parent."""
+    """Called in the working thread; `receive` is called in the one that listens to the parent."""
 
-    def __init__(self, tell: Callable[[Ask], None], stop: threading.Event) -> None:
-        self._tell = tell
+    def __init__(self, send: Callable[[Ask], None], stop: threading.Event) -> None:
+        self._send = send
         self._stop = stop
         self._answers: queue.SimpleQueue[Grant | None] = queue.SimpleQueue()
 
@@ -186,9 +166,9 @@ class Asking:
         """Ask, and wait for the answer; None when the run has to stop."""
         if self._stop.is_set():
             return None
-        self._tell(ask)
+        self._send(ask)
         return self._answers.get()
 
-    def hear(self, answer: Grant | None) -> None:
+    def receive(self, answer: Grant | None) -> None:
         """The parent has answered; or with None, it was told to stop, and may answer no more."""
         self._answers.put(answer)

@@ -14,9 +14,8 @@ from braze_etl.engine.budget import Account
 from braze_etl.engine.forecast import Forecast, Window
 from braze_etl.engine.latency import Latency
 from braze_etl.engine.source_health import Freshness
-from braze_etl.engine.tasks import Settlement, Unavailable
+from braze_etl.engine.tasks import Extras, NoExtras, Settlement, Unavailable
 from braze_etl.errors import BrazeEtlError, DeliveryError, StoreError
-from braze_etl.flows.currents_to_amplitude.drift import Drift
 from braze_etl.model import Counts, FileState, Outcome, Reason, Tally
 from braze_etl.state.ledger import BacklogLine, RunRecord
 
@@ -66,7 +65,8 @@ class RunReport:
     causes: list[str] = field(default_factory=list)
     """Why work is left, or why nothing was due, in words (see `causes_of`)."""
     listing: dict[str, int] = field(default_factory=dict)
-    drift: Drift = field(default_factory=Drift)
+    extras: Extras = field(default_factory=NoExtras)
+    """What the flow has found beside records; it gives the first, which is empty."""
     error: BrazeEtlError | None = None
     window: Window | None = None
     source: Freshness | None = None
@@ -123,7 +123,8 @@ class RunReport:
         self.warnings += settlement.warnings
         self._add_unavailable(settlement.unavailable)
         self.requests.add(settlement.requests)
-        self.drift.merge(settlement.drift)
+        if settlement.extras is not None:
+            self.extras.merge(settlement.extras)
 
     def _add_unavailable(self, unavailable: Unavailable) -> None:
         self.unavailable.add(unavailable)
@@ -155,9 +156,9 @@ class RunReport:
         )
 
     @property
-    def drift_facts(self) -> dict[str, Any]:
-        """Where files differ from the catalogue, as JSON values."""
-        return self.drift.as_dict({name: books.read for name, books in self.counts.by_event_type.items()})
+    def records_read(self) -> dict[str, int]:
+        """The records that were read, by event type."""
+        return {name: books.read for name, books in self.counts.by_event_type.items()}
 
     def take_back(self, event_type: str, deferred: Counter[Reason]) -> None:
         """Records that this run had deferred are taken up again: their outcome is open once more."""
@@ -187,7 +188,7 @@ class RunReport:
             "bytes_read": dict(sorted(self.bytes_read.items())),
             "repairs": dict(self.repairs),
             "warnings": dict(self.warnings),
-            "drift": self.drift_facts,
+            **self.extras.as_dict(self.records_read),
             "listing": {**self.listing, "changed": self.changed, "archived": self.archived.files},
             "requests": {**self.requests.as_dict(), "in_flight_limit": sum(self.in_flight_limits.values())},
             "latency": self.latency.as_facts(),
@@ -254,16 +255,6 @@ WARNINGS: Final = {
 }
 
 CHANGED_LATE: Final = "changed more than 7 days after delivery: `backfill --resend` would send them again"
-
-REPAIRS: Final = {
-    "text_cut": "a text beyond 1,024 characters was cut there",
-    "json_left_whole": "a text that is no JSON object, or nests too deep, was sent as the text it is",
-    "nul_removed": "NUL characters were taken out of a text",
-    "surrogates_replaced": "halves of surrogate pairs became U+FFFD",
-    "integer_as_text": "an integer beyond 2^53 was sent as text",
-    "number_left_out": "NaN or infinity was left out",
-    "device_id_left_out": "a device id that Amplitude refuses was left out beside a good user id",
-}
 
 
 def causes_of(report: RunReport) -> list[str]:

@@ -19,7 +19,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import takewhile
 from types import TracebackType
@@ -47,7 +47,7 @@ from braze_etl.engine.source_health import (
     tell_of_silence,
 )
 from braze_etl.engine.suspects import Begun
-from braze_etl.engine.tasks import RECORD_BYTES, Settlement, Task, group, shares
+from braze_etl.engine.tasks import RECORD_BYTES, Extras, NoExtras, Settlement, Task, group, shares
 from braze_etl.engine.worklists.listed import BeforeStart, Reconcile
 from braze_etl.engine.worklists.replayed import Replay
 from braze_etl.errors import (
@@ -58,7 +58,6 @@ from braze_etl.errors import (
     LeaseHeldError,
     StoreError,
 )
-from braze_etl.flows.currents_to_amplitude.drift import tell_of_drift
 from braze_etl.flows.currents_to_amplitude.remapped import NOT_COMPARABLE, Changes
 from braze_etl.logs import get_logger
 from braze_etl.model import FileSettlement, FileState, Reason
@@ -115,6 +114,8 @@ class JobParts:
     """Counts what is spent, and grants what is left."""
     busy: BusyDays | None = None
     """Counts what is sent by id."""
+    extras: Extras = field(default_factory=NoExtras)
+    """What the flow finds beside records; nothing so far."""
     clock_differs: Callable[[], bool] = lambda: False
     """Whether a server told another time than ours."""
 
@@ -290,7 +291,7 @@ class Job:
         self._began = parts.clock.monotonic()
         self._now = parts.clock.now()
         run_id = f"{self._now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-        self.report = RunReport(run_id, options.pipeline, options.command, self._now)
+        self.report = RunReport(run_id, options.pipeline, options.command, self._now, extras=parts.extras)
         owner = LeaseOwner(run_id, socket.gethostname(), os.getpid(), options.command)
         self._turns = Turns(parts.ledger, owner, parts.clock, self._should_stop)
 
@@ -596,7 +597,7 @@ class Job:
         report = self.report
         report.finished_at = self._parts.clock.now()
         report.seconds = self._elapsed()
-        tell_of_drift(report.drift_facts)
+        report.extras.warn(report.records_read)
         self._tidy_up()
         try:
             self._tell_budget()

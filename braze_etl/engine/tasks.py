@@ -1,17 +1,17 @@
-"""Tasks: groups of due files that a worker takes whole, and what comes back of them."""
+"""Tasks: groups of due files that a worker takes whole, and what else travels between it and the parent."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol, Self
 
 from braze_etl.delivery.batches import RequestCounts
 from braze_etl.engine.busy import BusyIds
 from braze_etl.engine.due import DueFile
 from braze_etl.errors import BrazeEtlError, FileReplacedError, FileUnavailableError
-from braze_etl.flows.currents_to_amplitude.drift import Drift
 from braze_etl.model import Counts, FileRef, FileSettlement, Position, SetAside
 
 RECORD_BYTES = 160
@@ -41,6 +41,24 @@ class Task:
     def whole_files(self) -> Iterator[FileRef]:
         """The files that are read from their beginning to their end."""
         return (due.ref for due in self.files if due.whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A worker wants to send so many events for a task; `stops`: those that are not granted are held."""
+
+    task: int
+    events: int
+    stops: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a worker may send, or more; with less than it asked for, which bound grants no more until when."""
+
+    events: int
+    words: str = ""
+    until: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -74,6 +92,47 @@ class Unavailable:
         }
 
 
+class Extras(Protocol):
+    """What a flow finds in files beside their records. The engine adds it up, and knows nothing of it.
+
+    *records* is how many were read, by event type.
+    """
+
+    def merge(self, other: Self) -> None:
+        """Take over what *other*, of the same flow, has found later."""
+        ...
+
+    def as_dict(self, records: Mapping[str, int]) -> dict[str, Any]:
+        """JSON values by key of the run report."""
+        ...
+
+    def lines(self, records: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+        """The same for people, each line with its title; none where there is nothing to say."""
+        ...
+
+    def warn(self, records: Mapping[str, int]) -> None:
+        """Log what somebody should look at, when the run is over."""
+        ...
+
+
+class NoExtras:
+    """For a flow that finds nothing beside records."""
+
+    def merge(self, other: Self) -> None:
+        """See `Extras`."""
+
+    def as_dict(self, records: Mapping[str, int]) -> dict[str, Any]:  # noqa: ARG002 - see `Extras`
+        """See `Extras`."""
+        return {}
+
+    def lines(self, records: Mapping[str, int]) -> Iterator[tuple[str, str]]:  # noqa: ARG002 - see `Extras`
+        """See `Extras`."""
+        return iter(())
+
+    def warn(self, records: Mapping[str, int]) -> None:
+        """See `Extras`."""
+
+
 @dataclass(slots=True)
 class Settlement:
     """What came of a task: the files' states, what to set aside, and this run's counts.
@@ -97,7 +156,7 @@ class Settlement:
     warnings: Counter[str] = field(default_factory=Counter)
     unavailable: Unavailable = field(default_factory=Unavailable)
     requests: RequestCounts = field(default_factory=RequestCounts)
-    drift: Drift = field(default_factory=Drift)
+    extras: Extras | None = None
     busy: BusyIds = field(default_factory=BusyIds)
     """What was sent by id, where that is asked for; that of several tasks may come with one of them."""
     worker: int = 0

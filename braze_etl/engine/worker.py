@@ -10,28 +10,21 @@ from __future__ import annotations
 import os
 import queue
 import threading
-import traceback
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from multiprocessing.connection import Connection
-from random import Random
-from typing import BinaryIO, Self, TypeAlias, TypeGuard, cast
+from typing import BinaryIO, Final, ParamSpec, Self, TypeAlias, TypeGuard, TypeVar, cast
 
-from braze_etl.amplitude.settings import shown_url
-from braze_etl.braze.currents.container import Damage
-from braze_etl.clock import Clock, SystemClock
-from braze_etl.deadline import WATCH, Halt
-from braze_etl.delivery.batches import BatchBuilder, Trouble
-from braze_etl.delivery.http import HttpTransport
+from braze_etl.clock import Clock
+from braze_etl.delivery.batches import BatchBuilder
 from braze_etl.delivery.sender import Sender
 from braze_etl.engine.books import Tag, TaskBooks, tags_of
 from braze_etl.engine.busy import BusyIds
 from braze_etl.engine.due import DueFile, Place
-from braze_etl.engine.executors.local import QUIT, READY, STOP, Heart, Life, Pulse
-from braze_etl.engine.meter import Allowance, Ask, Asking, Grant
+from braze_etl.engine.flow import Block, Reader
+from braze_etl.engine.meter import Allowance
 from braze_etl.engine.tasks import Settlement, Task
 from braze_etl.errors import (
     AbandonedError,
@@ -45,27 +38,43 @@ from braze_etl.errors import (
     TooSlowError,
     UnreadableFileError,
 )
-from braze_etl.flows.currents_to_amplitude.flow import (
-    budget_terms,
-    delivery_settings,
-    open_mapping,
-    open_quarantine,
-    open_source,
-    open_source_ahead,
-)
-from braze_etl.flows.currents_to_amplitude.reader import EventReader, MappedBlock, read_records
-from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.mapping.limits import mend_event
-from braze_etl.model import Event, FileRef, Position, Reason, Record, SetAside, Verdict
+from braze_etl.model import Damage, Event, FileRef, Position, Reason, Record, SetAside, Verdict
 from braze_etl.quarantine.entry import entry_id
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.storage.store import Store
 
-_RANGE = 1 << 17
-"""Bytes that reading one block by itself costs (see `compile.ranged`)."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Wanted: TypeAlias = frozenset[int] | None
 """The records of a block that count; None for all of them."""
+
+
+class Life:
+    """What the reading thread does, told by it; another thread asks whether it gets on."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._seen = -1
+        self._waits = False
+
+    def step(self) -> None:
+        """One more piece of work is done."""
+        self._steps += 1
+
+    def wait(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Do *work*, which waits for somebody else for as long as that takes."""
+        self._waits = True
+        try:
+            return work(*arguments, **named)
+        finally:
+            self.step()
+            self._waits = False
+
+    def gets_on(self) -> bool:
+        """Whether it waits, or has done something since this was asked last."""
+        before, self._seen = self._seen, self._steps
+        return self._waits or self._seen != before
 
 
 class _Awaited:
@@ -104,24 +113,17 @@ class _AwaitedStream:
 
 
 def blocks_of(
-    due: DueFile, store: Store, reader: EventReader, life: Life | None = None
-) -> Iterator[tuple[MappedBlock | Damage, Wanted]]:
-    """Give the blocks of *due* in their order; raises `SourceGoneError` and `UnreadableFileError`.
+    due: DueFile, store: Store, reader: Reader, life: Life | None = None
+) -> Iterator[tuple[Block | Damage, Wanted]]:
+    """Give the blocks of *due* that hold wanted records, in their order; errors are those of `Reader.blocks`.
 
     *life* is told of each block, and that each piece of the file is waited for.
     """
-    life = life or Life()
-    wanted, awaited = due.wanted(), cast("Store", _Awaited(store, life))
-    if wanted is not None and not (due.changed and len(wanted) * _RANGE >= due.ref.size):
-        for block in reader.read_blocks(due.ref, awaited, wanted):
-            life.step()
-            yield block, wanted[block.offset]
-        return
-    with awaited.open(due.ref.key, etag=due.ref.etag, size=due.ref.size or None) as stream:
-        for block in reader.read(due.ref, stream):
-            life.step()
-            if wanted is None or block.offset in wanted:
-                yield block, None if wanted is None else wanted[block.offset]
+    life, wanted = life or Life(), due.wanted()
+    for block in reader.blocks(due, cast("Store", _Awaited(store, life))):
+        life.step()
+        if wanted is None or block.offset in wanted:
+            yield block, None if wanted is None else wanted[block.offset]
 
 
 def look_again(due: DueFile, store: Store) -> SourceGoneError | FileReplacedError | None:
@@ -145,8 +147,11 @@ def look_again(due: DueFile, store: Store) -> SourceGoneError | FileReplacedErro
 class Payloads:
     """Fetches records of the quarantine; with *keep*, what is set aside gets its payload."""
 
-    def __init__(self, store: Store, quarantine: Quarantine, clock: Clock, *, keep: bool) -> None:
+    def __init__(
+        self, store: Store, reader: Reader, quarantine: Quarantine, clock: Clock, *, keep: bool
+    ) -> None:
         self._store = store
+        self._reader = reader
         self._quarantine = quarantine
         self._clock = clock
         self._keep = keep
@@ -183,7 +188,7 @@ class Payloads:
     def _records(self, due: DueFile, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], Record]:
         # An outcome must not be lost for want of its payload: what can't be had is left out.
         with suppress(FileError, StoreError):
-            return read_records(self._store, due.ref, _by_block(places))
+            return self._reader.payloads(self._store, due.ref, _by_block(places))
         with suppress(StoreError):
             return self.stored(due, places)
         return {}
@@ -200,9 +205,10 @@ def _by_block(places: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
     return blocks
 
 
-_NEWS = "news"
-_SPEAKING = threading.Lock()
-"""A message to the parent is whole, whichever thread sends it."""
+NEWS: Final = "news"
+"""There are results to take."""
+QUIT: Final = "quit"
+"""Leave when all is settled."""
 _ONLY_EVENTS = frozenset({dict})
 _ASKED_AGAIN = 5
 """Denied files in a row that are looked for in a new listing: with more, it is the rights."""
@@ -216,14 +222,14 @@ Message: TypeAlias = Task | str
 Inbox: TypeAlias = "queue.SimpleQueue[Message]"
 
 
-class Worker:
+class TaskRunner:
     """Works on tasks until told to quit; `send` gets each settlement."""
 
     def __init__(
         self,
         *,
         store: Store,
-        reader: EventReader,
+        reader: Reader,
         sender: Sender[Tag],
         builder: BatchBuilder[Tag],
         send: Callable[[Settlement], None],
@@ -354,11 +360,11 @@ class Worker:
         stored = self._payloads.stored(due, books.awaited(number)) if self._payloads else {}
         for (block, record), payload in stored.items():
             books.record_restored(number, block, record)
-            outcome = self._reader.map_record(due.ref, payload)
-            self._take_block(books, number, MappedBlock(block, 1, 0, [outcome]), None, first=record)
+            outcome = self._reader.from_payload(due.ref, payload)
+            self._take_block(books, number, Block(block, 1, 0, [outcome]), None, first=record)
 
     def _take_block(
-        self, books: TaskBooks, number: int, block: MappedBlock, wanted: Wanted, *, first: int = 0
+        self, books: TaskBooks, number: int, block: Block, wanted: Wanted, *, first: int = 0
     ) -> None:
         size = block.size // block.count
         outcomes = iter(block.outcomes)
@@ -425,7 +431,7 @@ class Worker:
         settlement.requests = counts.since(self._counted)
         settlement.repairs = self._reader.take_repairs() + self._mended
         self._mended.clear()
-        settlement.drift = self._reader.take_drift()
+        settlement.extras = self._reader.take_extras()
         if self._busy is not None:
             settlement.busy = self._busy.hand_over()
         if settlement.requests.short_ingests:
@@ -464,105 +470,3 @@ def _sorted_out(
 def _are_events(outcomes: list[Event | Verdict]) -> TypeGuard[list[Event]]:
     """Whether no verdict is among them, as in nearly every block."""
     return _ONLY_EVENTS.issuperset(map(type, outcomes))
-
-
-@dataclass(frozen=True, slots=True)
-class Blueprint:
-    """What a worker process is built from.
-
-    The settings, how many processes share them, whether what is set aside gets its payload, and whether
-    nothing may be sent before the parent has granted it.
-    """
-
-    settings: Settings
-    workers: int
-    keep_payloads: bool
-    rationed: bool = False
-
-
-def serve(pipe: Connection, blueprint: Blueprint) -> None:
-    """The main function of a worker process (see `WorkerPool`)."""
-    settings = blueprint.settings
-    inbox: Inbox = queue.SimpleQueue()
-    stop = threading.Event()
-    delivery = delivery_settings(settings, blueprint.workers)
-    clock = SystemClock()
-    store = open_source_ahead(settings)
-    lasting, _ = open_source(settings, gives_way=False)
-    mapping = open_mapping(settings)
-    reader = EventReader(mapping, decoder=settings.decoder)
-    transport = HttpTransport(delivery, clock)
-    jitter = Random()  # noqa: S311 - spreads back-offs, keeps no secret
-    endpoint = shown_url(delivery.url)
-    sender: Sender[Tag] = Sender(
-        transport,
-        delivery,
-        clock,
-        jitter,
-        stop,
-        notify=lambda: inbox.put(_NEWS),
-        mend=mend_event,
-        on_failure=lambda kind, words: _tell(pipe, Trouble(kind, endpoint, words)),
-    )
-    asking, life = Asking(lambda ask: _tell(pipe, ask), stop), Life()
-    listening = (pipe, inbox, stop, store.expect, asking.hear)
-    threading.Thread(target=_listen, args=listening, daemon=True).start()
-    _tell(pipe, READY)
-    signs = (lambda: _tell(pipe, Pulse(sender.in_flight)), clock)
-    threading.Thread(target=life.give_signs, args=signs, daemon=True).start()
-    with WATCH.obeying(lambda: Halt.YIELD if stop.is_set() else Halt.NONE), sender:
-        worker = Worker(
-            store=store,
-            reader=reader,
-            payloads=Payloads(lasting, open_quarantine(settings), clock, keep=blueprint.keep_payloads),
-            sender=sender,
-            builder=BatchBuilder(delivery),
-            send=lambda settlement: _tell(pipe, settlement),
-            stop=stop,
-            allowance=Allowance(budget_terms(settings).stops, lambda ask: life.wait(asking, ask))
-            if blueprint.rationed
-            else None,
-            mapping=mapping.version,
-            busy=None if settings.mapping.identity.flag_above is None else BusyIds(),
-            beat=Heart(lambda pulse: _tell(pipe, pulse), clock).beat,
-            life=life,
-        )
-        worker.serve(inbox)
-    store.close()
-    transport.close()
-
-
-def _tell(pipe: Connection, message: Settlement | Ask | Pulse | Trouble | str) -> None:
-    """Send to the parent; when it is gone, leave as quietly as `_listen` does."""
-    try:
-        with _SPEAKING:
-            pipe.send(message)
-    except (BrokenPipeError, ConnectionResetError):
-        os._exit(1)
-
-
-def _listen(
-    pipe: Connection,
-    inbox: Inbox,
-    stop: threading.Event,
-    expect: Callable[[Iterable[FileRef]], None],
-    hear: Callable[[Grant | None], None],
-) -> None:
-    """Pass on what the parent says. When the parent is gone, post nothing more: nobody would know of it."""
-    try:
-        while (message := pipe.recv()) != QUIT:
-            if isinstance(message, Grant):
-                hear(message)
-                continue
-            if message == STOP:
-                stop.set()
-                hear(None)
-            inbox.put(_NEWS if message == STOP else message)
-            if isinstance(message, Task):
-                expect(message.whole_files())
-    except (EOFError, OSError):
-        os._exit(1)
-    except BaseException:  # noqa: BLE001 - a worker that hears nothing would never end, nor let the run end
-        traceback.print_exc()
-        os._exit(1)
-    inbox.put(QUIT)

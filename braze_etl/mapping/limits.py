@@ -1,16 +1,4 @@
-"""What Amplitude can't take as it is, and what is sent instead (amplitude.md, 1.4).
-
-Repairs are counted by name:
-
-========================  ========================================================================
-`text_cut`                a text of more than 1,024 characters is cut; Amplitude would do it silently
-`nul_removed`             NUL characters are taken out of a text
-`surrogates_replaced`     halves of surrogate pairs, which no encoding has, become U+FFFD
-`integer_as_text`         an integer beyond 2^53 is sent as text: as a number it would lose digits
-`number_left_out`         NaN and infinity in a JSON text are left out
-`json_left_whole`         what should be a JSON object and is none, or nests too deep, stays one text
-========================  ========================================================================
-"""
+"""What Amplitude can't take as it is, and what is sent instead (amplitude.md, 1.4)."""
 
 from __future__ import annotations
 
@@ -19,12 +7,22 @@ import re
 from collections import Counter
 from collections.abc import Sized
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from braze_etl.model import Event
 
+REPAIRS: Final = {
+    "text_cut": "a text beyond 1,024 characters was cut there",
+    "json_left_whole": "a text that is no JSON object, or nests too deep, was sent as the text it is",
+    "nul_removed": "NUL characters were taken out of a text",
+    "surrogates_replaced": "halves of surrogate pairs became U+FFFD",
+    "integer_as_text": "an integer beyond 2^53 was sent as text",
+    "number_left_out": "NaN or infinity was left out",
+    "device_id_left_out": "a device id that Amplitude refuses was left out beside a good user id",
+}
+"""What is counted of what is mended, by name."""
 MAX_TEXT = 1024
 """Characters of a text."""
 MAX_INTEGER = (1 << 53) - 1

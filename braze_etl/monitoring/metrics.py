@@ -276,7 +276,9 @@ def _budget(report: Mapping[str, Any]) -> _Named:
 
 
 def _drift(report: Mapping[str, Any]) -> _Named:
-    drift = report["drift"]
+    drift = report.get("drift")
+    if drift is None:
+        return
     kinds = {"unknown_event_types": len(drift["unknown_event_types"])}
     for kind in ("unknown_fields", "vanished_fields", "changed_types"):
         kinds[kind] = sum(map(len, drift[kind].values()))

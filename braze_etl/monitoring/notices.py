@@ -13,7 +13,6 @@ from typing import Any, Final, Literal, TypeAlias
 
 from braze_etl.clock import iso
 from braze_etl.engine.report import RunReport, nothing_delivered
-from braze_etl.flows.currents_to_amplitude.drift import drift_lines
 from braze_etl.model import Outcome
 from braze_etl.monitoring.settings import Topic
 from braze_etl.quoting import visible
@@ -48,7 +47,7 @@ def judge(report: RunReport) -> dict[Topic, str]:
     judged: dict[Topic, str] = {
         "quarantined": _quarantined(report),
         "budget": _budget(report.as_dict().get("budget")),
-        "drift": "; ".join(words for _, words in drift_lines(report.drift_facts)),
+        "drift": "; ".join(words for _, words in report.extras.lines(report.records_read)),
     }
     if report.exit_code in {0, 1, 3, 4}:
         judged["failed"] = _failed(report)

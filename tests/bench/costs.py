@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from braze_etl.braze.currents.container import AvroFile, Damage
+from braze_etl.braze.currents.container import AvroFile
+from braze_etl.engine.flow import Block
 from braze_etl.flows.currents_to_amplitude.compiled.cache import generated_source
-from braze_etl.flows.currents_to_amplitude.reader import EventReader, MappedBlock
+from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.rules import Explosion
 from braze_etl.mapping.settings import MappingOptions
-from braze_etl.model import FileRef
+from braze_etl.model import Damage, FileRef
 from tests.bench.delivery import make_export
 from tests.bench.figures import Say
 from tests.bench.process import BenchError
@@ -135,7 +136,7 @@ def _pass(case: Case, mapping: EventMapping, file: File) -> int:
     return taken
 
 
-def _blocks(reader: EventReader, file: File) -> Iterator[MappedBlock]:
+def _blocks(reader: EventReader, file: File) -> Iterator[Block]:
     for block in reader.read(file.ref, io.BytesIO(file.data)):
         if isinstance(block, Damage):
             raise BenchError(f"{file.ref.key} is damaged: {block.detail}")

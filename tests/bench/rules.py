@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 from braze_etl.engine.books import TaskBooks, tags_of
 from braze_etl.engine.busy import BusyIds
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.meter import Allowance, Grant
-from braze_etl.engine.tasks import Task
+from braze_etl.engine.meter import Allowance
+from braze_etl.engine.tasks import Grant, Task
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.lookup import LookupTable
 from braze_etl.mapping.people import Suppression

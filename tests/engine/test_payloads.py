@@ -11,6 +11,9 @@ from braze_etl.clock import ManualClock
 from braze_etl.engine.due import DueFile, FromQuarantine, Place
 from braze_etl.engine.worker import Payloads
 from braze_etl.errors import StoreError
+from braze_etl.flows.currents_to_amplitude.reader import EventReader
+from braze_etl.mapping.mapping import EventMapping
+from braze_etl.mapping.settings import MappingOptions
 from braze_etl.model import FileRef, Position, Reason, SetAside
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.storage.folder import FolderStore
@@ -37,7 +40,8 @@ class Setting:
         self.quarantine = Quarantine(FolderStore(folder / "aside", must_exist=False))
 
     def payloads(self, *, keep: bool = True) -> Payloads:
-        return Payloads(self.store, self.quarantine, self.clock, keep=keep)
+        reader = EventReader(EventMapping.load(MappingOptions()))
+        return Payloads(self.store, reader, self.quarantine, self.clock, keep=keep)
 
     def aside(self, record: int | None, reason: Reason = Reason.REJECTED) -> SetAside:
         return SetAside(Position(self.ref.key, self.ref.etag, self.block, record), KIND, reason)

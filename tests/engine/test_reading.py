@@ -8,8 +8,7 @@ import pytest
 
 from braze_etl.braze.currents.container import AvroFile
 from braze_etl.engine.due import DueFile, FromQuarantine
-from braze_etl.engine.executors.local import Life
-from braze_etl.engine.worker import blocks_of
+from braze_etl.engine.worker import Life, blocks_of
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions

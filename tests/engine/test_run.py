@@ -23,14 +23,14 @@ from braze_etl.delivery.http import NoReply, Reply
 from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.engine import run as turns
 from braze_etl.engine import tasks
-from braze_etl.engine.executors.local import QUIT
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.forecast import Outlook
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import Job, JobOptions, JobParts
 from braze_etl.engine.tasks import Settlement, Task
-from braze_etl.engine.worker import Payloads, Worker
+from braze_etl.engine.worker import QUIT, Payloads, TaskRunner
 from braze_etl.errors import LeaseHeldError, StateError, StoreError
+from braze_etl.flows.currents_to_amplitude.drift import Drift
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.remapped import Changes, Comparer, Mappings
 from braze_etl.mapping.mapping import EventMapping
@@ -85,11 +85,12 @@ class InlinePool:
         sender: Any = Sender(
             ToProject(self.project), SETTINGS, SystemClock(), Random(1), stop, executor=InlineExecutor()
         )
-        worker = Worker(
-            store=FolderStore(self.folder),
-            reader=EventReader(self.mapping),
+        store, reader = FolderStore(self.folder), EventReader(self.mapping)
+        worker = TaskRunner(
+            store=store,
+            reader=reader,
             mapping=self.mapping.version,
-            payloads=Payloads(FolderStore(self.folder), self.quarantine, SystemClock(), keep=False),
+            payloads=Payloads(store, reader, self.quarantine, SystemClock(), keep=False),
             sender=sender,
             builder=BatchBuilder(SETTINGS),
             send=self.settled.append,
@@ -149,6 +150,7 @@ class Setting:
             "clock": self.clock,
             "stop": options.pop("stop", Stop()),
             "progress": Quiet(),
+            "extras": Drift(),
         }
         asked = JobOptions(command, "p", timedelta(hours=48), timedelta(hours=24), **options)
         return Job(JobParts(**parts), asked).run()

@@ -6,7 +6,7 @@ import io
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any, BinaryIO, cast
@@ -22,12 +22,10 @@ from braze_etl.delivery.http import Reply
 from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.engine.books import Tag
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.executors.local import QUIT
-from braze_etl.engine.tasks import Settlement, Task
-from braze_etl.engine.worker import Inbox, Worker
+from braze_etl.engine.flow import Block, Reader
+from braze_etl.engine.tasks import NoExtras, Settlement, Task
+from braze_etl.engine.worker import QUIT, Inbox, TaskRunner
 from braze_etl.errors import StoreError, TooSlowError
-from braze_etl.flows.currents_to_amplitude.drift import Drift
-from braze_etl.flows.currents_to_amplitude.reader import EventReader, MappedBlock
 from braze_etl.model import Event, FileRef, OpenPositions, Reason, Verdict
 from braze_etl.storage.store import Store
 
@@ -38,19 +36,18 @@ class Blocks:
     def __init__(self, *outcomes: Sequence[Event | Verdict]) -> None:
         self._blocks = {100 * number: list(each) for number, each in enumerate(outcomes, 1)}
 
-    def read(self, _ref: FileRef, _stream: BinaryIO) -> Iterator[MappedBlock]:
-        return self.read_blocks(_ref, None, self._blocks)
-
-    def read_blocks(self, _ref: FileRef, _store: object, offsets: Iterable[int]) -> Iterator[MappedBlock]:
-        for offset in offsets:
-            outcomes = self._blocks[offset]
-            yield MappedBlock(offset, len(outcomes), 100 * len(outcomes), iter(outcomes))
+    def blocks(self, due: DueFile, store: Store) -> Iterator[Block]:
+        wanted = due.wanted()
+        with store.open(due.ref.key):
+            for offset in self._blocks if wanted is None else sorted(wanted):
+                outcomes = self._blocks[offset]
+                yield Block(offset, len(outcomes), 100 * len(outcomes), iter(outcomes))
 
     def take_repairs(self) -> Counter[str]:
         return Counter()
 
-    def take_drift(self) -> Drift:
-        return Drift()
+    def take_extras(self) -> NoExtras:
+        return NoExtras()
 
 
 class Files:
@@ -101,9 +98,9 @@ def work(
     inbox: Inbox = queue.SimpleQueue()
     clock = ManualClock(due[0].ref.hour)
     sender: Sender[Tag] = Sender(amplitude, settings, clock, Random(1), stop, executor=InlineExecutor())
-    worker = Worker(
+    worker = TaskRunner(
         store=cast("Store", store or Files()),
-        reader=cast("EventReader", reader),
+        reader=cast("Reader", reader),
         sender=sender,
         builder=BatchBuilder(settings),
         send=settlements.append,

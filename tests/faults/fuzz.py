@@ -19,12 +19,12 @@ from typing import Any, NoReturn
 
 import fastavro
 
-from braze_etl.braze.currents.container import AvroFile, Damage
+from braze_etl.braze.currents.container import AvroFile
 from braze_etl.errors import UnreadableFileError
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
-from braze_etl.model import Event, FileRef, Verdict
+from braze_etl.model import Damage, Event, FileRef, Verdict
 from fixtures.generate import sample_record, schema_for
 from tests.faults.hostile import KINDS
 

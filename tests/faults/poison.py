@@ -6,10 +6,11 @@ from pathlib import Path
 
 _BEHAVIOUR = """
 import os, re, signal, threading, time
-from braze_etl.engine import pool, pulse, worker
+from braze_etl.engine import worker
+from braze_etl.engine.executors import local
 
-pool.PATIENCE = pool.PATIENCE_ALONE = {patience}
-pulse._SIGN_EVERY = {patience} / 10
+local.PATIENCE = local.PATIENCE_ALONE = {patience}
+local._SIGN_EVERY = {patience} / 10
 
 def _kill_group():
     os.killpg(0, signal.SIGKILL)

@@ -26,13 +26,13 @@ from braze_etl.delivery.batches import BatchBuilder, Trouble
 from braze_etl.delivery.http import Kind, NoReply, Reply
 from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.engine.books import Tag
-from braze_etl.engine.executors.local import QUIT, Died, WorkerPool
+from braze_etl.engine.executors.local import Died, WorkerPool
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.forecast import Outlook
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import Job, JobOptions, JobParts
 from braze_etl.engine.tasks import Settlement, Task
-from braze_etl.engine.worker import Worker
+from braze_etl.engine.worker import QUIT, TaskRunner
 from braze_etl.engine.worklists.listed import Pace, Reconcile
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
@@ -103,7 +103,7 @@ class InlinePool:
         sender: Sender[Tag] = Sender(
             world.wire, world.delivery, world.clock, Random(1), self._stop, executor=InlineExecutor()
         )
-        self._worker = Worker(
+        self._worker = TaskRunner(
             store=world.source,
             reader=world.reader,
             sender=sender,

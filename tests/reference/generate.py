@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from braze_etl.cli import cli
 from braze_etl.engine.exits import EXIT_CODES
-from braze_etl.engine.report import REPAIRS, WARNINGS
+from braze_etl.engine.report import WARNINGS
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.mapping.limits import REPAIRS
 from braze_etl.model import Outcome, Reason
 from braze_etl.monitoring.metrics import METRICS
 

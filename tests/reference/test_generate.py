@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from braze_etl.engine.exits import EXIT_CODES
-from braze_etl.engine.report import REPAIRS, WARNINGS
+from braze_etl.engine.report import WARNINGS
+from braze_etl.mapping.limits import REPAIRS
 from tests.reference.generate import PAGE, commands, keys, reference
 
 PACKAGE = Path(__file__).parents[2] / "braze_etl"

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from braze_etl.braze.currents.codecs import CODECS, InflateError, inflate
 from braze_etl.errors import UnreadableFileError
+from braze_etl.model import Damage
 
 _CHUNK = 1 << 16
 _LONGEST_VARINT = 10
@@ -233,15 +234,6 @@ class Block:
     size: int
     count: int
     payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """*length* bytes from *offset* that give no records, and why."""
-
-    offset: int
-    length: int
-    detail: str
 
 
 class AvroFile:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
 
-from braze_etl.braze.currents.container import Damage
 from braze_etl.clock import Clock, iso
 from braze_etl.engine.budget import Account, Spending
 from braze_etl.engine.due import DueFile
@@ -32,7 +31,7 @@ from braze_etl.flows.currents_to_amplitude.flow import (
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.model import Event, FileRef, Outcome, Reason, ReasonCounts, Verdict
+from braze_etl.model import Damage, Event, FileRef, Outcome, Reason, ReasonCounts, Verdict
 from braze_etl.state.ledger import BacklogLine
 from braze_etl.storage.store import Store
 

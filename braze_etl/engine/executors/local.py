@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import queue
 import signal
+import threading
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final
 
 from braze_etl.clock import Clock, SystemClock
+from braze_etl.deadline import WATCH, Halt
 from braze_etl.delivery.batches import Trouble
-from braze_etl.engine.meter import Ask, Grant
-from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.engine.busy import BusyIds
+from braze_etl.engine.flow import WorkerSpec
+from braze_etl.engine.meter import Allowance, Asking
+from braze_etl.engine.tasks import Ask, Grant, Settlement, Task
+from braze_etl.engine.worker import NEWS, QUIT, Inbox, Life, Payloads, TaskRunner
 from braze_etl.errors import FatalError, UsageError
+from braze_etl.model import FileRef
 
-_PRELOADED = ["braze_etl.engine.worker"]
 _IS_THERE = "forkserver" in multiprocessing.get_all_start_methods()
 
 
@@ -27,8 +36,8 @@ def worker_context() -> BaseContext:
     return multiprocessing.get_context("forkserver" if _IS_THERE else "spawn")
 
 
-def start_fork_server() -> None:
-    """Start it, unless it runs already (or this system has none).
+def start_fork_server(module: str) -> None:
+    """Start it with *module* imported, unless it runs already (or this system has none).
 
     It is deaf to SIGTERM, which a scheduler may send to the whole process group: that would end the server,
     and with it all that is known of the workers. What is blocked here stays blocked in what is started here.
@@ -37,7 +46,7 @@ def start_fork_server() -> None:
     """
     if not _IS_THERE:
         return
-    multiprocessing.set_forkserver_preload(_PRELOADED)
+    multiprocessing.set_forkserver_preload([module])
     resource_tracker.ensure_running()  # which would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
@@ -50,9 +59,6 @@ def start_fork_server() -> None:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 PATIENCE: Final = 300.0
 """Seconds without a sign of life after which a worker is given up; the largest sound block takes a few."""
@@ -90,38 +96,12 @@ class Heart:
             self._send(Pulse(in_flight))
 
 
-class Life:
-    """What the reading thread does, told by it; another thread asks whether it gets on."""
-
-    def __init__(self) -> None:
-        self._steps = 0
-        self._seen = -1
-        self._waits = False
-
-    def step(self) -> None:
-        """One more piece of work is done."""
-        self._steps += 1
-
-    def wait(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Do *work*, which waits for somebody else for as long as that takes."""
-        self._waits = True
-        try:
-            return work(*arguments, **named)
-        finally:
-            self.step()
-            self._waits = False
-
-    def gets_on(self) -> bool:
-        """Whether it waits, or has done something since this was asked last."""
-        before, self._seen = self._seen, self._steps
-        return self._waits or self._seen != before
-
-    def give_signs(self, tell: Callable[[], None], clock: Clock) -> None:
-        """Go on for ever: *tell* every few seconds, while it gets on."""
-        while True:
-            clock.wait(_SIGN_EVERY)
-            if self.gets_on():
-                tell()
+def give_signs(life: Life, report: Callable[[], None], clock: Clock) -> None:
+    """Go on for ever: *report* every few seconds, while it gets on."""
+    while True:
+        clock.wait(_SIGN_EVERY)
+        if life.gets_on():
+            report()
 
 
 class Silence:
@@ -145,14 +125,12 @@ class Silence:
 
 
 Serve = Callable[[Connection, Any], None]
-"""A worker's main function: serves tasks that arrive on the pipe until `QUIT`, given the blueprint."""
+"""A worker's main function: serves tasks that arrive on the pipe until `QUIT`, built by a `WorkerSpec`."""
 
 READY = "ready"
 """What a worker says first, when it has all it needs."""
 STOP = "stop"
 """Begin nothing new; settle what is in flight."""
-QUIT = "quit"
-"""Leave when all is settled."""
 _DEPTH = 2
 """Tasks a worker holds: it reads the second while the last requests of the first are on their way."""
 _START_AGAIN_AFTER = (0.05, 0.5)
@@ -173,10 +151,10 @@ class Died:
 
 
 class _Worker:
-    def __init__(self, context: Any, serve: Serve, blueprint: object, clock: Clock) -> None:
+    def __init__(self, context: Any, serve: Serve, spec: object, clock: Clock) -> None:
         self.pipe, theirs = context.Pipe()
         self.process = _started(
-            lambda: context.Process(target=_main, args=(serve, theirs, blueprint), daemon=True)
+            lambda: context.Process(target=_main, args=(serve, theirs, spec), daemon=True)
         )
         theirs.close()
         self.ready = False
@@ -211,27 +189,28 @@ class _Worker:
 class WorkerPool:
     """Up to *size* processes, started as tasks come; one owner, one thread.
 
-    While it is polled, *answer* is called for a worker that asks what it may send, and *watch* is told how
-    many requests all workers have under way, *troubled* of requests that failed; and a worker that gives no
-    sign of life is killed.
+    *module* is imported before the first is started. While it is polled, *answer* is called for a worker that
+    asks what it may send, *watch* is told how many requests all workers have under way, and *troubled* of
+    requests that failed; and a worker that gives no sign of life is killed.
     """
 
     def __init__(
         self,
         size: int,
         serve: Serve,
-        blueprint: object,
+        spec: object,
         *,
+        module: str = __name__,
         answer: Callable[[Ask], Grant] = lambda ask: Grant(ask.events),
         watch: Callable[[int], None] = lambda _: None,
         troubled: Callable[[Trouble], None] = lambda _: None,
         clock: Clock | None = None,
     ) -> None:
-        start_fork_server()
+        start_fork_server(module)
         self._context: Any = worker_context()
         self._size = size
         self._serve = serve
-        self._blueprint = blueprint
+        self._spec = spec
         self._answer = answer
         self._watch = watch
         self._clock = clock or SystemClock()
@@ -268,7 +247,7 @@ class WorkerPool:
         candidates = [worker for worker in self._workers if worker.room_for(task)]
         idle = [worker for worker in candidates if not worker.tasks]
         if not idle and len(self._workers) < self._size:
-            idle = [_Worker(self._context, self._serve, self._blueprint, self._clock)]
+            idle = [_Worker(self._context, self._serve, self._spec, self._clock)]
             self._workers += idle
         if not idle and not candidates:
             return False
@@ -322,10 +301,10 @@ class WorkerPool:
                 if isinstance(message, Settlement):
                     del worker.tasks[message.task]
                     if not worker.tasks:
-                        self._hear(worker, Pulse(0))
+                        self._take_sign(worker, Pulse(0))
                     yield message
                 else:
-                    self._hear(worker, message)
+                    self._take_sign(worker, message)
         except (EOFError, OSError):  # OSError: it was killed in the middle of a message
             worker.process.join()
         if not worker.process.is_alive():
@@ -333,7 +312,7 @@ class WorkerPool:
             worker.pipe.close()
             yield _death(worker)
 
-    def _hear(self, worker: _Worker, message: Ask | Pulse | Trouble | str) -> None:
+    def _take_sign(self, worker: _Worker, message: Ask | Pulse | Trouble | str) -> None:
         if isinstance(message, Ask):
             worker.send(self._answer(message))
         elif isinstance(message, Pulse):
@@ -368,8 +347,85 @@ def _death(worker: _Worker) -> Died:
     return Died(tuple(worker.tasks.values()), cause, error)
 
 
-def _main(serve: Serve, pipe: Connection, blueprint: object) -> None:
+def _main(serve: Serve, pipe: Connection, spec: object) -> None:
     # The parent decides when to stop; a Ctrl-C reaches the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    serve(pipe, blueprint)
+    serve(pipe, spec)
+
+
+def serve(pipe: Connection, spec: WorkerSpec) -> None:
+    """The main function of a worker process: a `TaskRunner` over what the flow has it open."""
+    inbox: Inbox = queue.SimpleQueue()
+    stop, parts, life = threading.Event(), spec.open(), Life()
+    report = partial(_report, pipe)
+    sender = parts.sender(
+        stop,
+        notify=lambda: inbox.put(NEWS),
+        on_failure=lambda kind, words: report(Trouble(kind, parts.endpoint, words)),
+    )
+    asking = Asking(report, stop)
+    listening = (pipe, inbox, stop, parts.store.expect, asking.receive)
+    threading.Thread(target=_listen, args=listening, daemon=True).start()
+    report(READY)
+    signs = (life, lambda: report(Pulse(sender.in_flight)), parts.clock)
+    threading.Thread(target=give_signs, args=signs, daemon=True).start()
+    with WATCH.obeying(lambda: Halt.YIELD if stop.is_set() else Halt.NONE), sender:
+        TaskRunner(
+            store=parts.store,
+            reader=parts.reader,
+            payloads=Payloads(
+                parts.lasting, parts.reader, parts.quarantine, parts.clock, keep=parts.keeps_payloads
+            ),
+            sender=sender,
+            builder=parts.builder,
+            send=report,
+            stop=stop,
+            allowance=parts.stops and Allowance(parts.stops, lambda ask: life.wait(asking, ask)),
+            mapping=parts.judged_by,
+            busy=BusyIds() if parts.counts_ids else None,
+            beat=Heart(report, parts.clock).beat,
+            life=life,
+        ).serve(inbox)
+    parts.store.close()
+    parts.close()
+
+
+_SPEAKING = threading.Lock()
+"""A message to the parent is whole, whichever thread sends it."""
+
+
+def _report(pipe: Connection, message: Settlement | Ask | Pulse | Trouble | str) -> None:
+    """Send to the parent; when it is gone, leave as quietly as `_listen` does."""
+    try:
+        with _SPEAKING:
+            pipe.send(message)
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(1)
+
+
+def _listen(
+    pipe: Connection,
+    inbox: Inbox,
+    stop: threading.Event,
+    expect: Callable[[Iterable[FileRef]], None],
+    receive: Callable[[Grant | None], None],
+) -> None:
+    """Pass on what the parent says. When the parent is gone, post nothing more: nobody would know of it."""
+    try:
+        while (message := pipe.recv()) != QUIT:
+            if isinstance(message, Grant):
+                receive(message)
+                continue
+            if message == STOP:
+                stop.set()
+                receive(None)
+            inbox.put(NEWS if message == STOP else message)
+            if isinstance(message, Task):
+                expect(message.whole_files())
+    except (EOFError, OSError):
+        os._exit(1)
+    except BaseException:  # noqa: BLE001 - a worker that hears nothing would never end, nor let the run end
+        traceback.print_exc()
+        os._exit(1)
+    inbox.put(QUIT)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from braze_etl.braze.currents.catalogue import EventType, FieldType, load_catalogue
 from braze_etl.logs import get_logger
@@ -117,7 +117,7 @@ class Drift:
         found: _ByField = getattr(self, kind)
         return found
 
-    def merge(self, other: Drift) -> None:
+    def merge(self, other: Self) -> None:
         """Take over what *other* has found; of the same field, the later finding stays."""
         for event_type, unknown in other.unknown_types.items():
             self.note_type(event_type, unknown)
@@ -147,6 +147,18 @@ class Drift:
             self.unnamed[kind] += 1
 
     def as_dict(self, records: Mapping[str, int]) -> dict[str, Any]:
+        """JSON values, sorted, below the one key of the run report that is about drift."""
+        return {"drift": self.facts(records)}
+
+    def lines(self, records: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+        """See `drift_lines`."""
+        return drift_lines(self.facts(records))
+
+    def warn(self, records: Mapping[str, int]) -> None:
+        """See `warn_of_drift`."""
+        warn_of_drift(self.facts(records))
+
+    def facts(self, records: Mapping[str, int]) -> dict[str, Any]:
         """As JSON values, sorted; *records* has the records read, by event type."""
         unknown = {name: found.as_dict(records.get(name, 0)) for name, found in self.unknown_types.items()}
         return {
@@ -255,7 +267,7 @@ _NAMED: Final = 3
 _TITLES: Final = {"unknown_fields": "unknown", "vanished_fields": "vanished", "changed_types": "changed"}
 
 
-def tell_of_drift(drift: Mapping[str, Any]) -> None:
+def warn_of_drift(drift: Mapping[str, Any]) -> None:
     """Log one warning if a run found drift; what happened to it is in its report."""
     counts = _counts(drift)
     if not any(counts.values()):

@@ -17,17 +17,17 @@ from braze_etl.delivery.batches import Trouble
 from braze_etl.delivery.http import HttpTransport
 from braze_etl.engine.busy import BusyDays
 from braze_etl.engine.clock_skew import Witnesses
-from braze_etl.engine.executors.local import WorkerPool
+from braze_etl.engine.executors.local import WorkerPool, serve
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.forecast import RECENT_RUNS, SHORTER_PATIENCE, too_patient
 from braze_etl.engine.meter import Meter
 from braze_etl.engine.quarantine_stop import Bound
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import Job, JobOptions, JobParts, Progress
-from braze_etl.engine.worker import Blueprint, serve
 from braze_etl.engine.worklists.listed import BeforeStart
 from braze_etl.engine.worklists.replayed import Replay
 from braze_etl.errors import BrazeEtlError, ConfigError
+from braze_etl.flows.currents_to_amplitude.drift import Drift
 from braze_etl.flows.currents_to_amplitude.flow import (
     Scope,
     ScopeOf,
@@ -48,6 +48,7 @@ from braze_etl.flows.currents_to_amplitude.flow import (
 )
 from braze_etl.flows.currents_to_amplitude.remapped import Mappings, changes_of
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.worker import worker_spec
 from braze_etl.logs import get_logger
 from braze_etl.monitoring.hooks import Aftermath, tell_of_no_beginning
 from braze_etl.quarantine.entry import Selection as Entries
@@ -128,7 +129,8 @@ def _opened(
         _tell_of_a_short_life(settings, lifetime)
         budget = Meter(ledger, budget_terms(settings), clock, workers=workers)
         rationed = budget.terms.enforced and not request.over_budget
-        blueprint = Blueprint(settings, workers, keeps_payloads(settings, lifetime), rationed)
+        keeps = keeps_payloads(settings, lifetime)
+        spec = worker_spec(settings, workers, keep_payloads=keeps, rationed=rationed)
         parts = JobParts(
             ledger=ledger,
             quarantine=quarantine,
@@ -137,7 +139,8 @@ def _opened(
             new_pool=lambda: WorkerPool(
                 workers,
                 serve,
-                blueprint,
+                spec,
+                module=spec.module,
                 answer=budget.answer,
                 watch=progress.in_flight,
                 troubled=progress.troubled,
@@ -153,6 +156,7 @@ def _opened(
             bound=_bound(settings, request, ledger),
             budget=budget,
             busy=BusyDays(ledger, clock, settings.mapping.identity.flag_above),
+            extras=Drift(),
             clock_differs=lambda: witnesses.differ,
         )
         yield Job(parts, _options(settings, request, scope, workers))

@@ -6,17 +6,19 @@ import io
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, TypeAlias
 
-from braze_etl.braze.currents.container import AvroFile, AvroHeader, Block, Damage, read_block, read_header
+from braze_etl.braze.currents.container import AvroFile, AvroHeader, read_block, read_header
+from braze_etl.braze.currents.container import Block as AvroBlock
 from braze_etl.braze.currents.records import DamagedBlock, RecordReader
+from braze_etl.engine.due import DueFile
+from braze_etl.engine.flow import Block
 from braze_etl.flows.currents_to_amplitude.compiled.cache import Convert, Converted, FunctionCache
 from braze_etl.flows.currents_to_amplitude.compiled.runtime import UnusualError
 from braze_etl.flows.currents_to_amplitude.drift import Drift, DriftWatch
 from braze_etl.mapping.mapper import END_OF_TIME, Mapper, mapper_for
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.model import Event, FileRef, Record, Verdict
+from braze_etl.model import Damage, Event, FileRef, Record, Verdict
 from braze_etl.storage.store import Store
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class BlockMapper:
         self._latest = _latest(mapper, horizon)
         self._ways = ways
 
-    def outcomes(self, block: Block) -> Iterable[Event | Verdict]:
+    def outcomes(self, block: AvroBlock) -> Iterable[Event | Verdict]:
         """What the block's records became; raises `DamagedBlock` before the first.
 
         A payload of more than 4 MB is decoded twice, the second time as the result is iterated over, so that
@@ -69,7 +71,7 @@ class BlockMapper:
         decoded = self._records.decode(block)
         return (self._mapped(record) for record in decoded)
 
-    def _generated(self, block: Block, convert: Convert) -> Iterable[Event | Verdict]:
+    def _generated(self, block: AvroBlock, convert: Convert) -> Iterable[Event | Verdict]:
         if len(block.payload) <= _LARGE:
             ((converted, unclear),) = self._stretches(block, convert, block.count)
             return self._completed(converted, unclear)
@@ -84,12 +86,12 @@ class BlockMapper:
         self._mapper.repairs.clear()
         self._mapper.repairs.update(repairs)
 
-    def _lazily(self, block: Block, convert: Convert) -> Iterator[Event | Verdict]:
+    def _lazily(self, block: AvroBlock, convert: Convert) -> Iterator[Event | Verdict]:
         for converted, unclear in self._stretches(block, convert, _STRETCH):
             yield from self._completed(converted, unclear)
 
     def _stretches(
-        self, block: Block, convert: Convert, most: int
+        self, block: AvroBlock, convert: Convert, most: int
     ) -> Iterator[tuple[Converted, list[Record | Verdict]]]:
         """Up to *most* records at a time, with those that are unclear; nothing is mapped or counted yet."""
         data, text = block.payload, block.payload.decode("latin-1")
@@ -103,8 +105,8 @@ class BlockMapper:
                 raise UnusualError(f"{count} records end at byte {pos} of {len(data)}")
             yield converted, unclear
 
-    def _decoded(self, block: Block, begin: int, end: int) -> Record | Verdict:
-        (record,) = self._records.decode(Block(block.offset, block.size, 1, block.payload[begin:end]))
+    def _decoded(self, block: AvroBlock, begin: int, end: int) -> Record | Verdict:
+        (record,) = self._records.decode(AvroBlock(block.offset, block.size, 1, block.payload[begin:end]))
         return record
 
     def _completed(self, converted: Converted, unclear: list[Record | Verdict]) -> list[Event | Verdict]:
@@ -143,7 +145,7 @@ class RangedFile:
         self._ref = ref
         self.header: Final[AvroHeader] = read_header(self._stream(0, HEADER_RANGE), name=ref.key)
 
-    def block(self, offset: int) -> Block | Damage:
+    def block(self, offset: int) -> AvroBlock | Damage:
         """Read the block at *offset*."""
         return read_block(self._stream(offset, BLOCK_RANGE), self.header, offset)
 
@@ -209,19 +211,6 @@ _TOLD_APART = 100
 _NO_RECORD = f"there is no record in what follows {_TOLD_APART} stretches of damage in a row"
 
 
-@dataclass(frozen=True, slots=True)
-class MappedBlock:
-    """One Avro block: where it lies, how many records of how many bytes it holds, and what these became.
-
-    `outcomes` can be iterated over once; there are `count` of them.
-    """
-
-    offset: int
-    count: int
-    size: int
-    outcomes: Iterable[Event | Verdict]
-
-
 class EventReader:
     """Reads files under one mapping; what can be kept between files of one type is kept.
 
@@ -237,7 +226,7 @@ class EventReader:
         self._drift = DriftWatch(mapping.options.fields)
         self._functions = FunctionCache() if decoder == "auto" else None
 
-    def read(self, ref: FileRef, stream: BinaryIO) -> Iterator[MappedBlock | Damage]:
+    def read(self, ref: FileRef, stream: BinaryIO) -> Iterator[Block | Damage]:
         """Read a file from its first byte on.
 
         A file without an event type of its own (one outside of a Currents layout) has that of its schema.
@@ -253,9 +242,7 @@ class EventReader:
             if isinstance(block, Damage) or block.count
         )
 
-    def read_blocks(
-        self, ref: FileRef, store: Store, offsets: Iterable[int]
-    ) -> Iterator[MappedBlock | Damage]:
+    def read_blocks(self, ref: FileRef, store: Store, offsets: Iterable[int]) -> Iterator[Block | Damage]:
         """Read only the blocks at these offsets, each by one ranged read, and the header by another.
 
         What is no block comes as `Damage`. Raises `SourceGoneError` and `UnreadableFileError`.
@@ -269,9 +256,20 @@ class EventReader:
             elif block.count:
                 yield _mapped(block, blocks)
 
-    def map_record(self, ref: FileRef, record: Record) -> Event | Verdict:
+    def blocks(self, due: DueFile, store: Store) -> Iterator[Block | Damage]:
+        """See `Reader`: as one stream, or by ranges where that is less to read."""
+        ref, wanted = due.ref, due.wanted()
+        if wanted is not None and not (due.changed and len(wanted) * BLOCK_RANGE >= ref.size):
+            yield from self.read_blocks(ref, store, wanted)
+            return
+        with store.open(ref.key, etag=ref.etag, size=ref.size or None) as stream:
+            yield from self.read(ref, stream)
+
+    def from_payload(self, ref: FileRef, payload: Record) -> Event | Verdict:
         """Map one record of that file, decoded already."""
-        return self._mapper(ref.event_type)(record, ref.hour.timestamp())
+        return self._mapper(ref.event_type)(payload, ref.hour.timestamp())
+
+    payloads = staticmethod(read_records)
 
     def take_repairs(self) -> Counter[str]:
         """What was mended since the last call, by name."""
@@ -281,7 +279,7 @@ class EventReader:
             mapper.repairs.clear()
         return total
 
-    def take_drift(self) -> Drift:
+    def take_extras(self) -> Drift:
         """Where the schemas met since the last call differ from the catalogue."""
         return self._drift.take()
 
@@ -299,7 +297,7 @@ class EventReader:
         return mapper
 
 
-def _told_apart(items: Iterable[MappedBlock | Damage]) -> Iterator[MappedBlock | Damage]:
+def _told_apart(items: Iterable[Block | Damage]) -> Iterator[Block | Damage]:
     """Join damage to the damage before it, with no record between, where there is too much to tell apart."""
     in_a_row, rest = 0, None
     for item in items:
@@ -316,9 +314,9 @@ def _told_apart(items: Iterable[MappedBlock | Damage]) -> Iterator[MappedBlock |
         yield rest
 
 
-def _mapped(block: Block, blocks: BlockMapper) -> MappedBlock | Damage:
+def _mapped(block: AvroBlock, blocks: BlockMapper) -> Block | Damage:
     try:
         outcomes = blocks.outcomes(block)
     except DamagedBlock as damage:
         return Damage(block.offset, block.size, str(damage))
-    return MappedBlock(block.offset, block.count, len(block.payload), outcomes)
+    return Block(block.offset, block.count, len(block.payload), outcomes)

@@ -20,7 +20,6 @@ from typing import Any, BinaryIO, Final, TypeAlias, cast
 
 import orjson
 
-from braze_etl.braze.currents.container import Damage
 from braze_etl.clock import Clock
 from braze_etl.engine.budget import Account, Spending
 from braze_etl.engine.due import Changed, DueFile
@@ -41,7 +40,7 @@ from braze_etl.logs import get_logger
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
-from braze_etl.model import FileRef, FileState, Outcome, Reason, ReasonCounts, Tally, Verdict
+from braze_etl.model import Damage, FileRef, FileState, Outcome, Reason, ReasonCounts, Tally, Verdict
 from braze_etl.state.ledger import BacklogLine, KnownFile, Ledger, OpenFile
 from braze_etl.storage.store import Store
 

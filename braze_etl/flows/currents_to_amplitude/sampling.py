@@ -8,11 +8,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from braze_etl.braze.currents.container import AvroFile, Block, Damage
+from braze_etl.braze.currents.container import AvroFile, Block
 from braze_etl.braze.currents.records import DamagedBlock, RecordReader
 from braze_etl.errors import AccessDeniedError, FileError
 from braze_etl.mapping.mapping import EventMapping, TypePlan
-from braze_etl.model import FileRef, Reason, Record, Verdict
+from braze_etl.model import Damage, FileRef, Reason, Record, Verdict
 from braze_etl.state.ledger import BacklogLine
 from braze_etl.storage.store import Store
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braze_etl.braze.currents.container import AvroFile, Block, Damage, Limits, read_block, read_header
+from braze_etl.braze.currents.container import AvroFile, Block, Limits, read_block, read_header
 from braze_etl.braze.currents.records import RecordReader
 from braze_etl.errors import UnreadableFileError
+from braze_etl.model import Damage
 from tests.braze.currents.conftest import SYNC
 
 CODECS = ["null", "deflate", "snappy", "zstandard", "bzip2", "xz"]

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from braze_etl.engine.books import TaskBooks, tags_of
 from braze_etl.engine.due import WHOLE_FILE, DueFile, FromQuarantine
-from braze_etl.engine.meter import Allowance, Ask, Grant
-from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.engine.meter import Allowance
+from braze_etl.engine.tasks import Ask, Grant, Settlement, Task
 from braze_etl.model import FileSettlement, FileState, OpenPositions, Reason
 from tests.engine.budget.world import EVENING, STOPPED, World, due
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import threading
 
-from braze_etl.engine.meter import Ask, Asking, Grant
+from braze_etl.engine.meter import Asking
+from braze_etl.engine.tasks import Ask, Grant
 
 ASK = Ask(1, 10, stops=True)
 
@@ -10,14 +11,14 @@ ASK = Ask(1, 10, stops=True)
 def test_the_answer_of_the_parent_comes_back() -> None:
     told: list[Ask] = []
     asking = Asking(told.append, threading.Event())
-    asking.hear(Grant(10))
+    asking.receive(Grant(10))
     assert asking(ASK) == Grant(10)
     assert told == [ASK]
 
 
 def test_a_stop_ends_the_wait_for_an_answer() -> None:
     asking = Asking(lambda _: None, threading.Event())
-    asking.hear(None)
+    asking.receive(None)
     assert asking(ASK) is None
 
 

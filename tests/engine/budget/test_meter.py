@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from braze_etl.engine.budget import Terms
-from braze_etl.engine.meter import Ask, Meter
-from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.engine.meter import Meter
+from braze_etl.engine.tasks import Ask, Settlement, Task
 from braze_etl.model import Reason
 from tests.engine.budget.world import OTHER, STOPPED, World, due
 

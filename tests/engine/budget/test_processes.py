@@ -7,9 +7,9 @@ import signal
 from multiprocessing.connection import Connection
 
 from braze_etl.engine.budget import Terms
-from braze_etl.engine.executors.local import QUIT, READY, Died, WorkerPool
-from braze_etl.engine.meter import Ask, Grant
-from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.engine.executors.local import READY, Died, WorkerPool
+from braze_etl.engine.tasks import Ask, Grant, Settlement, Task
+from braze_etl.engine.worker import QUIT
 from braze_etl.model import Counts, Tally
 from tests.engine.budget.world import STOPPED, World, due
 

@@ -20,15 +20,15 @@ from braze_etl.engine.due import DueFile
 from braze_etl.engine.executors.local import (
     PATIENCE,
     PATIENCE_ALONE,
-    QUIT,
     READY,
     STOP,
     Died,
-    Life,
     Pulse,
     WorkerPool,
+    give_signs,
 )
 from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.engine.worker import QUIT, Life
 from braze_etl.model import FileRef, FileSettlement, FileState
 
 
@@ -41,8 +41,8 @@ class Hasty(SystemClock):
 
 def wait_for_others(pipe: Connection) -> None:
     life = Life()
-    signs = (lambda: pipe.send(Pulse(1)), Hasty())
-    threading.Thread(target=life.give_signs, args=signs, daemon=True).start()
+    signs = (life, lambda: pipe.send(Pulse(1)), Hasty())
+    threading.Thread(target=give_signs, args=signs, daemon=True).start()
     life.wait(pipe.poll, None)
 
 

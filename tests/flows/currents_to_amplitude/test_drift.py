@@ -47,7 +47,7 @@ def drift_of(
     ref = FileRef("some/key.avro", "e", stream.tell(), hour, event_type, hour)
     stream.seek(0)
     assert list(reader.read(ref, stream)) == []
-    return reader.take_drift()
+    return reader.take_extras()
 
 
 def test_what_the_catalogue_knows_is_no_drift() -> None:
@@ -59,7 +59,7 @@ def test_what_the_catalogue_knows_is_no_drift() -> None:
 def test_a_new_field_is_named_with_the_property_that_it_became() -> None:
     drift = drift_of(OPEN, declared_fields(OPEN) | {"mood": "string?"})
     assert drift.unknown_fields == {OPEN: {"mood": FieldDrift(None, "string?", "sent", "mood")}}
-    assert drift.as_dict({})["unknown_fields"] == {
+    assert drift.facts({})["unknown_fields"] == {
         OPEN: {"mood": {"was": None, "now": "string?", "outcome": "sent", "sent_as": "mood"}}
     }
 
@@ -134,7 +134,7 @@ def test_a_field_that_is_required_and_was_optional_is_no_drift() -> None:
 def test_an_unknown_event_type_is_told_with_its_outcome(options: dict[str, Any], outcome: str) -> None:
     drift = drift_of(NAP, {"id": "string", "time": "int", "depth": "float?"}, **options)
     assert drift.unknown_types == {NAP: UnknownType(outcome, "[Appboy] Nap", 3)}
-    assert drift.as_dict({NAP: 7})["unknown_event_types"] == {
+    assert drift.facts({NAP: 7})["unknown_event_types"] == {
         NAP: {"records": 7, "outcome": outcome, "name": "[Appboy] Nap", "fields": 3}
     }
 
@@ -191,7 +191,7 @@ def test_drift_is_the_same_in_whatever_order_it_is_merged() -> None:
         first.merge(drift)
     for drift in (three, one, two, one):
         second.merge(drift)
-    assert first.as_dict({}) == second.as_dict({})
+    assert first.facts({}) == second.facts({})
     assert set(first.unknown_fields[OPEN]) == {"mood", "verse"}
 
 
@@ -203,4 +203,4 @@ def test_findings_beyond_the_bounds_are_counted_and_not_named() -> None:
     assert len(drift.unknown_fields[OPEN]) == MOST_FIELDS
     assert len(drift.unknown_types) == len(drift.vanished_fields) == MOST_TYPES
     unnamed = {"unknown_fields": 5, "unknown_event_types": 3, "vanished_fields": 3}
-    assert drift.as_dict({})["unnamed"] == unnamed
+    assert drift.facts({})["unnamed"] == unnamed

@@ -19,7 +19,7 @@ from braze_etl.flows.currents_to_amplitude.drift import (
     drift_lines,
     field_words,
     past_drift,
-    tell_of_drift,
+    warn_of_drift,
 )
 from braze_etl.model import Counts, FileRef, Tally
 
@@ -41,12 +41,11 @@ NEW = FieldDrift(None, "string?", "sent", "mood")
 def test_a_report_joins_what_its_tasks_found_with_the_records_read(
     make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
-    report = RunReport("r1", "p", "run", now)
-    first = Settlement(1, counts=Counts({NAP: Tally(accepted=5)}), drift=found(mood=NEW))
-    second = Settlement(2, counts=Counts({NAP: Tally(filtered=2)}), drift=found(verse=NEW))
-    second.drift.note_type(NAP, UnknownType("sent", "[Appboy] Nap", 3))
-    report.add(first)
-    report.add(second)
+    report = RunReport("r1", "p", "run", now, extras=Drift())
+    second = found(verse=NEW)
+    second.note_type(NAP, UnknownType("sent", "[Appboy] Nap", 3))
+    report.add(Settlement(1, counts=Counts({NAP: Tally(accepted=5)}), extras=found(mood=NEW)))
+    report.add(Settlement(2, counts=Counts({NAP: Tally(filtered=2)}), extras=second))
     drift = report.as_dict()["drift"]
     assert drift["unknown_event_types"][NAP]["records"] == 7
     assert list(drift["unknown_fields"][OPEN]) == ["mood", "verse"]
@@ -62,7 +61,7 @@ def test_people_get_two_lines_at_most() -> None:
         time=FieldDrift("int", "long", "dropped", None),
     )
     drift.note_type(NAP, UnknownType("held", "[Appboy] Nap", 3))
-    assert list(drift_lines(drift.as_dict({NAP: 1200}))) == [
+    assert list(drift_lines(drift.facts({NAP: 1200}))) == [
         ("unknown types", f"{NAP} (1,200 read, held)"),
         (
             "schema drift",
@@ -72,20 +71,20 @@ def test_people_get_two_lines_at_most() -> None:
             ),
         ),
     ]
-    assert list(drift_lines(Drift().as_dict({}))) == []
+    assert list(drift_lines(Drift().facts({}))) == []
 
 
 def test_of_many_findings_the_first_are_named_and_all_are_counted() -> None:
-    words = field_words(found(**{f"f{n}": NEW for n in range(9)}).as_dict({}))
+    words = field_words(found(**{f"f{n}": NEW for n in range(9)}).facts({}))
     assert words.startswith("9 unknown: ")
     assert words.endswith(" and 6 more")
 
 
 def test_drift_is_one_warning_and_none_is_none(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="braze_etl"):
-        tell_of_drift(Drift().as_dict({}))
+        warn_of_drift(Drift().facts({}))
         assert not caplog.records
-        tell_of_drift(found(mood=NEW).as_dict({}))
+        warn_of_drift(found(mood=NEW).facts({}))
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     facts: dict[str, Any] = record.facts  # type: ignore[attr-defined] # set by our logger
@@ -95,8 +94,8 @@ def test_drift_is_one_warning_and_none_is_none(caplog: pytest.LogCaptureFixture)
 
 
 def test_of_several_runs_the_newest_has_the_last_word() -> None:
-    newest = {"drift": found(mood=FieldDrift(None, "int", "sent", "mood")).as_dict({})}
-    older = {"drift": found(mood=NEW, verse=NEW).as_dict({})}
+    newest = {"drift": found(mood=FieldDrift(None, "int", "sent", "mood")).facts({})}
+    older = {"drift": found(mood=NEW, verse=NEW).facts({})}
     told = past_drift([newest, {}, older])
     assert told["unknown_fields"][OPEN]["mood"]["now"] == "int"
     assert set(told["unknown_fields"][OPEN]) == {"mood", "verse"}

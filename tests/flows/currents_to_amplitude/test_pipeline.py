@@ -12,11 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from braze_etl.braze.currents.container import Damage
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
-from braze_etl.model import Event, FileRef, Verdict
+from braze_etl.model import Damage, Event, FileRef, Verdict
 from braze_etl.sandbox.amplitude.project import Project
 from fixtures.generate import described_types, sample_record, schema_for
 

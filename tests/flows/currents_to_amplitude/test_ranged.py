@@ -8,19 +8,19 @@ from typing import Any, BinaryIO
 import fastavro
 import pytest
 
-from braze_etl.braze.currents.container import AvroFile, Block, Damage
+from braze_etl.braze.currents.container import AvroFile, Block
+from braze_etl.engine.flow import Block as MappedBlock
 from braze_etl.errors import SourceGoneError, UnreadableFileError
 from braze_etl.flows.currents_to_amplitude.reader import (
     BLOCK_RANGE,
     HEADER_RANGE,
     EventReader,
-    MappedBlock,
     RangedFile,
     read_records,
 )
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
-from braze_etl.model import FileRef
+from braze_etl.model import Damage, FileRef
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import ExportSpec, generate
 

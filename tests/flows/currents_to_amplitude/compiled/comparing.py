@@ -13,11 +13,10 @@ from typing import Any
 
 import fastavro
 
-from braze_etl.braze.currents.container import Damage
 from braze_etl.flows.currents_to_amplitude.reader import Decoder, EventReader
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
-from braze_etl.model import FileRef
+from braze_etl.model import Damage, FileRef
 
 HOUR = datetime(2026, 10, 1, 5, tzinfo=UTC)
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of the stream, in some of fastavro's words

@@ -14,12 +14,11 @@ from pydantic import SecretStr
 
 from braze_etl.amplitude.body import Body, encode
 from braze_etl.amplitude.settings import DeliverySettings
-from braze_etl.braze.currents.container import Damage
 from braze_etl.flows.currents_to_amplitude.reader import Decoder, EventReader
 from braze_etl.mapping.limits import mend_event
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
-from braze_etl.model import Event, FileRef, Reason, Verdict
+from braze_etl.model import Damage, Event, FileRef, Reason, Verdict
 from braze_etl.sandbox.amplitude.project import Project
 from fixtures.generate import sample_record, schema_for
 from tests.flows.currents_to_amplitude.compiled.comparing import HOUR, avro, both_agree

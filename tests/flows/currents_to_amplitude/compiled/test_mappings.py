@@ -13,7 +13,6 @@ from pydantic import SecretStr
 
 from braze_etl.amplitude.body import Body, encode
 from braze_etl.amplitude.settings import DeliverySettings
-from braze_etl.braze.currents.container import Damage
 from braze_etl.config.yaml import YamlReader
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.identity import People
@@ -21,7 +20,7 @@ from braze_etl.mapping.limits import mend_event
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.people import Suppression
 from braze_etl.mapping.settings import MappingOptions
-from braze_etl.model import Event, FileRef, Verdict
+from braze_etl.model import Damage, Event, FileRef, Verdict
 from braze_etl.sandbox.amplitude.project import Project
 from fixtures.generate import described_types, sample_record, schema_for
 from tests.any_mapping import TYPES, mappings

@@ -1,0 +1,57 @@
+"""What a worker of this flow opens in its own process, from the settings alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+
+from braze_etl.amplitude.settings import shown_url
+from braze_etl.clock import SystemClock
+from braze_etl.delivery.batches import BatchBuilder
+from braze_etl.delivery.http import HttpTransport
+from braze_etl.delivery.sender import Sender
+from braze_etl.engine.books import Tag
+from braze_etl.engine.flow import WorkerParts, WorkerSpec
+from braze_etl.flows.currents_to_amplitude.flow import (
+    budget_terms,
+    delivery_settings,
+    open_mapping,
+    open_quarantine,
+    open_source,
+    open_source_ahead,
+)
+from braze_etl.flows.currents_to_amplitude.reader import EventReader
+from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.mapping.limits import mend_event
+
+
+def worker_spec(settings: Settings, processes: int, *, keep_payloads: bool, rationed: bool) -> WorkerSpec:
+    """What *processes* workers are built from, which share the limits of the settings.
+
+    With *keep_payloads*, what is set aside gets its record; when *rationed*, nothing is sent before the
+    parent has granted it.
+    """
+    return WorkerSpec(partial(_open, settings, processes, keep_payloads, rationed), __name__)
+
+
+def _open(settings: Settings, processes: int, keep_payloads: bool, rationed: bool) -> WorkerParts:
+    delivery, clock = delivery_settings(settings, processes), SystemClock()
+    mapping, transport = open_mapping(settings), HttpTransport(delivery, clock)
+    jitter = Random()  # noqa: S311 - spreads back-offs, keeps no secret
+    sender = partial(Sender[Tag], transport, delivery, clock, jitter, mend=mend_event)
+    lasting, _ = open_source(settings, gives_way=False)
+    return WorkerParts(
+        clock=clock,
+        store=open_source_ahead(settings),
+        lasting=lasting,
+        reader=EventReader(mapping, decoder=settings.decoder),
+        sender=sender,
+        builder=BatchBuilder(delivery),
+        endpoint=shown_url(delivery.url),
+        quarantine=open_quarantine(settings),
+        keeps_payloads=keep_payloads,
+        stops=budget_terms(settings).stops if rationed else None,
+        judged_by=mapping.version,
+        counts_ids=settings.mapping.identity.flag_above is not None,
+        close=transport.close,
+    )
