@@ -9,6 +9,8 @@ from typing import Any
 import fastavro
 import pytest
 
+from tests.commands.init.conftest import source, write_file  # noqa: F401 - fixtures
+
 SCHEMA = {
     "type": "record",
     "name": "Open",

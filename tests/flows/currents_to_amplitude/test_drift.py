@@ -154,11 +154,11 @@ def test_new_fields_of_a_type_that_is_not_sent_are_told_as_not_sent() -> None:
 
 
 def test_a_schema_is_looked_at_once_however_many_files_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    looked: list[bytes] = []
+    looked, declared_by = list[bytes](), declared.declared_fields
 
     def look(schema_json: bytes) -> dict[str, str]:
         looked.append(schema_json)
-        return declared.declared_fields(schema_json)
+        return declared_by(schema_json)
 
     monkeypatch.setattr("braze_etl.flows.currents_to_amplitude.drift.declared_fields", look)
     reader = EventReader(EventMapping.load(MappingOptions()))

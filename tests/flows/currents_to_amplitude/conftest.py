@@ -1,0 +1,3 @@
+from tests.commands.init.conftest import source, write_file
+
+__all__ = ["source", "write_file"]
