@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeAlias
 
 from braze_etl.clock import iso
 from braze_etl.errors import StateError
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
+
+Notes: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Facts of plain JSON by the names under which they are remembered."""
+NO_NOTES: Final[Notes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,14 @@ class KnownFile:
     run_id: str
     mapping: str = ""
     held_from: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, settlement: FileSettlement, run_id: str, settled_at: datetime) -> KnownFile:
+        """Make what is known by a settlement that makes a claim."""
+        assert settlement.state is not None
+        tally = replace(settlement.tally)  # the caller may go on counting in its own
+        of_mapping = (settlement.mapping, settlement.held_from)
+        return cls(settlement.ref.etag, settlement.state, settled_at, tally, run_id, *of_mapping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +193,6 @@ class LeaseHolder:
         text = f"run {owner.run_id} ({owner.command}) on {owner.host}, process {owner.pid}"
         until = f", until {iso(self.until)}" if self.until else ""
         return f"{text}, since {iso(self.since)}{until}"
-
-
-Notes: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""Facts of plain JSON by the names under which they are remembered."""
-NO_NOTES: Final[Notes] = {}
 
 
 class LedgerMissingError(StateError):

@@ -86,9 +86,10 @@ class MemoryLedger:
         if newly_accepted(claimed, known):
             self._last_delivery = now
         for key, settlement in claimed.items():
-            self._files[key] = _entry(run_id, settled_since(known.get(key), settlement, now), settlement)
+            now_known = KnownFile.of(settlement, run_id, settled_since(known.get(key), settlement, now))
+            self._files[key] = SettledFile(settlement.ref, now_known, settlement.open)
         self._backlog = self._backlog if backlog is None else backlog
-        self._remember(noting)
+        self._put_notes(noting)
 
     def reserve(self, files: int) -> None:
         """Do nothing: memory has room, or the process ends."""
@@ -112,7 +113,7 @@ class MemoryLedger:
 
     def finish_run(self, run: RunRecord, noting: Notes = NO_NOTES) -> None:
         self._runs[run.run_id] = run
-        self._remember(noting)
+        self._put_notes(noting)
 
     def runs(self, limit: int) -> list[RunRecord]:
         return list(reversed(self._runs.values()))[:limit]
@@ -127,9 +128,9 @@ class MemoryLedger:
         return before not in {None, fingerprint}
 
     def put_note(self, name: str, fact: Mapping[str, Any]) -> None:
-        self._remember({name: fact})
+        self._put_notes({name: fact})
 
-    def _remember(self, notes: Notes) -> None:
+    def _put_notes(self, notes: Notes) -> None:
         self._notes |= {name: dict(fact) for name, fact in notes.items()}
 
     def get_note(self, name: str) -> dict[str, Any]:
@@ -199,17 +200,3 @@ class MemoryLedger:
 
 def _by_hour(file: SettledFile) -> tuple[datetime, bytes]:
     return file.ref.hour, file.ref.key.encode()
-
-
-def _entry(run_id: str, now: datetime, settlement: FileSettlement) -> SettledFile:
-    assert settlement.state is not None
-    known = KnownFile(
-        settlement.ref.etag,
-        settlement.state,
-        now,
-        replace(settlement.tally),  # the caller may go on counting in its own
-        run_id,
-        settlement.mapping,
-        settlement.held_from,
-    )
-    return SettledFile(settlement.ref, known, settlement.open)

@@ -1,10 +1,11 @@
-"""From `state.uri` to a ledger."""
+"""From `state.uri` to a ledger, and from one ledger to its copy in another."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,7 @@ _FORMS = (
     "or `s3://bucket/prefix`."
 )
 _NO_ACCESS = StoreAccess()
+_ALL_RUNS = 1_000_000
 
 
 def open_ledger(
@@ -52,33 +54,19 @@ def open_ledger(
     scheme, separator, rest = _parts(uri)
     if not separator:
         raise ConfigError(f"state.uri {uri!r} has no scheme.", remedy=_FORMS)
+    open_it: Callable[..., Ledger]
     if scheme == "memory":
-        return _memory(
-            identity, clock=clock, start_at=start_at, create=create, read_only=read_only, vouch=vouch
-        )
-    if scheme == "sqlite":
-        path = _path(uri, rest)
-        may_create = create == "auto"
-        return SqliteLedger.open(
-            path,
-            identity,
-            clock=clock,
-            start_at=start_at,
-            create=may_create,
-            read_only=read_only,
-            vouch=vouch,
-        )
-    if scheme == "s3":
-        return _s3(
-            *(uri, identity),
-            access=access,
-            clock=clock,
-            start_at=start_at,
-            create=create,
-            read_only=read_only,
-            vouch=vouch,
-        )
-    raise ConfigError(f"state.uri {uri!r}: {scheme!r} is no kind of ledger.", remedy=_FORMS)
+        open_it = _memory
+    elif scheme == "sqlite":
+        open_it = partial(SqliteLedger.open, _path(uri, rest))
+    elif scheme == "s3":
+        open_it = partial(S3Ledger.open, *_store(uri, access), server=access.endpoint_url or "")
+    else:
+        raise ConfigError(f"state.uri {uri!r}: {scheme!r} is no kind of ledger.", remedy=_FORMS)
+    may_create = create == "auto"
+    return open_it(
+        identity, clock=clock, start_at=start_at, create=may_create, read_only=read_only, vouch=vouch
+    )
 
 
 def find_identity(uri: str, *, access: StoreAccess = _NO_ACCESS) -> LedgerIdentity:
@@ -108,31 +96,6 @@ def _path(uri: str, rest: str) -> Path:
     return Path(name)
 
 
-def _s3(
-    uri: str,
-    identity: LedgerIdentity,
-    *,
-    access: StoreAccess,
-    clock: Clock,
-    start_at: datetime | None,
-    create: str,
-    read_only: bool,
-    vouch: Vouch,
-) -> S3Ledger:
-    store, prefix = _store(uri, access)
-    return S3Ledger.open(
-        store,
-        prefix,
-        identity,
-        clock=clock,
-        start_at=start_at,
-        create=create == "auto",
-        read_only=read_only,
-        vouch=vouch,
-        server=access.endpoint_url or "",
-    )
-
-
 def _store(uri: str, access: StoreAccess) -> tuple[ConditionalStore, str]:
     try:
         return open_conditional_store(uri, access=access)
@@ -145,20 +108,17 @@ def _memory(
     *,
     clock: Clock,
     start_at: datetime | None,
-    create: str,
+    create: bool,
     read_only: bool,
     vouch: Vouch,
 ) -> MemoryLedger:
     """A ledger in memory never exists before it is opened."""
     if read_only:
         raise LedgerMissingError("A ledger in memory keeps nothing between commands.", remedy=_FORMS)
-    if create == "never":
+    if not create:
         raise never_create("memory://")
     vouch(start_hour(start_at, clock))
     return MemoryLedger(identity, clock=clock, start_at=start_at)
-
-
-_ALL_RUNS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -14,6 +15,9 @@ from braze_etl.state.ledger import KnownFile, LeaseHolder, Ledger, LedgerIdentit
 DEFAULT_START = timedelta(hours=48)
 """How far before its creation a ledger starts when nothing else is configured (CONTRACT.md, What is due)."""
 
+Vouch: TypeAlias = Callable[[datetime], None]
+"""Raises what keeps a ledger that would begin at that hour from being made."""
+
 
 def settled_since(known: KnownFile | None, settlement: FileSettlement, now: datetime) -> datetime:
     """Say since when Amplitude knows ids of this content: a replay of a record does not begin that anew."""
@@ -22,12 +26,18 @@ def settled_since(known: KnownFile | None, settlement: FileSettlement, now: date
     return known.settled_at
 
 
-Vouch: TypeAlias = Callable[[datetime], None]
-"""Raises what keeps a ledger that would begin at that hour from being made."""
-
-
 def anything_goes(_start_at: datetime) -> None:
     """Vouch for any hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What is fixed when a ledger is created."""
+
+    identity: LedgerIdentity
+    start_at: datetime
+    created_at: datetime
+    vouch: Vouch = anything_goes
 
 
 def start_hour(start_at: datetime | None, clock: Clock) -> datetime:

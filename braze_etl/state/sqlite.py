@@ -20,7 +20,6 @@ import orjson
 from braze_etl.clock import Clock
 from braze_etl.errors import StateError
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
-from braze_etl.state import rows as _rows
 from braze_etl.state.file_lease import FileLease
 from braze_etl.state.ledger import (
     NO_NOTES,
@@ -36,7 +35,25 @@ from braze_etl.state.ledger import (
     RunRecord,
     SettledFile,
 )
+from braze_etl.state.rows import (
+    Row,
+    backlog_of,
+    backlog_text,
+    file_row,
+    held_of,
+    known_of,
+    micros,
+    micros_or_none,
+    moment,
+    moment_or_none,
+    position_rows,
+    positions_of,
+    ref_of,
+    run_of,
+    run_row,
+)
 from braze_etl.state.rules import (
+    Creation,
     Vouch,
     anything_goes,
     check_identity,
@@ -49,103 +66,7 @@ from braze_etl.state.rules import (
     not_empty,
     start_hour,
 )
-from braze_etl.state.sqlite_schema import Creation, connect, in_our_words, transaction
-
-_ALL_OF_CREATION: Final = "SELECT start_at, created_at, key_fingerprint FROM ledger"
-_ALL_RUNS: Final = (
-    "SELECT run_id, command, started_at, finished_at, exit_code, report FROM runs ORDER BY number"
-)
-_FILES: Final = """
-    SELECT key, etag, size, modified, event_type, hour,
-        state, settled_at, run_id, accepted, filtered, quarantined, deferred, mapping, held_from
-    FROM files ORDER BY hour, key
-"""
-_POSITIONS_OF_FILE: Final = """
-    SELECT reason, not_before, blocks FROM open_positions WHERE key = ? ORDER BY number
-"""
-_TAKE_FILE: Final = "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_TAKE_POSITIONS: Final = "INSERT INTO open_positions VALUES (?, ?, ?, ?, ?, ?)"
-_TAKE_RUN: Final = """
-    INSERT INTO runs (run_id, command, started_at, finished_at, exit_code, report) VALUES (?, ?, ?, ?, ?, ?)
-"""
-_TAKE_BIRTH: Final = """
-    UPDATE ledger SET start_at = ?, created_at = ?, key_fingerprint = ?,
-        last_delivery = ?, last_listing = ?, before_start = ?, backlog = ?
-"""
-
-
-def identity_at(path: Path) -> LedgerIdentity:
-    """See `SqliteLedger.identity_at`; any schema will do, for all have had these columns."""
-    if not path.exists():
-        raise missing(str(path), read_only=True)
-    with (
-        in_our_words(path),
-        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as found,
-    ):
-        return LedgerIdentity(*found.execute("SELECT pipeline, project, region FROM ledger").fetchone())
-
-
-def contents(
-    connection: sqlite3.Connection, path: Path, identity: LedgerIdentity, summary: LedgerSummary
-) -> LedgerContents:
-    """See `Ledger.contents`."""
-    with in_our_words(path):
-        start_at, created_at, fingerprint = connection.execute(_ALL_OF_CREATION).fetchone()
-        notes = {
-            name: orjson.loads(fact) for name, fact in connection.execute("SELECT name, fact FROM notes")
-        }
-    return LedgerContents(
-        identity=identity,
-        start_at=_rows.moment(start_at),
-        created_at=_rows.moment(created_at),
-        key_fingerprint=fingerprint,
-        notes=notes,
-        summary=summary,
-        runs=_runs(connection, path),
-        files=_files(connection, path),
-    )
-
-
-def _runs(connection: sqlite3.Connection, path: Path) -> Iterator[RunRecord]:
-    with in_our_words(path):
-        yield from map(_rows.run_of, connection.execute(_ALL_RUNS))
-
-
-def _files(connection: sqlite3.Connection, path: Path) -> Iterator[SettledFile]:
-    with in_our_words(path):
-        for row in connection.execute(_FILES):
-            known = _rows.known_of((row[1], *row[6:]))
-            ref = _rows.ref_of(row[:6])
-            if known.state is FileState.OPEN:
-                found = connection.execute(_POSITIONS_OF_FILE, (ref.key,))
-                yield SettledFile(ref, known, tuple(map(_rows.positions_of, found)))
-            else:
-                yield SettledFile(ref, known)
-
-
-def take_over(connection: sqlite3.Connection, contents: LedgerContents) -> None:
-    """See `Ledger.take_over`; inside a transaction of the caller, on a ledger that is known to be unused."""
-    for file in contents.files:
-        known = file.known
-        settlement = FileSettlement(
-            file.ref, known.state, known.tally, file.open, known.mapping, known.held_from
-        )
-        row = _rows.file_row(settlement, known.run_id, known.settled_at)
-        connection.execute(_TAKE_FILE, row)
-        connection.executemany(_TAKE_POSITIONS, _rows.position_rows(settlement))
-    notes = ((name, orjson.dumps(fact).decode()) for name, fact in contents.notes.items())
-    connection.executemany("INSERT INTO notes VALUES (?, ?)", notes)
-    connection.executemany(_TAKE_RUN, map(_rows.run_row, contents.runs))
-    summary = contents.summary
-    connection.execute(
-        _TAKE_BIRTH,
-        (
-            *(_rows.micros(contents.start_at), _rows.micros(contents.created_at), contents.key_fingerprint),
-            *(_rows.micros_or_none(summary.last_delivery), _rows.micros_or_none(summary.last_listing)),
-            *(summary.before_start, _rows.backlog_text(summary.backlog)),
-        ),
-    )
-
+from braze_etl.state.sqlite_schema import connect, in_our_words, transaction
 
 RUNS_KEPT: Final = 10_000
 _PAGE: Final = 200
@@ -163,13 +84,23 @@ _OPEN: Final = """
     WHERE not_before IS NOT NULL AND not_before <= ? AND (hour, key) > (?, ?)
     ORDER BY hour, key LIMIT ?
 """
+_ALL_FILES: Final = """
+    SELECT key, etag, size, modified, event_type, hour,
+        state, settled_at, run_id, accepted, filtered, quarantined, deferred, mapping, held_from
+    FROM files ORDER BY hour, key
+"""
 _POSITIONS: Final = """
     SELECT open_positions.key, reason, not_before, blocks
     FROM json_each(?) AS wanted CROSS JOIN open_positions ON open_positions.key = wanted.value
     ORDER BY open_positions.key, number
 """
-_SETTLE: Final = """
-    INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_POSITIONS_OF_FILE: Final = """
+    SELECT reason, not_before, blocks FROM open_positions WHERE key = ? ORDER BY number
+"""
+_ADD_POSITIONS: Final = "INSERT INTO open_positions VALUES (?, ?, ?, ?, ?, ?)"
+_ADD_FILE: Final = "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SETTLE: Final = f"""
+    {_ADD_FILE}
     ON CONFLICT (key) DO UPDATE SET
         etag = excluded.etag, size = excluded.size, modified = excluded.modified,
         event_type = excluded.event_type, hour = excluded.hour, state = excluded.state,
@@ -182,20 +113,29 @@ _SETTLE: Final = """
         mapping = excluded.mapping, held_from = excluded.held_from
 """
 _NOTE_MAPPING: Final = "UPDATE files SET mapping = ?, held_from = NULL WHERE key = ? AND etag = ?"
-_SAVE_RUN: Final = """
+_ADD_RUN: Final = """
     INSERT INTO runs (run_id, command, started_at, finished_at, exit_code, report) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_SAVE_RUN: Final = f"""
+    {_ADD_RUN}
     ON CONFLICT (run_id) DO UPDATE SET
         finished_at = excluded.finished_at, exit_code = excluded.exit_code, report = excluded.report
 """
 _FORGET_RUNS: Final = "DELETE FROM runs WHERE number <= (SELECT MAX(number) FROM runs) - ?"
-_RUNS: Final = """
-    SELECT run_id, command, started_at, finished_at, exit_code, report FROM runs ORDER BY number DESC LIMIT ?
-"""
+_ALL_RUNS: Final = (
+    "SELECT run_id, command, started_at, finished_at, exit_code, report FROM runs ORDER BY number"
+)
+_RUNS: Final = _ALL_RUNS + " DESC LIMIT ?"
 _LISTED: Final = """
     UPDATE ledger SET
         backlog = ?, before_start = COALESCE(?, before_start), last_listing = COALESCE(?, last_listing)
 """
-_BIRTH: Final = "SELECT project, region, start_at, created_at FROM ledger"
+_CREATION: Final = "SELECT project, region, start_at, created_at FROM ledger"
+_ALL_OF_CREATION: Final = "SELECT start_at, created_at, key_fingerprint FROM ledger"
+_TAKE_OVER: Final = """
+    UPDATE ledger SET start_at = ?, created_at = ?, key_fingerprint = ?,
+        last_delivery = ?, last_listing = ?, before_start = ?, backlog = ?
+"""
 _SUMMARY: Final = "SELECT last_delivery, last_listing, before_start, backlog FROM ledger"
 _COUNTS: Final = "SELECT state, files FROM file_counts WHERE files > 0"
 _DEFERRED: Final = "SELECT reason, SUM(records) FROM open_positions GROUP BY reason"
@@ -219,11 +159,11 @@ class SqliteLedger:
         self._connection = connection
         self._clock = clock
         self._lease = FileLease(path.resolve(), place=str(path), clock=clock)
-        project, region, start_at, created_at = self._query(_BIRTH)[0]
+        project, region, start_at, created_at = self._query(_CREATION)[0]
         check_identity(str(path), LedgerIdentity(identity.pipeline, project, region), identity)
         self.identity: Final = identity
-        self.start_at: Final = _rows.moment(start_at)
-        self.created_at: Final = _rows.moment(created_at)
+        self.start_at: Final = moment(start_at)
+        self.created_at: Final = moment(created_at)
 
     @classmethod
     def open(
@@ -249,36 +189,39 @@ class SqliteLedger:
     @classmethod
     def identity_at(cls, path: Path) -> LedgerIdentity:
         """Say whose ledger lies at *path*; `LedgerMissingError` when there is none."""
-        return identity_at(path)
+        if not path.exists():
+            raise missing(str(path), read_only=True)
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        with in_our_words(path), closing(sqlite3.connect(uri, uri=True)) as found:
+            # Any schema will do: all have had these columns.
+            return LedgerIdentity(*found.execute("SELECT pipeline, project, region FROM ledger").fetchone())
 
     def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
         rows = self._query(_KNOWN, _json_list(ref.key for ref in files))
-        return {key: _rows.known_of(row) for key, *row in rows}
+        return {key: known_of(row) for key, *row in rows}
 
     def oldest_day(self) -> datetime | None:
         # By hand and once in a while, a second for millions of files; an index would cost each settlement.
         ((oldest,),) = self._query("SELECT MIN(hour) FROM files")
-        return first_hour(_rows.moment_or_none(oldest))
+        return first_hour(moment_or_none(oldest))
 
     def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
-        latest = _FOREVER if ready_by is None else _rows.micros(ready_by)
+        latest = _FOREVER if ready_by is None else micros(ready_by)
         behind = (-_FOREVER, "")
         # A page at a time: a cursor left open would keep a run from committing.
         while page := self._query(_OPEN, latest, *behind, _PAGE):
             positions = self._positions([row[0] for row in page])
             for row in page:
-                ref = _rows.ref_of(row[:6])
+                ref = ref_of(row[:6])
                 if ref.key in positions:
                     *counts, mapping, held = row[6:]
-                    yield OpenFile(
-                        ref, Tally(*counts), tuple(positions[ref.key]), mapping, _rows.held_of(held)
-                    )
+                    yield OpenFile(ref, Tally(*counts), tuple(positions[ref.key]), mapping, held_of(held))
             behind = (page[-1][5], page[-1][0])
 
     def _positions(self, keys: list[str]) -> dict[str, list[OpenPositions]]:
         found: defaultdict[str, list[OpenPositions]] = defaultdict(list)
         for key, *row in self._query(_POSITIONS, _json_list(keys)):
-            found[key].append(_rows.positions_of(row))
+            found[key].append(positions_of(row))
         return found
 
     def settle(
@@ -296,16 +239,16 @@ class SqliteLedger:
             self._connection.execute(
                 "UPDATE ledger SET"
                 " backlog = COALESCE(?, backlog), last_delivery = COALESCE(?, last_delivery)",
-                (backlog and _rows.backlog_text(backlog), _rows.micros(now) if accepted else None),
+                (backlog and backlog_text(backlog), micros(now) if accepted else None),
             )
             self._write_notes(noting)
 
     def _write_files(self, run_id: str, now: datetime, claimed: Collection[FileSettlement]) -> None:
         write = self._connection.executemany
         write("DELETE FROM open_positions WHERE key = ?", ((each.ref.key,) for each in claimed))
-        write(_SETTLE, (_rows.file_row(each, run_id, now) for each in claimed))
-        positions = (row for each in claimed for row in _rows.position_rows(each))
-        write("INSERT INTO open_positions VALUES (?, ?, ?, ?, ?, ?)", positions)
+        write(_SETTLE, (file_row(each, run_id, now) for each in claimed))
+        positions = (row for each in claimed for row in position_rows(each))
+        write(_ADD_POSITIONS, positions)
 
     def note_mappings(self, judged: Sequence[tuple[FileRef, str]]) -> None:
         rows = [(mapping, ref.key, ref.etag) for ref, mapping in judged]
@@ -318,7 +261,7 @@ class SqliteLedger:
         with self._transaction():
             self._connection.execute(
                 _LISTED,
-                (_rows.backlog_text(backlog), before_start, _rows.micros(at) if complete else None),
+                (backlog_text(backlog), before_start, micros(at) if complete else None),
             )
 
     def begin_run(self, run: RunRecord) -> None:
@@ -341,17 +284,17 @@ class SqliteLedger:
 
     def _save(self, run: RunRecord, noting: Notes = NO_NOTES) -> None:
         with self._transaction():
-            self._connection.execute(_SAVE_RUN, _rows.run_row(run))
+            self._connection.execute(_SAVE_RUN, run_row(run))
             self._connection.execute(_FORGET_RUNS, (RUNS_KEPT,))
             self._write_notes(noting)
 
     def runs(self, limit: int) -> list[RunRecord]:
-        return [_rows.run_of(row) for row in self._query(_RUNS, limit)]
+        return [run_of(row) for row in self._query(_RUNS, limit)]
 
     def correct_runs(self, change: Callable[[RunRecord], RunRecord]) -> int:
         corrected = [after for run in self.runs(RUNS_KEPT) if (after := change(run)) != run]
         with self._transaction():
-            self._connection.executemany(_SAVE_RUN, map(_rows.run_row, corrected))
+            self._connection.executemany(_SAVE_RUN, map(run_row, corrected))
         return len(corrected)
 
     def note_key(self, fingerprint: str) -> bool:
@@ -377,9 +320,9 @@ class SqliteLedger:
     def summary(self) -> LedgerSummary:
         last_delivery, last_listing, before_start, backlog = self._query(_SUMMARY)[0]
         return LedgerSummary(
-            last_delivery=_rows.moment_or_none(last_delivery),
-            last_listing=_rows.moment_or_none(last_listing),
-            backlog=_rows.backlog_of(backlog),
+            last_delivery=moment_or_none(last_delivery),
+            last_listing=moment_or_none(last_listing),
+            backlog=backlog_of(backlog),
             before_start=before_start,
             deferred={Reason(reason): records for reason, records in self._query(_DEFERRED)},
             files={FileState(state): files for state, files in self._query(_COUNTS)},
@@ -410,19 +353,60 @@ class SqliteLedger:
             raise lease_held(str(self._path), holder)
 
     def contents(self) -> LedgerContents:
-        return contents(self._connection, self._path, self.identity, self.summary())
+        ((start_at, created_at, fingerprint),) = self._query(_ALL_OF_CREATION)
+        return LedgerContents(
+            identity=self.identity,
+            start_at=moment(start_at),
+            created_at=moment(created_at),
+            key_fingerprint=fingerprint,
+            notes={name: orjson.loads(fact) for name, fact in self._query("SELECT name, fact FROM notes")},
+            summary=self.summary(),
+            runs=self._all_runs(),
+            files=self._all_files(),
+        )
+
+    def _all_runs(self) -> Iterator[RunRecord]:
+        with in_our_words(self._path):
+            yield from map(run_of, self._connection.execute(_ALL_RUNS))
+
+    def _all_files(self) -> Iterator[SettledFile]:
+        with in_our_words(self._path):
+            for row in self._connection.execute(_ALL_FILES):
+                known, ref = known_of((row[1], *row[6:])), ref_of(row[:6])
+                is_open = known.state is FileState.OPEN
+                found = self._query(_POSITIONS_OF_FILE, ref.key) if is_open else ()
+                yield SettledFile(ref, known, tuple(map(positions_of, found)))
 
     def take_over(self, contents: LedgerContents) -> None:
         with self._transaction():
             if not is_unused(self):
                 raise not_empty(str(self._path))
-            take_over(self._connection, contents)
+            for file in contents.files:
+                self._add_file(file)
+            self._write_notes(contents.notes)
+            self._connection.executemany(_ADD_RUN, map(run_row, contents.runs))
+            summary = contents.summary
+            self._connection.execute(
+                _TAKE_OVER,
+                (
+                    *(micros(contents.start_at), micros(contents.created_at), contents.key_fingerprint),
+                    *(micros_or_none(summary.last_delivery), micros_or_none(summary.last_listing)),
+                    *(summary.before_start, backlog_text(summary.backlog)),
+                ),
+            )
+
+    def _add_file(self, file: SettledFile) -> None:
+        known = file.known
+        of_mapping = (known.mapping, known.held_from)
+        settlement = FileSettlement(file.ref, known.state, known.tally, file.open, *of_mapping)
+        self._connection.execute(_ADD_FILE, file_row(settlement, known.run_id, known.settled_at))
+        self._connection.executemany(_ADD_POSITIONS, position_rows(settlement))
 
     def close(self) -> None:
         with in_our_words(self._path):
             self._connection.close()
 
-    def _query(self, statement: str, *values: object) -> list[_rows.Row]:
+    def _query(self, statement: str, *values: object) -> list[Row]:
         with in_our_words(self._path):
             return self._connection.execute(statement, values).fetchall()
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from braze_etl.errors import StateError
-from braze_etl.state.ledger import Backlog, LedgerIdentity
+from braze_etl.state.ledger import Backlog
 from braze_etl.state.rows import backlog_text, micros
-from braze_etl.state.rules import Vouch, anything_goes, check_version, missing
+from braze_etl.state.rules import Creation, check_version, missing
 from braze_etl.storage.folder import close_to_others, make_file, make_folder
 
 Migration: TypeAlias = Callable[[sqlite3.Connection], None]
@@ -96,6 +94,46 @@ _FIRST: Final = (
     """,
 )
 
+_DAMAGED: Final = (
+    "is damaged, or is no SQLite database",
+    "Restore it from a copy. An empty one in its place would send files again that are done.",
+)
+
+_TROUBLES: Final = {
+    sqlite3.SQLITE_FULL: ("can't grow: the disk is full", "Free space on its volume; the next run goes on."),
+    sqlite3.SQLITE_READONLY: (
+        "can't be written: it is read-only",
+        "Give the job's user write access to the file and its folder.",
+    ),
+    sqlite3.SQLITE_PERM: (
+        "can't be used: access is denied",
+        "Give the job's user access to the file and its folder.",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "can't be opened",
+        "Check that its folder exists, is mounted, and may be written by the job's user.",
+    ),
+    sqlite3.SQLITE_BUSY: (
+        "is locked by another process",
+        "Find who has it open (a backup, a SQLite shell) and end that.",
+    ),
+    sqlite3.SQLITE_LOCKED: (
+        "is locked by another process",
+        "Find who has it open (a backup, a SQLite shell) and end that.",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "can't be read or written: input/output error",
+        "Check the volume it lies on; it should be a local disk.",
+    ),
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+}
+
+_OTHER: Final = ("can't be used", "Check the file and its volume; the words of SQLite say more.")
+
+BUSY_SECONDS = 15.0
+"""How long another process may hold the database before that is an error."""
+
 
 def _first(connection: sqlite3.Connection) -> None:
     for statement in _FIRST:
@@ -139,44 +177,6 @@ def migrate(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
-_DAMAGED: Final = (
-    "is damaged, or is no SQLite database",
-    "Restore it from a copy. An empty one in its place would send files again that are done.",
-)
-
-_TROUBLES: Final = {
-    sqlite3.SQLITE_FULL: ("can't grow: the disk is full", "Free space on its volume; the next run goes on."),
-    sqlite3.SQLITE_READONLY: (
-        "can't be written: it is read-only",
-        "Give the job's user write access to the file and its folder.",
-    ),
-    sqlite3.SQLITE_PERM: (
-        "can't be used: access is denied",
-        "Give the job's user access to the file and its folder.",
-    ),
-    sqlite3.SQLITE_CANTOPEN: (
-        "can't be opened",
-        "Check that its folder exists, is mounted, and may be written by the job's user.",
-    ),
-    sqlite3.SQLITE_BUSY: (
-        "is locked by another process",
-        "Find who has it open (a backup, a SQLite shell) and end that.",
-    ),
-    sqlite3.SQLITE_LOCKED: (
-        "is locked by another process",
-        "Find who has it open (a backup, a SQLite shell) and end that.",
-    ),
-    sqlite3.SQLITE_IOERR: (
-        "can't be read or written: input/output error",
-        "Check the volume it lies on; it should be a local disk.",
-    ),
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_NOTADB: _DAMAGED,
-}
-
-_OTHER: Final = ("can't be used", "Check the file and its volume; the words of SQLite say more.")
-
-
 def from_sqlite(path: Path, error: sqlite3.Error) -> StateError:
     """Give the `StateError` for an error of SQLite (its result codes: sqlite.org/rescode.html)."""
     # The low byte is the primary code; the rest is detail. Errors of the module itself have none.
@@ -202,20 +202,6 @@ def in_our_words(path: Path) -> Iterator[None]:
         raise from_sqlite(path, error) from error
     except OSError as error:
         raise from_system(path, error) from error
-
-
-BUSY_SECONDS = 15.0
-"""How long another process may hold the database before that is an error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Creation:
-    """What is fixed when a ledger is created."""
-
-    identity: LedgerIdentity
-    start_at: datetime
-    created_at: datetime
-    vouch: Vouch = anything_goes
 
 
 def connect(path: Path, creation: Creation, *, create: bool, read_only: bool) -> sqlite3.Connection:

@@ -222,7 +222,7 @@ class TestDeadHolder:
 
 _HOLD_AND_DIE = """
 import os, sys
-from braze_etl.state import S3Ledger
+from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.clock import ManualClock, SystemClock
 from tests.state.bucket import MemoryBucket
 from tests.state.conftest import IDENTITY, NOON, OWNER, by_hand

@@ -16,10 +16,7 @@ import pytest
 from braze_etl.clock import ManualClock
 from braze_etl.errors import ConfigError, LeaseHeldError, StateError
 from braze_etl.model import FileRef
-from braze_etl.state import file_lease as _filelock
-from braze_etl.state import sqlite
-from braze_etl.state import sqlite_schema as _connect
-from braze_etl.state import sqlite_schema as _schema
+from braze_etl.state import file_lease, sqlite, sqlite_schema
 from braze_etl.state.ledger import Backlog, Ledger, LedgerIdentity, LedgerMissingError, RunRecord
 from braze_etl.state.sqlite import SqliteLedger
 from tests.state.conftest import IDENTITY, NOON, OWNER, backlog, done, positions, ref, still_open
@@ -147,8 +144,8 @@ class TestVersions:
         def another(connection: sqlite3.Connection) -> None:
             connection.execute("ALTER TABLE files ADD COLUMN colour TEXT")
 
-        old = len(_schema.MIGRATIONS)
-        monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, another))
+        old = len(sqlite_schema.MIGRATIONS)
+        monkeypatch.setattr(sqlite_schema, "MIGRATIONS", (*sqlite_schema.MIGRATIONS, another))
         with pytest.raises(StateError, match=rf"older .*schema {old}, this one reads {old + 1}"):
             opened(path, read_only=True)
         ledger = opened(path)
@@ -160,17 +157,17 @@ class TestVersions:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(_schema, "MIGRATIONS", _schema.MIGRATIONS[:1])
+            patch.setattr(sqlite_schema, "MIGRATIONS", sqlite_schema.MIGRATIONS[:1])
             opened(path).close()
         ledger = opened(path)
-        assert ledger.summary().schema_version == len(_schema.MIGRATIONS)
+        assert ledger.summary().schema_version == len(sqlite_schema.MIGRATIONS)
         assert not ledger.note_key("aa")
 
     def test_files_of_a_ledger_without_mappings_are_judged_by_an_unknown_one(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(_schema, "MIGRATIONS", _schema.MIGRATIONS[:3])
+            patch.setattr(sqlite_schema, "MIGRATIONS", sqlite_schema.MIGRATIONS[:3])
             opened(path).close()
         columns = "key, etag, size, modified, event_type, hour, state, settled_at, run_id"
         counts = "accepted, filtered, quarantined, deferred"
@@ -192,10 +189,10 @@ class TestVersions:
             connection.execute("no statement at all")
 
         with monkeypatch.context() as patch:
-            patch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, broken))
+            patch.setattr(sqlite_schema, "MIGRATIONS", (*sqlite_schema.MIGRATIONS, broken))
             with pytest.raises(StateError, match="syntax error"):
                 opened(path)
-        assert opened(path).summary().schema_version == len(_schema.MIGRATIONS)
+        assert opened(path).summary().schema_version == len(sqlite_schema.MIGRATIONS)
 
     def test_a_newer_ledger_is_refused_untouched(self, path: Path) -> None:
         opened(path).close()
@@ -260,7 +257,7 @@ class TestTroubles:
     def test_a_database_locked_by_another_program_is_an_error_in_the_end(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_connect, "BUSY_SECONDS", 0.01)
+        monkeypatch.setattr(sqlite_schema, "BUSY_SECONDS", 0.01)
         ledger = opened(path)
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
@@ -292,7 +289,8 @@ HOLD = """
 import sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from braze_etl.state import LeaseOwner, LedgerIdentity, SqliteLedger
+from braze_etl.state.ledger import LeaseOwner, LedgerIdentity
+from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.clock import ManualClock
 
 ledger = SqliteLedger.open(
@@ -307,7 +305,8 @@ HALF = """
 import sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from braze_etl.state import LedgerIdentity, SqliteLedger
+from braze_etl.state.ledger import LedgerIdentity
+from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.clock import ManualClock
 
 ledger = SqliteLedger.open(
@@ -397,7 +396,7 @@ class TestProcesses:
     def test_where_the_database_can_not_be_locked_a_lost_lock_file_ends_the_run(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_filelock, "_lock_database", lambda _descriptor: None)
+        monkeypatch.setattr(file_lease, "_lock_database", lambda _descriptor: None)
         ledger = opened(path)
         with ledger.lease(OWNER):
             ledger.settle("run-1", [done(ref("a"), accepted=1)], backlog(1))

@@ -11,29 +11,7 @@ from typing import Final
 from braze_etl.state.s3.head import Head, Heads
 from braze_etl.state.s3.objects import Objects, packed
 from braze_etl.state.s3.runs import Notes, Runs
-from braze_etl.state.s3.segments import Catalogue, Days, Journal, Opens
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Each knows one kind of object, and keeps in memory what it last read of it."""
-
-    objects: Objects
-    heads: Heads
-    journal: Journal
-    catalogue: Catalogue
-    days: Days
-    opens: Opens
-    runs: Runs
-    notes: Notes
-
-    @classmethod
-    def of(cls, objects: Objects, heads: Heads) -> Parts:
-        """Make the parts."""
-        journal, catalogue = Journal(objects), Catalogue(objects)
-        days, opens = Days(objects, journal, catalogue), Opens(objects, journal)
-        return cls(objects, heads, journal, catalogue, days, opens, Runs(objects), Notes(objects))
-
+from braze_etl.state.s3.segments import Catalogue, Days, Journal, OpenFiles
 
 MOST_ENTRIES: Final = 16
 """So many settlements the journal holds before they are merged."""
@@ -53,8 +31,8 @@ class Compactor:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def tend(self) -> None:
-        """Merge a full journal."""
+    def compact_when_full(self) -> None:
+        """Merge a full journal into its days."""
         if len(self._parts.heads.current().journal) >= MOST_ENTRIES:
             self.compact()
 
@@ -94,7 +72,7 @@ class Compactor:
         for day in _touched(head):
             self._parts.days.write(stamp, day, self._parts.days.merged(head, day))
             days[day] = stamp
-        still_open = self._parts.opens.write(stamp, self._parts.opens.current(head))
+        still_open = self._parts.open_files.write(stamp, self._parts.open_files.current(head))
         return self._parts.catalogue.trimmed(replace(head, days=days, open=still_open, journal=()), stamp)
 
     def _replaced(self, head: Head) -> Iterator[str]:
@@ -117,3 +95,24 @@ class Compactor:
 
 def _touched(head: Head) -> list[str]:
     return sorted({day for entry in head.journal for day in entry.days})
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Each knows one kind of object, and keeps in memory what it last read of it."""
+
+    objects: Objects
+    heads: Heads
+    journal: Journal
+    catalogue: Catalogue
+    days: Days
+    open_files: OpenFiles
+    runs: Runs
+    notes: Notes
+
+    @classmethod
+    def of(cls, objects: Objects, heads: Heads) -> Parts:
+        """Make the parts."""
+        journal, catalogue = Journal(objects), Catalogue(objects)
+        days, open_files = Days(objects, journal, catalogue), OpenFiles(objects, journal)
+        return cls(objects, heads, journal, catalogue, days, open_files, Runs(objects), Notes(objects))

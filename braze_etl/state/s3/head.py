@@ -28,6 +28,17 @@ Migration: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 KIND: Final = "braze_etl ledger"
 """Tells our heads from other programs' objects of that name."""
 
+_TIMES: Final = ("start_at", "created_at", "last_delivery", "last_listing", "swept_at")
+_PLAIN: Final = (
+    *("checked", "schema_version", "sequence", "stamp", "generation", "before_start"),
+    *("key_fingerprint", "notes", "large_notes", "files", "deferred", "days", "open", "runs"),
+)
+
+HEAD: Final = "head.json"
+_ATTEMPTS: Final = 8
+
+_T = TypeVar("_T")
+
 
 def _second(value: dict[str, Any]) -> dict[str, Any]:
     # Rows have had a mapping since; a program that does not know of it would drop it.
@@ -156,20 +167,8 @@ def from_json(value: dict[str, Any]) -> Head:
     )
 
 
-_TIMES: Final = ("start_at", "created_at", "last_delivery", "last_listing", "swept_at")
-_PLAIN: Final = (
-    *("checked", "schema_version", "sequence", "stamp", "generation", "before_start"),
-    *("key_fingerprint", "notes", "large_notes", "files", "deferred", "days", "open", "runs"),
-)
-
-
-HEAD: Final = "head.json"
-_ATTEMPTS: Final = 8
-
 Change: TypeAlias = Callable[[Head, str], Head]
 """From a head to the next, whose objects bear the given stamp; it may be asked again, of a newer head."""
-
-_T = TypeVar("_T")
 
 
 class Heads:

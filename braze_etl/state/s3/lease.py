@@ -32,6 +32,16 @@ _AFTER_NAME_STATE: Final = 0
 _AFTER_NAME_START: Final = 19
 _ENDED: Final = frozenset("ZXx")
 
+LENGTH: Final = timedelta(seconds=90)
+RENEWED_EVERY: Final = 30.0
+LEASE: Final = "lease.json"
+
+_ROUNDING: Final = timedelta(seconds=1)  # of both times that make an age
+_ATTEMPTS: Final = 4
+
+Keeper: TypeAlias = Callable[[Callable[[], bool]], AbstractContextManager[None]]
+"""Calls a function every `RENEWED_EVERY` seconds while a `with` lasts, or until it returns False."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
@@ -101,17 +111,6 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-LENGTH: Final = timedelta(seconds=90)
-RENEWED_EVERY: Final = 30.0
-LEASE: Final = "lease.json"
-
-_ROUNDING: Final = timedelta(seconds=1)  # of both times that make an age
-_ATTEMPTS: Final = 4
-
-Keeper: TypeAlias = Callable[[Callable[[], bool]], AbstractContextManager[None]]
-"""Calls a function every `RENEWED_EVERY` seconds while a `with` lasts, or until it returns False."""
 
 
 def thread_keeper(clock: Clock) -> Keeper:

@@ -30,6 +30,7 @@ from braze_etl.state.ledger import (
     SettledFile,
 )
 from braze_etl.state.rules import (
+    Creation,
     Vouch,
     anything_goes,
     claims,
@@ -43,7 +44,7 @@ from braze_etl.state.s3.compaction import Compactor, Parts
 from braze_etl.state.s3.head import Head, Heads, JournalEntry
 from braze_etl.state.s3.lease import Keeper, Machine, S3Lease, thread_keeper
 from braze_etl.state.s3.objects import Objects
-from braze_etl.state.s3.opening import Creation, opened, refuse_remains
+from braze_etl.state.s3.opening import opened, refuse_remains
 from braze_etl.state.s3.runs import IN_ONE, OLDER_KEPT
 from braze_etl.state.s3.segments import (
     FileRow,
@@ -53,145 +54,10 @@ from braze_etl.state.s3.segments import (
     as_open_file,
     day_of,
     row_of,
-    row_of_settled,
 )
 from braze_etl.storage.store import ConditionalStore
 
 _K = TypeVar("_K")
-
-
-def settled_head(
-    head: Head,
-    claimed: Mapping[str, FileSettlement],
-    before: Mapping[str, FileRow],
-    open_before: OpenMap,
-    now: datetime,
-) -> Head:
-    """Count *claimed*, which were known as *before*, and were open as in *open_before*."""
-    accepted = newly_accepted(claimed, {key: row.known for key, row in before.items()})
-    files = Counter(head.files)
-    files.subtract(Counter(FileState(row.state) for row in before.values()))
-    files.update(each.state for each in claimed.values() if each.state is not None)
-    deferred = Counter(head.deferred)
-    for key, settlement in claimed.items():
-        if key in open_before:
-            deferred.subtract(records(open_before[key][1]))
-        deferred.update(records(settlement.open))
-    return replace(
-        head,
-        files=_positive(files),
-        deferred=_positive(deferred),
-        last_delivery=now if accepted else head.last_delivery,
-    )
-
-
-def with_entry(head: Head, entry: JournalEntry, backlog: Backlog | None) -> Head:
-    """Name a settlement in the head."""
-    return replace(head, journal=(*head.journal, entry), backlog=head.backlog if backlog is None else backlog)
-
-
-def records(positions: Positions) -> Counter[Reason]:
-    """Count open records by reason."""
-    counts: Counter[Reason] = Counter()
-    for each in positions:
-        counts[each.reason] += each.count
-    return counts
-
-
-def _positive(counts: Mapping[_K, int]) -> dict[_K, int]:
-    return {key: count for key, count in counts.items() if count > 0}
-
-
-class Transfer:
-    """Reads and writes a ledger day by day: one of them is in memory at a time."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-
-    def contents(self) -> LedgerContents:
-        """See `Ledger.contents`."""
-        head = self._parts.heads.fresh()
-        runs = self._parts.heads.reading(
-            lambda found: self._parts.runs.last(found, IN_ONE * (OLDER_KEPT + 1))
-        )
-        return LedgerContents(
-            identity=head.identity,
-            start_at=head.start_at,
-            created_at=head.created_at,
-            key_fingerprint=head.key_fingerprint,
-            notes=self._parts.heads.reading(self._parts.notes.all),
-            summary=head.summary,
-            runs=reversed(runs),
-            files=self._files(),
-        )
-
-    def _files(self) -> Iterator[SettledFile]:
-        for day in self._parts.heads.reading(self.all_days):
-            rows, open_files = self._parts.heads.reading(partial(self._day, day))
-            for row in sorted(rows.values(), key=lambda row: (row.hour, row.key)):
-                _, positions = open_files.get(row.key, (row, ()))
-                yield SettledFile(row.ref, row.known, positions)
-
-    def _day(self, day: str, head: Head) -> tuple[dict[str, FileRow], OpenMap]:
-        return self._parts.days.merged(head, day), self._parts.opens.current(head)
-
-    def all_days(self, head: Head) -> list[str]:
-        """The days of all files, oldest first."""
-        touched = {day for entry in head.journal for day in entry.days}
-        return sorted(touched | set(self._parts.catalogue.all_days(head)))
-
-    def take_over(self, contents: LedgerContents) -> None:
-        """See `Ledger.take_over`: everything is written first, and counts with one head."""
-        head, place = self._parts.heads.fresh(), self._parts.objects.place
-        _refuse_used(head, place)
-        taken = self._written(head, contents)
-
-        def change(found: Head, _: str) -> Head:
-            _refuse_used(found, place)
-            return replace(taken, generation=found.generation, checked=found.checked)
-
-        self._parts.heads.commit(change)
-
-    def _written(self, head: Head, contents: LedgerContents) -> Head:
-        stamp = self._parts.heads.new_stamp()
-        days: dict[str, str] = {}
-        states: Counter[FileState] = Counter()
-        deferred: Counter[Reason] = Counter()
-        open_files: OpenMap = {}
-        for day, files in groupby(contents.files, key=lambda file: day_of(file.ref.hour)):
-            rows = {}
-            for file in files:
-                rows[file.ref.key] = row = row_of_settled(file)
-                states[file.known.state] += 1
-                if file.open:
-                    deferred.update(records(file.open))
-                    open_files[row.key] = (row, file.open)
-            self._parts.days.write(stamp, day, rows)
-            days[day] = stamp
-        summary = contents.summary
-        taken = replace(
-            head,
-            start_at=contents.start_at,
-            created_at=contents.created_at,
-            key_fingerprint=contents.key_fingerprint,
-            last_delivery=summary.last_delivery,
-            last_listing=summary.last_listing,
-            before_start=summary.before_start,
-            backlog=summary.backlog,
-            files=states,
-            deferred=deferred,
-            days=days,
-            open=self._parts.opens.write(stamp, open_files),
-            runs=self._parts.runs.write_all(stamp, contents.runs),
-        )
-        noted = self._parts.notes.written(taken, stamp, contents.notes)
-        return self._parts.catalogue.trimmed(noted, stamp)
-
-
-def _refuse_used(head: Head, place: str) -> None:
-    if head.files or head.runs or head.last_listing:
-        raise not_empty(place)
-
 
 _token: Final = partial(secrets.token_hex, 4)
 _ALL: Final = 1_000_000
@@ -268,10 +134,10 @@ class S3Ledger:
 
     def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
         self._heads.fresh()
-        rows = [row for row, _ in self._heads.reading(self._parts.opens.current).values()]
+        rows = [row for row, _ in self._heads.reading(self._parts.open_files.current).values()]
         for first in sorted(rows, key=lambda row: (row.hour, row.key.encode())):
             # It may have been settled since.
-            row, positions = self._heads.reading(self._parts.opens.current).get(first.key, (first, ()))
+            row, positions = self._heads.reading(self._parts.open_files.current).get(first.key, (first, ()))
             if any(ready_by is None or each.not_before <= ready_by for each in positions):
                 yield as_open_file(row, positions)
 
@@ -293,15 +159,15 @@ class S3Ledger:
         def change(head: Head, stamp: str) -> Head:
             before = self._parts.days.lookup(head, refs)
             known = {key: row.known for key, row in before.items()}
-            counted = settled_head(head, claimed, before, self._parts.opens.current(head), now)
+            counted = _counted(head, claimed, before, self._parts.open_files.current(head), now)
             rows = {
-                key: row_of(each, run_id, settled_since(known.get(key), each, now))
+                key: row_of(each.ref, KnownFile.of(each, run_id, settled_since(known.get(key), each, now)))
                 for key, each in claimed.items()
             }
             entry = self._parts.journal.write(stamp, Settled(rows, left_open))
-            return self._parts.notes.written(with_entry(counted, entry, backlog), stamp, noting)
+            return self._parts.notes.written(_with_entry(counted, entry, backlog), stamp, noting)
 
-        Compactor(self._parts).tend()
+        Compactor(self._parts).compact_when_full()
         self._heads.commit(change)
 
     def reserve(self, files: int) -> None:
@@ -318,12 +184,12 @@ class S3Ledger:
                 for row in known
                 if (row.key, row.etag) in mappings
             }
-            still_open = self._parts.opens.current(head)
+            still_open = self._parts.open_files.current(head)
             left_open = {key: still_open[key][1] for key in rows if key in still_open}
-            return with_entry(head, self._parts.journal.write(stamp, Settled(rows, left_open)), None)
+            return _with_entry(head, self._parts.journal.write(stamp, Settled(rows, left_open)), None)
 
         if judged:
-            Compactor(self._parts).tend()
+            Compactor(self._parts).compact_when_full()
             self._heads.commit(change)
 
     def _settle_nothing(self, backlog: Backlog | None, noting: Notes) -> None:
@@ -415,3 +281,136 @@ class S3Ledger:
 
     def close(self) -> None:
         """Do nothing: connections end with the store."""
+
+
+class Transfer:
+    """Reads and writes a ledger day by day: one of them is in memory at a time."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def contents(self) -> LedgerContents:
+        """See `Ledger.contents`."""
+        head = self._parts.heads.fresh()
+        runs = self._parts.heads.reading(
+            lambda found: self._parts.runs.last(found, IN_ONE * (OLDER_KEPT + 1))
+        )
+        return LedgerContents(
+            identity=head.identity,
+            start_at=head.start_at,
+            created_at=head.created_at,
+            key_fingerprint=head.key_fingerprint,
+            notes=self._parts.heads.reading(self._parts.notes.all),
+            summary=head.summary,
+            runs=reversed(runs),
+            files=self._files(),
+        )
+
+    def _files(self) -> Iterator[SettledFile]:
+        for day in self._parts.heads.reading(self.all_days):
+            rows, open_files = self._parts.heads.reading(partial(self._day, day))
+            for row in sorted(rows.values(), key=lambda row: (row.hour, row.key)):
+                _, positions = open_files.get(row.key, (row, ()))
+                yield SettledFile(row.ref, row.known, positions)
+
+    def _day(self, day: str, head: Head) -> tuple[dict[str, FileRow], OpenMap]:
+        return self._parts.days.merged(head, day), self._parts.open_files.current(head)
+
+    def all_days(self, head: Head) -> list[str]:
+        """The days of all files, oldest first."""
+        touched = {day for entry in head.journal for day in entry.days}
+        return sorted(touched | set(self._parts.catalogue.all_days(head)))
+
+    def take_over(self, contents: LedgerContents) -> None:
+        """See `Ledger.take_over`: everything is written first, and counts with one head."""
+        head, place = self._parts.heads.fresh(), self._parts.objects.place
+        _refuse_used(head, place)
+        taken = self._written(head, contents)
+
+        def change(found: Head, _: str) -> Head:
+            _refuse_used(found, place)
+            return replace(taken, generation=found.generation, checked=found.checked)
+
+        self._parts.heads.commit(change)
+
+    def _written(self, head: Head, contents: LedgerContents) -> Head:
+        stamp = self._parts.heads.new_stamp()
+        days: dict[str, str] = {}
+        states: Counter[FileState] = Counter()
+        deferred: Counter[Reason] = Counter()
+        open_files: OpenMap = {}
+        for day, files in groupby(contents.files, key=lambda file: day_of(file.ref.hour)):
+            rows = {}
+            for file in files:
+                rows[file.ref.key] = row = row_of(file.ref, file.known)
+                states[file.known.state] += 1
+                if file.open:
+                    deferred.update(records(file.open))
+                    open_files[row.key] = (row, file.open)
+            self._parts.days.write(stamp, day, rows)
+            days[day] = stamp
+        summary = contents.summary
+        taken = replace(
+            head,
+            start_at=contents.start_at,
+            created_at=contents.created_at,
+            key_fingerprint=contents.key_fingerprint,
+            last_delivery=summary.last_delivery,
+            last_listing=summary.last_listing,
+            before_start=summary.before_start,
+            backlog=summary.backlog,
+            files=states,
+            deferred=deferred,
+            days=days,
+            open=self._parts.open_files.write(stamp, open_files),
+            runs=self._parts.runs.write_all(stamp, contents.runs),
+        )
+        noted = self._parts.notes.written(taken, stamp, contents.notes)
+        return self._parts.catalogue.trimmed(noted, stamp)
+
+
+def _counted(
+    head: Head,
+    claimed: Mapping[str, FileSettlement],
+    before: Mapping[str, FileRow],
+    open_before: OpenMap,
+    now: datetime,
+) -> Head:
+    """Count *claimed*, which were known as *before*, and were open as in *open_before*."""
+    accepted = newly_accepted(claimed, {key: row.known for key, row in before.items()})
+    files = Counter(head.files)
+    files.subtract(Counter(FileState(row.state) for row in before.values()))
+    files.update(each.state for each in claimed.values() if each.state is not None)
+    deferred = Counter(head.deferred)
+    for key, settlement in claimed.items():
+        if key in open_before:
+            deferred.subtract(records(open_before[key][1]))
+        deferred.update(records(settlement.open))
+    return replace(
+        head,
+        files=_positive(files),
+        deferred=_positive(deferred),
+        last_delivery=now if accepted else head.last_delivery,
+    )
+
+
+def _with_entry(head: Head, entry: JournalEntry, backlog: Backlog | None) -> Head:
+    """Name a settlement in the head."""
+    return replace(head, journal=(*head.journal, entry), backlog=head.backlog if backlog is None else backlog)
+
+
+def records(positions: Positions) -> Counter[Reason]:
+    """Count open records by reason."""
+    counts: Counter[Reason] = Counter()
+    for each in positions:
+        counts[each.reason] += each.count
+    return counts
+
+
+def _positive(counts: Mapping[_K, int]) -> dict[_K, int]:
+    return {key: count for key, count in counts.items() if count > 0}
+
+
+def _refuse_used(head: Head, place: str) -> None:
+    if head.files or head.runs or head.last_listing:
+        raise not_empty(place)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Final
 
 from braze_etl.errors import StateError
-from braze_etl.state.ledger import LedgerIdentity
-from braze_etl.state.rules import Vouch, anything_goes, check_identity, missing
+from braze_etl.state.rules import Creation, check_identity, missing
 from braze_etl.state.s3.head import HEAD, Head, Heads
 from braze_etl.state.s3.objects import Objects
 
@@ -19,16 +17,6 @@ _REMEDY: Final = (
     "Keep the state in a store that honours If-None-Match and If-Match on writes, as Amazon S3 does, "
     "or in SQLite on a volume."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Creation:
-    """What is fixed when a ledger is created."""
-
-    identity: LedgerIdentity
-    start_at: datetime
-    created_at: datetime
-    vouch: Vouch = anything_goes
 
 
 def opened(

@@ -22,6 +22,11 @@ IN_ONE: Final = 32
 OLDER_KEPT: Final = 320
 """Full objects that are kept: 10,240 runs, five weeks of one every five minutes."""
 
+MOST_BYTES: Final = 400
+"""As JSON, of a note in the head."""
+ALWAYS_IN_HEAD: Final = frozenset({"begun"})
+"""A note that each settlement changes, and a run's end empties: an object each would be one write more."""
+
 
 class Runs:
     """Reads and writes the objects of runs; the last one stays in memory."""
@@ -81,12 +86,6 @@ def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
     rest = iter(rows)
     while batch := list(islice(rest, IN_ONE)):
         yield batch
-
-
-MOST_BYTES: Final = 400
-"""As JSON, of a note in the head."""
-ALWAYS_IN_HEAD: Final = frozenset({"begun"})
-"""A note that each settlement changes, and a run's end empties: an object each would be one write more."""
 
 
 class Notes:

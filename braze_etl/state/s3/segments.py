@@ -1,4 +1,9 @@
-"""One file of the ledger as a row, and many rows as columns: what compresses to some 40 bytes a file."""
+"""The segments of the ledger in S3: immutable objects with the rows of files, each kind read by its class.
+
+A settlement is an object of the journal. A full journal is merged into its days, each an object, and into a
+snapshot of the open files; the newest layer holds. The head names the days of late, the catalogue the older
+ones. Rows are written as columns, which compress to some 40 bytes a file.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +13,22 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
-from braze_etl.state.ledger import KnownFile, OpenFile, SettledFile
+from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally
+from braze_etl.state.ledger import KnownFile, OpenFile
 from braze_etl.state.rows import held_of, held_text, micros, moment
 from braze_etl.state.s3.head import CatalogueName, Head, JournalEntry
 from braze_etl.state.s3.objects import Objects
 
 Positions: TypeAlias = tuple[OpenPositions, ...]
+
+_CODED = {"event_type", "hour", "state", "settled_at", "run_id", "mapping", "held_from"}
+"""Columns of few different values: these are written, and read, once."""
+
+MOST_DAYS: Final = 24
+"""That many days stand in the head before the older half moves into the catalogue."""
+
+ROWS_KEPT: Final = 150_000
+"""Rows of days in memory, half a kilobyte each; one day is kept whatever its size."""
 
 
 class FileRow(NamedTuple):
@@ -59,10 +73,6 @@ class FileRow(NamedTuple):
         return Tally(self.accepted, self.filtered, self.quarantined, self.deferred)
 
 
-_CODED = {"event_type", "hour", "state", "settled_at", "run_id", "mapping", "held_from"}
-"""Columns of few different values: these are written, and read, once."""
-
-
 def day_of(hour: datetime) -> str:
     """The day that a file belongs to, by its `date=` hour."""
     return hour.date().isoformat()
@@ -72,28 +82,8 @@ def day_of_row(row: FileRow) -> str:
     return day_of(moment(row.hour))
 
 
-def row_of(settlement: FileSettlement, run_id: str, now: datetime) -> FileRow:
-    """Make the row of a settlement that makes a claim."""
-    assert settlement.state is not None
-    known = KnownFile(
-        settlement.ref.etag,
-        settlement.state,
-        now,
-        settlement.tally,
-        run_id,
-        settlement.mapping,
-        settlement.held_from,
-    )
-    return _row(settlement.ref, known)
-
-
-def row_of_settled(file: SettledFile) -> FileRow:
-    """Make the row of a file that comes from another ledger."""
-    # A changed file is known by the etag that was settled.
-    return _row(file.ref, file.known)
-
-
-def _row(ref: FileRef, known: KnownFile) -> FileRow:
+def row_of(ref: FileRef, known: KnownFile) -> FileRow:
+    """Make the row of a file that is known so."""
     tally = known.tally
     return FileRow(
         *(ref.key, ref.etag, ref.size, micros(ref.modified), ref.event_type, micros(ref.hour)),
@@ -191,10 +181,6 @@ class Journal:
             self._settled = {stamp: each for stamp, each in self._settled.items() if stamp in kept}
 
 
-MOST_DAYS: Final = 24
-"""That many days stand in the head before the older half moves into the catalogue."""
-
-
 class Catalogue:
     """Reads the catalogue where it is needed, once for each version."""
 
@@ -232,10 +218,6 @@ class Catalogue:
             self._days = self._objects.get(f"catalogue/{head.catalogue.stamp}")
             self._stamp = head.catalogue.stamp
         return self._days
-
-
-ROWS_KEPT: Final = 150_000
-"""Rows of days in memory, half a kilobyte each; one day is kept whatever its size."""
 
 
 class Days:
@@ -296,7 +278,7 @@ def _of_day(rows: Mapping[str, FileRow], day: str) -> dict[str, FileRow]:
 OpenMap: TypeAlias = dict[str, tuple[FileRow, Positions]]
 
 
-class Opens:
+class OpenFiles:
     """Follows the open files from head to head."""
 
     def __init__(self, objects: Objects, journal: Journal) -> None:
