@@ -30,9 +30,9 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 
 from braze_etl.sandbox import wire
-from braze_etl.sandbox.amplitude.holding import Hold
 from braze_etl.sandbox.amplitude.project import Project
 from braze_etl.sandbox.amplitude.replies import Reply, refusal
+from braze_etl.sandbox.amplitude.store import Hold
 from braze_etl.sandbox.faults import (
     Action,
     Answer,
@@ -50,220 +50,83 @@ from braze_etl.sandbox.faults import (
 )
 from braze_etl.sandbox.wire import as_json
 
-
-class Traffic:
-    """Counters of POSTs to the ingestion paths; shared by all connections."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open = 0
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin again; what is open stays open."""
-        with self._lock:
-            self._outcomes: Counter[str] = Counter()
-            self._raw = 0
-            self._wire = 0
-            self._most_open = self._open
-
-    @contextmanager
-    def open_request(self) -> Iterator[None]:
-        """Count a request as in flight for the length of the block."""
-        with self._lock:
-            self._open += 1
-            self._most_open = max(self._most_open, self._open)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._open -= 1
-
-    def count_body(self, raw: int, wire: int) -> None:
-        """Add a body's bytes, uncompressed and as received."""
-        with self._lock:
-            self._raw += raw
-            self._wire += wire
-
-    def count_outcome(self, outcome: str) -> None:
-        """Add a request by the status it was answered with, or by what happened to it instead."""
-        with self._lock:
-            self._outcomes[outcome] += 1
-
-    def stats(self) -> dict[str, Any]:
-        """Return the counters; `requests` are by status or, without one, by what happened.
-
-        That is `reset`, `truncated`, `hang`, or `broken_off` for a client that went away.
-        """
-        with self._lock:
-            return {
-                "requests": dict(sorted(self._outcomes.items())),
-                "bytes_raw": self._raw,
-                "bytes_wire": self._wire,
-                "in_flight": self._open,
-                "in_flight_max": self._most_open,
-            }
-
-
 _LINES_A_CHUNK = 500
-
-
-class Service:
-    """A project and a fault script, for many threads."""
-
-    def __init__(self, project: Project, faults: Faults) -> None:
-        self.faults = faults
-        self.traffic = Traffic()
-        self.stopping = threading.Event()
-        self._project = project
-        self._lock = threading.Lock()
-
-    def body_limit(self, path: str) -> int:
-        """How many uncompressed bytes a body may have; the larger limit for an unknown path."""
-        limits = self._project.limits
-        own = limits.endpoints.get(path)
-        return limits.batch.max_bytes if own is None else own.max_bytes
-
-    def ingest(self, path: str, body: bytes) -> Reply:
-        """Hand a body to the project."""
-        with self._lock:
-            return self._project.ingest(path, body)
-
-    def stats(self) -> dict[str, Any]:
-        """What the project and the traffic have counted, in one object."""
-        with self._lock:
-            return {**self.traffic.stats(), **self._project.stats()}
-
-    def reset(self) -> None:
-        """Be as just started: nothing held, nothing counted, the fault script at its beginning."""
-        with self._lock:
-            self._project.reset()
-            self.traffic.reset()
-            self.faults.restart()
-
-    def event_lines(self, fields: Sequence[str] = ()) -> Iterator[bytes]:
-        """Go through the held events as NDJSON, some hundred lines at a time; *fields* cuts them down."""
-        with self._lock:
-            events = self._project.events()
-        while lines := [as_json(_only(event, fields)) for event in islice(events, _LINES_A_CHUNK)]:
-            yield b"\n".join((*lines, b""))
-
-
-def _only(event: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    return {name: event[name] for name in fields if name in event} if fields else event
-
 
 _NO_FAULT = Fault(Proceed())
 
-
-class Exchange:
-    """A request to an ingestion path on its connection. The body is read once, and only when it is wanted."""
-
-    def __init__(self, handler: BaseHTTPRequestHandler, path: str, service: Service) -> None:
-        self._handler = handler
-        self._path = path
-        self._service = service
-
-    def run(self) -> None:
-        """Answer, or do what the fault script says; a client that goes away is counted and let go."""
-        with self._service.traffic.open_request():
-            try:
-                self._suffer(self._service.faults.next(self._facts()) or _NO_FAULT)
-            except ConnectionError:
-                self._service.traffic.count_outcome("broken_off")
-                self._handler.close_connection = True
-
-    def _facts(self) -> RequestFacts:
-        gzip = wire.encoding_of(self._handler.headers) == "gzip"
-        return RequestFacts(self._path, gzip, self._events)
-
-    @cached_property
-    def _body(self) -> wire.Body:
-        body = wire.read_body(
-            self._handler.rfile, self._handler.headers, self._service.body_limit(self._path)
-        )
-        self._service.traffic.count_body(len(body.data), body.wire)
-        if not body.in_step:
-            self._handler.close_connection = True
-        return body
-
-    def _events(self) -> Sequence[Any]:
-        """The request's events as far as they can be read; a bad body has none."""
-        try:
-            events = orjson.loads(self._body.data)["events"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            return ()
-        return events if isinstance(events, list) else ()
-
-    def _suffer(self, fault: Fault) -> None:
-        if fault.action == Reset("before_body"):
-            self._pause(fault.delay)
-            self._reset()
-            return
-        # Whatever else happens, the body is read first: a client in the middle of sending would see another
-        # fault.
-        _ = self._body
-        self._pause(fault.delay)
-        self._act(fault.action)
-
-    def _act(self, action: Action) -> None:
-        match action:
-            case Proceed():
-                self._send(self._ingest())
-            case Answer():
-                self._send(action)
-            case Redirect(url):
-                self._send(Answer(307, {"Location": url}, ""))
-            case RefuseGzip():
-                self._send(refusal(415, "Unsupported content encoding: gzip"))
-            case Hang(seconds):
-                self._hang(seconds)
-            case TruncateReply():
-                self._service.traffic.count_outcome("truncated")
-                wire.send_half(self._handler, wire.Message.of(self._ingest()))
-            case Reset(moment):
-                self._reset(with_half=self._ingest() if moment == "during_reply" else None)
-            case IngestThen(fault):
-                self._lose_answer(self._ingest(), fault)
-
-    def _lose_answer(self, reply: Reply, fault: Answer | Reset) -> None:
-        if isinstance(fault, Answer):
-            self._send(fault)
-        else:
-            self._reset(with_half=reply if fault.moment == "during_reply" else None)
-
-    def _ingest(self) -> Reply:
-        if self._body.refusal is not None:
-            return self._body.refusal
-        if self._handler.headers.get_content_type() != "application/json":
-            # The header is documented as required, the answer to its absence is not.
-            return refusal(400, "Invalid request: Content-Type must be application/json")
-        return self._service.ingest(self._path, self._body.data)
-
-    def _send(self, answer: Reply | Answer) -> None:
-        # Counted before it is sent, so that a client which asks for the counters next finds itself among
-        # them.
-        self._service.traffic.count_outcome(str(answer.status))
-        wire.send(self._handler, wire.Message.of(answer))
-
-    def _reset(self, with_half: Reply | None = None) -> None:
-        self._service.traffic.count_outcome("reset")
-        if with_half is not None:
-            wire.send_half(self._handler, wire.Message.of(with_half))
-        wire.reset(self._handler)
-
-    def _hang(self, seconds: float) -> None:
-        self._service.traffic.count_outcome("hang")
-        self._pause(seconds)
-        self._handler.close_connection = True
-
-    def _pause(self, seconds: float) -> None:
-        if seconds:
-            self._service.stopping.wait(seconds)
-
-
 _POLL = 0.05
 _POSTS = frozenset({"/batch", "/2/httpapi", "/reset"})
+
+
+def open_sandbox(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8099,
+    faults_file: str | Path | None = None,
+    api_key: str | None = None,
+    hold: Hold = "events",
+) -> SandboxServer:
+    """Bind a sandbox on the machine's clock; it answers once `start` or `serve_forever` is called.
+
+    Raises `FaultFileError` for a bad fault script and OSError for a port that is taken.
+    """
+    faults = None if faults_file is None else load_faults(faults_file)
+    return SandboxServer(Project(api_key=api_key, hold=hold), host, port, faults)
+
+
+class SandboxServer:
+    """A project on a port of this machine; port 0 takes a free one.
+
+    As a context manager it serves in the background. The constructor binds the port and raises OSError if it
+    can't.
+    """
+
+    def __init__(
+        self, project: Project, host: str = "127.0.0.1", port: int = 0, faults: Faults | None = None
+    ) -> None:
+        self._service = Service(project, faults or Faults())
+        self._listener = _Listener((host, port), self._service)
+        self._serving = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a path."""
+        return f"http://{self._listener.server_name}:{self._listener.server_port}"
+
+    def stats(self) -> dict[str, Any]:
+        """Return what `GET /stats` shows."""
+        return self._service.stats()
+
+    def start(self) -> Self:
+        """Serve in a background thread."""
+        self._serving = True
+        self._thread = threading.Thread(target=self._listener.serve_forever, args=(_POLL,), daemon=True)
+        self._thread.start()
+        return self
+
+    def serve_forever(self) -> None:
+        """Serve in this thread until another calls `stop`, or an exception (KeyboardInterrupt) ends it."""
+        self._serving = True
+        self._listener.serve_forever(_POLL)
+
+    def stop(self) -> None:
+        """End all connections and give the port back; may be called twice."""
+        self._service.stopping.set()
+        if self._serving:
+            self._listener.shutdown()
+        if self._thread is not None:
+            self._thread.join()
+        self._listener.server_close()
+        self._listener.end_connections()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
 
 class _Listener(ThreadingHTTPServer):
@@ -384,72 +247,206 @@ class _Handler(BaseHTTPRequestHandler):
         """Stay silent: the counters say what happened."""
 
 
-class SandboxServer:
-    """A project on a port of this machine; port 0 takes a free one.
+class Exchange:
+    """A request to an ingestion path on its connection. The body is read once, and only when it is wanted."""
 
-    As a context manager it serves in the background. The constructor binds the port and raises OSError if it
-    can't.
-    """
+    def __init__(self, handler: BaseHTTPRequestHandler, path: str, service: Service) -> None:
+        self._handler = handler
+        self._path = path
+        self._service = service
 
-    def __init__(
-        self, project: Project, host: str = "127.0.0.1", port: int = 0, faults: Faults | None = None
-    ) -> None:
-        self._service = Service(project, faults or Faults())
-        self._listener = _Listener((host, port), self._service)
-        self._serving = False
-        self._thread: threading.Thread | None = None
+    def run(self) -> None:
+        """Answer, or do what the fault script says; a client that goes away is counted and let go."""
+        with self._service.traffic.open_request():
+            try:
+                self._apply(self._service.faults.next(self._facts()) or _NO_FAULT)
+            except ConnectionError:
+                self._service.traffic.count_outcome("broken_off")
+                self._handler.close_connection = True
 
-    @property
-    def url(self) -> str:
-        """Where it listens, without a path."""
-        return f"http://{self._listener.server_name}:{self._listener.server_port}"
+    def _facts(self) -> RequestFacts:
+        gzip = wire.encoding_of(self._handler.headers) == "gzip"
+        return RequestFacts(self._path, gzip, self._events)
+
+    @cached_property
+    def _body(self) -> wire.Body:
+        body = wire.read_body(
+            self._handler.rfile, self._handler.headers, self._service.body_limit(self._path)
+        )
+        self._service.traffic.count_body(len(body.data), body.wire)
+        if not body.in_step:
+            self._handler.close_connection = True
+        return body
+
+    def _events(self) -> Sequence[Any]:
+        """The request's events as far as they can be read; a bad body has none."""
+        try:
+            events = orjson.loads(self._body.data)["events"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            return ()
+        return events if isinstance(events, list) else ()
+
+    def _apply(self, fault: Fault) -> None:
+        if fault.action == Reset("before_body"):
+            self._pause(fault.delay)
+            self._reset()
+            return
+        # Whatever else happens, the body is read first: a client in the middle of sending would see another
+        # fault.
+        _ = self._body
+        self._pause(fault.delay)
+        self._act(fault.action)
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Proceed():
+                self._send(self._ingest())
+            case Answer():
+                self._send(action)
+            case Redirect(url):
+                self._send(Answer(307, {"Location": url}, ""))
+            case RefuseGzip():
+                self._send(refusal(415, "Unsupported content encoding: gzip"))
+            case Hang(seconds):
+                self._hang(seconds)
+            case TruncateReply():
+                self._service.traffic.count_outcome("truncated")
+                wire.send_half(self._handler, wire.Message.of(self._ingest()))
+            case Reset(moment):
+                self._reset(with_half=self._ingest() if moment == "during_reply" else None)
+            case IngestThen(fault):
+                self._lose_answer(self._ingest(), fault)
+
+    def _lose_answer(self, reply: Reply, fault: Answer | Reset) -> None:
+        if isinstance(fault, Answer):
+            self._send(fault)
+        else:
+            self._reset(with_half=reply if fault.moment == "during_reply" else None)
+
+    def _ingest(self) -> Reply:
+        if self._body.refusal is not None:
+            return self._body.refusal
+        if self._handler.headers.get_content_type() != "application/json":
+            # The header is documented as required, the answer to its absence is not.
+            return refusal(400, "Invalid request: Content-Type must be application/json")
+        return self._service.ingest(self._path, self._body.data)
+
+    def _send(self, answer: Reply | Answer) -> None:
+        # Counted before it is sent, so that a client which asks for the counters next finds itself among
+        # them.
+        self._service.traffic.count_outcome(str(answer.status))
+        wire.send(self._handler, wire.Message.of(answer))
+
+    def _reset(self, with_half: Reply | None = None) -> None:
+        self._service.traffic.count_outcome("reset")
+        if with_half is not None:
+            wire.send_half(self._handler, wire.Message.of(with_half))
+        wire.reset(self._handler)
+
+    def _hang(self, seconds: float) -> None:
+        self._service.traffic.count_outcome("hang")
+        self._pause(seconds)
+        self._handler.close_connection = True
+
+    def _pause(self, seconds: float) -> None:
+        if seconds:
+            self._service.stopping.wait(seconds)
+
+
+class Service:
+    """A project and a fault script, for many threads."""
+
+    def __init__(self, project: Project, faults: Faults) -> None:
+        self.faults = faults
+        self.traffic = Traffic()
+        self.stopping = threading.Event()
+        self._project = project
+        self._lock = threading.Lock()
+
+    def body_limit(self, path: str) -> int:
+        """How many uncompressed bytes a body may have; the larger limit for an unknown path."""
+        limits = self._project.limits
+        own = limits.endpoints.get(path)
+        return limits.batch.max_bytes if own is None else own.max_bytes
+
+    def ingest(self, path: str, body: bytes) -> Reply:
+        """Hand a body to the project."""
+        with self._lock:
+            return self._project.ingest(path, body)
 
     def stats(self) -> dict[str, Any]:
-        """Return what `GET /stats` shows."""
-        return self._service.stats()
+        """What the project and the traffic have counted, in one object."""
+        with self._lock:
+            return {**self.traffic.stats(), **self._project.stats()}
 
-    def start(self) -> Self:
-        """Serve in a background thread."""
-        self._serving = True
-        self._thread = threading.Thread(target=self._listener.serve_forever, args=(_POLL,), daemon=True)
-        self._thread.start()
-        return self
+    def reset(self) -> None:
+        """Be as just started: nothing held, nothing counted, the fault script at its beginning."""
+        with self._lock:
+            self._project.reset()
+            self.traffic.reset()
+            self.faults.restart()
 
-    def serve_forever(self) -> None:
-        """Serve in this thread until another calls `stop`, or an exception (KeyboardInterrupt) ends it."""
-        self._serving = True
-        self._listener.serve_forever(_POLL)
-
-    def stop(self) -> None:
-        """End all connections and give the port back; may be called twice."""
-        self._service.stopping.set()
-        if self._serving:
-            self._listener.shutdown()
-        if self._thread is not None:
-            self._thread.join()
-        self._listener.server_close()
-        self._listener.end_connections()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+    def event_lines(self, fields: Sequence[str] = ()) -> Iterator[bytes]:
+        """Go through the held events as NDJSON, some hundred lines at a time; *fields* cuts them down."""
+        with self._lock:
+            events = self._project.events()
+        while lines := [as_json(_only(event, fields)) for event in islice(events, _LINES_A_CHUNK)]:
+            yield b"\n".join((*lines, b""))
 
 
-def open_sandbox(
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8099,
-    faults_file: str | Path | None = None,
-    api_key: str | None = None,
-    hold: Hold = "events",
-) -> SandboxServer:
-    """Bind a sandbox on the machine's clock; it answers once `start` or `serve_forever` is called.
+def _only(event: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    return {name: event[name] for name in fields if name in event} if fields else event
 
-    Raises `FaultFileError` for a bad fault script and OSError for a port that is taken.
-    """
-    faults = None if faults_file is None else load_faults(faults_file)
-    return SandboxServer(Project(api_key=api_key, hold=hold), host, port, faults)
+
+class Traffic:
+    """Counters of POSTs to the ingestion paths; shared by all connections."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again; what is open stays open."""
+        with self._lock:
+            self._outcomes: Counter[str] = Counter()
+            self._raw = 0
+            self._wire = 0
+            self._most_open = self._open
+
+    @contextmanager
+    def open_request(self) -> Iterator[None]:
+        """Count a request as in flight for the length of the block."""
+        with self._lock:
+            self._open += 1
+            self._most_open = max(self._most_open, self._open)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open -= 1
+
+    def count_body(self, raw: int, wire: int) -> None:
+        """Add a body's bytes, uncompressed and as received."""
+        with self._lock:
+            self._raw += raw
+            self._wire += wire
+
+    def count_outcome(self, outcome: str) -> None:
+        """Add a request by the status it was answered with, or by what happened to it instead."""
+        with self._lock:
+            self._outcomes[outcome] += 1
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters; `requests` are by status or, without one, by what happened.
+
+        That is `reset`, `truncated`, `hang`, or `broken_off` for a client that went away.
+        """
+        with self._lock:
+            return {
+                "requests": dict(sorted(self._outcomes.items())),
+                "bytes_raw": self._raw,
+                "bytes_wire": self._wire,
+                "in_flight": self._open,
+                "in_flight_max": self._most_open,
+            }

@@ -1,4 +1,4 @@
-"""What each key of an event may hold (amplitude.md, 1.4), as a table of types and further conditions."""
+"""The validation of events (amplitude.md, 1.4): what each key may hold, as a table of types and more."""
 
 from __future__ import annotations
 
@@ -57,6 +57,14 @@ OPERATIONS = frozenset(
 
 Condition: TypeAlias = Callable[[Any, Mapping[str, Any], Limits], bool]
 """(value, its event, limits) -> whether the value may stand there."""
+_OBJECT = frozenset({dict})
+
+_TEXT_KEYS = (
+    *("app_version", "version_name", "platform", "os_name", "os_version", "language", "user_agent"),
+    *("device_brand", "device_manufacturer", "device_model", "carrier", "country", "region", "city", "dma"),
+    *("productId", "revenueType", "currency", "receipt", "receiptSig", "ip", "library", "partner_id"),
+    *("idfa", "idfv", "adid", "android_id", "android_app_set_id", "insert_id"),
+)
 
 
 class Field(NamedTuple):
@@ -114,14 +122,6 @@ def _texts_only(value: dict[str, Any], _event: Mapping[str, Any], _limits: Limit
 _TEXT = Field(frozenset({str}))
 _WHOLE = Field(frozenset({int}))
 _NUMBER = Field(frozenset({int, float}))
-_OBJECT = frozenset({dict})
-
-_TEXT_KEYS = (
-    *("app_version", "version_name", "platform", "os_name", "os_version", "language", "user_agent"),
-    *("device_brand", "device_manufacturer", "device_model", "carrier", "country", "region", "city", "dma"),
-    *("productId", "revenueType", "currency", "receipt", "receiptSig", "ip", "library", "partner_id"),
-    *("idfa", "idfv", "adid", "android_id", "android_app_set_id", "insert_id"),
-)
 
 FIELDS: Mapping[str, Field] = {
     **dict.fromkeys(_TEXT_KEYS, _TEXT),
@@ -146,7 +146,7 @@ def _lists() -> defaultdict[str, list[int]]:
 
 
 @dataclass(slots=True)
-class Findings:
+class Invalid:
     """Indices of bad events by field, and how often each unknown key was seen (which refuses nothing)."""
 
     missing: defaultdict[str, list[int]] = field(default_factory=_lists)
@@ -177,12 +177,12 @@ def _cut(lists: Mapping[str, list[int]], *, only_first: bool) -> dict[str, list[
     return {name: indices[:1] if only_first else indices for name, indices in lists.items()}
 
 
-def examine(events: Sequence[dict[str, Any]], min_id_length: int, limits: Limits) -> Findings:
+def validate(events: Sequence[dict[str, Any]], min_id_length: int, limits: Limits) -> Invalid:
     """Check every event against the table of fields; a null counts as absent (not documented)."""
-    found = Findings()
+    found = Invalid()
     for index, event in enumerate(events):
-        _examine_values(index, event, limits, found)
-        _examine_required(index, event, found)
+        _validate_values(index, event, limits, found)
+        _validate_required(index, event, found)
         for key in ("user_id", "device_id"):
             value = event.get(key)
             # One short id refuses the event even if the other is fine: observed, though documented otherwise.
@@ -191,7 +191,7 @@ def examine(events: Sequence[dict[str, Any]], min_id_length: int, limits: Limits
     return found
 
 
-def _examine_values(index: int, event: dict[str, Any], limits: Limits, found: Findings) -> None:
+def _validate_values(index: int, event: dict[str, Any], limits: Limits, found: Invalid) -> None:
     for key, value in event.items():
         if value is None:
             continue
@@ -202,7 +202,7 @@ def _examine_values(index: int, event: dict[str, Any], limits: Limits, found: Fi
             found.invalid[key].append(index)
 
 
-def _examine_required(index: int, event: Mapping[str, Any], found: Findings) -> None:
+def _validate_required(index: int, event: Mapping[str, Any], found: Invalid) -> None:
     """Ask for `event_type` and an id; `$groupidentify` goes without one (not documented; SDKs do it)."""
     name = event.get("event_type")
     if name is None or name == "":

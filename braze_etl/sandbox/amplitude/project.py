@@ -10,8 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
-from braze_etl.sandbox.amplitude.events import examine
-from braze_etl.sandbox.amplitude.holding import Arrival, Hold, Holding
+from braze_etl.sandbox.amplitude.events import validate
 from braze_etl.sandbox.amplitude.rates import Rates, load_of
 from braze_etl.sandbox.amplitude.replies import (
     EndpointLimits,
@@ -22,6 +21,12 @@ from braze_etl.sandbox.amplitude.replies import (
     refusal,
     silenced,
 )
+from braze_etl.sandbox.amplitude.store import Arrival, Hold, Store
+
+Lists: TypeAlias = Literal["all", "first"]
+"""Whether a 400 names every bad event or the first of each field: both are documented (amplitude.md, 1.2)."""
+
+_DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +93,6 @@ def _min_id_length(options: Any, default: int) -> int | None:
     return length if type(length) is int and length >= 1 else None
 
 
-Lists: TypeAlias = Literal["all", "first"]
-"""Whether a 400 names every bad event or the first of each field: both are documented (amplitude.md, 1.2)."""
-
-_DEFAULT_LIMITS = Limits()
-
-
 class Project:
     """What Amplitude would hold of one project.
 
@@ -123,7 +122,7 @@ class Project:
 
     def reset(self) -> None:
         """Forget everything that was held and counted."""
-        self._holding = Holding(self._hold, self.limits.dedup_window, self.limits.max_string)
+        self._store = Store(self._hold, self.limits.dedup_window, self.limits.max_string)
         self._rates = Rates(self.limits)
         self._unknown: Counter[str] = Counter()
         self._received = 0
@@ -153,7 +152,7 @@ class Project:
         return refusal(400, f"Invalid API key: {key}")
 
     def _events_refusal(self, request: Request) -> Reply | None:
-        found = examine(request.events, request.min_id_length, self.limits)
+        found = validate(request.events, request.min_id_length, self.limits)
         self._unknown.update(found.unknown)
         return found.refusal(only_first=self._only_first)
 
@@ -174,7 +173,7 @@ class Project:
         if refused is not None:
             return refused
         self._rates.add(endpoint, load, now)
-        self._holding.take(request.events, Arrival.of(now, request.client_upload_time), now)
+        self._store.take(request.events, Arrival.of(now, request.client_upload_time), now)
         self._ingested += len(request.events)
         return accepted(len(request.events), request.size, now)
 
@@ -184,17 +183,17 @@ class Project:
         Whole events come with the server's `device_id`, `event_time`, `server_received_time` and
         `server_upload_time` (milliseconds); with `hold="ids"` each has `event_type` and `insert_id` only.
         """
-        return iter(self._holding.keeper)
+        return iter(self._store.keeper)
 
     def stats(self) -> dict[str, Any]:
         """Count events: received in readable requests = refused + ingested, ingested = held + duplicates."""
-        holding = self._holding
+        store = self._store
         return {
             "events_received": self._received,
             "events_ingested": self._ingested,
-            "events_held": holding.held,
-            "duplicates": holding.duplicates,
-            "users": len(holding.users),
-            "by_event_type": dict(sorted(holding.by_event_type.items())),
+            "events_held": store.held,
+            "duplicates": store.duplicates,
+            "users": len(store.users),
+            "by_event_type": dict(sorted(store.by_event_type.items())),
             "unknown_keys": dict(sorted(self._unknown.items())),
         }

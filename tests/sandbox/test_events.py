@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from braze_etl.sandbox.amplitude.events import OPERATIONS, RESERVED_EVENT_TYPES, RESERVED_IDS, examine
+from braze_etl.sandbox.amplitude.events import OPERATIONS, RESERVED_EVENT_TYPES, RESERVED_IDS, validate
 from braze_etl.sandbox.amplitude.replies import Limits
 
 GOOD: list[dict[str, Any]] = [
@@ -60,7 +60,7 @@ INVALID: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("keys", GOOD)
 def test_a_good_event_passes(keys: dict[str, Any], make_event: Callable[..., dict[str, Any]]) -> None:
-    found = examine([make_event(**keys)], 5, Limits())
+    found = validate([make_event(**keys)], 5, Limits())
     assert found.refusal(only_first=False) is None
     assert not found.unknown
 
@@ -69,7 +69,7 @@ def test_a_good_event_passes(keys: dict[str, Any], make_event: Callable[..., dic
 def test_an_invalid_value_is_listed_by_field(
     field: str, keys: dict[str, Any], make_event: Callable[..., dict[str, Any]]
 ) -> None:
-    reply = examine([make_event(), make_event(**keys)], 1, Limits()).refusal(only_first=False)
+    reply = validate([make_event(), make_event(**keys)], 1, Limits()).refusal(only_first=False)
     assert reply is not None
     assert reply.body == {
         "code": 400,
@@ -85,14 +85,14 @@ def test_an_invalid_value_is_listed_by_field(
 def test_a_reserved_id_is_invalid_in_any_case_and_not_too_short_as_well(
     word: str, key: str, make_event: Callable[..., dict[str, Any]]
 ) -> None:
-    found = examine([make_event(**{key: word.upper()})], 5, Limits())
+    found = validate([make_event(**{key: word.upper()})], 5, Limits())
     assert found.invalid == {key: [0]}
     assert not found.short
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_EVENT_TYPES))
 def test_a_reserved_event_type_is_invalid(name: str, make_event: Callable[..., dict[str, Any]]) -> None:
-    assert examine([make_event(event_type=name)], 5, Limits()).invalid == {"event_type": [0]}
+    assert validate([make_event(event_type=name)], 5, Limits()).invalid == {"event_type": [0]}
 
 
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))
@@ -102,7 +102,7 @@ def test_user_property_operations_belong_to_identify(
     properties = {operation: {"a": 1}}
     events = [make_event(user_properties=properties)]
     events.append(make_event(event_type="$identify", user_properties=properties))
-    assert examine(events, 5, Limits()).invalid == {"user_properties": [0]}
+    assert validate(events, 5, Limits()).invalid == {"user_properties": [0]}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_user_property_operations_belong_to_identify(
     ],
 )
 def test_a_missing_field_of_an_event_is_listed(field: str, event: dict[str, Any]) -> None:
-    reply = examine([event], 5, Limits()).refusal(only_first=False)
+    reply = validate([event], 5, Limits()).refusal(only_first=False)
     assert reply is not None
     assert reply.body["error"] == "Request missing required field"
     assert "missing_field" not in reply.body  # that would mean a field of the request
@@ -127,11 +127,11 @@ def test_one_id_that_is_too_short_refuses_even_next_to_a_good_one(
     make_event: Callable[..., dict[str, Any]],
 ) -> None:
     events = [make_event(), make_event(user_id="1234"), make_event(device_id="abc")]
-    reply = examine(events, 5, Limits()).refusal(only_first=False)
+    reply = validate(events, 5, Limits()).refusal(only_first=False)
     assert reply is not None
     assert reply.body["error"] == "Invalid id length for user_id or device_id"
     assert reply.body["events_with_invalid_id_lengths"] == {"user_id": [1], "device_id": [2]}
-    assert examine(events, 3, Limits()).refusal(only_first=False) is None
+    assert validate(events, 3, Limits()).refusal(only_first=False) is None
 
 
 @pytest.mark.parametrize(("only_first", "listed"), [(False, [0, 2]), (True, [0])])
@@ -139,7 +139,7 @@ def test_all_bad_events_are_listed_or_the_first_of_each_field(
     *, only_first: bool, listed: list[int], make_event: Callable[..., dict[str, Any]]
 ) -> None:
     events = [make_event(time="x"), make_event(), make_event(time="x", event_id="y")]
-    reply = examine(events, 5, Limits()).refusal(only_first=only_first)
+    reply = validate(events, 5, Limits()).refusal(only_first=only_first)
     assert reply is not None
     assert reply.body["events_with_invalid_fields"] == {"time": listed, "event_id": [2]}
 
@@ -148,10 +148,10 @@ def test_all_bad_events_are_listed_or_the_first_of_each_field(
 def test_nesting_beyond_the_limit_is_invalid(key: str, make_event: Callable[..., dict[str, Any]]) -> None:
     limits = Limits(max_depth=2)
     events = [make_event(**{key: {"a": {"b": 1}}}), make_event(**{key: {"a": {"b": {}}}})]
-    assert examine(events, 5, limits).invalid == {key: [1]}
+    assert validate(events, 5, limits).invalid == {key: [1]}
 
 
 def test_unknown_keys_are_counted_and_tolerated(make_event: Callable[..., dict[str, Any]]) -> None:
-    found = examine([make_event(colour="red"), make_event(colour="blue", extra={})], 5, Limits())
+    found = validate([make_event(colour="red"), make_event(colour="blue", extra={})], 5, Limits())
     assert found.unknown == {"colour": 2, "extra": 1}
     assert found.refusal(only_first=False) is None
