@@ -31,7 +31,7 @@ def config() -> None:
 @output_option
 def check(config_path: Path | None, output: str) -> int:
     """Validate a file: every mistake at once, each with its line."""
-    from braze_etl.commands._doubts import doubts
+    from braze_etl.commands._guards import doubtful_settings
     from braze_etl.commands.mapping.inspect import sent_in_vain
     from braze_etl.flows.currents_to_amplitude.flow import failed_tests, load_mapping, selection
 
@@ -53,7 +53,7 @@ def check(config_path: Path | None, output: str) -> int:
         "unset_variables": unset,
         "warnings": [
             {"key": dotted(path), "place": str(checked.place(path)), "message": words}
-            for path, words in doubts(settings, SystemClock().now())
+            for path, words in doubtful_settings(settings, SystemClock().now())
             if path not in checked.unset
         ],
         "sent_in_vain": sent_in_vain(load_mapping(settings), selection(settings).matches_event_type),

@@ -24,7 +24,7 @@ from braze_etl.braze.currents.records import DamagedBlock, RecordReader
 from braze_etl.clock import hour_of
 from braze_etl.commands._options import checked_config, config_option
 from braze_etl.commands._output import plain_table, stdout_console
-from braze_etl.commands.mapping.inspect import Fate
+from braze_etl.commands.mapping.inspect import FieldMapping
 from braze_etl.errors import SourceGoneError, UsageError
 from braze_etl.flows.currents_to_amplitude.flow import open_mapping, store_access
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
@@ -123,9 +123,9 @@ class Preview:
         left = _flat(self.outcome)
         for field, value in (self.record or {}).items():
             if value is not None:
-                fate = Fate.of(field, self.plan, self.preset)
+                mapped = FieldMapping.of(field, self.plan, self.preset)
                 after = {key: left.pop(key) for key in self._places(field) if key in left}
-                yield Row(field, value, after, "" if isinstance(self.outcome, Verdict) else fate.rule)
+                yield Row(field, value, after, "" if isinstance(self.outcome, Verdict) else mapped.rule)
         for key, value in left.items():
             yield Row("", None, {key: value}, "set by the mapping")
 

@@ -28,6 +28,11 @@ from braze_etl.quarantine.entry import EVERYTHING, Entry, Selection
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import LeaseOwner
 
+_F = TypeVar("_F", bound=Callable[..., Any])
+_REASONS = [reason.value for reason in Reason if reason.outcome is Outcome.QUARANTINED]
+
+_SHOWN = 50
+
 
 def counts_json(counts: ReasonCounts) -> list[dict[str, Any]]:
     """The counts as JSON values, most first."""
@@ -43,10 +48,6 @@ def counts_table(counts: ReasonCounts) -> Table:
     for (event_type, reason), entries in counts.most_common():
         table.add_row(f"{entries:,}", reason.value, escape(event_type))
     return table
-
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-_REASONS = [reason.value for reason in Reason if reason.outcome is Outcome.QUARANTINED]
 
 
 class MomentType(click.ParamType[datetime]):
@@ -110,7 +111,7 @@ def selection(
 
 def _require_known(quarantine: Quarantine, event_types: tuple[str, ...]) -> None:
     from braze_etl.braze.currents.catalogue import load_catalogue
-    from braze_etl.commands._doubts import lost, require_known
+    from braze_etl.commands._guards import lost, require_known
 
     known = set(load_catalogue())
     if lost(event_types, known):
@@ -166,9 +167,6 @@ def facts(entry: Entry) -> dict[str, Any]:
         "run_id": entry.run_id,
         "at": iso(entry.at),
     }
-
-
-_SHOWN = 50
 
 
 @click.command(name="list")

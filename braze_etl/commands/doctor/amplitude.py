@@ -38,10 +38,12 @@ _BETWEEN: Final = (
 )
 _WAY: Final = "Allow outgoing HTTPS to this host: firewall, security group, network policy, or HTTPS_PROXY."
 
+_READS: Final = ("amplitude",)
+
 
 def reachable(site: Site) -> Finding:
     """Name, connection, certificate and proxy."""
-    (answer, standing), url = site.asked, site.delivery.url
+    (answer, standing), url = site.probed, site.delivery.url
     if isinstance(answer, NoReply):
         return fail(f"{answer.words}{_through(url)}", _REMEDIES.get(answer.kind, _WAY))
     if standing.standing is Standing.UNCLEAR and _is_foreign(answer):
@@ -59,7 +61,7 @@ def _is_foreign(answer: Reply) -> bool:
 
 def key(site: Site) -> Finding:
     """Whether the key is good in the region, as far as a request without events tells."""
-    (_, standing), amplitude = site.asked, site.settings.amplitude
+    (_, standing), amplitude = site.probed, site.settings.amplitude
     if standing.standing is Standing.FINE:
         return ok(f"Amplitude takes the key in region {amplitude.region}, project {amplitude.project}")
     if standing.standing is Standing.UNCLEAR:
@@ -71,7 +73,7 @@ def key(site: Site) -> Finding:
 
 def _other_region(site: Site) -> str:
     amplitude = site.settings.amplitude
-    if amplitude.endpoint is not None or not site.asked[1].key_refused:
+    if amplitude.endpoint is not None or not site.probed[1].key_refused:
         return ""
     other = "EU" if amplitude.region == "US" else "US"
     if site.is_taken_at(other):
@@ -136,7 +138,6 @@ def _through(url: str) -> str:
     return f", through the proxy {shown_url(proxy)}" if proxy else ""
 
 
-_READS: Final = ("amplitude",)
 CHECKS: Final = (
     Check("amplitude.reachable", reachable, reads=_READS),
     Check("amplitude.key", key, needs=("amplitude.reachable",), reads=_READS),

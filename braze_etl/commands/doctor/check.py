@@ -42,7 +42,7 @@ class Check:
     """
 
     name: str
-    look: Callable[[Site], Finding]
+    run: Callable[[Site], Finding]
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
 
@@ -84,12 +84,12 @@ def examine(checks: Iterable[Check], site: Site) -> Iterator[Examined]:
     """Make the checks in their order."""
     status: dict[str, Status] = {}
     for check in checks:
-        finding = _look(check, site, status)
+        finding = _result(check, site, status)
         status[check.name] = finding.status
         yield Examined(check.name, finding)
 
 
-def _look(check: Check, site: Site, status: dict[str, Status]) -> Finding:
+def _result(check: Check, site: Site, status: dict[str, Status]) -> Finding:
     for name in check.needs:
         if status.get(name) in (Status.FAIL, Status.SKIPPED):
             return skipped(f"{name} comes first: {status[name].value}")
@@ -98,7 +98,7 @@ def _look(check: Check, site: Site, status: dict[str, Status]) -> Finding:
     except ConfigError:
         return skipped("waits for an environment variable: see environment")
     try:
-        return check.look(site)
+        return check.run(site)
     except BrazeEtlError as error:
         return fail(error.message, error.remedy)
     except Exception as error:  # noqa: BLE001 - a check that breaks must not hide the others

@@ -17,10 +17,12 @@ from braze_etl.state.ledger import RunRecord
 _LONG: Final = timedelta(hours=12)
 _NO_LEDGER: Final = "there is no ledger yet"
 
+_READS: Final = ("state", "source", "amplitude.region", "amplitude.project")
+
 
 def ledger(site: Site) -> Finding:
     """Whether it can be read, and belongs to this project and region."""
-    state, books = site.settings.state, site.books
+    state, books = site.settings.state, site.ledger
     if books is None:
         if state.create == "auto":
             return ok(f"{_NO_LEDGER}; the first run makes one at {state.uri}")
@@ -40,7 +42,7 @@ def ledger(site: Site) -> Finding:
 
 def lease(site: Site) -> Finding:
     """Who is at work."""
-    books = site.books
+    books = site.ledger
     if books is None:
         return skipped(_NO_LEDGER)
     if books.holder is None:
@@ -53,7 +55,7 @@ def lease(site: Site) -> Finding:
 
 def schedule(site: Site) -> Finding:
     """How often it runs, and how long ago it last saw the whole source."""
-    books = site.books
+    books = site.ledger
     if books is None or books.summary.last_listing is None:
         return ok("no run has listed the source yet; schedule one every 10 to 60 minutes")
     age, window = site.clock.now() - books.summary.last_listing, site.settings.window
@@ -69,14 +71,14 @@ def schedule(site: Site) -> Finding:
 def patience(site: Site) -> Finding:
     """Whether a run gives an outage of Amplitude up before it ends, and before the next one begins."""
     given = site.settings.amplitude.give_up_after
-    if words := too_patient(given, site.books.runs if site.books else []):
+    if words := too_patient(given, site.ledger.runs if site.ledger else []):
         return warn(words, SHORTER_PATIENCE)
     return ok(f"a run ends after {duration_text(given)} of nothing but failures")
 
 
 def backlog(site: Site) -> Finding:
     """What is due and old, as the last listing found it."""
-    books = site.books
+    books = site.ledger
     oldest = books.summary.backlog.oldest_hour if books else None
     if books is None or oldest is None:
         return ok("nothing is left from the last listing")
@@ -91,7 +93,7 @@ def backlog(site: Site) -> Finding:
 
 def budget(site: Site) -> Finding:
     """How much of the month and the day is left."""
-    account = site.books.account if site.books else None
+    account = site.ledger.account if site.ledger else None
     if account is None or not account.terms.bounded:
         return skipped("budget sets no bound, or there is no ledger yet")
     seen = "; ".join(str(line) for line in account.lines if line.limit is not None)
@@ -102,9 +104,9 @@ def budget(site: Site) -> Finding:
 
 def throttling(site: Site) -> Finding:
     """Whether Amplitude holds users, devices or the whole project back."""
-    runs = site.books.runs if site.books else []
+    runs = site.ledger.runs if site.ledger else []
     throttled = sum(run.report.get("requests", {}).get("throttled", 0) for run in runs)
-    deferred = sum(site.books.summary.deferred.values()) if site.books else 0
+    deferred = sum(site.ledger.summary.deferred.values()) if site.ledger else 0
     if not throttled and not deferred:
         return ok(f"no throttling in the last {len(runs)} runs")
     return warn(
@@ -116,7 +118,7 @@ def throttling(site: Site) -> Finding:
 
 def quarantine(site: Site) -> Finding:
     """What was set aside, and waits for somebody."""
-    if site.books and (stop := site.books.quarantine_stop):
+    if site.ledger and (stop := site.ledger.quarantine_stop):
         return fail(f"nothing is sent: {bound.stop_words(stop)}", bound.REMEDY)
     entries = open_quarantine(site.settings).depth()
     if entries:
@@ -132,7 +134,6 @@ def _every(runs: list[RunRecord]) -> str:
     return f"; runs begin every {between / timedelta(minutes=1):,.0f} minutes" if between else ""
 
 
-_READS: Final = ("state", "source", "amplitude.region", "amplitude.project")
 CHECKS: Final = (
     Check("state.ledger", ledger, reads=_READS),
     Check("state.lease", lease, needs=("state.ledger",), reads=_READS),

@@ -43,64 +43,12 @@ _MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 _GROUPS = Path("/proc/1/cgroup")
 _GROUP_WORDS = ("docker", "containerd", "kubepods", "libpod")
 
-
-class Machine:
-    """Facts that the kernel tells; tests put others in their place."""
-
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        self._environ = environ
-
-    def container(self) -> str:
-        """By what a container is known here; empty where it is none. A heuristic: none has to tell."""
-        if self._environ.get("KUBERNETES_SERVICE_HOST"):
-            return "KUBERNETES_SERVICE_HOST is set"
-        for mark in _MARKS:
-            if mark.exists():
-                return f"{mark} is there"
-        text = _text_of(_GROUPS)
-        return next((f"/proc/1/cgroup names {word}" for word in _GROUP_WORDS if word in text), "")
-
-    def filesystem(self, path: Path) -> str:
-        """The file system that *path* lies on, or will: `ext4`, `overlay`, `tmpfs`; empty if unknown."""
-        place = existing(path).resolve()
-        mounts = [(target, kind) for target, kind in self._mounts() if place.is_relative_to(target)]
-        # A later mount on the same place hides the earlier one.
-        return max(enumerate(mounts), key=lambda each: (len(each[1][0]), each[0]))[1][1] if mounts else ""
-
-    def free(self, path: Path) -> int:
-        """Bytes that are free where *path* lies, or will."""
-        return shutil.disk_usage(existing(path)).free
-
-    def _mounts(self) -> Iterator[tuple[str, str]]:
-        for line in _text_of(_MOUNTS).splitlines():
-            _, target, kind, *_ = line.split(" ")
-            yield target.replace("\\040", " "), kind
-
-
-def existing(path: Path) -> Path:
-    """The path, or the nearest folder above that is there."""
-    path = path.expanduser().absolute()
-    return next(each for each in (path, *path.parents) if each.exists())
-
-
-def is_writable(path: Path) -> bool:
-    """Whether this user may change a file that is there, or list a folder and make something in it."""
-    return os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0))
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
 _FOLDERS: Final = 40
 """Event types of which the newest file is looked for; two LISTs each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class LedgerView:
     """What the ledger says."""
 
     start_at: datetime
@@ -161,7 +109,7 @@ class Site:
 
         Oldest hour first.
         """
-        folders, now = spread(self._looked_at, _FOLDERS), self.clock.now()
+        folders, now = spread(self._sent_folders, _FOLDERS), self.clock.now()
         found = list(self.newest(folders))
         if not found and (newest := newest_hour(self.source[0], folders, now)[0]) is not None:
             found = list(self.newest(folders, newest))
@@ -171,7 +119,7 @@ class Site:
     def doubles(self) -> dict[str, list[EventFolder]]:
         """The event types, of those sent, if any are, that have more than one folder."""
         folders: dict[str, list[EventFolder]] = {}
-        for each in self._looked_at:
+        for each in self._sent_folders:
             folders.setdefault(each.event_type, []).append(each)
         return {name: several for name, several in folders.items() if len(several) > 1}
 
@@ -182,7 +130,7 @@ class Site:
         return (ref for ref in found if ref is not None)
 
     @cached_property
-    def _looked_at(self) -> list[EventFolder]:
+    def _sent_folders(self) -> list[EventFolder]:
         sent = [each for each in self.folders if self.mapping.plan(each.event_type).withheld is None]
         return sent or self.folders
 
@@ -196,7 +144,7 @@ class Site:
         return whole
 
     @cached_property
-    def books(self) -> Books | None:
+    def ledger(self) -> LedgerView | None:
         """What the ledger says; None where there is none yet."""
         terms, now = budget_terms(self.settings), self.clock.now()
         try:
@@ -207,7 +155,7 @@ class Site:
             account = Account.read(ledger, terms, now) if terms.configured else None
             runs = ledger.runs(RECENT_RUNS)
             stop = ledger.get_note(bound.NOTE)
-            return Books(ledger.start_at, ledger.summary(), ledger.holder(), runs, account, stop)
+            return LedgerView(ledger.start_at, ledger.summary(), ledger.holder(), runs, account, stop)
 
     @cached_property
     def delivery(self) -> DeliverySettings:
@@ -215,7 +163,7 @@ class Site:
         return delivery_settings(self.settings)
 
     @cached_property
-    def asked(self) -> tuple[Reply | NoReply, Answer]:
+    def probed(self) -> tuple[Reply | NoReply, Answer]:
         """What Amplitude answers, and what that says of key and endpoint."""
         return ask(self.delivery, self.clock)
 
@@ -223,3 +171,54 @@ class Site:
         """Whether the key is good in that region."""
         other = DeliverySettings(url=self.url_of(region), api_key=self.delivery.api_key, gzip=False)
         return ask(other, self.clock)[1].standing is Standing.FINE
+
+
+class Machine:
+    """Facts that the kernel tells; tests put others in their place."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._environ = environ
+
+    def container(self) -> str:
+        """By what a container is known here; empty where it is none. A heuristic: none has to tell."""
+        if self._environ.get("KUBERNETES_SERVICE_HOST"):
+            return "KUBERNETES_SERVICE_HOST is set"
+        for mark in _MARKS:
+            if mark.exists():
+                return f"{mark} is there"
+        text = _text_of(_GROUPS)
+        return next((f"/proc/1/cgroup names {word}" for word in _GROUP_WORDS if word in text), "")
+
+    def filesystem(self, path: Path) -> str:
+        """The file system that *path* lies on, or will: `ext4`, `overlay`, `tmpfs`; empty if unknown."""
+        place = existing(path).resolve()
+        mounts = [(target, kind) for target, kind in self._mounts() if place.is_relative_to(target)]
+        # A later mount on the same place hides the earlier one.
+        return max(enumerate(mounts), key=lambda each: (len(each[1][0]), each[0]))[1][1] if mounts else ""
+
+    def free(self, path: Path) -> int:
+        """Bytes that are free where *path* lies, or will."""
+        return shutil.disk_usage(existing(path)).free
+
+    def _mounts(self) -> Iterator[tuple[str, str]]:
+        for line in _text_of(_MOUNTS).splitlines():
+            _, target, kind, *_ = line.split(" ")
+            yield target.replace("\\040", " "), kind
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above that is there."""
+    path = path.expanduser().absolute()
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
+def is_writable(path: Path) -> bool:
+    """Whether this user may change a file that is there, or list a folder and make something in it."""
+    return os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0))
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -27,6 +27,26 @@ _SIDE_BY_SIDE: Final = timedelta(hours=24)
 _GIVEN_UP: Final = timedelta(days=5)
 """So long does Braze keep events of a connector whose credentials fail (currents.md, 1.3)."""
 
+_SILENT: Final = (
+    "See in Braze whether the Current is on and its credentials hold; it can't write to a bucket with SSE-KMS"
+    " or Object Lock. What it can't write for days is lost for good, here too."
+)
+
+_TWICE: Final = (
+    "If they export the same workspace, each event is sent twice: name one in source.integrations."
+)
+
+_DAMAGED: Final = "Such files are set aside, and the others delivered: `quarantine list` will name them."
+
+_NEW: Final = (
+    "To send one, name it in mapping.send, and in mapping.choose.include where that lists types"
+    " (docs/drift.md). To be told of it no more, leave it out with `!name` in source.event_types."
+)
+
+_MANY: Final = 0.25
+_HALF: Final = 0.5
+_THIN: Final = 100
+
 
 def identity(site: Site) -> Finding:
     """As whom S3 sees this job, store by store."""
@@ -83,12 +103,6 @@ def _ago(age: timedelta) -> str:
     return f"{hours:,.1f} hours ago" if hours >= 1 else f"{age / timedelta(minutes=1):.0f} minutes ago"
 
 
-_SILENT: Final = (
-    "See in Braze whether the Current is on and its credentials hold; it can't write to a bucket with SSE-KMS"
-    " or Object Lock. What it can't write for days is lost for good, here too."
-)
-
-
 def connectors(site: Site) -> Finding:
     """Connectors that write the same events side by side."""
     doubles = site.doubles
@@ -101,11 +115,6 @@ def connectors(site: Site) -> Finding:
                 f"{len(doubles)} event types, such as {name}, come from several connectors: {ids}", _TWICE
             )
     return ok(f"connectors at work: {_writers(site.recent) or 'none'}")
-
-
-_TWICE: Final = (
-    "If they export the same workspace, each event is sent twice: name one in source.integrations."
-)
 
 
 def _writers(files: list[FileRef]) -> str:
@@ -139,9 +148,6 @@ def reading(site: Site) -> Finding:
     )
 
 
-_DAMAGED: Final = "Such files are set aside, and the others delivered: `quarantine list` will name them."
-
-
 def sends(site: Site) -> Finding:
     """Which of the source's event types the mapping sends."""
     plans = [site.mapping.plan(name) for name in sorted({each.event_type for each in site.folders})]
@@ -158,12 +164,6 @@ def sends(site: Site) -> Finding:
     return ok(seen)
 
 
-_NEW: Final = (
-    "To send one, name it in mapping.send, and in mapping.choose.include where that lists types"
-    " (docs/drift.md). To be told of it no more, leave it out with `!name` in source.event_types."
-)
-
-
 CHECKS: Final = (
     Check("identity", identity, reads=("source", "state", "quarantine")),
     Check("source.list", listing, reads=("source",)),
@@ -172,11 +172,6 @@ CHECKS: Final = (
     Check("source.read", reading, needs=("source.list",), reads=("source", "mapping")),
     Check("mapping.sends", sends, needs=("source.list",), reads=("source", "mapping")),
 )
-
-
-_MANY: Final = 0.25
-_HALF: Final = 0.5
-_THIN: Final = 100
 
 
 def record_identity(site: Site) -> Finding:

@@ -21,6 +21,11 @@ from braze_etl.uri import parse_uri
 
 _BODY: Final = b"braze-etl doctor\n"
 
+_CONDITIONS: Final = (
+    "Keep the state in a store that honours If-None-Match and If-Match on writes, as Amazon S3 does, or in "
+    "SQLite on a volume."
+)
+
 
 class _Place:
     """Where a probe object goes; below `probe/`, which the ledger does not take for its own remains."""
@@ -44,7 +49,7 @@ class _Place:
 
 
 def _listing(name: str) -> Callable[[Site], Finding]:
-    def look(site: Site) -> Finding:
+    def check(site: Site) -> Finding:
         if _is_local(site.settings, name):
             return skipped(f"the {name} is on this disk")
         place = _Place(site, name)
@@ -52,11 +57,11 @@ def _listing(name: str) -> Callable[[Site], Finding]:
         next(iter(store.pages(key.partition("probe/")[0])), None)
         return ok(f"{place.uri} can be listed")
 
-    return look
+    return check
 
 
 def _put(name: str) -> Callable[[Site], Finding]:
-    def look(site: Site) -> Finding:
+    def check(site: Site) -> Finding:
         if _is_local(site.settings, name):
             return _writable(site.settings, name)
         place = _Place(site, name)
@@ -64,11 +69,11 @@ def _put(name: str) -> Callable[[Site], Finding]:
         store.put(key, _BODY)
         return ok(f"an object can be written: {store.uri}/{key}")
 
-    return look
+    return check
 
 
 def _get(name: str) -> Callable[[Site], Finding]:
-    def look(site: Site) -> Finding:
+    def check(site: Site) -> Finding:
         if _is_local(site.settings, name):
             return skipped(f"the {name} is on this disk")
         place = _Place(site, name)
@@ -81,7 +86,7 @@ def _get(name: str) -> Callable[[Site], Finding]:
         site.server_times[f"S3 ({name})"] = (found.read_at.astimezone(UTC), site.clock.now())
         return ok("it can be read")
 
-    return look
+    return check
 
 
 def conditions(site: Site) -> Finding:
@@ -97,14 +102,8 @@ def conditions(site: Site) -> Finding:
     return ok(f"writes under conditions are honoured{form}")
 
 
-_CONDITIONS: Final = (
-    "Keep the state in a store that honours If-None-Match and If-Match on writes, as Amazon S3 does, or in "
-    "SQLite on a volume."
-)
-
-
 def _delete(name: str) -> Callable[[Site], Finding]:
-    def look(site: Site) -> Finding:
+    def check(site: Site) -> Finding:
         if _is_local(site.settings, name):
             return skipped(f"the {name} is on this disk")
         store, key = _Place(site, name).store()
@@ -114,7 +113,7 @@ def _delete(name: str) -> Callable[[Site], Finding]:
             return fail(f"{error.message}; the probe {key} is left behind", error.remedy)
         return ok("the probe is removed again")
 
-    return look
+    return check
 
 
 def _is_local(settings: Settings, name: str) -> bool:

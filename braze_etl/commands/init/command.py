@@ -17,14 +17,21 @@ from braze_etl.errors import UsageError
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.quoting import visible
 
+_FILE = Path("braze-etl.yaml")
+
+_WIDE: Final = 120
+_ALL: Final = ("event type", "files", "MB", "events a day", "a month", "no identity", "refused")
+_FEW: Final = ("event type", "a day", "no id", "refused")
+"""What a narrow terminal has room for beside names that must not be broken."""
+_FAULTS: Final = 5
+
+
 if TYPE_CHECKING:
     from datetime import datetime
 
     from rich.table import Table
 
     from braze_etl.commands.init.survey import Survey
-
-_FILE = Path("braze-etl.yaml")
 
 
 @click.command()
@@ -111,13 +118,6 @@ def _write(path: Path, text: str, *, force: bool) -> None:
         raise UsageError(
             f"{path} can't be written: {error.strerror}", remedy="Name another file with -o."
         ) from error
-
-
-_WIDE: Final = 120
-_ALL: Final = ("event type", "files", "MB", "events a day", "a month", "no identity", "refused")
-_FEW: Final = ("event type", "a day", "no id", "refused")
-"""What a narrow terminal has room for beside names that must not be broken."""
-_FAULTS: Final = 5
 
 
 def print_survey(found: Survey, source: str, start_at: datetime) -> None:

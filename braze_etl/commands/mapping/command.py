@@ -17,9 +17,13 @@ from braze_etl.commands._output import plain_table, print_json, stdout_console
 from braze_etl.errors import UsageError
 from braze_etl.quoting import visible
 
+_DIFFERS = 3
+_NOT_SEEN = "not seen in the events"
+
+
 if TYPE_CHECKING:
     from braze_etl.commands.mapping.compare import Comparison, Near, PropertyDifferences
-    from braze_etl.commands.mapping.taxonomy import Theirs
+    from braze_etl.commands.mapping.taxonomy import Taxonomy
     from braze_etl.mapping.mapping import EventMapping
 
 
@@ -35,10 +39,6 @@ def mapping_in_force(config_path: Path | None) -> tuple[EventMapping, Callable[[
     return load_mapping(settings), selection(settings).matches_event_type
 
 
-_DIFFERS = 3
-_NOT_SEEN = "not seen in the events"
-
-
 @click.command()
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -52,10 +52,10 @@ def check(files: tuple[Path, ...], config_path: Path | None, output: str, *, str
     Lists the names and properties that only one side has. A difference is an answer and no failure: exit 0.
     """
     from braze_etl.commands.mapping.compare import compare
-    from braze_etl.commands.mapping.taxonomy import read_theirs
+    from braze_etl.commands.mapping.taxonomy import read_taxonomy
     from braze_etl.commands.mapping.tracking_plan import planned
 
-    theirs = read_theirs(files)
+    theirs = read_taxonomy(files)
     comparison = compare(planned(*mapping_in_force(config_path)), theirs)
     code = _DIFFERS if strict and comparison.differs else 0
     if output == "json":
@@ -66,7 +66,7 @@ def check(files: tuple[Path, ...], config_path: Path | None, output: str, *, str
     return code
 
 
-def _print(console: Console, found: Comparison, theirs: Theirs) -> None:
+def _print(console: Console, found: Comparison, theirs: Taxonomy) -> None:
     table = plain_table("difference", "name", "")
     # What exported events merely do not show comes last: it may be no difference at all.
     for kind, name, words in sorted(_rows(found), key=lambda row: row[0].startswith(_NOT_SEEN)):
@@ -105,7 +105,7 @@ def _near_words(near: Near | None) -> str:
     return "" if near is None else f"near theirs {near.theirs!r}: differs in {near.differs_in}"
 
 
-def _summary(found: Comparison, theirs: Theirs) -> str:
+def _summary(found: Comparison, theirs: Taxonomy) -> str:
     only_ours = "only ours" if found.is_complete else _NOT_SEEN
     counts = (
         f"{len(found.only_ours)} names {only_ours}, {len(found.only_theirs)} only theirs, "

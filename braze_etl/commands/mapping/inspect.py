@@ -52,13 +52,13 @@ def show_type(mapping: EventMapping, event_type: str, is_selected: Callable[[str
         names = "`braze-etl mapping list` names all that are known."
         raise UsageError(f"{event_type!r} is a pattern, and no event type", remedy=names)
     plan, kind = mapping.plan(event_type), load_catalogue().get(event_type)
-    fates = {name: Fate.of(name, plan, mapping.options.preset) for name in _fields(kind)}
+    fields = {name: FieldMapping.of(name, plan, mapping.options.preset) for name in _fields(kind)}
     return {
         "event_type": event_type,
         **_line(mapping, event_type, is_selected),
         "why": plan.filter.detail if plan.filter else "",
         "note": _note(mapping, event_type),
-        "fields": {name: _field(kind.fields[name] if kind else None, fate) for name, fate in fates.items()},
+        "fields": {name: _field(kind.fields[name] if kind else None, mapped) for name, mapped in fields.items()},
         "top_level": dict(plan.constants),
         "set": dict(plan.fixed),
         "conditions": _conditions(plan.choice),
@@ -90,24 +90,24 @@ def _fields(kind: EventType | None) -> list[str]:
     return list(kind.fields) if kind else []
 
 
-def _field(facts: FieldType | None, fate: Fate) -> dict[str, Any]:
+def _field(facts: FieldType | None, mapped: FieldMapping) -> dict[str, Any]:
     return {
         "type": facts.avro + "?" * facts.nullable if facts else None,
         "personal": facts.pii if facts else None,
-        "becomes": list(fate.becomes),
-        "rule": fate.rule,
+        "becomes": list(mapped.becomes),
+        "rule": mapped.rule,
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class FieldMapping:
     """What becomes of a field: the keys and properties it goes to, and the rule that says so."""
 
     becomes: tuple[str, ...]
     rule: str
 
     @classmethod
-    def of(cls, field: str, plan: TypePlan, preset: str) -> Fate:
+    def of(cls, field: str, plan: TypePlan, preset: str) -> FieldMapping:
         """Follow *field* through the plan."""
         becomes = (*_at_top(field, plan), *_of_json(field, plan), *_properties(field, plan))
         return cls(becomes, _rule(field, plan, preset, is_sent=bool(becomes)))

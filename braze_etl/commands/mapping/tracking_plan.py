@@ -24,6 +24,12 @@ _KINDS: Final = {
 _SAMPLES: Final = {"string": "x", "number": 1, "boolean": True, "string[]": ["x"]}
 ANY: Final = "any"
 
+_PASSIVE: Final = frozenset(
+    {"Abort", "Bounce", "CarrierSend", "Deferral", "Delivery", "DeliveryFailure"}
+    | {"Failure", "Rejection", "Retry", "Send", "SoftBounce"}
+)
+"""Last parts of types about a message on its way: sends, deliveries, aborts, bounces and their like."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedProperty:
@@ -134,13 +140,6 @@ def why_not(plan: TypePlan, is_selected: Callable[[str], bool]) -> str:
     if not is_selected(plan.event_type):
         return "source.event_types"
     return plan.withheld.value if plan.withheld else ""
-
-
-_PASSIVE: Final = frozenset(
-    {"Abort", "Bounce", "CarrierSend", "Deferral", "Delivery", "DeliveryFailure"}
-    | {"Failure", "Rejection", "Retry", "Send", "SoftBounce"}
-)
-"""Last parts of types about a message on its way: sends, deliveries, aborts, bounces and their like."""
 
 
 def _planned(plan: TypePlan, kind: EventType | None) -> PlannedEvent:

@@ -47,7 +47,7 @@ def plan(
     changed_only: bool,
 ) -> int:
     """Say what `run` would do, or with a range, what `backfill` would do."""
-    from braze_etl.commands._doubts import require_types
+    from braze_etl.commands._guards import require_types
     from braze_etl.commands.plan.planning import make_plan
     from braze_etl.flows.currents_to_amplitude.flow import Scope
     from braze_etl.flows.currents_to_amplitude.remapped import changed_scope

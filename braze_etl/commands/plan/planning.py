@@ -42,6 +42,9 @@ _MAX_RANK: Final = 64 - _BITS + 1
 STANDARD_ERROR: Final = 1.04 / math.sqrt(_REGISTERS)
 """Of the estimate: 0.8 %; two out of three are within it, and 997 of 1,000 within three times it."""
 
+PROJECT_LIMIT: Final = 100_000.0
+"""Events a second that a project may send to the batch endpoint by default (amplitude.md 1.2)."""
+
 
 class Distinct:
     """Counts distinct texts. Behind `EXACT_UP_TO` of them it keeps 16 kB of HyperLogLog registers instead.
@@ -99,10 +102,6 @@ def _sigma(empty: float) -> float:
         total += empty * weight
         weight *= 2
     return total
-
-
-PROJECT_LIMIT: Final = 100_000.0
-"""Events a second that a project may send to the batch endpoint by default (amplitude.md 1.2)."""
 
 
 @dataclass(slots=True)

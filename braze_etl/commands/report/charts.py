@@ -36,6 +36,37 @@ _CONFIG: Final[Spec] = {
     "rule": {"strokeWidth": 1.5},
 }
 
+_STEP: Final = 40
+_NARROW: Final = 480
+"""Pixels: below that, a label and a long figure would run into each other."""
+_LETTER: Final = 7.6
+"""Pixels that a letter of a figure takes at most, in any of the page's fonts."""
+_LEAST: Final = 0.008
+"""The share of the width that the smallest part gets: a part that can't be seen would be told as none."""
+_FIGURE: Final = f"(width < {_NARROW} ? datum.brief : datum.figure)"
+
+_MARK: Final[Spec] = {"type": "bar", "height": 10, "yOffset": 10, "tooltip": None}
+
+Period: TypeAlias = tuple[str, str]
+"""Where the axis begins and ends: a chart must not hide that nothing has come for days."""
+
+_TALL: Final = 260
+_MOST_TICKS: Final = 8
+_FEW: Final = 24
+"""So many points are shown as such; of more, the last one alone."""
+_ROOMY: Final = 14
+"""Pixels: bars that are narrower are not parted from their neighbours."""
+_STACK: Final[Spec] = {"stack": "value", "groupby": ["from"], "as": ["low", "high"]}
+
+_DOTTED: Final[Spec] = {"condition": {"test": "datum.dot", "value": 1}, "value": 0}
+
+_MIDNIGHT: Final = "utchours(datum.value) + utcminutes(datum.value) == 0"
+
+Data = Mapping[str, Any]
+
+_OUTCOMES: Final = ("accepted", "filtered", "quarantined")
+_COLOURS: Final = ("s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -86,16 +117,6 @@ def inks(series: Mapping[str, str]) -> Spec:
 def colour(name: str) -> str:
     """A colour of the page."""
     return f"var(--{name})"
-
-
-_STEP: Final = 40
-_NARROW: Final = 480
-"""Pixels: below that, a label and a long figure would run into each other."""
-_LETTER: Final = 7.6
-"""Pixels that a letter of a figure takes at most, in any of the page's fonts."""
-_LEAST: Final = 0.008
-"""The share of the width that the smallest part gets: a part that can't be seen would be told as none."""
-_FIGURE: Final = f"(width < {_NARROW} ? datum.brief : datum.figure)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +184,6 @@ def _widths(bar: Bar, full: int) -> list[float]:
     return widths
 
 
-_MARK: Final[Spec] = {"type": "bar", "height": 10, "yOffset": 10, "tooltip": None}
-
-
 def _parts() -> Spec:
     return {
         "mark": {**_MARK, "stroke": colour("card"), "strokeWidth": 1, "tooltip": True},
@@ -190,18 +208,6 @@ def _text(words: str, limit: str, *, align: str, x: int | str) -> Spec:
         "transform": [{"aggregate": [], "groupby": ["label", "figure", "brief"]}],
         "encoding": {"x": {"value": x}},
     }
-
-
-Period: TypeAlias = tuple[str, str]
-"""Where the axis begins and ends: a chart must not hide that nothing has come for days."""
-
-_TALL: Final = 260
-_MOST_TICKS: Final = 8
-_FEW: Final = 24
-"""So many points are shown as such; of more, the last one alone."""
-_ROOMY: Final = 14
-"""Pixels: bars that are narrower are not parted from their neighbours."""
-_STACK: Final[Spec] = {"stack": "value", "groupby": ["from"], "as": ["low", "high"]}
 
 
 @dataclass(frozen=True)
@@ -295,9 +301,6 @@ def _curve(y: Spec, ink: str, measure: str) -> list[Spec]:
     ]
 
 
-_DOTTED: Final[Spec] = {"condition": {"test": "datum.dot", "value": 1}, "value": 0}
-
-
 def _limit(limit: Limit) -> list[Spec]:
     only: Spec = {"values": [{}]}  # else there would be one for each point, on top of each other
     level = {"datum": limit.level, "type": "quantitative"}
@@ -334,9 +337,6 @@ def _ends(period: Period) -> Spec:
     }
 
 
-_MIDNIGHT: Final = "utchours(datum.value) + utcminutes(datum.value) == 0"
-
-
 def _time(field: str) -> Spec:
     return {
         "field": field,
@@ -358,12 +358,6 @@ def _amounts(unit: str = "") -> Spec:
         "ticks": False,
         "labelExpr": f"format(datum.value, '~s') + {unit!r}",
     }
-
-
-Data = Mapping[str, Any]
-
-_OUTCOMES: Final = ("accepted", "filtered", "quarantined")
-_COLOURS: Final = ("s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8")
 
 
 def outcomes(data: Data) -> Chart | None:

@@ -35,13 +35,13 @@ _STDOUT: Final = Path("-")
 )
 def report(config_path: Path | None, output: str, page: Path | None, days: int) -> int:
     """Write a page with charts over past runs; with --output json its data instead, unless -o is given."""
-    from braze_etl.commands.report.history import review
+    from braze_etl.commands.report.history import read_history
     from braze_etl.commands.report.page import render
 
     as_json = output == "json"
     if as_json and page == _STDOUT:
         raise UsageError("-o - and --output json both need stdout", remedy="Name a file with -o.")
-    data = review(required_config(config_path).require(*_NEEDED), SystemClock(), days=days)
+    data = read_history(required_config(config_path).require(*_NEEDED), SystemClock(), days=days)
     if page is not None or not as_json:
         _write(page or _PAGE, render(data))
     if as_json:

@@ -16,7 +16,7 @@ from itertools import pairwise, takewhile
 from typing import Any, Final, Self
 
 from braze_etl.clock import Clock, iso
-from braze_etl.commands.status.status import standing
+from braze_etl.commands.status.status import pipeline_status
 from braze_etl.engine.report import NOT_CUT_OFF, nothing_delivered, succeeded
 from braze_etl.flows.currents_to_amplitude.drift import past_drift
 from braze_etl.flows.currents_to_amplitude.flow import open_state
@@ -28,6 +28,21 @@ _HOUR: Final = timedelta(hours=1)
 _WIDTHS: Final = (1, 2, 3, 6, 12, 24, 168)
 _BEGINNING: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """A Monday: days begin at midnight UTC, and weeks with it."""
+
+_REPLAY: Final = "quarantine replay"
+_TYPES_SHOWN: Final = 7
+"""Event types with a series of their own: more colours than these can't be told apart."""
+_TYPES_LISTED: Final = 12
+_RUNS_LISTED: Final = 40
+_POINTS: Final = 240
+_LEAST: Final = timedelta(minutes=1)
+"""What the first runs of a pipeline stand for at least: a rate over a second says nothing."""
+_REQUESTS: Final = ("sent", "retried", "throttled", "bytes_raw", "bytes_wire")
+OTHERS: Final = "other event types"
+_STOPPED: Final = frozenset({130, 143})
+_SUMMED: Final = (Outcome.ACCEPTED, Outcome.FILTERED, Outcome.QUARANTINED)
+
+_AT_FIRST: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +98,6 @@ class Buckets:
             yield place, upto - given
             given = upto
         yield last, amount - given
-
-
-_REPLAY: Final = "quarantine replay"
-_TYPES_SHOWN: Final = 7
-"""Event types with a series of their own: more colours than these can't be told apart."""
-_TYPES_LISTED: Final = 12
-_RUNS_LISTED: Final = 40
-_POINTS: Final = 240
-_LEAST: Final = timedelta(minutes=1)
-"""What the first runs of a pipeline stand for at least: a rate over a second says nothing."""
-_REQUESTS: Final = ("sent", "retried", "throttled", "bytes_raw", "bytes_wire")
-OTHERS: Final = "other event types"
-_STOPPED: Final = frozenset({130, 143})
-_SUMMED: Final = (Outcome.ACCEPTED, Outcome.FILTERED, Outcome.QUARANTINED)
 
 
 @dataclass(frozen=True)
@@ -363,12 +364,9 @@ def _line(run: RunRecord) -> dict[str, Any]:
     }
 
 
-_AT_FIRST: Final = 500
-
-
-def review(settings: Settings, clock: Clock, *, days: int) -> dict[str, Any]:
+def read_history(settings: Settings, clock: Clock, *, days: int) -> dict[str, Any]:
     """The last *days* of a pipeline as JSON values; `now` is what `status` says. Empty without a ledger."""
-    found = standing(settings, clock)
+    found = pipeline_status(settings, clock)
     now = found.as_dict()
     del now["exit_code"], now["runs"]
     runs = _runs(settings, clock, found.now - timedelta(days=days))

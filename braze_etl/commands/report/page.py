@@ -18,6 +18,109 @@ from braze_etl.errors import UsageError
 from braze_etl.quoting import visible
 
 Data = Mapping[str, Any]
+_FAILURES: Final = {None: "BrazeEtlNoSuccessfulRun", 4: "BrazeEtlNoProgress"}
+
+_ABOUT = "Events spent of what may be sent in this month and on this day, as the state has them now."
+
+_KINDS: Final = {
+    "unknown_fields": "new field",
+    "vanished_fields": "field has vanished",
+    "changed_types": "type has changed",
+}
+_MOST: Final = 200
+
+_ROOM: Final = files("braze_etl.commands.report")
+_ENDINGS: Final = {
+    "0": ("good", "everything due was delivered"),
+    "1": ("bad", "failed"),
+    "3": ("warn", "finished; records were set aside"),
+    "4": ("warn", "work was left for the next run"),
+    "130": ("warn", "interrupted"),
+    "143": ("warn", "interrupted"),
+    "killed": ("bad", "killed: it has no end and no report"),
+    "at_work": ("", "at work now"),
+}
+_OTHER_ENDING: Final = ("bad", "ended early")
+
+_WORDS: Final = ("ago", "count", "counted", "share", "size", "span", "when")
+
+
+def render(data: Mapping[str, Any]) -> str:
+    """Write the page of what `report --output json` prints.
+
+    `UsageError` where the libraries of the `report` extra are not installed.
+    """
+    try:
+        import vl_convert  # noqa: F401 - looked for before anything is made
+        from jinja2 import Environment, StrictUndefined
+    except ImportError as error:
+        raise UsageError(
+            f"the page needs a library that is not installed ({error.name})",
+            remedy="Install it from the checkout with pip install '.[report]', or use --output json.",
+        ) from error
+    data = _shown(data)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= _FILTERS
+    scripts = [_charting(), _inline(_read("page.js"))]
+    return environment.from_string(_read("page.html.jinja")).render(
+        data=data,
+        charts=_drawn(data),
+        drift=drift_table(data["drift"]),
+        budget_notes=list(budget_notes(data)),
+        verdict=verdict(data),
+        wrong=any(run["error"] or run["ending"] == "killed" for run in data["runs"]),
+        style=_read("page.css"),
+        scripts=scripts,
+        hashes=[_hash(script) for script in scripts],
+    )
+
+
+def _shown(value: Any) -> Any:
+    """The data with every character of its texts to be seen: names stand in tables, charts and errors."""
+    if isinstance(value, Mapping):
+        return {visible(str(key)): _shown(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(each) for each in value]
+    return visible(value) if isinstance(value, str) else value
+
+
+@cache
+def _charting() -> str:
+    """The script of Vega-Lite with all that it needs; bundling it takes more than a second."""
+    from vl_convert import javascript_bundle
+
+    return _inline(javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+
+
+def _drawn(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The charts that have something to show, by the name of their place in the page."""
+    drawn = {
+        "outcomes": _charts.outcomes(data),
+        "delivered": _charts.delivered(data),
+        "latency": _charts.latency(data),
+        "backlog_age": _charts.backlog_age(data),
+        "backlog": _charts.backlog(data),
+        "filtered": _charts.reasons(data, "filtered", "Filtered, by reason"),
+        "quarantined": _charts.reasons(data, "quarantined", "Quarantined, by reason"),
+        "budget": budget(data),
+    }
+    return {name: chart for name, chart in drawn.items() if chart is not None}
+
+
+def _read(name: str) -> str:
+    return (_ROOM / name).read_text(encoding="utf-8")
+
+
+def _inline(script: str) -> str:
+    """A script as it may stand in a page: nothing in it ends it early."""
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _hash(script: str) -> str:
+    """What the page's content security policy knows a script by; no other runs."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +143,6 @@ class Verdict:
 
 
 _DOCTOR: Final = Step("braze-etl doctor", "tries everything that a run needs")
-_FAILURES: Final = {None: "BrazeEtlNoSuccessfulRun", 4: "BrazeEtlNoProgress"}
 _STATUS: Final = Step("braze-etl status", "shows what waits, and how runs ended")
 
 
@@ -135,9 +237,6 @@ def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
 
 
-_ABOUT = "Events spent of what may be sent in this month and on this day, as the state has them now."
-
-
 def budget(data: Mapping[str, Any]) -> Chart | None:
     """The chart, or None where no bound is configured."""
     found = data["now"].get("budget", {})
@@ -176,14 +275,6 @@ def _ends(bounds: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             yield f"Of the {name} nothing is left until {when(each['ends_at'])}."
 
 
-_KINDS: Final = {
-    "unknown_fields": "new field",
-    "vanished_fields": "field has vanished",
-    "changed_types": "type has changed",
-}
-_MOST: Final = 200
-
-
 def drift_table(drift: Mapping[str, Mapping[str, Any]]) -> Table | None:
     """A row for each finding, or None if there is none; only the first few hundred."""
     rows = [*_types(drift.get("unknown_event_types", {})), *_fields(drift)]
@@ -218,101 +309,8 @@ def _outcome(facts: Mapping[str, Any], name: str) -> str:
     return f"sent as {sent_as}" if facts["outcome"] == "sent" and sent_as else str(facts["outcome"])
 
 
-_ROOM: Final = files("braze_etl.commands.report")
-_ENDINGS: Final = {
-    "0": ("good", "everything due was delivered"),
-    "1": ("bad", "failed"),
-    "3": ("warn", "finished; records were set aside"),
-    "4": ("warn", "work was left for the next run"),
-    "130": ("warn", "interrupted"),
-    "143": ("warn", "interrupted"),
-    "killed": ("bad", "killed: it has no end and no report"),
-    "at_work": ("", "at work now"),
-}
-_OTHER_ENDING: Final = ("bad", "ended early")
-
-
 def _ending(ending: str) -> tuple[str, str]:
     return _ENDINGS.get(ending, _OTHER_ENDING)
 
 
-_WORDS: Final = ("ago", "count", "counted", "share", "size", "span", "when")
 _FILTERS: Final = {"ending": _ending} | {name: getattr(_words, name) for name in _WORDS}
-
-
-def render(data: Mapping[str, Any]) -> str:
-    """Write the page of what `report --output json` prints.
-
-    `UsageError` where the libraries of the `report` extra are not installed.
-    """
-    try:
-        import vl_convert  # noqa: F401 - looked for before anything is made
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise UsageError(
-            f"the page needs a library that is not installed ({error.name})",
-            remedy="Install it from the checkout with pip install '.[report]', or use --output json.",
-        ) from error
-    data = _shown(data)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= _FILTERS
-    scripts = [_charting(), _inline(_read("page.js"))]
-    return environment.from_string(_read("page.html.jinja")).render(
-        data=data,
-        charts=_drawn(data),
-        drift=drift_table(data["drift"]),
-        budget_notes=list(budget_notes(data)),
-        verdict=verdict(data),
-        wrong=any(run["error"] or run["ending"] == "killed" for run in data["runs"]),
-        style=_read("page.css"),
-        scripts=scripts,
-        hashes=[_hash(script) for script in scripts],
-    )
-
-
-def _shown(value: Any) -> Any:
-    """The data with every character of its texts to be seen: names stand in tables, charts and errors."""
-    if isinstance(value, Mapping):
-        return {visible(str(key)): _shown(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_shown(each) for each in value]
-    return visible(value) if isinstance(value, str) else value
-
-
-@cache
-def _charting() -> str:
-    """The script of Vega-Lite with all that it needs; bundling it takes more than a second."""
-    from vl_convert import javascript_bundle
-
-    return _inline(javascript_bundle("window.vegaEmbed = vegaEmbed;"))
-
-
-def _drawn(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The charts that have something to show, by the name of their place in the page."""
-    drawn = {
-        "outcomes": _charts.outcomes(data),
-        "delivered": _charts.delivered(data),
-        "latency": _charts.latency(data),
-        "backlog_age": _charts.backlog_age(data),
-        "backlog": _charts.backlog(data),
-        "filtered": _charts.reasons(data, "filtered", "Filtered, by reason"),
-        "quarantined": _charts.reasons(data, "quarantined", "Quarantined, by reason"),
-        "budget": budget(data),
-    }
-    return {name: chart for name, chart in drawn.items() if chart is not None}
-
-
-def _read(name: str) -> str:
-    return (_ROOM / name).read_text(encoding="utf-8")
-
-
-def _inline(script: str) -> str:
-    """A script as it may stand in a page: nothing in it ends it early."""
-    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def _hash(script: str) -> str:
-    """What the page's content security policy knows a script by; no other runs."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

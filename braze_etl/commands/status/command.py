@@ -20,10 +20,6 @@ from braze_etl.commands._output import plain_table, print_json, stdout_console
 from braze_etl.engine.report import NOT_CUT_OFF, succeeded
 from braze_etl.errors import BrazeEtlError
 
-if TYPE_CHECKING:
-    from braze_etl.commands.status.status import Deferred, Standing
-    from braze_etl.state.ledger import LedgerSummary, RunRecord
-
 _AGES = {
     "under_6h": "under 6 hours",
     "6h_to_24h": "6 to 24 hours",
@@ -32,8 +28,128 @@ _AGES = {
 }
 _TYPES_SHOWN = 10
 
+_VARIABLE = "BRAZE_ETL_CONFIG"
 
-def print_block(console: Console, found: Standing) -> None:
+
+@click.command()
+@click.option(
+    "-c",
+    "--config",
+    "config_paths",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help=f"The configuration, by default ${_VARIABLE}; repeat it for several pipelines.",
+)
+@output_option
+@click.option("--refresh", is_flag=True, help="List the source too, instead of going by the last listing.")
+def status(config_paths: tuple[Path, ...], output: str, refresh: bool) -> int:
+    """Say how old the oldest undelivered data is; exit 5 when the window is at risk."""
+    as_json = output == "json"
+    if len(config_paths) > 1:
+        return _several(config_paths, as_json=as_json, refresh=refresh)
+    named = os.environ.get(_VARIABLE)
+    path = next(iter(config_paths), Path(named) if named else None)
+    found = _read_status(path, refresh=refresh)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_block(stdout_console(), found)
+    return found.exit_code
+
+
+def _several(paths: tuple[Path, ...], *, as_json: bool, refresh: bool) -> int:
+    seen = [_see(path, refresh=refresh) for path in paths]
+    if as_json:
+        print_json(as_dict(seen))
+    else:
+        print_several(stdout_console(), seen)
+    return exit_code(seen)
+
+
+def _see(path: Path, *, refresh: bool) -> ListedStatus:
+    """Look at one of several: what is wrong with it must not hide the others."""
+    try:
+        return ListedStatus(path, status=_read_status(path, refresh=refresh))
+    except BrazeEtlError as error:
+        return ListedStatus(path, error=error)
+
+
+def _read_status(path: Path | None, *, refresh: bool) -> PipelineStatus:
+    from braze_etl.commands.status.status import pipeline_status
+
+    needed = ("state", "quarantine", "mapping", "amplitude.region", *(["source"] if refresh else []))
+    return pipeline_status(required_config(path).require(*needed), SystemClock(), refresh=refresh)
+
+
+@dataclass(frozen=True)
+class ListedStatus:
+    """A configuration, and how its pipeline stands or why that can't be told."""
+
+    path: Path
+    status: PipelineStatus | None = None
+    error: BrazeEtlError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """What `status` would end with for this one alone."""
+        if self.error is not None:
+            return self.error.exit_code
+        return self.status.exit_code if self.status else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The status of this one as JSON values, with the file it is configured by."""
+        config = {"config": str(self.path)}
+        if self.error is not None:
+            return {**config, "exit_code": self.exit_code, "error": self.error.as_dict()}
+        return {**config, **(self.status.as_dict() if self.status else {})}
+
+
+def exit_code(seen: Sequence[ListedStatus]) -> int:
+    """The highest: 5 when any is at risk, else that of an error."""
+    return max(each.exit_code for each in seen)
+
+
+def as_dict(seen: Sequence[ListedStatus]) -> dict[str, Any]:
+    """All of them as one JSON object."""
+    return {"exit_code": exit_code(seen), "pipelines": [each.as_dict() for each in seen]}
+
+
+def print_several(console: OpenConsole, seen: Sequence[ListedStatus]) -> None:
+    """Print a table with a line for each, and then the blocks."""
+    table = plain_table(
+        *("pipeline", "window", "last delivery", "backlog", "MB", "deferred", "quarantined", "exit"),
+        numbers=(3, 4, 5, 6, 7),
+    )
+    for each in seen:
+        table.add_row(*_cells(each))
+    console.print(table)
+    for each in seen:
+        console.print()
+        if each.status is not None:
+            print_block(console, each.status)
+        elif each.error is not None:
+            console.print(f"[bold]{escape(str(each.path))}[/]")
+            print_failure(console, each.error)
+
+
+def _cells(seen: ListedStatus) -> list[str]:
+    found = seen.status
+    if found is None:
+        return [escape(str(seen.path)), "[red]can't be told[/]", *[""] * 5, str(seen.exit_code)]
+    last = found.summary.last_delivery if found.summary else None
+    return [
+        escape(found.pipeline),
+        verdict(found),
+        ago(last, found.now),
+        f"{found.backlog.files:,}",
+        f"{found.backlog.bytes / 1e6:,.1f}",
+        f"{sum(each.records for each in found.deferred.values()):,}",
+        f"{found.set_aside.entries:,}",
+        str(seen.exit_code),
+    ]
+
+
+def print_block(console: Console, found: PipelineStatus) -> None:
     """Print how a pipeline stands."""
     facts = plain_table("", "")
     facts.show_header = False
@@ -46,7 +162,12 @@ def print_block(console: Console, found: Standing) -> None:
         _print_runs(console, found)
 
 
-def verdict(found: Standing) -> str:
+if TYPE_CHECKING:
+    from braze_etl.commands.status.status import Deferred, PipelineStatus
+    from braze_etl.state.ledger import LedgerSummary, RunRecord
+
+
+def verdict(found: PipelineStatus) -> str:
     """How much of the window is left, in a few words."""
     left, objective = found.window.hours_left(found.now), found.window.objective / timedelta(hours=1)
     text = "never listed" if left is None else f"{left:.1f} of {objective:.0f} hours left"
@@ -60,7 +181,7 @@ def ago(moment: datetime | None, now: datetime) -> str:
     return f"{iso(moment)} ({(now - moment) / timedelta(hours=1):.1f} hours ago)"
 
 
-def _facts(found: Standing) -> Iterator[tuple[str, str]]:
+def _facts(found: PipelineStatus) -> Iterator[tuple[str, str]]:
     oldest = found.window.oldest_undelivered
     yield "pipeline", escape(found.pipeline)
     yield "window", verdict(found)
@@ -86,7 +207,7 @@ def _facts(found: Standing) -> Iterator[tuple[str, str]]:
     yield "lease", escape(str(found.holder)) if found.holder else "free"
 
 
-def _summary_facts(found: Standing, summary: LedgerSummary) -> Iterator[tuple[str, str]]:
+def _summary_facts(found: PipelineStatus, summary: LedgerSummary) -> Iterator[tuple[str, str]]:
     yield "last delivery", ago(summary.last_delivery, found.now)
     yield "last complete listing", ago(summary.last_listing, found.now)
     backlog = found.backlog
@@ -109,7 +230,7 @@ def _deferred(reason: str, each: Deferred) -> str:
     return f"{each.records:,} records {reason}{when}"
 
 
-def _quarantined(found: Standing) -> str:
+def _quarantined(found: PipelineStatus) -> str:
     entries, reasons = f"{found.set_aside.entries:,} entries", found.set_aside.by_reason
     if not reasons:
         return entries
@@ -143,7 +264,7 @@ def _numbers(line: dict[str, int]) -> list[str]:
     return [f"{line['files']:,}", f"{line['bytes'] / 1e6:,.1f}", f"{line['estimated_events']:,}"]
 
 
-def _print_runs(console: Console, found: Standing) -> None:
+def _print_runs(console: Console, found: PipelineStatus) -> None:
     table = plain_table(
         *("run", "command", "started", "seconds", "exit", "accepted", "files done", "remaining"),
         numbers=(3, 4, 5, 6, 7),
@@ -154,7 +275,7 @@ def _print_runs(console: Console, found: Standing) -> None:
     console.print(table)
 
 
-def _run_cells(run: RunRecord, found: Standing) -> list[str]:
+def _run_cells(run: RunRecord, found: PipelineStatus) -> list[str]:
     report, files = run.report, run.report.get("files", {})
     at_work = found.holder is not None and found.holder.owner.run_id == run.run_id
     no_end = "at work" if at_work else "killed"
@@ -169,124 +290,3 @@ def _run_cells(run: RunRecord, found: Standing) -> list[str]:
         f"{files.get('done', 0):,}",
         f"{files.get('remaining', 0):,}",
     ]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A configuration, and how its pipeline stands or why that can't be told."""
-
-    path: Path
-    standing: Standing | None = None
-    error: BrazeEtlError | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """What `status` would end with for this one alone."""
-        if self.error is not None:
-            return self.error.exit_code
-        return self.standing.exit_code if self.standing else 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """The status of this one as JSON values, with the file it is configured by."""
-        config = {"config": str(self.path)}
-        if self.error is not None:
-            return {**config, "exit_code": self.exit_code, "error": self.error.as_dict()}
-        return {**config, **(self.standing.as_dict() if self.standing else {})}
-
-
-def exit_code(seen: Sequence[Seen]) -> int:
-    """The highest: 5 when any is at risk, else that of an error."""
-    return max(each.exit_code for each in seen)
-
-
-def as_dict(seen: Sequence[Seen]) -> dict[str, Any]:
-    """All of them as one JSON object."""
-    return {"exit_code": exit_code(seen), "pipelines": [each.as_dict() for each in seen]}
-
-
-def print_several(console: OpenConsole, seen: Sequence[Seen]) -> None:
-    """Print a table with a line for each, and then the blocks."""
-    table = plain_table(
-        *("pipeline", "window", "last delivery", "backlog", "MB", "deferred", "quarantined", "exit"),
-        numbers=(3, 4, 5, 6, 7),
-    )
-    for each in seen:
-        table.add_row(*_cells(each))
-    console.print(table)
-    for each in seen:
-        console.print()
-        if each.standing is not None:
-            print_block(console, each.standing)
-        elif each.error is not None:
-            console.print(f"[bold]{escape(str(each.path))}[/]")
-            print_failure(console, each.error)
-
-
-def _cells(seen: Seen) -> list[str]:
-    found = seen.standing
-    if found is None:
-        return [escape(str(seen.path)), "[red]can't be told[/]", *[""] * 5, str(seen.exit_code)]
-    last = found.summary.last_delivery if found.summary else None
-    return [
-        escape(found.pipeline),
-        verdict(found),
-        ago(last, found.now),
-        f"{found.backlog.files:,}",
-        f"{found.backlog.bytes / 1e6:,.1f}",
-        f"{sum(each.records for each in found.deferred.values()):,}",
-        f"{found.set_aside.entries:,}",
-        str(seen.exit_code),
-    ]
-
-
-_VARIABLE = "BRAZE_ETL_CONFIG"
-
-
-@click.command()
-@click.option(
-    "-c",
-    "--config",
-    "config_paths",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help=f"The configuration, by default ${_VARIABLE}; repeat it for several pipelines.",
-)
-@output_option
-@click.option("--refresh", is_flag=True, help="List the source too, instead of going by the last listing.")
-def status(config_paths: tuple[Path, ...], output: str, refresh: bool) -> int:
-    """Say how old the oldest undelivered data is; exit 5 when the window is at risk."""
-    as_json = output == "json"
-    if len(config_paths) > 1:
-        return _several(config_paths, as_json=as_json, refresh=refresh)
-    named = os.environ.get(_VARIABLE)
-    path = next(iter(config_paths), Path(named) if named else None)
-    found = _standing(path, refresh=refresh)
-    if as_json:
-        print_json(found.as_dict())
-    else:
-        print_block(stdout_console(), found)
-    return found.exit_code
-
-
-def _several(paths: tuple[Path, ...], *, as_json: bool, refresh: bool) -> int:
-    seen = [_see(path, refresh=refresh) for path in paths]
-    if as_json:
-        print_json(as_dict(seen))
-    else:
-        print_several(stdout_console(), seen)
-    return exit_code(seen)
-
-
-def _see(path: Path, *, refresh: bool) -> Seen:
-    """Look at one of several: what is wrong with it must not hide the others."""
-    try:
-        return Seen(path, standing=_standing(path, refresh=refresh))
-    except BrazeEtlError as error:
-        return Seen(path, error=error)
-
-
-def _standing(path: Path | None, *, refresh: bool) -> Standing:
-    from braze_etl.commands.status.status import standing
-
-    needed = ("state", "quarantine", "mapping", "amplitude.region", *(["source"] if refresh else []))
-    return standing(required_config(path).require(*needed), SystemClock(), refresh=refresh)

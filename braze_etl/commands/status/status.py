@@ -55,7 +55,7 @@ class Deferred:
 
 
 @dataclass(frozen=True)
-class Standing:
+class PipelineStatus:
     """The facts of CONTRACT.md's `status`; `summary` is None while there is no ledger, and `no_ledger` tells.
 
     `backlog` is what the ledger has on its books, or what a listing has just found (`listed`).
@@ -103,7 +103,7 @@ class Standing:
 
     @property
     def stop_words(self) -> str:
-        """Why nothing is sent, and what ends that; for a standing with a `quarantine_stop`."""
+        """Why nothing is sent, and what ends that; for a status with a `quarantine_stop`."""
         return f"{bound.stop_words(self.quarantine_stop)}; `run --allow-quarantine` goes on"
 
     @property
@@ -174,7 +174,7 @@ class Standing:
         }
 
 
-def standing(settings: Settings, clock: Clock, *, refresh: bool = False) -> Standing:
+def pipeline_status(settings: Settings, clock: Clock, *, refresh: bool = False) -> PipelineStatus:
     """Read the state, and with *refresh* list the source; nothing is written, and no lease is taken."""
     set_aside = _set_aside(settings)
     try:
@@ -190,7 +190,7 @@ def standing(settings: Settings, clock: Clock, *, refresh: bool = False) -> Stan
             source = source.seeing(newest_hour)
         runs = ledger.runs(RECENT_RUNS)
         told = past_drift(run.report for run in runs)
-        return Standing(
+        return PipelineStatus(
             pipeline=settings.pipeline,
             now=now,
             window=Window(
@@ -215,10 +215,10 @@ def standing(settings: Settings, clock: Clock, *, refresh: bool = False) -> Stan
 
 def _without_ledger(
     settings: Settings, now: datetime, set_aside: SetAside, missing: LedgerMissingError
-) -> Standing:
+) -> PipelineStatus:
     """Never listed; whether that is the first day or a loss, the configuration tells."""
     window = Window(settings.window.objective, settings.window.warn_at, None, None)
-    return Standing(
+    return PipelineStatus(
         settings.pipeline,
         now,
         window,

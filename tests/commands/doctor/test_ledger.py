@@ -67,10 +67,10 @@ def test_a_free_lease_is_fine_and_a_holder_is_named(site: Site) -> None:
         with ledger.lease(LeaseOwner("run-9", socket.gethostname(), os.getpid(), "run")):
             held = found(site, "state.lease")
             assert (held.status, "run-9" in held.seen) == ("ok", True)
-            del site.books
+            del site.ledger
             site.clock.wait(13 * 3600)
             assert found(site, "state.lease").status == "warn"
-        del site.books
+        del site.ledger
         assert found(site, "state.lease").seen == "free"
 
 
@@ -104,7 +104,7 @@ def test_a_budget_that_is_nearly_spent_is_told(make_site: MakeSite) -> None:
     with ledger_of(site) as ledger:
         pass
     assert found(site, "budget").status == "ok"
-    del site.books
+    del site.ledger
     with ledger_of(site) as ledger:
         ledger.put_note(
             "budget", {"month": "2026-10", "month_events": 90, "day": "2026-10-03", "day_events": 90}
@@ -115,7 +115,7 @@ def test_a_budget_that_is_nearly_spent_is_told(make_site: MakeSite) -> None:
 
 def test_throttling_is_told(site: Site) -> None:
     assert found(site, "throttling").status == "ok"
-    del site.books
+    del site.ledger
     with ledger_of(site) as ledger:
         ledger.begin_run(run(1))
         ledger.finish_run(run(1, requests={"throttled": 12}))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from braze_etl.commands.mapping.compare import Comparison, compare
-from braze_etl.commands.mapping.taxonomy import Theirs
+from braze_etl.commands.mapping.taxonomy import Taxonomy
 from braze_etl.commands.mapping.tracking_plan import planned
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
@@ -13,9 +13,9 @@ from braze_etl.mapping.settings import MappingOptions
 OPEN = "[Appboy] Email Open"
 
 
-def a_project(**options: Any) -> Theirs:
+def a_project(**options: Any) -> Taxonomy:
     """A project whose taxonomy is just what the mapping with these options sends."""
-    theirs = Theirs(is_complete=True)
+    theirs = Taxonomy(is_complete=True)
     for event in planned(EventMapping.load(MappingOptions.model_validate(options))).events.values():
         if event.pattern is None and event.is_expected:
             for name, each in event.properties.items():
@@ -24,7 +24,7 @@ def a_project(**options: Any) -> Theirs:
     return theirs
 
 
-def compared(theirs: Theirs, **options: Any) -> Comparison:
+def compared(theirs: Taxonomy, **options: Any) -> Comparison:
     return compare(planned(EventMapping.load(MappingOptions.model_validate(options))), theirs)
 
 
@@ -101,7 +101,7 @@ def test_types_that_braze_no_longer_writes_may_be_there_or_not() -> None:
 
 
 def test_what_exported_events_do_not_show_may_simply_not_have_happened() -> None:
-    theirs = Theirs()
+    theirs = Taxonomy()
     theirs.observe({"event_type": OPEN, "library": "Braze", "event_properties": {"campaign_id": "c"}})
     found = compared(theirs)
     assert "[Appboy] Email Click" in found.only_ours

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from braze_etl.commands.mapping.taxonomy import read_theirs
+from braze_etl.commands.mapping.taxonomy import read_taxonomy
 from braze_etl.errors import UsageError
 
 EVENTS = [
@@ -71,9 +71,9 @@ def put(tmp_path: Path) -> Callable[..., Path]:
     ],  # their bytes hold the time
 )
 def test_exported_events_are_read_in_whatever_they_are_packed(data: bytes, put: Callable[..., Path]) -> None:
-    theirs = read_theirs([put(data)])
-    assert (theirs.events_read, theirs.is_complete) == (3, False)
-    opened, login = theirs.events["[Appboy] Email Open"], theirs.events["Login"]
+    taxonomy = read_taxonomy([put(data)])
+    assert (taxonomy.events_read, taxonomy.is_complete) == (3, False)
+    opened, login = taxonomy.events["[Appboy] Email Open"], taxonomy.events["Login"]
     assert opened.properties == {
         "campaign_id": {"string"},
         "count": {"number", "string"},
@@ -85,9 +85,9 @@ def test_exported_events_are_read_in_whatever_they_are_packed(data: bytes, put: 
 
 
 def test_several_files_are_read_as_one(put: Callable[..., Path]) -> None:
-    theirs = read_theirs([put(CSV, "plan.csv"), put(zipped(LINES, gzip.compress(LINES)), "day.zip")])
-    assert (theirs.events_read, theirs.is_complete) == (6, True)
-    assert list(theirs.events["Login"].properties) == ["method"]
+    taxonomy = read_taxonomy([put(CSV, "plan.csv"), put(zipped(LINES, gzip.compress(LINES)), "day.zip")])
+    assert (taxonomy.events_read, taxonomy.is_complete) == (6, True)
+    assert list(taxonomy.events["Login"].properties) == ["method"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_file_that_can_not_be_read_is_named_with_its_trouble(
     data: bytes, words: str, put: Callable[..., Path]
 ) -> None:
     with pytest.raises(UsageError) as raised:
-        read_theirs([put(data)])
+        read_taxonomy([put(data)])
     assert "some.file" in raised.value.message
     assert words in raised.value.message
     assert raised.value.remedy
@@ -145,7 +145,7 @@ def test_a_file_that_is_not_what_its_name_says_is_told_from_what_it_is(
     name: str, data: bytes, words: str, put: Callable[..., Path]
 ) -> None:
     with pytest.raises(UsageError) as raised:
-        read_theirs([put(data, name)])
+        read_taxonomy([put(data, name)])
     assert words in raised.value.message
     assert ".zip, .json.gz, .json" in raised.value.remedy
 
@@ -156,15 +156,15 @@ def test_what_a_file_holds_counts_more_than_its_name(put: Callable[..., Path]) -
         put(gzip.compress(LINES), "day.json"),
         put(gzip.compress(CSV), "plan.csv.gz"),
     ]
-    theirs = read_theirs(files)
-    assert (theirs.events_read, theirs.is_complete) == (6, True)
+    taxonomy = read_taxonomy(files)
+    assert (taxonomy.events_read, taxonomy.is_complete) == (6, True)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere"):
-        read_theirs([tmp_path / "nowhere"])
+        read_taxonomy([tmp_path / "nowhere"])
 
 
 def test_a_member_of_an_archive_is_named_with_it(put: Callable[..., Any]) -> None:
     with pytest.raises(UsageError, match=r"some\.file, 123/2026-11-01_1#0\.json\.gz: line 1"):
-        read_theirs([put(zipped(LINES, b"{oops\n"))])
+        read_taxonomy([put(zipped(LINES, b"{oops\n"))])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from braze_etl.commands.mapping.compare import compare
-from braze_etl.commands.mapping.taxonomy import COLUMNS, Theirs, read_taxonomy, write_taxonomy
+from braze_etl.commands.mapping.taxonomy import COLUMNS, Taxonomy, read_csv, write_taxonomy
 from braze_etl.commands.mapping.tracking_plan import planned
 from braze_etl.errors import UsageError
 from braze_etl.mapping.mapping import EventMapping
@@ -20,10 +20,10 @@ def exported(**options: Any) -> str:
     return stream.getvalue()
 
 
-def read(text: str) -> Theirs:
-    theirs = Theirs()
-    read_taxonomy(io.StringIO(text), "plan.csv", theirs)
-    return theirs
+def read(text: str) -> Taxonomy:
+    taxonomy = Taxonomy()
+    read_csv(io.StringIO(text), "plan.csv", taxonomy)
+    return taxonomy
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ IGNORE,Custom Event,Combined,LIVE,,,,,
 
 @pytest.mark.parametrize("begin", ["", "\ufeff"])
 def test_a_download_of_amplitudes_is_read_with_its_groups(begin: str) -> None:
-    theirs = read(begin.encode().decode("utf-8-sig") + DOWNLOAD)
-    assert theirs.is_complete
-    assert {name: event.properties for name, event in theirs.events.items()} == {
+    taxonomy = read(begin.encode().decode("utf-8-sig") + DOWNLOAD)
+    assert taxonomy.is_complete
+    assert {name: event.properties for name, event in taxonomy.events.items()} == {
         "[Appboy] Email Open": {
             "app_id": {"string"},
             "machine_open": {"boolean"},

@@ -10,7 +10,7 @@ import pytest
 
 from braze_etl.clock import ManualClock, SystemClock, iso
 from braze_etl.commands.status import status as module
-from braze_etl.commands.status.status import standing
+from braze_etl.commands.status.status import pipeline_status
 from braze_etl.engine import tasks
 from braze_etl.engine.backlog import BacklogTally
 from braze_etl.engine.exits import Stop
@@ -55,7 +55,7 @@ def ledger(settings: Settings, clock: ManualClock) -> Ledger:
 
 
 def look(settings: Settings, clock: ManualClock, *, refresh: bool = False) -> dict[str, Any]:
-    return standing(settings, clock, refresh=refresh).as_dict()
+    return pipeline_status(settings, clock, refresh=refresh).as_dict()
 
 
 def listed(ledger: Ledger, now: datetime, *refs: FileRef) -> None:
@@ -229,7 +229,7 @@ def test_a_run_that_could_not_store_reports_what_status_says_afterwards(
         settings, Request("run", covers_all=True), clock=clock, stop=Stop(), progress=Quiet()
     ) as job:
         report = job.run()
-    facts, found = report.as_dict(), standing(settings, clock)
+    facts, found = report.as_dict(), pipeline_status(settings, clock)
     assert (report.exit_code, report.done > 0, report.remaining > 0) == (1, stored > 0, True)
     assert (
         facts["window"]["oldest_undelivered"] == found.as_dict()["window"]["oldest_undelivered"] is not None

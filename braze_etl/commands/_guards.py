@@ -21,7 +21,7 @@ from braze_etl.storage.store import Page
 Path: TypeAlias = tuple[str | int, ...]
 
 
-def doubts(settings: Settings, now: datetime) -> Iterator[tuple[Path, str]]:
+def doubtful_settings(settings: Settings, now: datetime) -> Iterator[tuple[Path, str]]:
     """Find what a person should look at again, each with its path in the configuration."""
     key = settings.amplitude.api_key.get_secret_value()
     if not key:
