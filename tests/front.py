@@ -7,13 +7,13 @@ something that Amazon's take.
 from __future__ import annotations
 
 import http.client
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
+
+from tests.serving import url_of
 
 _HOP = {"connection", "transfer-encoding", "content-length", "date", "server"}
 
@@ -44,8 +44,6 @@ def refusal(status: int, code: str, message: str = "no") -> Reply:
 class Front(ThreadingHTTPServer):
     """Speaks S3's protocol for the server at *behind*, and remembers what was asked of it."""
 
-    daemon_threads = True
-
     def __init__(self, behind: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.behind = urlsplit(behind).netloc
@@ -53,7 +51,7 @@ class Front(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return url_of(self)
 
     def answer(self, asked: Asked) -> Reply:
         """Answer a request: here, as the server behind does."""
@@ -107,20 +105,6 @@ class BareEtags(Strict):
 
 
 _UNKNOWN = ("x-amz-checksum", "x-amz-sdk-checksum", "x-amz-trailer", "x-amz-optional", "x-amz-decoded")
-_Front = TypeVar("_Front", bound=Front)
-
-
-@contextmanager
-def serving(front: _Front) -> Iterator[_Front]:
-    """A front that is up for the length of the block."""
-    with front:
-        thread = threading.Thread(target=front.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield front
-        finally:
-            front.shutdown()
-            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -12,13 +12,6 @@ from pydantic import BaseModel, ConfigDict
 
 from braze_etl.globs import selects
 
-
-def read_yaml(name: str) -> Any:
-    """Read `presets/<name>.yaml` as plain data."""
-    text = resources.files("braze_etl.mapping").joinpath("presets", f"{name}.yaml").read_bytes()
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- both are safe
-
-
 PII = "pii"
 
 
@@ -46,6 +39,12 @@ class Groups(BaseModel):
     def select(self, patterns: Iterable[str], event_type: str) -> bool:
         """Whether the globs, excludes and groups of *patterns* mean this type."""
         return selects(event_type, self.expand_types(patterns))
+
+
+def read_yaml(name: str) -> Any:
+    """Read `presets/<name>.yaml` as plain data."""
+    text = resources.files("braze_etl.mapping").joinpath("presets", f"{name}.yaml").read_bytes()
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 -- both are safe
 
 
 @cache

@@ -34,6 +34,12 @@ MAX_PROPERTIES = 1024
 
 _SURROGATE_TO_MARK = dict.fromkeys(range(55296, 57344), 65533)
 
+# orjson makes the nearest number of an integer beyond 64 bits, which takes 19 digits or more. Of so many in a
+# row, each ninth character of the text has two: to look there costs a tenth of looking through the text.
+_STEP = 9
+_TWO_DIGITS = re.compile("[0-9][0-9]")
+_MANY_DIGITS = re.compile("[0-9][0-9]{18}")
+
 
 def fit(value: Any, repairs: Counter[str]) -> Any:
     """Give *value* with what Amplitude would change silently mended; the rest is for `mend_event`.
@@ -124,13 +130,6 @@ def _integer(value: int, repairs: Counter[str]) -> int | str:
 def _object(value: dict[str, Any], repairs: Counter[str]) -> dict[str, Any]:
     mended = {mend_text(key, repairs): (mend(each, repairs), each) for key, each in value.items()}
     return {key: new for key, (new, old) in mended.items() if new is not None or old is None}
-
-
-# orjson makes the nearest number of an integer beyond 64 bits, which takes 19 digits or more. Of so many in a
-# row, each ninth character of the text has two: to look there costs a tenth of looking through the text.
-_STEP = 9
-_TWO_DIGITS = re.compile("[0-9][0-9]")
-_MANY_DIGITS = re.compile("[0-9][0-9]{18}")
 
 
 def read_json(text: Any) -> tuple[Any, bool]:

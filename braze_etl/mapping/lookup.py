@@ -1,4 +1,8 @@
-"""A look-up table on disk: from an id that Braze knows to the user id in Amplitude, never in memory."""
+"""A look-up table on disk: from an id that Braze knows to the user id in Amplitude, never in memory.
+
+`LookupTable` searches a SQLite file where it lies. `LookupCache` copies what can't be searched where it lies,
+a CSV or an object in S3, into such a file; `build_table` makes one of a CSV.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,31 @@ from braze_etl.errors import ConfigError, StoreError
 from braze_etl.logs import get_logger
 from braze_etl.storage.opening import Located
 
+REMEMBERED: Final = 65_536
+"""Answers kept in memory, about 15 MB; people come in bursts."""
+_MAGIC: Final = b"SQLite format 3\0"
+
+_FAST: Final = (
+    "PRAGMA journal_mode = OFF",  # what breaks off is thrown away
+    "PRAGMA synchronous = OFF",
+    "PRAGMA temp_store = FILE",
+    "PRAGMA cache_size = -32768",  # 32 MB, and as much for the sorter
+    "PRAGMA raw.cache_size = -2048",
+    "PRAGMA raw.journal_mode = OFF",
+    "PRAGMA raw.synchronous = OFF",
+    "CREATE TABLE raw.rows (key TEXT, value TEXT, line INTEGER)",
+)
+_IN_ORDER: Final = "SELECT key, value FROM raw.rows GROUP BY key, value ORDER BY key, value"
+_CONFLICT: Final = (
+    "SELECT min(line), max(line) FROM raw.rows GROUP BY key HAVING count(DISTINCT value) > 1"
+    " ORDER BY min(line) LIMIT 1"
+)
+_Row: TypeAlias = tuple[str, str, int]
+
+_FORMAT: Final = "1"
+"""Of the copies: a release that writes others makes them anew."""
+_log = get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class LookupColumns:
@@ -34,131 +63,6 @@ class LookupColumns:
 
 
 AS_THEY_COME = LookupColumns()
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Names as they are in the file."""
-
-    table: str
-    key: str
-    value: str
-
-    @property
-    def query(self) -> str:
-        """Gives key and value of one key."""
-        return f"SELECT {quoted(self.key)}, {quoted(self.value)} {self._from} WHERE {quoted(self.key)} = ?"
-
-    @property
-    def query_for_any(self) -> str:
-        """Gives a row with this key, or with this value."""
-        return f"SELECT 1 {self._from} WHERE {quoted(self.key)} = ? OR {quoted(self.value)} = ? LIMIT 1"
-
-    @property
-    def sample(self) -> str:
-        """Gives key and value of some row."""
-        return f"SELECT {quoted(self.key)}, {quoted(self.value)} {self._from} LIMIT 1"
-
-    @property
-    def index(self) -> str:
-        """Makes the index that is asked for."""
-        return f"CREATE UNIQUE INDEX lookup_key ON {quoted(self.table)} ({quoted(self.key)})"
-
-    @property
-    def _from(self) -> str:
-        return f"FROM {quoted(self.table)}"
-
-
-def layout_of(connection: sqlite3.Connection, path: Path, columns: LookupColumns) -> Layout:
-    """Find table and columns; `ConfigError` if they are not there, or there is no fast way to a key."""
-    table = _table(connection, path, columns.table)
-    names = [str(row[1]) for row in connection.execute(f"PRAGMA table_info({quoted(table)})")]
-    if len(names) < 2:
-        raise ConfigError(
-            f"the table {table!r} in {path} has one column: a look-up needs a key and a value",
-            remedy="Give a table with two columns, or name another one as mapping.identity.lookup.table.",
-        )
-    key = _named(columns.key, names, f"column of {table!r} in {path}") if columns.key else names[0]
-    value = _named(columns.value, names, f"column of {table!r} in {path}") if columns.value else names[1]
-    layout = Layout(table, key, value)
-    _check_index(connection, path, layout)
-    _check_types(connection, path, layout)
-    return layout
-
-
-def _table(connection: sqlite3.Connection, path: Path, wanted: str | None) -> str:
-    found = connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-    )
-    names = sorted(str(name) for (name,) in found)
-    if wanted is not None:
-        return _named(wanted, names, f"table in {path}")
-    if len(names) == 1:
-        return names[0]
-    raise ConfigError(
-        f"{path} has {len(names)} tables{': ' if names else ''}{', '.join(names)}",
-        remedy="Name the one with the ids as mapping.identity.lookup.table.",
-    )
-
-
-def _named(wanted: str, names: Sequence[str], kind: str) -> str:
-    """The name as the file has it; SQLite does not tell upper from lower case in names."""
-    for name in names:
-        if name.casefold() == wanted.casefold():
-            return name
-    near = get_close_matches(wanted, names, n=1, cutoff=0)
-    nearest = f"; the nearest is {near[0]!r}" if near else ""
-    raise ConfigError(
-        f"there is no {kind} called {wanted!r}{nearest}",
-        remedy=f"Correct the name in mapping.identity.lookup; there are: {', '.join(names) or 'none'}.",
-    )
-
-
-def _check_index(connection: sqlite3.Connection, path: Path, layout: Layout) -> None:
-    """See to it that a key has one value at most, and is found by an index."""
-    ways = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {layout.query}", ("",))]
-    if _is_unique(connection, layout) and all(way.startswith("SEARCH") for way in ways):
-        return
-    raise ConfigError(
-        f"the table {layout.table!r} in {path} has no unique index on {layout.key!r}: "
-        "each look-up would read all of it, and a key could have two values",
-        remedy=f"Run: sqlite3 {path} '{layout.index}'. Where that fails, a key has two values.",
-    )
-
-
-def _is_unique(connection: sqlite3.Connection, layout: Layout) -> bool:
-    table = quoted(layout.table)
-    primary = [str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})") if row[5]]
-    indexes = [
-        str(name)
-        for _, name, unique, _, partial in connection.execute(f"PRAGMA index_list({table})")
-        if unique and not partial
-    ]
-    of_indexes = ([row[2] for row in connection.execute(f"PRAGMA index_info({quoted(i)})")] for i in indexes)
-    return primary == [layout.key] or [layout.key] in of_indexes
-
-
-def _check_types(connection: sqlite3.Connection, path: Path, layout: Layout) -> None:
-    """See to it that a key is found by its text, and that a value is an id."""
-    row = connection.execute(layout.sample).fetchone()
-    if row is None:
-        return
-    found = connection.execute(layout.query, (str(row[0]),)).fetchone()
-    if found is None or str(found[0]) != str(row[0]) or not isinstance(row[1], str | int | None):
-        raise ConfigError(
-            f"the columns {layout.key!r} and {layout.value!r} of {layout.table!r} in {path} hold no text",
-            remedy="Make a table whose columns are TEXT, and copy the ids into it.",
-        )
-
-
-def quoted(name: str) -> str:
-    """A name as SQL takes any."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-REMEMBERED: Final = 65_536
-"""Answers kept in memory, about 15 MB; people come in bursts."""
-_MAGIC: Final = b"SQLite format 3\0"
 
 
 class LookupTable:
@@ -256,22 +160,93 @@ def _as_id(value: object) -> str | None:
     return str(value) if isinstance(value, int) else None
 
 
-_FAST: Final = (
-    "PRAGMA journal_mode = OFF",  # what breaks off is thrown away
-    "PRAGMA synchronous = OFF",
-    "PRAGMA temp_store = FILE",
-    "PRAGMA cache_size = -32768",  # 32 MB, and as much for the sorter
-    "PRAGMA raw.cache_size = -2048",
-    "PRAGMA raw.journal_mode = OFF",
-    "PRAGMA raw.synchronous = OFF",
-    "CREATE TABLE raw.rows (key TEXT, value TEXT, line INTEGER)",
-)
-_IN_ORDER: Final = "SELECT key, value FROM raw.rows GROUP BY key, value ORDER BY key, value"
-_CONFLICT: Final = (
-    "SELECT min(line), max(line) FROM raw.rows GROUP BY key HAVING count(DISTINCT value) > 1"
-    " ORDER BY min(line) LIMIT 1"
-)
-_Row: TypeAlias = tuple[str, str, int]
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """`$XDG_CACHE_HOME/braze_etl`, by default below `~/.cache`."""
+    base = environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path("~/.cache").expanduser()) / "braze_etl"
+
+
+@dataclass(frozen=True, slots=True)
+class LookupCache:
+    """The copies in one folder; they hold ids of people, and are for their owner's eyes."""
+
+    folder: Path
+
+    def of(self, table: Located, columns: LookupColumns) -> Path:
+        """Give the SQLite file for a table, making a copy first if need be.
+
+        A SQLite file on this machine is used as it is. A CSV is copied once for each size and modification
+        time, an object in S3 once for each etag; the copy of an older version is removed. Processes that
+        want the same copy at once wait for the first. `ConfigError` for what is wrong with the table,
+        `StoreError` for the disk and the store.
+        """
+        if table.path is not None and is_sqlite(table.beginning()):
+            return table.path
+        version = table.version()
+        copy = self.folder / f"{_name(table, columns)}-{_short(version)}.sqlite"
+        with self._alone(_name(table, columns)):
+            if not copy.exists():
+                self._make(table, version, columns, copy)
+        return copy
+
+    def copies(self, table: Located, columns: LookupColumns) -> list[Path]:
+        """The copies of a table with these columns that are there, of whatever version."""
+        return sorted(self.folder.glob(f"{_name(table, columns)}-*.sqlite"))
+
+    def _make(self, table: Located, version: str, columns: LookupColumns, copy: Path) -> None:
+        began = time.monotonic()
+        _log.info("the look-up table is new: a copy of it is made", table=table.uri, folder=str(self.folder))
+        if table.path is not None:
+            build_table(table.path, copy, columns)
+        else:
+            self._download(table, version, columns, copy)
+        for other in self.copies(table, columns):
+            if other != copy:
+                other.unlink(missing_ok=True)  # who still reads it keeps it until the end
+        seconds = round(time.monotonic() - began, 1)
+        _log.info("the look-up table was copied", bytes=copy.stat().st_size, seconds=seconds)
+
+    def _download(self, table: Located, version: str, columns: LookupColumns, copy: Path) -> None:
+        part = copy.with_name(f".{copy.name}.{os.getpid()}.part")
+        try:
+            part.touch(0o600)
+            with table.reading(version) as stream, part.open("wb") as file:
+                shutil.copyfileobj(stream, file, 1 << 20)
+            with part.open("rb") as file:
+                whole = is_sqlite(file.read(100))
+            if whole:
+                part.replace(copy)
+            else:
+                build_table(part, copy, columns, name=table.uri)
+        except OSError as error:
+            raise self._no_room(error) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = (self.folder / f"{name}.lock").open("w")
+        except OSError as error:
+            raise self._no_room(error) from error
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _no_room(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"the copy of the look-up table can't be written to {self.folder}: {error.strerror}",
+            remedy="Set XDG_CACHE_HOME to a folder with room that this user may write to.",
+        )
+
+
+def _name(table: Located, columns: LookupColumns) -> str:
+    return _short(f"{_FORMAT}\0{table.uri}\0{columns}")
+
+
+def _short(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 def build_table(source: Path, target: Path, columns: LookupColumns = AS_THEY_COME, *, name: str = "") -> int:
@@ -406,95 +381,121 @@ def _no_disk(target: Path, error: Exception) -> StoreError:
     )
 
 
-_FORMAT: Final = "1"
-"""Of the copies: a release that writes others makes them anew."""
-_log = get_logger(__name__)
-
-
-def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """`$XDG_CACHE_HOME/braze_etl`, by default below `~/.cache`."""
-    base = environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path("~/.cache").expanduser()) / "braze_etl"
-
-
 @dataclass(frozen=True, slots=True)
-class LookupCache:
-    """The copies in one folder; they hold ids of people, and are for their owner's eyes."""
+class Layout:
+    """Names as they are in the file."""
 
-    folder: Path
+    table: str
+    key: str
+    value: str
 
-    def of(self, table: Located, columns: LookupColumns) -> Path:
-        """Give the SQLite file for a table, making a copy first if need be.
+    @property
+    def query(self) -> str:
+        """Gives key and value of one key."""
+        return f"SELECT {quoted(self.key)}, {quoted(self.value)} {self._from} WHERE {quoted(self.key)} = ?"
 
-        A SQLite file on this machine is used as it is. A CSV is copied once for each size and modification
-        time, an object in S3 once for each etag; the copy of an older version is removed. Processes that
-        want the same copy at once wait for the first. `ConfigError` for what is wrong with the table,
-        `StoreError` for the disk and the store.
-        """
-        if table.path is not None and is_sqlite(table.beginning()):
-            return table.path
-        version = table.version()
-        copy = self.folder / f"{_name(table, columns)}-{_short(version)}.sqlite"
-        with self._alone(_name(table, columns)):
-            if not copy.exists():
-                self._make(table, version, columns, copy)
-        return copy
+    @property
+    def query_for_any(self) -> str:
+        """Gives a row with this key, or with this value."""
+        return f"SELECT 1 {self._from} WHERE {quoted(self.key)} = ? OR {quoted(self.value)} = ? LIMIT 1"
 
-    def copies(self, table: Located, columns: LookupColumns) -> list[Path]:
-        """The copies of a table with these columns that are there, of whatever version."""
-        return sorted(self.folder.glob(f"{_name(table, columns)}-*.sqlite"))
+    @property
+    def sample(self) -> str:
+        """Gives key and value of some row."""
+        return f"SELECT {quoted(self.key)}, {quoted(self.value)} {self._from} LIMIT 1"
 
-    def _make(self, table: Located, version: str, columns: LookupColumns, copy: Path) -> None:
-        began = time.monotonic()
-        _log.info("the look-up table is new: a copy of it is made", table=table.uri, folder=str(self.folder))
-        if table.path is not None:
-            build_table(table.path, copy, columns)
-        else:
-            self._download(table, version, columns, copy)
-        for other in self.copies(table, columns):
-            if other != copy:
-                other.unlink(missing_ok=True)  # who still reads it keeps it until the end
-        seconds = round(time.monotonic() - began, 1)
-        _log.info("the look-up table was copied", bytes=copy.stat().st_size, seconds=seconds)
+    @property
+    def index(self) -> str:
+        """Makes the index that is asked for."""
+        return f"CREATE UNIQUE INDEX lookup_key ON {quoted(self.table)} ({quoted(self.key)})"
 
-    def _download(self, table: Located, version: str, columns: LookupColumns, copy: Path) -> None:
-        part = copy.with_name(f".{copy.name}.{os.getpid()}.part")
-        try:
-            part.touch(0o600)
-            with table.reading(version) as stream, part.open("wb") as file:
-                shutil.copyfileobj(stream, file, 1 << 20)
-            with part.open("rb") as file:
-                whole = is_sqlite(file.read(100))
-            if whole:
-                part.replace(copy)
-            else:
-                build_table(part, copy, columns, name=table.uri)
-        except OSError as error:
-            raise self._no_room(error) from error
-        finally:
-            part.unlink(missing_ok=True)
+    @property
+    def _from(self) -> str:
+        return f"FROM {quoted(self.table)}"
 
-    @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = (self.folder / f"{name}.lock").open("w")
-        except OSError as error:
-            raise self._no_room(error) from error
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
-    def _no_room(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"the copy of the look-up table can't be written to {self.folder}: {error.strerror}",
-            remedy="Set XDG_CACHE_HOME to a folder with room that this user may write to.",
+def layout_of(connection: sqlite3.Connection, path: Path, columns: LookupColumns) -> Layout:
+    """Find table and columns; `ConfigError` if they are not there, or there is no fast way to a key."""
+    table = _table(connection, path, columns.table)
+    names = [str(row[1]) for row in connection.execute(f"PRAGMA table_info({quoted(table)})")]
+    if len(names) < 2:
+        raise ConfigError(
+            f"the table {table!r} in {path} has one column: a look-up needs a key and a value",
+            remedy="Give a table with two columns, or name another one as mapping.identity.lookup.table.",
+        )
+    key = _named(columns.key, names, f"column of {table!r} in {path}") if columns.key else names[0]
+    value = _named(columns.value, names, f"column of {table!r} in {path}") if columns.value else names[1]
+    layout = Layout(table, key, value)
+    _check_index(connection, path, layout)
+    _check_types(connection, path, layout)
+    return layout
+
+
+def _table(connection: sqlite3.Connection, path: Path, wanted: str | None) -> str:
+    found = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    )
+    names = sorted(str(name) for (name,) in found)
+    if wanted is not None:
+        return _named(wanted, names, f"table in {path}")
+    if len(names) == 1:
+        return names[0]
+    raise ConfigError(
+        f"{path} has {len(names)} tables{': ' if names else ''}{', '.join(names)}",
+        remedy="Name the one with the ids as mapping.identity.lookup.table.",
+    )
+
+
+def _named(wanted: str, names: Sequence[str], kind: str) -> str:
+    """The name as the file has it; SQLite does not tell upper from lower case in names."""
+    for name in names:
+        if name.casefold() == wanted.casefold():
+            return name
+    near = get_close_matches(wanted, names, n=1, cutoff=0)
+    nearest = f"; the nearest is {near[0]!r}" if near else ""
+    raise ConfigError(
+        f"there is no {kind} called {wanted!r}{nearest}",
+        remedy=f"Correct the name in mapping.identity.lookup; there are: {', '.join(names) or 'none'}.",
+    )
+
+
+def _check_index(connection: sqlite3.Connection, path: Path, layout: Layout) -> None:
+    """See to it that a key has one value at most, and is found by an index."""
+    ways = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {layout.query}", ("",))]
+    if _is_unique(connection, layout) and all(way.startswith("SEARCH") for way in ways):
+        return
+    raise ConfigError(
+        f"the table {layout.table!r} in {path} has no unique index on {layout.key!r}: "
+        "each look-up would read all of it, and a key could have two values",
+        remedy=f"Run: sqlite3 {path} '{layout.index}'. Where that fails, a key has two values.",
+    )
+
+
+def _is_unique(connection: sqlite3.Connection, layout: Layout) -> bool:
+    table = quoted(layout.table)
+    primary = [str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})") if row[5]]
+    indexes = [
+        str(name)
+        for _, name, unique, _, partial in connection.execute(f"PRAGMA index_list({table})")
+        if unique and not partial
+    ]
+    of_indexes = ([row[2] for row in connection.execute(f"PRAGMA index_info({quoted(i)})")] for i in indexes)
+    return primary == [layout.key] or [layout.key] in of_indexes
+
+
+def _check_types(connection: sqlite3.Connection, path: Path, layout: Layout) -> None:
+    """See to it that a key is found by its text, and that a value is an id."""
+    row = connection.execute(layout.sample).fetchone()
+    if row is None:
+        return
+    found = connection.execute(layout.query, (str(row[0]),)).fetchone()
+    if found is None or str(found[0]) != str(row[0]) or not isinstance(row[1], str | int | None):
+        raise ConfigError(
+            f"the columns {layout.key!r} and {layout.value!r} of {layout.table!r} in {path} hold no text",
+            remedy="Make a table whose columns are TEXT, and copy the ids into it.",
         )
 
 
-def _name(table: Located, columns: LookupColumns) -> str:
-    return _short(f"{_FORMAT}\0{table.uri}\0{columns}")
-
-
-def _short(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:16]
+def quoted(name: str) -> str:
+    """A name as SQL takes any."""
+    return '"' + name.replace('"', '""') + '"'

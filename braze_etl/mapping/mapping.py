@@ -22,6 +22,12 @@ from braze_etl.mapping.rules import Explosion, PropertyRules, Target, TypeRules
 from braze_etl.mapping.settings import MappingOptions, Time
 from braze_etl.model import Reason, Verdict
 
+_NOT_IN_NATIVE = Verdict(
+    Reason.NOT_IN_NATIVE, "no customer event; name its type in mapping.send to have it sent"
+)
+_HELD = Verdict(Reason.HELD, "the preset does not list this type, and mapping.unknown_types is hold")
+_REVENUE = frozenset({"price", "productId"})
+
 
 @dataclass(frozen=True, slots=True)
 class TimeBounds:
@@ -109,13 +115,6 @@ class TypePlan:
         private = self.rules.private
         is_private, change = private.find(field)
         return change if is_private else private.within(field, is_known=field in self.rules.known)
-
-
-_NOT_IN_NATIVE = Verdict(
-    Reason.NOT_IN_NATIVE, "no customer event; name its type in mapping.send to have it sent"
-)
-_HELD = Verdict(Reason.HELD, "the preset does not list this type, and mapping.unknown_types is hold")
-_REVENUE = frozenset({"price", "productId"})
 
 
 class EventMapping:

@@ -26,6 +26,8 @@ RESERVED = frozenset(
 
 _BRACES = re.compile(r"\{([A-Za-z_]\w*)(?::-([^{}]*))?\}")
 
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\WA-Z_\d]+|\d+")
+
 
 @dataclass(frozen=True, slots=True)
 class FieldText:
@@ -86,9 +88,6 @@ def _parts(pattern: str, words: Mapping[str, Naming]) -> Iterator[Part]:
         word = words.get(match[1])
         yield from word.parts if word else (FieldText(match[1], match[2]),)
     yield pattern[end:]
-
-
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\WA-Z_\d]+|\d+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""The people whose events are not sent: a list of ids, plain or hashed, one on a line."""
+"""The people that a mapping asks for: whose events are not sent (the suppress list), and the look-up table.
+
+The list holds ids, plain or hashed, one on a line; `Suppression` keeps 16 bytes of a hash of each.
+"""
 
 from __future__ import annotations
 
@@ -21,63 +24,6 @@ from braze_etl.storage.settings import StoreAccess
 SIZE: Final = 16
 _BUCKETS: Final = 1 << 16
 
-
-class DigestSet:
-    """Answers `digest in set`: a search, done in C, among the 65,536th part with the same first two bytes.
-
-    Made of digests one after the other, in any order, repeats allowed. Among 10^12 others, one in 10^20 is
-    taken for a member of a set of a million.
-    """
-
-    def __init__(self, packed: bytes | bytearray = b"") -> None:
-        spread, ends = _by_bucket(packed)
-        block, start = bytearray(), 0
-        self._ends = array("Q", [0])
-        for end in ends:
-            if start < end:
-                block += b"".join(sorted({bytes(spread[at : at + SIZE]) for at in range(start, end, SIZE)}))
-            self._ends.append(len(block))
-            start = end
-        self._block = bytes(block)
-
-    def __contains__(self, digest: bytes) -> bool:
-        bucket = digest[0] << 8 | digest[1]
-        start, end = self._ends[bucket], self._ends[bucket + 1]
-        while start < end:
-            found = self._block.find(digest, start, end)
-            if found < 0:
-                return False
-            if found % SIZE == 0:
-                return True
-            start = found + 1  # the end of one digest and the beginning of the next
-        return False
-
-    def __len__(self) -> int:
-        return len(self._block) // SIZE
-
-    @property
-    def block(self) -> bytes:
-        """All of them, sorted."""
-        return self._block
-
-
-def _by_bucket(packed: bytes | bytearray) -> tuple[bytearray, list[int]]:
-    """The digests in the order of their buckets, and where each bucket ends."""
-    pairs = zip(packed[::SIZE], packed[1::SIZE], strict=True)
-    buckets = array("H", (first << 8 | second for first, second in pairs))
-    sizes = [0] * _BUCKETS
-    for bucket in buckets:
-        sizes[bucket] += SIZE
-    ends = list(accumulate(sizes))
-    places = [end - size for end, size in zip(ends, sizes, strict=True)]
-    spread = bytearray(len(packed))
-    for number, bucket in enumerate(buckets):
-        place = places[bucket]
-        spread[place : place + SIZE] = packed[number * SIZE : (number + 1) * SIZE]
-        places[bucket] = place + SIZE
-    return spread, ends
-
-
 _MARK: Final = "sha256:"
 _HASH: Final = re.compile(r"(?P<mark>sha256:)?(?P<digest>[0-9a-fA-F]{64})")
 _QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"')
@@ -85,6 +31,84 @@ _NO_TEXT: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _LONGEST: Final = 1024
 """Characters; Amplitude cuts a longer id (amplitude.md, 1.4), so that nobody can be known by it."""
 _SHOWN: Final = 5
+
+
+def load_people(mapping: MappingSection, access: StoreAccess) -> People:
+    """Read the lists and tables that a mapping names, by the *access* of the source.
+
+    The table stays open as long as it is used. Errors are those of `load_suppression` and `open_lookup`.
+    """
+    privacy, lookup = mapping.privacy, mapping.identity.lookup
+    salt = privacy.salt.get_secret_value()
+    people = People(suppressed=load_suppression(privacy.suppress, access, salt) if privacy.suppress else None)
+    if lookup is None:
+        return people
+    # Asked for before it is opened: of a table that is replaced in between, the older version is noted, and
+    # what was judged by it is never compared, rather than compared with another content.
+    version = locate("look-up table", lookup.uri, access).version()
+    table = open_lookup(
+        lookup.uri,
+        access,
+        table=lookup.table,
+        key_column=lookup.key_column,
+        value_column=lookup.value_column,
+    )
+    return replace(people, table=table, key=lookup.key, missing=lookup.missing, table_version=version)
+
+
+def load_suppression(uri: str, access: StoreAccess, salt: str = "") -> Suppression:
+    """Read the suppress list that *uri* (a path, `file:///path`, `s3://bucket/key`) names.
+
+    `ConfigError` for a list that is not there, or has lines that are no entry; `StoreError` for one that
+    can't be reached. In none of these cases may anything be sent.
+    """
+    with locate("suppress list", uri, access).reading() as stream:
+        text = io.TextIOWrapper(stream, "utf-8", errors="surrogateescape")
+        try:
+            return Suppression.parse(text, salt)
+        except ConfigError as error:
+            raise ConfigError(f"{uri}: {error.message}", remedy=error.remedy) from None
+
+
+def open_lookup(
+    uri: str,
+    access: StoreAccess,
+    *,
+    table: str | None = None,
+    key_column: str | None = None,
+    value_column: str | None = None,
+    cache: LookupCache | None = None,
+) -> LookupTable:
+    """Open the look-up table that *uri* names, a CSV or a SQLite file; the caller closes it.
+
+    What can't be searched where it lies is copied first (see `LookupCache`), which takes minutes for tens of
+    millions of rows: open it once before processes do that need it. Errors are those of `load_suppression`.
+    """
+    columns = LookupColumns(table, key_column, value_column)
+    cache = cache or LookupCache(cache_folder())
+    return LookupTable(cache.of(locate("look-up table", uri, access), columns), columns)
+
+
+def add_to_list(uri: str, entry: str) -> None:
+    """Write an entry at the end of a suppress list on this machine; `UsageError` for one in S3.
+
+    `StoreError` where it may not be written.
+    """
+    located = locate("suppress list", uri, StoreAccess())
+    if located.path is None:
+        raise UsageError(
+            f"the suppress list {uri} is not on this machine",
+            remedy=f"Add this line to it: {entry}",
+        )
+    try:
+        text = located.path.read_bytes()
+        with located.path.open("ab") as file:
+            file.write((b"\n" if text and not text.endswith(b"\n") else b"") + f"{entry}\n".encode())
+    except OSError as error:
+        raise StoreError(
+            f"the suppress list {uri} can't be written: {error.strerror}",
+            remedy=f"Add this line to it: {entry}",
+        ) from error
 
 
 class Suppression:
@@ -198,79 +222,57 @@ def _bad_lines(faults: list[tuple[int, str]]) -> ConfigError:
     )
 
 
-def load_suppression(uri: str, access: StoreAccess, salt: str = "") -> Suppression:
-    """Read the suppress list that *uri* (a path, `file:///path`, `s3://bucket/key`) names.
+class DigestSet:
+    """Answers `digest in set`: a search, done in C, among the 65,536th part with the same first two bytes.
 
-    `ConfigError` for a list that is not there, or has lines that are no entry; `StoreError` for one that
-    can't be reached. In none of these cases may anything be sent.
+    Made of digests one after the other, in any order, repeats allowed. Among 10^12 others, one in 10^20 is
+    taken for a member of a set of a million.
     """
-    with locate("suppress list", uri, access).reading() as stream:
-        text = io.TextIOWrapper(stream, "utf-8", errors="surrogateescape")
-        try:
-            return Suppression.parse(text, salt)
-        except ConfigError as error:
-            raise ConfigError(f"{uri}: {error.message}", remedy=error.remedy) from None
+
+    def __init__(self, packed: bytes | bytearray = b"") -> None:
+        spread, ends = _by_bucket(packed)
+        block, start = bytearray(), 0
+        self._ends = array("Q", [0])
+        for end in ends:
+            if start < end:
+                block += b"".join(sorted({bytes(spread[at : at + SIZE]) for at in range(start, end, SIZE)}))
+            self._ends.append(len(block))
+            start = end
+        self._block = bytes(block)
+
+    def __contains__(self, digest: bytes) -> bool:
+        bucket = digest[0] << 8 | digest[1]
+        start, end = self._ends[bucket], self._ends[bucket + 1]
+        while start < end:
+            found = self._block.find(digest, start, end)
+            if found < 0:
+                return False
+            if found % SIZE == 0:
+                return True
+            start = found + 1  # the end of one digest and the beginning of the next
+        return False
+
+    def __len__(self) -> int:
+        return len(self._block) // SIZE
+
+    @property
+    def block(self) -> bytes:
+        """All of them, sorted."""
+        return self._block
 
 
-def open_lookup(
-    uri: str,
-    access: StoreAccess,
-    *,
-    table: str | None = None,
-    key_column: str | None = None,
-    value_column: str | None = None,
-    cache: LookupCache | None = None,
-) -> LookupTable:
-    """Open the look-up table that *uri* names, a CSV or a SQLite file; the caller closes it.
-
-    What can't be searched where it lies is copied first (see `LookupCache`), which takes minutes for tens of
-    millions of rows: open it once before processes do that need it. Errors are those of `load_suppression`.
-    """
-    columns = LookupColumns(table, key_column, value_column)
-    cache = cache or LookupCache(cache_folder())
-    return LookupTable(cache.of(locate("look-up table", uri, access), columns), columns)
-
-
-def load_people(mapping: MappingSection, access: StoreAccess) -> People:
-    """Read the lists and tables that a mapping names, by the *access* of the source.
-
-    The table stays open as long as it is used. Errors are those of `load_suppression` and `open_lookup`.
-    """
-    privacy, lookup = mapping.privacy, mapping.identity.lookup
-    salt = privacy.salt.get_secret_value()
-    people = People(suppressed=load_suppression(privacy.suppress, access, salt) if privacy.suppress else None)
-    if lookup is None:
-        return people
-    # Asked for before it is opened: of a table that is replaced in between, the older version is noted, and
-    # what was judged by it is never compared, rather than compared with another content.
-    version = locate("look-up table", lookup.uri, access).version()
-    table = open_lookup(
-        lookup.uri,
-        access,
-        table=lookup.table,
-        key_column=lookup.key_column,
-        value_column=lookup.value_column,
-    )
-    return replace(people, table=table, key=lookup.key, missing=lookup.missing, table_version=version)
-
-
-def add_to_list(uri: str, entry: str) -> None:
-    """Write an entry at the end of a suppress list on this machine; `UsageError` for one in S3.
-
-    `StoreError` where it may not be written.
-    """
-    located = locate("suppress list", uri, StoreAccess())
-    if located.path is None:
-        raise UsageError(
-            f"the suppress list {uri} is not on this machine",
-            remedy=f"Add this line to it: {entry}",
-        )
-    try:
-        text = located.path.read_bytes()
-        with located.path.open("ab") as file:
-            file.write((b"\n" if text and not text.endswith(b"\n") else b"") + f"{entry}\n".encode())
-    except OSError as error:
-        raise StoreError(
-            f"the suppress list {uri} can't be written: {error.strerror}",
-            remedy=f"Add this line to it: {entry}",
-        ) from error
+def _by_bucket(packed: bytes | bytearray) -> tuple[bytearray, list[int]]:
+    """The digests in the order of their buckets, and where each bucket ends."""
+    pairs = zip(packed[::SIZE], packed[1::SIZE], strict=True)
+    buckets = array("H", (first << 8 | second for first, second in pairs))
+    sizes = [0] * _BUCKETS
+    for bucket in buckets:
+        sizes[bucket] += SIZE
+    ends = list(accumulate(sizes))
+    places = [end - size for end, size in zip(ends, sizes, strict=True)]
+    spread = bytearray(len(packed))
+    for number, bucket in enumerate(buckets):
+        place = places[bucket]
+        spread[place : place + SIZE] = packed[number * SIZE : (number + 1) * SIZE]
+        places[bucket] = place + SIZE
+    return spread, ends

@@ -19,6 +19,13 @@ from braze_etl.mapping.settings import Rule
 Target: TypeAlias = tuple[str, Change | None]
 """A property, and how its value is changed on the way, if it is."""
 
+Explode: TypeAlias = Callable[[Any], dict[str, Any]]
+
+_REMEMBERED = 10_000
+"""Keys of one field whose names are kept; customers choose them, so there is no bound."""
+_SHALLOW = 2 * MAX_DEPTH
+"""Characters of which no text nests too deep: each level takes two brackets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Edit:
@@ -210,14 +217,6 @@ class TypeRules:
             for rule in self._rules
             if rule.add or rule.keep is not None or rule.drop or rule.rename or rule.copy_to or rule.values
         )
-
-
-Explode: TypeAlias = Callable[[Any], dict[str, Any]]
-
-_REMEMBERED = 10_000
-"""Keys of one field whose names are kept; customers choose them, so there is no bound."""
-_SHALLOW = 2 * MAX_DEPTH
-"""Characters of which no text nests too deep: each level takes two brackets."""
 
 
 class KeyRules(Protocol):

@@ -23,6 +23,14 @@ from braze_etl.config.values import Duration, Hour, StoreUri
 Scalar: TypeAlias = bool | int | float | str | None
 """A plain YAML value."""
 
+_MAX_INTEGER = (1 << 53) - 1
+_MAX_TEXT = 1024
+
+Property: TypeAlias = Annotated[str, Field(min_length=1, max_length=_MAX_TEXT)]
+
+_EVERY_TYPE: tuple[str, ...] = ("*",)
+_TYPES = "Types: globs, `!glob` excludes; or the groups engagement, behavior."
+
 
 def _listed(value: Any) -> Any:
     """One thing alone stands for a list of one."""
@@ -56,11 +64,8 @@ def _comparable(value: Scalar) -> Scalar:
     return value
 
 
-_MAX_INTEGER = (1 << 53) - 1
-_MAX_TEXT = 1024
 Sent: TypeAlias = Annotated[Scalar, AfterValidator(_sendable)]
 """A value that goes to Amplitude as it is (amplitude.md, 1.4)."""
-Property: TypeAlias = Annotated[str, Field(min_length=1, max_length=_MAX_TEXT)]
 Texts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_listed), _one_or_more(type="string")]
 Properties: TypeAlias = Annotated[
     tuple[Property, ...], BeforeValidator(_listed), _one_or_more(type="string", minLength=1)
@@ -77,8 +82,6 @@ Lifted: TypeAlias = Annotated[
     _one_or_more(enum=["device", "location"]),
 ]
 Conditions: TypeAlias = dict[str, Condition]
-_EVERY_TYPE: tuple[str, ...] = ("*",)
-_TYPES = "Types: globs, `!glob` excludes; or the groups engagement, behavior."
 
 
 class _Part(BaseModel):

@@ -1,4 +1,4 @@
-"""The words of a mapping, checked: types, fields and names that nobody knows, each with the nearest one."""
+"""The validation of a mapping: words that nobody knows, each with the nearest one, and the author's tests."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ _EVENT_KEYS = {
 """What an event of ours may have at its top."""
 _NEVER_HASHED = ("id", "time", "user_id")
 _NEVER_DROPPED = (*_NEVER_HASHED, "external_user_id", "device_id")
+
+_FILLED_IN = {
+    "id": "11111111-2222-4333-8444-555555555555",
+    "user_id": "64d2f0c1a2b3c4d5e6f70819",
+    "external_user_id": "customer-0001",
+}
+_TIME = 1_790_000_000
 
 
 def mistakes(section: MappingSection) -> Found:
@@ -204,14 +211,6 @@ def _reason(path: tuple[str | int, ...], name: str) -> Found:
 def _nearest(word: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0)
     return f"; the nearest is {near[0]}" if near else ""
-
-
-_FILLED_IN = {
-    "id": "11111111-2222-4333-8444-555555555555",
-    "user_id": "64d2f0c1a2b3c4d5e6f70819",
-    "external_user_id": "customer-0001",
-}
-_TIME = 1_790_000_000
 
 
 def outcome_of(example: Example, mapping: EventMapping) -> Event | Verdict:

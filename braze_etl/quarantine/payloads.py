@@ -21,6 +21,11 @@ from braze_etl.quarantine import segments as _segments
 from braze_etl.quarantine.segments import Segment, content
 from braze_etl.storage.store import Store
 
+FOLDER: Final = "payloads/"
+OBJECT_PAYLOADS: Final = 2_000
+_NAME: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})/[0-9a-f]{16}-\d+\.jsonl")
+_ID: Final = slice(len(b'{"id":"'), len(b'{"id":"') + 16)
+
 
 class Traces(Protocol):
     """By what a person is recognised."""
@@ -40,35 +45,6 @@ class Found:
 
     looked_at: int
     found: int
-
-
-def erase_words(
-    store: Store, prefix: str, segments: Iterable[Segment], traces: Traces, *, dry_run: bool
-) -> Found:
-    """Blot a person out of the details of entries; the entries stay, and so do their number and ids."""
-    looked_at = found = 0
-    for segment in segments:
-        entries = _segments.read(store, segment)
-        clean = [replace(entry, detail=traces.blot_out(entry.detail)) for entry in entries]
-        changed = sum(before != after for before, after in zip(entries, clean, strict=True))
-        looked_at, found = looked_at + len(entries), found + changed
-        if changed and not dry_run:
-            # The name comes of the ids: the old object is replaced, unless another release has named it.
-            key = _segments.write(store, prefix, segment.day, clean)
-            store.delete([segment.key] if key != segment.key else [])
-    return Found(looked_at, found)
-
-
-FOLDER: Final = "payloads/"
-OBJECT_PAYLOADS: Final = 2_000
-_NAME: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})/[0-9a-f]{16}-\d+\.jsonl")
-_ID: Final = slice(len(b'{"id":"'), len(b'{"id":"') + 16)
-
-
-@dataclass(frozen=True, slots=True)
-class _Object:
-    key: str
-    day: date
 
 
 class Payloads:
@@ -140,6 +116,29 @@ class Payloads:
         digest = blake2b(b"".join(line[_ID] for line in lines), digest_size=8).hexdigest()
         key = f"{self._prefix}{day.isoformat()}/{digest}-{len(lines)}.jsonl"
         self._store.put(key, b"".join(line + b"\n" for line in lines))
+
+
+def erase_words(
+    store: Store, prefix: str, segments: Iterable[Segment], traces: Traces, *, dry_run: bool
+) -> Found:
+    """Blot a person out of the details of entries; the entries stay, and so do their number and ids."""
+    looked_at = found = 0
+    for segment in segments:
+        entries = _segments.read(store, segment)
+        clean = [replace(entry, detail=traces.blot_out(entry.detail)) for entry in entries]
+        changed = sum(before != after for before, after in zip(entries, clean, strict=True))
+        looked_at, found = looked_at + len(entries), found + changed
+        if changed and not dry_run:
+            # The name comes of the ids: the old object is replaced, unless another release has named it.
+            key = _segments.write(store, prefix, segment.day, clean)
+            store.delete([segment.key] if key != segment.key else [])
+    return Found(looked_at, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    key: str
+    day: date
 
 
 def _id(line: bytes) -> str:

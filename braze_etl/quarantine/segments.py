@@ -31,6 +31,9 @@ _OUT_OF_REACH: Final = (
     "then run again: a command that was run as another user, such as root, may have made it."
 )
 
+MANY: Final = 16
+SMALL: Final = 1000
+
 
 class SegmentGoneError(StoreError):
     """A segment was removed or rewritten between listing and reading."""
@@ -153,10 +156,6 @@ def _entry(line: bytes) -> Entry:
         detail=facts["detail"],
         position=Position(facts["key"], facts["etag"], facts["block"], facts["record"]),
     )
-
-
-MANY: Final = 16
-SMALL: Final = 1000
 
 
 def merge_small(store: Store, prefix: str, listed: Iterable[Segment]) -> None:

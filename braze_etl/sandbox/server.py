@@ -30,9 +30,9 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 
 from braze_etl.sandbox import wire
+from braze_etl.sandbox.amplitude.event_store import Hold
 from braze_etl.sandbox.amplitude.project import Project
 from braze_etl.sandbox.amplitude.replies import Reply, refusal
-from braze_etl.sandbox.amplitude.store import Hold
 from braze_etl.sandbox.faults import (
     Action,
     Answer,

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.deploy.policies import Grant, Need, allowed
-from tests.front import Asked, Front, Reply, refusal, serving
+from tests.front import Asked, Front, Reply, refusal
+from tests.serving import serving
 
 _DENIED = refusal(403, "AccessDenied", "no identity-based policy allows it")
 

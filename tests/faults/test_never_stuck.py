@@ -22,7 +22,8 @@ from tests import hostile
 from tests.conftest import Bucket
 from tests.faults.conftest import SMALL, deliver_all, nothing_is_lost
 from tests.faults.processes import session, wait_until
-from tests.front import Asked, Front, Reply, serving
+from tests.front import Asked, Front, Reply
+from tests.serving import serving
 from tests.workplace import Result, Workplace, Written, balanced, ended
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")

@@ -15,7 +15,8 @@ from braze_etl.storage.probe import try_etags
 from braze_etl.storage.s3 import S3ConditionalStore
 from braze_etl.storage.settings import StoreAccess
 from braze_etl.storage.store import ConditionalStore
-from tests.front import BareEtags, Front, Reply, refusal, serving
+from tests.front import BareEtags, Front, Reply, refusal
+from tests.serving import serving
 
 
 @pytest.fixture(params=[Front, BareEtags])

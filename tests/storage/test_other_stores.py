@@ -13,7 +13,8 @@ from braze_etl.errors import FileUnavailableError, SourceGoneError
 from braze_etl.storage.opening import open_store
 from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
-from tests.front import Asked, BareEtags, Front, Reply, refusal, serving
+from tests.front import Asked, BareEtags, Front, Reply, refusal
+from tests.serving import serving
 from tests.workplace import Workplace
 
 POINT = "arn:aws:s3:us-east-1:123456789012:accesspoint/currents"

@@ -13,7 +13,8 @@ from braze_etl.errors import SourceGoneError
 from braze_etl.storage.opening import open_store
 from braze_etl.storage.settings import StoreAccess
 from braze_etl.storage.store import Store
-from tests.front import Strict, serving
+from tests.front import Strict
+from tests.serving import serving
 
 KEYS = ["a-b/x", "a/b/1", "a/b/2", "a/c", "a0", "b/z", "b/ü", "c/d/e/f"]
 

@@ -19,7 +19,8 @@ from braze_etl.errors import AccessDeniedError, FileUnavailableError, SourceGone
 from braze_etl.storage.s3 import S3Store
 from braze_etl.storage.s3_errors import Request, explain
 from braze_etl.storage.settings import StoreAccess
-from tests.front import Asked, Front, Reply, refusal, serving
+from tests.front import Asked, Front, Reply, refusal
+from tests.serving import serving
 
 GET = Request("s3:GetObject", "bucket", "key")
 LIST = Request("s3:ListBucket", "bucket")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +17,8 @@ from braze_etl.errors import StoreError
 from braze_etl.storage.opening import open_conditional_store, open_store
 from braze_etl.storage.s3 import S3Store
 from braze_etl.storage.settings import StoreAccess
-from tests.front import Front, serving
+from tests.front import Front
+from tests.serving import serving
 
 _EMPTY = b"<ListBucketResult><Name>acme</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
 
@@ -40,8 +40,6 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[str] = []
@@ -52,12 +50,8 @@ class Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as one:
-        thread = threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(Server()) as one:
         yield one
-        one.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("conditional", [False, True])

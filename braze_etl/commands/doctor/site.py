@@ -1,4 +1,4 @@
-"""What is looked at, by several checks each: asked for once, and only when somebody wants to know."""
+"""The context of the checks: what several of them need, read once, and only when one asks for it."""
 
 from __future__ import annotations
 

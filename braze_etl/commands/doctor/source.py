@@ -1,4 +1,4 @@
-"""The source: as whom it is read, whether it can be, and whether Braze still writes to it."""
+"""The source: as whom it is read, whether Braze still writes to it, and what a sample of its records is."""
 
 from __future__ import annotations
 
@@ -164,16 +164,6 @@ def sends(site: Site) -> Finding:
     return ok(seen)
 
 
-CHECKS: Final = (
-    Check("identity", identity, reads=("source", "state", "quarantine")),
-    Check("source.list", listing, reads=("source",)),
-    Check("source.fresh", fresh, needs=("source.list",), reads=("source", "mapping")),
-    Check("source.connectors", connectors, needs=("source.list",), reads=("source", "mapping")),
-    Check("source.read", reading, needs=("source.list",), reads=("source", "mapping")),
-    Check("mapping.sends", sends, needs=("source.list",), reads=("source", "mapping")),
-)
-
-
 def record_identity(site: Site) -> Finding:
     """Records of nobody: neither external id nor device id. Braze's own connector drops them, too."""
     sample = site.sample
@@ -241,7 +231,13 @@ def test_events(site: Site) -> Finding:
     return ok(f"{sample.test_events:,} of {sample.records:,} sampled records are test events, and filtered")
 
 
-RECORD_CHECKS: Final = (
+CHECKS: Final = (
+    Check("identity", identity, reads=("source", "state", "quarantine")),
+    Check("source.list", listing, reads=("source",)),
+    Check("source.fresh", fresh, needs=("source.list",), reads=("source", "mapping")),
+    Check("source.connectors", connectors, needs=("source.list",), reads=("source", "mapping")),
+    Check("source.read", reading, needs=("source.list",), reads=("source", "mapping")),
+    Check("mapping.sends", sends, needs=("source.list",), reads=("source", "mapping")),
     Check("records.identity", record_identity, needs=("source.read",)),
     Check("records.ids", ids, needs=("source.read",)),
     Check("records.test_events", test_events, needs=("source.read",)),

@@ -1,4 +1,7 @@
-"""The rights on state and quarantine, one by one, with one small object that is written and removed again."""
+"""The stores: the rights on state and quarantine, and whether a lifecycle rule takes away what is needed.
+
+The rights are tried one by one, with one small object that is written and removed again.
+"""
 
 from __future__ import annotations
 
@@ -165,12 +168,6 @@ def _probing(name: str) -> tuple[Check, ...]:
     )
 
 
-CHECKS: Final = (
-    *_probing("state"),
-    *_probing("quarantine"),
-)
-
-
 def of_source(site: Site) -> Finding:
     """Files that go before they are delivered, or before what was set aside of them can be replayed."""
     return _judged(site, "source", _source)
@@ -242,7 +239,9 @@ def _after(lifetime: timedelta) -> str:
     return f"after {duration_text(lifetime)}" if lifetime else "at once, or on a fixed day"
 
 
-LIFECYCLE_CHECKS: Final = (
+CHECKS: Final = (
+    *_probing("state"),
+    *_probing("quarantine"),
     Check("source.lifecycle", of_source, needs=("source.list",), reads=("source",)),
     Check("state.lifecycle", of_state, reads=("state", "source")),
     Check("quarantine.lifecycle", of_quarantine, reads=("quarantine", "source")),

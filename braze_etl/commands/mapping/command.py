@@ -188,7 +188,8 @@ def show(event_type: str, config_path: Path | None, output: str) -> int:
     """
     from braze_etl.commands.mapping.inspect import show_type
 
-    shown = show_type(*_with(event_type, config_path))
+    in_force, is_selected = mapping_in_force(config_path)
+    shown = show_type(in_force, event_type, is_selected)
     if output == "json":
         print_json({"exit_code": 0, **shown})
         return 0
@@ -199,11 +200,6 @@ def show(event_type: str, config_path: Path | None, output: str) -> int:
     else:
         console.print("\nNo schema of this type is known: its fields go by the rule for unknown fields.")
     return 0
-
-
-def _with(event_type: str, config_path: Path | None) -> tuple[Any, str, Any]:
-    mapping, is_selected = mapping_in_force(config_path)
-    return mapping, event_type, is_selected
 
 
 def _print_facts(console: Console, shown: dict[str, Any]) -> None:

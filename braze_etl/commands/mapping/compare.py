@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from typing import Any, Final
 
 from braze_etl.braze.currents.catalogue import load_catalogue
-from braze_etl.commands.mapping.taxonomy import TaxonomyEvent, Taxonomy
+from braze_etl.commands.mapping.taxonomy import Taxonomy, TaxonomyEvent
 from braze_etl.commands.mapping.tracking_plan import ANY, PlannedEvent, TrackingPlan
 
 _PREFIX = re.compile(r"^(?:\[[^\]]*\]\s*)+")
@@ -48,7 +48,9 @@ def _is_brazes(name: str, event: TaxonomyEvent) -> bool:
     return event.is_brazes or name.startswith(_MARKS) or name in load_catalogue()
 
 
-def _differences(pairs: dict[str, PlannedEvent], theirs: Taxonomy) -> Iterator[tuple[str, PropertyDifferences]]:
+def _differences(
+    pairs: dict[str, PlannedEvent], theirs: Taxonomy
+) -> Iterator[tuple[str, PropertyDifferences]]:
     for name, event in pairs.items():
         if event.is_known and (found := _of_event(event, theirs.events[name])):
             yield name, found

@@ -1,4 +1,4 @@
-"""The mapping in force, told for people: all event types in a line each, and one type field by field."""
+"""The mapping in force, for people: all event types in a line each, and one type field by field."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def show_type(mapping: EventMapping, event_type: str, is_selected: Callable[[str
         **_line(mapping, event_type, is_selected),
         "why": plan.filter.detail if plan.filter else "",
         "note": _note(mapping, event_type),
-        "fields": {name: _field(kind.fields[name] if kind else None, mapped) for name, mapped in fields.items()},
+        "fields": {
+            name: _field(kind.fields[name] if kind else None, mapped) for name, mapped in fields.items()
+        },
         "top_level": dict(plan.constants),
         "set": dict(plan.fixed),
         "conditions": _conditions(plan.choice),

@@ -1,4 +1,6 @@
-"""Amplitude's CSV of a tracking plan: events, each with its properties in the rows below it.
+"""What an Amplitude project has: a taxonomy in CSV, read and written, and events of the Export API.
+
+In the CSV, an event has its properties in the rows below it.
 
 The columns are those that Amplitude documents for import (Amplitude's documentation of Data, ".CSV import and
 export", events and event properties), spelled as in the files that Amplitude itself exports, whose further

@@ -1,4 +1,4 @@
-"""A chart: what Vega-Lite draws, the same numbers as a table, and the words around both."""
+"""The charts of the report: what Vega-Lite draws, the same numbers as a table, and the words around both."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from braze_etl.commands.report.words import count, share, short, size, stretch, when
+from braze_etl.commands.report.words import count, listed, share, short, size, stretch, when
 from braze_etl.model import Reason
 
 Spec: TypeAlias = dict[str, Any]
@@ -65,6 +65,7 @@ _MIDNIGHT: Final = "utchours(datum.value) + utcminutes(datum.value) == 0"
 Data = Mapping[str, Any]
 
 _OUTCOMES: Final = ("accepted", "filtered", "quarantined")
+_BUDGET: Final = "Events spent of what may be sent in this month and on this day, as the state has them now."
 _COLOURS: Final = ("s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8")
 
 
@@ -515,6 +516,44 @@ def reasons(data: Data, outcome: str, title: str) -> Chart | None:
     ]
     rows = [[_meaning(reason), count(records), share(records, total)] for reason, records in counts.items()]
     return Chart(outcome, title, about, bars(lines, about), Table(["reason", "records", "share"], rows))
+
+
+def budget(data: Data) -> Chart | None:
+    """The chart, or None where no bound is configured."""
+    found = data["now"].get("budget", {})
+    bounds = {name: each for name in ("month", "day") if (each := found.get(name)) and each["limit"]}
+    if not bounds:
+        return None
+    lines = [_bound(f"{name} {each['period']}", each) for name, each in bounds.items()]
+    rows = [
+        [f"{name} {each['period']}", *(count(each[column]) for column in ("spent", "limit", "left"))]
+        for name, each in bounds.items()
+    ]
+    table = Table(["budget", "spent", "limit", "left"], rows)
+    notes = [*_used_up(bounds), *budget_notes(data)]
+    return Chart("budget", "Budget", _BUDGET, bars(lines, _BUDGET, whole=True), table, notes=notes)
+
+
+def budget_notes(data: Data) -> Iterator[str]:
+    """What the budget has held, and what was spent in money."""
+    if held := data["held"]:
+        types = listed([short(name) for name in held["event_types"]])
+        yield f"The last complete run held {count(held['records'])} records of {types}."
+    if cost := data["now"].get("budget", {}).get("cost"):
+        yield f"Cost: {cost['month']} {cost['currency']} this month, {cost['day']} {cost['currency']} today."
+
+
+def _bound(label: str, bound: Mapping[str, Any]) -> Bar:
+    tone = "bad" if not bound["left"] else "warn" if bound["warned"] else "accepted"
+    parts = [Part("spent", bound["spent"], tone), Part("left", bound["left"], "track")]
+    spent = share(bound["spent"], bound["limit"])
+    return Bar(label, parts, f"{spent} of {count(bound['limit'])} spent", spent)
+
+
+def _used_up(bounds: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for name, each in bounds.items():
+        if not each["left"]:
+            yield f"Of the {name} nothing is left until {when(each['ends_at'])}."
 
 
 def _accepted(books: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""The page itself: words, data, style and the script of the charts in one file that asks for nothing else."""
+"""The page of the report: verdict, data, style and the script of the charts, in one file and no other."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from braze_etl.commands.report import charts as _charts
-from braze_etl.commands.report import words as _words
-from braze_etl.commands.report.charts import Bar, Chart, Part, Table, bars
-from braze_etl.commands.report.words import NOTHING, count, counted, listed, share, short, when
+from braze_etl.commands.report import charts, words
+from braze_etl.commands.report.charts import Table
+from braze_etl.commands.report.words import NOTHING, count, counted, when
 from braze_etl.errors import UsageError
 from braze_etl.quoting import visible
 
 Data = Mapping[str, Any]
 _FAILURES: Final = {None: "BrazeEtlNoSuccessfulRun", 4: "BrazeEtlNoProgress"}
-
-_ABOUT = "Events spent of what may be sent in this month and on this day, as the state has them now."
 
 _KINDS: Final = {
     "unknown_fields": "new field",
@@ -68,7 +65,7 @@ def render(data: Mapping[str, Any]) -> str:
         data=data,
         charts=_drawn(data),
         drift=drift_table(data["drift"]),
-        budget_notes=list(budget_notes(data)),
+        budget_notes=list(charts.budget_notes(data)),
         verdict=verdict(data),
         wrong=any(run["error"] or run["ending"] == "killed" for run in data["runs"]),
         style=_read("page.css"),
@@ -97,14 +94,14 @@ def _charting() -> str:
 def _drawn(data: Mapping[str, Any]) -> dict[str, Any]:
     """The charts that have something to show, by the name of their place in the page."""
     drawn = {
-        "outcomes": _charts.outcomes(data),
-        "delivered": _charts.delivered(data),
-        "latency": _charts.latency(data),
-        "backlog_age": _charts.backlog_age(data),
-        "backlog": _charts.backlog(data),
-        "filtered": _charts.reasons(data, "filtered", "Filtered, by reason"),
-        "quarantined": _charts.reasons(data, "quarantined", "Quarantined, by reason"),
-        "budget": budget(data),
+        "outcomes": charts.outcomes(data),
+        "delivered": charts.delivered(data),
+        "latency": charts.latency(data),
+        "backlog_age": charts.backlog_age(data),
+        "backlog": charts.backlog(data),
+        "filtered": charts.reasons(data, "filtered", "Filtered, by reason"),
+        "quarantined": charts.reasons(data, "quarantined", "Quarantined, by reason"),
+        "budget": charts.budget(data),
     }
     return {name: chart for name, chart in drawn.items() if chart is not None}
 
@@ -237,44 +234,6 @@ def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
 
 
-def budget(data: Mapping[str, Any]) -> Chart | None:
-    """The chart, or None where no bound is configured."""
-    found = data["now"].get("budget", {})
-    bounds = {name: each for name in ("month", "day") if (each := found.get(name)) and each["limit"]}
-    if not bounds:
-        return None
-    lines = [_bar(f"{name} {each['period']}", each) for name, each in bounds.items()]
-    rows = [
-        [f"{name} {each['period']}", *(count(each[column]) for column in ("spent", "limit", "left"))]
-        for name, each in bounds.items()
-    ]
-    table = Table(["budget", "spent", "limit", "left"], rows)
-    notes = [*_ends(bounds), *budget_notes(data)]
-    return Chart("budget", "Budget", _ABOUT, bars(lines, _ABOUT, whole=True), table, notes=notes)
-
-
-def budget_notes(data: Mapping[str, Any]) -> Iterator[str]:
-    """What the budget has held, and what was spent in money."""
-    if held := data["held"]:
-        types = listed([short(name) for name in held["event_types"]])
-        yield f"The last complete run held {count(held['records'])} records of {types}."
-    if cost := data["now"].get("budget", {}).get("cost"):
-        yield f"Cost: {cost['month']} {cost['currency']} this month, {cost['day']} {cost['currency']} today."
-
-
-def _bar(label: str, bound: Mapping[str, Any]) -> Bar:
-    tone = "bad" if not bound["left"] else "warn" if bound["warned"] else "accepted"
-    parts = [Part("spent", bound["spent"], tone), Part("left", bound["left"], "track")]
-    spent = share(bound["spent"], bound["limit"])
-    return Bar(label, parts, f"{spent} of {count(bound['limit'])} spent", spent)
-
-
-def _ends(bounds: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    for name, each in bounds.items():
-        if not each["left"]:
-            yield f"Of the {name} nothing is left until {when(each['ends_at'])}."
-
-
 def drift_table(drift: Mapping[str, Mapping[str, Any]]) -> Table | None:
     """A row for each finding, or None if there is none; only the first few hundred."""
     rows = [*_types(drift.get("unknown_event_types", {})), *_fields(drift)]
@@ -297,11 +256,11 @@ def _types(found: Mapping[str, Any]) -> Iterator[list[str]]:
 
 
 def _fields(drift: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
-    for kind, words in _KINDS.items():
+    for kind, what in _KINDS.items():
         for event_type, fields in drift.get(kind, {}).items():
             for name, facts in fields.items():
                 types = f"{facts['was'] or NOTHING}, {facts['now'] or NOTHING}"
-                yield [event_type, name, words, types, _outcome(facts, "sent_as")]
+                yield [event_type, name, what, types, _outcome(facts, "sent_as")]
 
 
 def _outcome(facts: Mapping[str, Any], name: str) -> str:
@@ -313,4 +272,4 @@ def _ending(ending: str) -> tuple[str, str]:
     return _ENDINGS.get(ending, _OTHER_ENDING)
 
 
-_FILTERS: Final = {"ending": _ending} | {name: getattr(_words, name) for name in _WORDS}
+_FILTERS: Final = {"ending": _ending} | {name: getattr(words, name) for name in _WORDS}

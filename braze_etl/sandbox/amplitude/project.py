@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
+from braze_etl.sandbox.amplitude.event_store import Arrival, EventStore, Hold
 from braze_etl.sandbox.amplitude.events import validate
 from braze_etl.sandbox.amplitude.rates import Rates, load_of
 from braze_etl.sandbox.amplitude.replies import (
@@ -21,7 +22,6 @@ from braze_etl.sandbox.amplitude.replies import (
     refusal,
     silenced,
 )
-from braze_etl.sandbox.amplitude.store import Arrival, Hold, Store
 
 Lists: TypeAlias = Literal["all", "first"]
 """Whether a 400 names every bad event or the first of each field: both are documented (amplitude.md, 1.2)."""
@@ -122,7 +122,7 @@ class Project:
 
     def reset(self) -> None:
         """Forget everything that was held and counted."""
-        self._store = Store(self._hold, self.limits.dedup_window, self.limits.max_string)
+        self._store = EventStore(self._hold, self.limits.dedup_window, self.limits.max_string)
         self._rates = Rates(self.limits)
         self._unknown: Counter[str] = Counter()
         self._received = 0

@@ -9,7 +9,7 @@ import pytest
 
 from braze_etl.clock import Clock, SystemClock
 from braze_etl.commands.doctor.check import Check, Finding, examine
-from braze_etl.commands.doctor.checks import CHECKS
+from braze_etl.commands.doctor.command import all_checks
 from braze_etl.commands.doctor.site import Machine, Site
 from braze_etl.flows.currents_to_amplitude.settings import load_config
 from tests.conftest import Bucket
@@ -59,7 +59,7 @@ def make_site(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> MakeSite
 
 def look(site: Site, *names: str) -> Finding:
     """What the last of these checks finds, made one after the other."""
-    by_name: dict[str, Check] = {check.name: check for check in CHECKS}
+    by_name: dict[str, Check] = {check.name: check for check in all_checks()}
     return list(examine([by_name[name] for name in names], site))[-1].finding
 
 

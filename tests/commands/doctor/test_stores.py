@@ -11,7 +11,8 @@ from tests.commands.doctor.conftest import MakeSite, in_s3, keys, look
 from tests.conftest import Bucket
 from tests.deploy.gatekeeper import gatekeeper
 from tests.deploy.policies import Grant
-from tests.front import BareEtags, serving
+from tests.front import BareEtags
+from tests.serving import serving
 from tests.workplace import Workplace
 
 STATE = ("state.list", "state.put", "state.get", "state.conditions", "state.delete")

@@ -150,7 +150,7 @@ class IdsOnly:
             yield {"event_type": event_type, "insert_id": insert_id}
 
 
-class Store:
+class EventStore:
     """Takes events in, drops duplicates, and counts."""
 
     def __init__(self, hold: Hold, dedup_window: float, longest: int) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from braze_etl.sandbox.amplitude.event_store import Hold, derived_device_id
 from braze_etl.sandbox.amplitude.project import Project
 from braze_etl.sandbox.amplitude.replies import Limits, Reply
-from braze_etl.sandbox.amplitude.store import Hold, derived_device_id
 
 MakeEvent = Callable[..., dict[str, Any]]
 Post = Callable[..., Reply]
