@@ -14,7 +14,7 @@ from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.opening import open_store
 from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
-from tests.state.conftest import IDENTITY, NOON
+from tests.state.ground import IDENTITY, NOON
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from braze_etl.state.ledger import Backlog, LeaseOwner, RunRecord
 from braze_etl.state.s3.lease import RENEWED_EVERY, Keeper, Machine, thread_keeper
 from braze_etl.state.s3.ledger import S3Ledger
 from tests.state.bucket import MemoryBucket
-from tests.state.conftest import IDENTITY, NOON, OWNER, by_hand, done, ref
+from tests.state.ground import IDENTITY, NOON, OWNER, by_hand, done, ref
 
 OTHER = LeaseOwner("run-2", "host-b", 1, "run")
 HERE, THERE = Machine("host-a"), Machine("host-b")
@@ -225,7 +225,7 @@ import os, sys
 from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.clock import ManualClock, SystemClock
 from tests.state.bucket import MemoryBucket
-from tests.state.conftest import IDENTITY, NOON, OWNER, by_hand
+from tests.state.ground import IDENTITY, NOON, OWNER, by_hand
 
 bucket = MemoryBucket()
 ledger = S3Ledger.open(bucket, "state/", IDENTITY, clock=ManualClock(NOON), keeper=by_hand)

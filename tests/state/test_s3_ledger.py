@@ -19,7 +19,7 @@ from braze_etl.state.s3 import segments as days
 from braze_etl.state.s3.compaction import MOST_ENTRIES, Compactor
 from braze_etl.state.s3.ledger import S3Ledger
 from tests.state.bucket import MemoryBucket
-from tests.state.conftest import (
+from tests.state.ground import (
     IDENTITY,
     NOON,
     OWNER,

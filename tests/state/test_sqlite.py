@@ -19,7 +19,7 @@ from braze_etl.model import FileRef
 from braze_etl.state import file_lease, sqlite, sqlite_schema
 from braze_etl.state.ledger import Backlog, Ledger, LedgerIdentity, LedgerMissingError, RunRecord
 from braze_etl.state.sqlite import SqliteLedger
-from tests.state.conftest import IDENTITY, NOON, OWNER, backlog, done, positions, ref, still_open
+from tests.state.ground import IDENTITY, NOON, OWNER, backlog, done, positions, ref, still_open
 
 
 @pytest.fixture

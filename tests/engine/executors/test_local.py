@@ -1,84 +1,19 @@
-"""Real processes, as in a run."""
+"""Worker processes of this machine: how they come up, break off, fall silent; the rest is in contracts/."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
-import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection
-from typing import Any
 
 import pytest
 
-from braze_etl.clock import ManualClock, SystemClock
+from braze_etl.clock import ManualClock
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.executors.local import (
-    PATIENCE,
-    PATIENCE_ALONE,
-    READY,
-    STOP,
-    Died,
-    Pulse,
-    WorkerPool,
-    give_signs,
-)
+from braze_etl.engine.executors.local import PATIENCE, PATIENCE_ALONE, Died, WorkerPool
 from braze_etl.engine.tasks import Settlement, Task
-from braze_etl.engine.worker import QUIT, Life
-from braze_etl.model import FileRef, FileSettlement, FileState
-
-
-class Hasty(SystemClock):
-    """Waits ever so shortly."""
-
-    def wait(self, seconds: float, wake: threading.Event | None = None) -> bool:
-        return super().wait(seconds / 500, wake)
-
-
-def wait_for_others(pipe: Connection) -> None:
-    life = Life()
-    signs = (life, lambda: pipe.send(Pulse(1)), Hasty())
-    threading.Thread(target=give_signs, args=signs, daemon=True).start()
-    life.wait(pipe.poll, None)
-
-
-HANG: dict[str, Callable[[Connection], Any]] = {
-    "stick": lambda _: threading.Event().wait(),
-    # With the interpreter's lock, so that no other thread can run.
-    "stick in C": lambda _: ctypes.PyDLL(None).pause(),
-    "wait": wait_for_others,
-}
-
-
-def obedient(pipe: Connection, blueprint: str) -> None:
-    """A worker whose files tell it what to do."""
-    if blueprint == "broken":
-        os._exit(3)
-    pipe.send(READY)
-    held: list[Task] = []
-    while (message := pipe.recv()) != QUIT:
-        if message == STOP:
-            for task in held:
-                pipe.send(Settlement(task.number, [FileSettlement(due.ref, None) for due in task.files]))
-            held.clear()
-            continue
-        key = message.files[0].ref.key
-        if key == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif key == "break off":
-            os.write(pipe.fileno(), struct.pack("!i", 1000) + b"the beginning of a settlement")
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif key == "hold":
-            held.append(message)
-        elif key in HANG:
-            held.append(message)
-            HANG[key](pipe)
-        else:
-            pipe.send(Settlement(message.number, [FileSettlement(message.files[0].ref, FileState.DONE)]))
+from braze_etl.model import FileRef
+from tests.engine.executors.obedient import obedient
 
 
 @pytest.fixture
@@ -102,41 +37,6 @@ def events_of(pool: WorkerPool, wanted: int) -> list[Settlement | Died]:
     while len(events) < wanted and time.monotonic() < guard:
         events += pool.poll(1.0)
     return events
-
-
-def test_tasks_come_back_settled(pool: WorkerPool, make_task: Callable[..., Task]) -> None:
-    assert pool.submit(make_task(1, "a"))
-    assert pool.submit(make_task(2, "b"))
-    events = events_of(pool, 2)
-    assert sorted(event.task for event in events if isinstance(event, Settlement)) == [1, 2]
-    assert not pool.busy
-
-
-def test_a_worker_holds_two_tasks_at_most(pool: WorkerPool, make_task: Callable[..., Task]) -> None:
-    taken = [pool.submit(make_task(number, "hold")) for number in range(5)]
-    assert taken == [True, True, True, True, False]
-    pool.stop()
-    assert len(events_of(pool, 4)) == 4
-
-
-def test_the_parent_learns_which_tasks_died_and_goes_on(
-    pool: WorkerPool, make_task: Callable[..., Task]
-) -> None:
-    pool.submit(make_task(1, "die"))
-    (death,) = events_of(pool, 1)
-    assert isinstance(death, Died)
-    assert ([task.number for task in death.tasks], death.cause, death.error) == ([1], "SIGKILL", None)
-    pool.submit(make_task(2, "a"))
-    (settled,) = events_of(pool, 1)
-    assert isinstance(settled, Settlement)
-
-
-def test_a_task_that_is_tried_again_runs_alone(pool: WorkerPool, make_task: Callable[..., Task]) -> None:
-    assert pool.submit(make_task(1, "hold", 1))
-    assert pool.submit(make_task(2, "hold", 1))
-    assert not pool.submit(make_task(3, "hold"))
-    pool.stop()
-    events_of(pool, 2)
 
 
 def test_a_worker_that_never_comes_up_is_told_apart(make_task: Callable[..., Task]) -> None:

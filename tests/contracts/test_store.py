@@ -1,33 +1,70 @@
-"""What every store does alike: the same tests on a folder, on S3, and on servers that only look like it."""
+"""What every store does alike: the same tests on a folder, on S3, and on servers that only look like it.
+
+A new store is a line in `STORES`; one that also writes under conditions, a line in `CONDITIONAL`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
 
 from braze_etl.errors import SourceGoneError
-from braze_etl.storage.opening import open_store
+from braze_etl.storage.opening import open_conditional_store, open_store
+from braze_etl.storage.probe import try_etags
 from braze_etl.storage.settings import StoreAccess
-from braze_etl.storage.store import Store
-from tests.front import Strict
+from braze_etl.storage.store import ConditionalStore, Store
+from tests.front import BareEtags, Front, Strict
 from tests.serving import serving
 
 KEYS = ["a-b/x", "a/b/1", "a/b/2", "a/c", "a0", "b/z", "b/ü", "c/d/e/f"]
 
 
-@pytest.fixture(params=["folder", "s3", "strict s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "folder":
-        yield open_store(str(tmp_path))[0]
-        return
+@contextmanager
+def in_folder(request: pytest.FixtureRequest) -> Iterator[Store]:
+    yield open_store(str(request.getfixturevalue("tmp_path")))[0]
+
+
+@contextmanager
+def in_s3(request: pytest.FixtureRequest) -> Iterator[Store]:
     bucket: Any = request.getfixturevalue("bucket")
-    with serving(Strict(bucket.endpoint_url)) as front:
-        url = bucket.endpoint_url if request.param == "s3" else front.url
-        yield open_store(bucket.uri, access=StoreAccess(endpoint_url=url))[0]
+    yield open_store(bucket.uri, access=StoreAccess(endpoint_url=bucket.endpoint_url))[0]
+
+
+@contextmanager
+def behind(front: type[Front], request: pytest.FixtureRequest) -> Iterator[Store]:
+    bucket: Any = request.getfixturevalue("bucket")
+    with serving(front(bucket.endpoint_url)) as server:
+        yield open_store(bucket.uri, access=StoreAccess(endpoint_url=server.url))[0]
+
+
+STORES: dict[str, Callable[[pytest.FixtureRequest], AbstractContextManager[Store]]] = {
+    "folder": in_folder,
+    "s3": in_s3,
+    "strict s3": partial(behind, Strict),
+}
+CONDITIONAL = {"s3": Front, "s3 with bare ETags": BareEtags}
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    with STORES[request.param](request) as found:
+        yield found
+
+
+@pytest.fixture(params=CONDITIONAL)
+def conditional(request: pytest.FixtureRequest, bucket: Any) -> Iterator[ConditionalStore]:
+    kind = CONDITIONAL[request.param]
+    with serving(kind(bucket.endpoint_url)) as front:
+        found = open_conditional_store(f"{bucket.uri}/state", access=StoreAccess(front.url))[0]
+        found.put("probe", b"")
+        assert try_etags(found, "probe") == ""
+        assert found.bare_etags is (kind is BareEtags)
+        yield found
 
 
 @pytest.fixture
@@ -166,3 +203,34 @@ def test_many_are_deleted_at_once(store: Store, monkeypatch: pytest.MonkeyPatch)
 def test_a_check_of_the_access_leaves_what_is_there_and_nothing_else(filled: Store) -> None:
     filled.check_access("a/")
     assert _keys(filled) == sorted(KEYS, key=str.encode)
+
+
+def test_an_object_is_created_once(conditional: ConditionalStore) -> None:
+    assert conditional.create("key", b"first") is not None
+    assert conditional.create("key", b"second") is None
+    found = conditional.read("key")
+    assert found is not None
+    assert found.data == b"first"
+
+
+def test_only_the_version_that_was_read_is_replaced(conditional: ConditionalStore) -> None:
+    first = conditional.create("key", b"first")
+    assert first is not None
+    found = conditional.read("key")
+    assert found is not None
+    second = conditional.replace("key", b"second", found.etag)
+    assert second is not None
+    assert conditional.replace("key", b"third", first) is None
+    assert conditional.replace("key", b"third", second) is not None
+
+
+def test_what_is_not_there_is_none_and_can_not_be_replaced(conditional: ConditionalStore) -> None:
+    assert conditional.read("key") is None
+    assert conditional.replace("key", b"x", "0" * 32) is None
+
+
+def test_an_objects_age_is_told_by_the_servers_own_clock(conditional: ConditionalStore) -> None:
+    conditional.put("key", b"x")
+    found = conditional.read("key")
+    assert found is not None
+    assert timedelta(seconds=-1) <= found.read_at - found.modified < timedelta(minutes=1)

@@ -19,7 +19,7 @@ from braze_etl.state.s3.compaction import Compactor
 from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.sqlite import SqliteLedger
 from tests.state.bucket import MemoryBucket
-from tests.state.conftest import IDENTITY, NOON, by_hand, ref
+from tests.state.ground import IDENTITY, NOON, by_hand, ref
 
 REFS = [ref(name, hour=11 * (number % 3)) for number, name in enumerate("abcdef")]
 

@@ -11,7 +11,7 @@ import pytest
 from braze_etl.errors import LeaseHeldError
 from braze_etl.model import FileSettlement, FileState, Reason, Tally
 from braze_etl.state.ledger import Backlog, KnownFile, LeaseOwner, Ledger, OpenFile, RunRecord
-from tests.state.conftest import (
+from tests.state.ground import (
     IDENTITY,
     NOON,
     OWNER,

@@ -10,7 +10,7 @@ import pytest
 
 from braze_etl.sandbox.amplitude.events import FIELDS, RESERVED_IDS, depth_within
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "amplitude.md"
+REFERENCE = Path(__file__).parents[4] / "shared" / "reference" / "amplitude.md"
 
 
 def nested(levels: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tests.conftest import Bucket
 from tests.front import BareEtags, Front
 from tests.serving import serving
 from tests.state.bucket import MemoryBucket
-from tests.state.conftest import IDENTITY, OWNER, by_hand, done, ref
+from tests.state.ground import IDENTITY, OWNER, by_hand, done, ref
 
 
 class NoConditions(MemoryBucket):

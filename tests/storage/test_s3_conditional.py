@@ -1,9 +1,7 @@
-"""Conditional writes, on moto's server and against answers that other servers give."""
+"""Conditional writes against answers that servers give; what all of them do is in contracts/test_store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,50 +12,8 @@ from braze_etl.storage.opening import open_conditional_store
 from braze_etl.storage.probe import try_etags
 from braze_etl.storage.s3 import S3ConditionalStore
 from braze_etl.storage.settings import StoreAccess
-from braze_etl.storage.store import ConditionalStore
-from tests.front import BareEtags, Front, Reply, refusal
+from tests.front import BareEtags, Reply, refusal
 from tests.serving import serving
-
-
-@pytest.fixture(params=[Front, BareEtags])
-def store(request: pytest.FixtureRequest, bucket: Any) -> Iterator[ConditionalStore]:
-    with serving(request.param(bucket.endpoint_url)) as front:
-        found = open_conditional_store(f"{bucket.uri}/state", access=StoreAccess(front.url))[0]
-        found.put("probe", b"")
-        assert try_etags(found, "probe") == ""
-        assert found.bare_etags is (request.param is BareEtags)
-        yield found
-
-
-def test_an_object_is_created_once(store: ConditionalStore) -> None:
-    assert store.create("key", b"first") is not None
-    assert store.create("key", b"second") is None
-    found = store.read("key")
-    assert found is not None
-    assert found.data == b"first"
-
-
-def test_only_the_version_that_was_read_is_replaced(store: ConditionalStore) -> None:
-    first = store.create("key", b"first")
-    assert first is not None
-    found = store.read("key")
-    assert found is not None
-    second = store.replace("key", b"second", found.etag)
-    assert second is not None
-    assert store.replace("key", b"third", first) is None
-    assert store.replace("key", b"third", second) is not None
-
-
-def test_what_is_not_there_is_none_and_can_not_be_replaced(store: ConditionalStore) -> None:
-    assert store.read("key") is None
-    assert store.replace("key", b"x", "0" * 32) is None
-
-
-def test_an_objects_age_is_told_by_the_servers_own_clock(store: ConditionalStore) -> None:
-    store.put("key", b"x")
-    found = store.read("key")
-    assert found is not None
-    assert timedelta(seconds=-1) <= found.read_at - found.modified < timedelta(minutes=1)
 
 
 def test_only_s3_takes_conditions() -> None:

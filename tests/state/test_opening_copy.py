@@ -19,7 +19,7 @@ from braze_etl.state.opening import copy_ledger
 from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.sqlite import SqliteLedger
 from tests.state.bucket import MemoryBucket
-from tests.state.conftest import (
+from tests.state.ground import (
     IDENTITY,
     NOON,
     OWNER,

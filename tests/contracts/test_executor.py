@@ -1,0 +1,152 @@
+"""What every executor does with tasks, whatever its workers are and wherever they run.
+
+A new executor is a line in `EXECUTORS`: how one of so many processes is made, whose workers do what the keys
+of their files say (tests/engine/executors/obedient.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import pytest
+
+from braze_etl.engine.due import DueFile
+from braze_etl.engine.executors.local import Died, WorkerPool
+from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.model import FileRef, FileState
+from tests.engine.executors.obedient import obedient
+
+Open: TypeAlias = Callable[[int], WorkerPool]
+MakeTask: TypeAlias = Callable[..., Task]
+
+EXECUTORS: dict[str, Open] = {"local": lambda processes: WorkerPool(processes, obedient, "fine")}
+
+
+@pytest.fixture(params=EXECUTORS)
+def open_executor(request: pytest.FixtureRequest) -> Iterator[Open]:
+    """Makes executors, which are killed afterwards unless they were closed."""
+    opened: list[WorkerPool] = []
+
+    def make(processes: int) -> WorkerPool:
+        opened.append(EXECUTORS[request.param](processes))
+        return opened[-1]
+
+    yield make
+    for executor in opened:
+        executor.kill()
+
+
+@pytest.fixture
+def make_task(make_ref: Callable[..., FileRef]) -> MakeTask:
+    def make(number: int, key: str, attempt: int = 0) -> Task:
+        return Task(number, (DueFile(make_ref(key)),), attempt)
+
+    return make
+
+
+def events_of(executor: WorkerPool, wanted: int) -> list[Settlement | Died]:
+    """The next events: so many, or those of half a minute."""
+    events: list[Settlement | Died] = []
+    until = time.monotonic() + 30
+    while len(events) < wanted and time.monotonic() < until:
+        events += executor.poll(1.0)
+    return events
+
+
+def settled(events: list[Settlement | Died]) -> list[int]:
+    return sorted(event.task for event in events if isinstance(event, Settlement))
+
+
+def dead(events: list[Settlement | Died]) -> list[int]:
+    return sorted(task.number for event in events if isinstance(event, Died) for task in event.tasks)
+
+
+def test_tasks_come_back_settled(open_executor: Open, make_task: MakeTask) -> None:
+    executor = open_executor(2)
+    assert executor.submit(make_task(1, "a"))
+    assert executor.submit(make_task(2, "b"))
+    assert executor.busy
+    assert settled(events_of(executor, 2)) == [1, 2]
+    assert not executor.busy
+
+
+def test_a_process_holds_two_tasks_at_most(open_executor: Open, make_task: MakeTask) -> None:
+    executor = open_executor(2)
+    taken = [executor.submit(make_task(number, "hold")) for number in range(5)]
+    assert taken == [True, True, True, True, False]
+    executor.stop()
+    assert settled(events_of(executor, 4)) == [0, 1, 2, 3]
+    assert executor.submit(make_task(4, "a"))
+
+
+def test_a_task_that_is_tried_again_runs_alone(open_executor: Open, make_task: MakeTask) -> None:
+    executor = open_executor(2)
+    assert executor.submit(make_task(1, "hold", 1))
+    assert executor.submit(make_task(2, "hold", 1))
+    assert not executor.submit(make_task(3, "hold"))
+    executor.stop()
+    assert settled(events_of(executor, 2)) == [1, 2]
+
+
+def test_a_task_that_has_to_run_alone_finds_no_room_beside_another(
+    open_executor: Open, make_task: MakeTask
+) -> None:
+    executor = open_executor(1)
+    assert executor.submit(make_task(1, "hold"))
+    assert not executor.submit(make_task(2, "hold", 1))
+
+
+def test_a_death_names_the_tasks_of_that_process_and_no_other(
+    open_executor: Open, make_task: MakeTask
+) -> None:
+    executor = open_executor(2)
+    # The least busy process gets the next one: 1 and 3 share a process, and so do 2 and 4.
+    for number, key in enumerate(["hold", "hold", "hold", "die"], 1):
+        assert executor.submit(make_task(number, key))
+    (death,) = events_of(executor, 1)
+    assert isinstance(death, Died)
+    assert (dead([death]), death.cause, death.error) == ([2, 4], "SIGKILL", None)
+    executor.stop()
+    assert settled(events_of(executor, 2)) == [1, 3]
+
+
+def test_after_a_death_it_goes_on(open_executor: Open, make_task: MakeTask) -> None:
+    executor = open_executor(1)
+    executor.submit(make_task(1, "die"))
+    assert dead(events_of(executor, 1)) == [1]
+    assert executor.submit(make_task(2, "a"))
+    assert settled(events_of(executor, 1)) == [2]
+
+
+def test_what_is_stopped_comes_back_without_a_claim(open_executor: Open, make_task: MakeTask) -> None:
+    executor = open_executor(1)
+    executor.submit(make_task(1, "a"))
+    executor.submit(make_task(2, "hold"))
+    executor.stop()
+    states = {
+        event.task: [each.state for each in event.files]
+        for event in events_of(executor, 2)
+        if isinstance(event, Settlement)
+    }
+    assert states == {1: [FileState.DONE], 2: [None]}
+
+
+@pytest.mark.parametrize("key", ["hold", "stick"])
+def test_a_killed_one_holds_nothing(open_executor: Open, make_task: MakeTask, key: str) -> None:
+    executor = open_executor(1)
+    executor.submit(make_task(1, "a"))
+    events_of(executor, 1)
+    executor.submit(make_task(2, key))
+    executor.kill()
+    assert not executor.busy
+
+
+def test_one_that_was_closed_may_be_closed_again(open_executor: Open, make_task: MakeTask) -> None:
+    executor = open_executor(1)
+    executor.submit(make_task(1, "a"))
+    events_of(executor, 1)
+    executor.close()
+    executor.close()
+    assert not executor.busy
