@@ -1,1 +1,1 @@
-"""Requests within limits until each event has an outcome."""
+"""Requests within limits until each event has an outcome; whatever the service."""

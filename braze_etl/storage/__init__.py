@@ -1,1 +1,1 @@
-"""A folder and S3 behind one small port: list, open, put and delete objects by key."""
+"""Where bytes lie: a folder and S3 behind one port, to list, open, put and delete objects by key."""

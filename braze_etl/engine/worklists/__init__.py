@@ -1,1 +1,1 @@
-"""Where due files come from."""
+"""Where due files come from: a listing and what the ledger lacks of it, or the quarantine."""
