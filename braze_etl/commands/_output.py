@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from braze_etl.errors import BrazeEtlError
@@ -48,4 +48,13 @@ def plain_table(*columns: str, numbers: tuple[int, ...] = ()) -> Table:
             table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
         else:
             table.add_column(column, overflow="fold")
+    return table
+
+
+def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
+    """A table of names with a value each, without a heading."""
+    table = plain_table("", "")
+    table.show_header = False
+    for name, value in facts:
+        table.add_row(name, value)
     return table

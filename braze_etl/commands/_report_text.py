@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from braze_etl.commands._console import print_failure
-from braze_etl.commands._output import plain_table, stdout_console
+from braze_etl.commands._output import facts_table, plain_table, stdout_console
 from braze_etl.engine.report import CHANGED_LATE, RunReport
 from braze_etl.model import Tally
 
@@ -26,7 +26,7 @@ def print_report(report: RunReport) -> None:
     """Print the report as text on stdout."""
     console = stdout_console()
     _print_tally(console, report)
-    _print_facts(console, report)
+    console.print(facts_table(_facts(report)))
     if report.error is not None:
         print_failure(console, report.error)
     code = report.exit_code or 0
@@ -76,33 +76,24 @@ def _times(report: RunReport) -> Iterator[tuple[str, str]]:
         yield "forecast", escape(report.forecast.message)
 
 
-def _print_facts(console: Console, report: RunReport) -> None:
-    facts = plain_table("", "")
-    facts.show_header = False
+def _facts(report: RunReport) -> Iterator[tuple[str, str]]:
     files = f"{report.done:,} done, {report.failed:,} failed, {report.remaining:,} remaining"
-    facts.add_row("files", f"{report.discovered:,} due: {files}")
+    yield "files", f"{report.discovered:,} due: {files}"
     if reasons := report.counts.by_reason:
-        not_sent = (f"{records:,} {reason.value}" for reason, records in reasons.most_common())
-        facts.add_row("not sent", ", ".join(not_sent))
+        yield "not sent", ", ".join(f"{count:,} {reason.value}" for reason, count in reasons.most_common())
     for title, counts in (("repaired", report.repairs), ("warnings", report.warnings)):
         if counts:
-            facts.add_row(title, ", ".join(f"{count:,} {name}" for name, count in counts.most_common()))
-    for title, words in report.extras.lines(report.records_read):
-        facts.add_row(title, escape(words))
-    for name, words in report.account.facts() if report.account else ():
-        facts.add_row(name, escape(words))
+            yield title, ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
+    yield from ((title, escape(words)) for title, words in report.extras.lines(report.records_read))
+    if report.account is not None:
+        yield from ((name, escape(words)) for name, words in report.account.facts())
     if report.held:
-        facts.add_row("held", f"{report.held.total():,} events of {escape(', '.join(sorted(report.held)))}")
-    for name, words in _left_alone(report):
-        facts.add_row(name, words)
+        yield "held", f"{report.held.total():,} events of {escape(', '.join(sorted(report.held)))}"
+    yield from _left_alone(report)
     requests = report.requests
-    facts.add_row(
-        "requests",
-        f"{requests.sent:,} sent, {requests.retried:,} retried, {requests.throttled:,} throttled;"
-        f" {requests.bytes_raw / 1e6:,.1f} MB, {requests.bytes_wire / 1e6:,.1f} MB on the wire",
-    )
-    for name, words in _times(report):
-        facts.add_row(name, words)
+    posted = f"{requests.sent:,} sent, {requests.retried:,} retried, {requests.throttled:,} throttled"
+    raw, wire = f"{requests.bytes_raw / 1e6:,.1f} MB", f"{requests.bytes_wire / 1e6:,.1f} MB on the wire"
+    yield "requests", f"{posted}; {raw}, {wire}"
+    yield from _times(report)
     rate = report.events.read / report.seconds if report.seconds else 0.0
-    facts.add_row("time", f"{report.seconds:.1f} s, {rate:,.0f} events/s")
-    console.print(facts)
+    yield "time", f"{report.seconds:.1f} s, {rate:,.0f} events/s"

@@ -1,6 +1,6 @@
 """Signals, and the end of a run that does not end by itself.
 
-A signal is heard by a thread: the main one may be in a call that nothing interrupts, such as the resolution
+A thread receives signals: the main one may be in a call that nothing interrupts, such as the resolution
 of a name. The same thread ends the process when the time for a clean stop is over.
 """
 
@@ -43,7 +43,7 @@ def stopping(stop: Stop, clock: Clock, end: Callable[[int], None]) -> Iterator[N
     mouth.setblocking(False)
     ear.settimeout(TICK)
     thread = threading.Thread(target=_Guard(stop, clock, end).keep, args=(ear,), name="stop", daemon=True)
-    handlers = {number: signal.signal(number, _heard_elsewhere) for number in _SIGNALS}
+    handlers = {number: signal.signal(number, _received_elsewhere) for number in _SIGNALS}
     before = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
     thread.start()
     try:
@@ -59,7 +59,7 @@ def stopping(stop: Stop, clock: Clock, end: Callable[[int], None]) -> Iterator[N
 
 
 class _Guard:
-    """Hears signals, and knows when it is enough."""
+    """Receives signals, and knows when it is enough."""
 
     def __init__(self, stop: Stop, clock: Clock, end: Callable[[int], None]) -> None:
         self._stop = stop
@@ -77,11 +77,11 @@ class _Guard:
             if heard == b"":
                 return
             for signum in heard or ():
-                self._hear(signum)
+                self._receive(signum)
             if self._stop.is_over:
                 self._end(0 if self._stop.signum is None else 128 + self._stop.signum)
 
-    def _hear(self, signum: int) -> None:
+    def _receive(self, signum: int) -> None:
         if signum not in _SIGNALS:
             return
         if self._stop.signum is None:
@@ -109,7 +109,7 @@ class LastWords:
             for child in multiprocessing.active_children():
                 child.kill()
         code = code or self._code()
-        teller = threading.Thread(target=self._tell, args=(code,), daemon=True)
+        teller = threading.Thread(target=self._report, args=(code,), daemon=True)
         teller.start()
         teller.join(_LAST_WORDS)
         os._exit(softened(code, self._ok_exit))
@@ -121,7 +121,7 @@ class LastWords:
         code = exit_code(self.report, self._stop)
         return 4 if code in (0, 3) else code
 
-    def _tell(self, code: int) -> None:
+    def _report(self, code: int) -> None:
         _log.warning("the run could not be stopped cleanly in time, and is cut off", exit_code=code)
         if self.told:
             return
@@ -149,5 +149,5 @@ def _before_it_began(code: int, why: str = "") -> BrazeEtlError:
     return error
 
 
-def _heard_elsewhere(*_: object) -> None:
+def _received_elsewhere(*_: object) -> None:
     """What the signal wakes is `_Guard`."""

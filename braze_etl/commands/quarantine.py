@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -19,7 +17,7 @@ from rich.table import Table
 
 from braze_etl.clock import Clock, SystemClock, iso, parse_duration, parse_hour
 from braze_etl.commands._options import config_option, output_option, pass_options, required_config
-from braze_etl.commands._output import plain_table, print_json, stdout_console
+from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
 from braze_etl.errors import UsageError
 from braze_etl.flows.currents_to_amplitude.flow import open_quarantine, open_state
 from braze_etl.flows.currents_to_amplitude.settings import Settings
@@ -153,6 +151,21 @@ def drop(config_path: Path | None, output: str, everything: bool, **asked: Any) 
     return 0
 
 
+def drop_entries(settings: Settings, where: Selection, clock: Clock) -> ReasonCounts:
+    """Remove the entries that *where* means, and return how many there were.
+
+    The books of their files stay: those records are quarantined for good. `LeaseHeldError` while a run is at
+    work, for the holder of the lease alone writes to the quarantine.
+    """
+    owner = LeaseOwner.here(f"drop-{secrets.token_hex(3)}", "quarantine drop")
+    quarantine = open_quarantine(settings)
+    with closing(open_state(settings, clock)) as ledger, ledger.lease(owner):
+        dropped = Counter((entry.event_type, entry.reason) for entry in quarantine.entries(where))
+        if dropped:
+            quarantine.remove(where)
+        return dropped
+
+
 def facts(entry: Entry) -> dict[str, Any]:
     """What is known of an entry; never its payload."""
     return {
@@ -256,13 +269,13 @@ def show(entry_id: str, config_path: Path | None, output: str) -> int:
     if output == "json":
         print_json(shown)
         return 0
-    table = plain_table("", "")
-    table.show_header = False
-    for name, value in shown.items():
-        text = orjson.dumps(value).decode() if isinstance(value, dict) else str(value)
-        table.add_row(name, "" if value is None else escape(text))
-    stdout_console().print(table)
+    stdout_console().print(facts_table((name, _text(value)) for name, value in shown.items()))
     return 0
+
+
+def _text(value: Any) -> str:
+    text = orjson.dumps(value).decode() if isinstance(value, dict) else str(value)
+    return "" if value is None else escape(text)
 
 
 @click.group()
@@ -272,18 +285,3 @@ def quarantine() -> None:
 
 for _command in (list_entries, show, replay, drop):
     quarantine.add_command(_command)
-
-
-def drop_entries(settings: Settings, where: Selection, clock: Clock) -> ReasonCounts:
-    """Remove the entries that *where* means, and return how many there were.
-
-    The books of their files stay: those records are quarantined for good. `LeaseHeldError` while a run is at
-    work, for the holder of the lease alone writes to the quarantine.
-    """
-    owner = LeaseOwner(f"drop-{secrets.token_hex(3)}", socket.gethostname(), os.getpid(), "quarantine drop")
-    quarantine = open_quarantine(settings)
-    with closing(open_state(settings, clock)) as ledger, ledger.lease(owner):
-        dropped = Counter((entry.event_type, entry.reason) for entry in quarantine.entries(where))
-        if dropped:
-            quarantine.remove(where)
-        return dropped

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +14,7 @@ from rich.markup import escape
 
 from braze_etl.clock import SystemClock, iso
 from braze_etl.commands._options import config_option, output_option, required_config
-from braze_etl.commands._output import plain_table, print_json, stdout_console
+from braze_etl.commands._output import facts_table, print_json, stdout_console
 from braze_etl.errors import UsageError
 from braze_etl.state.ledger import LeaseHolder, LeaseOwner, Ledger, LedgerIdentity
 from braze_etl.state.opening import Copied, copy_ledger, find_identity, open_ledger
@@ -97,21 +95,19 @@ def copy(source: str, target: str, output: str) -> int:
     if output == "json":
         print_json({"exit_code": 0, "from": origin.uri, "to": copied_to.uri, **_copy_facts(copied)})
         return 0
-    table = plain_table("copied", "")
-    table.show_header = False
-    for name, value in _copy_facts(copied).items():
-        shown = (
-            ", ".join(f"{count:,} {key}" for key, count in value.items())
-            if isinstance(value, dict)
-            else value
-        )
-        table.add_row(name.replace("_", " "), str(shown or "none"))
-    stdout_console().print(table)
+    shown = ((name.replace("_", " "), _text(value)) for name, value in _copy_facts(copied).items())
+    stdout_console().print(facts_table(shown))
     return 0
 
 
+def _text(value: str | int | dict[str, int]) -> str:
+    if isinstance(value, dict):
+        value = ", ".join(f"{count:,} {key}" for key, count in value.items())
+    return str(value or "none")
+
+
 def _copied(origin: Place, copied_to: Place) -> Copied:
-    owner = LeaseOwner(f"copy-{secrets.token_hex(3)}", socket.gethostname(), os.getpid(), "state copy")
+    owner = LeaseOwner.here(f"copy-{secrets.token_hex(3)}", "state copy")
     identity = origin.whose()
     copied_to.refuse_another(identity)
     with closing(origin.open(identity, create="never")) as source:

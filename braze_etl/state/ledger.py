@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -178,6 +180,11 @@ class LeaseOwner:
     host: str
     pid: int
     command: str
+
+    @classmethod
+    def here(cls, run_id: str, command: str) -> LeaseOwner:
+        """Make that of this process."""
+        return cls(run_id, socket.gethostname(), os.getpid(), command)
 
 
 @dataclass(frozen=True, slots=True)

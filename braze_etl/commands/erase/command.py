@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from braze_etl.clock import SystemClock, iso
 from braze_etl.commands._options import config_option, output_option, required_config
-from braze_etl.commands._output import plain_table, print_json, stdout_console
+from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
 from braze_etl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,13 +76,13 @@ def _suppress(settings: Settings, id_: str) -> None:
 
 
 def _print(console: Console, receipt: Receipt) -> None:
-    facts = plain_table("", "")
-    facts.show_header = False
-    facts.add_row("erased" if not receipt.dry_run else "looked at", iso(receipt.at))
-    facts.add_row("pipeline", escape(receipt.pipeline))
-    facts.add_row("SHA-256 of salt and id" if receipt.salted else "SHA-256 of the id", receipt.id_sha256)
-    facts.add_row("suppressed from now on", "yes" if receipt.suppressed else "[red]no[/]")
-    console.print(facts)
+    facts = (
+        ("looked at" if receipt.dry_run else "erased", iso(receipt.at)),
+        ("pipeline", escape(receipt.pipeline)),
+        ("SHA-256 of salt and id" if receipt.salted else "SHA-256 of the id", receipt.id_sha256),
+        ("suppressed from now on", "yes" if receipt.suppressed else "[red]no[/]"),
+    )
+    console.print(facts_table(facts))
     console.print()
     table = plain_table("place", "looked at", "found" if receipt.dry_run else "removed", numbers=(1, 2))
     for name, each in receipt.places.items():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -70,7 +68,7 @@ def _ledger(settings: Settings, clock: Clock, stack: ExitStack, *, dry_run: bool
     if dry_run:
         return ledger
     ledger = stack.enter_context(closing(open_state(settings, clock)))
-    owner = LeaseOwner(f"erase-{secrets.token_hex(3)}", socket.gethostname(), os.getpid(), "erase")
+    owner = LeaseOwner.here(f"erase-{secrets.token_hex(3)}", "erase")
     stack.enter_context(ledger.lease(owner))
     return ledger
 

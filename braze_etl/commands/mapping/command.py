@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from braze_etl.commands._options import checked_config, config_option, output_option
-from braze_etl.commands._output import plain_table, print_json, stdout_console
+from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
 from braze_etl.errors import UsageError
 from braze_etl.quoting import visible
 
@@ -194,20 +194,12 @@ def show(event_type: str, config_path: Path | None, output: str) -> int:
         print_json({"exit_code": 0, **shown})
         return 0
     console = stdout_console()
-    _print_facts(console, shown)
+    console.print(facts_table((name, escape(value)) for name, value in _facts(shown)))
     if shown["fields"]:
         _print_fields(console, shown["fields"])
     else:
         console.print("\nNo schema of this type is known: its fields go by the rule for unknown fields.")
     return 0
-
-
-def _print_facts(console: Console, shown: dict[str, Any]) -> None:
-    table = plain_table("", "")
-    table.show_header = False
-    for name, value in _facts(shown):
-        table.add_row(name, escape(value))
-    console.print(table)
 
 
 def _facts(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ from braze_etl.commands._options import (
     range_options,
     required_config,
 )
-from braze_etl.commands._output import plain_table, print_json, stdout_console
+from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
 from braze_etl.flows.currents_to_amplitude.remapped import WORDS, ChangePlan
 
 if TYPE_CHECKING:
@@ -113,14 +113,9 @@ def _print(made: Plan) -> None:
 
 
 def _print_spending(console: Console, made: Plan) -> None:
-    if made.spending is None:
-        return
-    table = plain_table("", "")
-    table.show_header = False
-    for name, value in made.spending.facts():
-        table.add_row(name, value)
-    console.print()
-    console.print(table)
+    if made.spending is not None:
+        console.print()
+        console.print(facts_table(made.spending.facts()))
 
 
 def _table(facts: dict[str, Any]) -> Table:

@@ -13,6 +13,7 @@ import click
 from braze_etl.clock import SystemClock
 from braze_etl.commands._options import config_option, output_option, required_config
 from braze_etl.commands._output import print_json
+from braze_etl.commands.report.words import counted
 from braze_etl.errors import UsageError
 from braze_etl.quoting import visible
 
@@ -54,14 +55,10 @@ def report(config_path: Path | None, output: str, page: Path | None, days: int) 
 
 def _summary(period: Mapping[str, Any]) -> str:
     since = datetime.fromisoformat(period["oldest_run"] or period["since"])
-    words = f"{_counted(period['runs'], 'run')} since {since:%Y-%m-%d %H:%M} UTC"
+    words = f"{counted(period['runs'], 'run')} since {since:%Y-%m-%d %H:%M} UTC"
     if period["oldest_run"] is None:
         return words
-    return f"{words}; asked for {_counted(period['days'], 'day')}, but the state keeps no older run"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+    return f"{words}; asked for {counted(period['days'], 'day')}, but the state keeps no older run"
 
 
 def _is_stream(page: Path) -> bool:

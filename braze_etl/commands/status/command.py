@@ -16,7 +16,7 @@ from rich.markup import escape
 from braze_etl.clock import SystemClock, iso
 from braze_etl.commands._console import OpenConsole, print_failure
 from braze_etl.commands._options import output_option, required_config
-from braze_etl.commands._output import plain_table, print_json, stdout_console
+from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
 from braze_etl.engine.report import NOT_CUT_OFF, succeeded
 from braze_etl.errors import BrazeEtlError
 
@@ -151,11 +151,7 @@ def _cells(seen: ListedStatus) -> list[str]:
 
 def print_block(console: Console, found: PipelineStatus) -> None:
     """Print how a pipeline stands."""
-    facts = plain_table("", "")
-    facts.show_header = False
-    for name, value in _facts(found):
-        facts.add_row(name, value)
-    console.print(facts)
+    console.print(facts_table(_facts(found)))
     if found.backlog.files:
         _print_backlog(console, found.as_dict()["backlog"])
     if found.runs:
