@@ -39,12 +39,14 @@ def stopping(stop: Stop, clock: Clock, end: Callable[[int], None]) -> Iterator[N
 
     *end* is called in another thread, with the exit code, on a second signal and when the stop takes long.
     """
-    ear, mouth = socket.socketpair()
-    mouth.setblocking(False)
-    ear.settimeout(TICK)
-    thread = threading.Thread(target=_Guard(stop, clock, end).keep, args=(ear,), name="stop", daemon=True)
+    receiver, waker = socket.socketpair()
+    waker.setblocking(False)
+    receiver.settimeout(TICK)
+    thread = threading.Thread(
+        target=_Guard(stop, clock, end).keep, args=(receiver,), name="stop", daemon=True
+    )
     handlers = {number: signal.signal(number, _received_elsewhere) for number in _SIGNALS}
-    before = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+    before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     thread.start()
     try:
         with WATCH.obeying(stop.halt):
@@ -53,9 +55,9 @@ def stopping(stop: Stop, clock: Clock, end: Callable[[int], None]) -> Iterator[N
         signal.set_wakeup_fd(before)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        mouth.close()
+        waker.close()
         thread.join()
-        ear.close()
+        receiver.close()
 
 
 class _Guard:
@@ -67,16 +69,16 @@ class _Guard:
         self._end = end
         self._first = 0.0
 
-    def keep(self, ear: socket.socket) -> None:
+    def keep(self, receiver: socket.socket) -> None:
         """Listen until the other side is closed."""
         while True:
             try:
-                heard = ear.recv(64)
+                received = receiver.recv(64)
             except TimeoutError:
-                heard = None
-            if heard == b"":
+                received = None
+            if received == b"":
                 return
-            for signum in heard or ():
+            for signum in received or ():
                 self._receive(signum)
             if self._stop.is_over:
                 self._end(0 if self._stop.signum is None else 128 + self._stop.signum)

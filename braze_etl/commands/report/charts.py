@@ -233,7 +233,7 @@ def stacked(rows: Sequence[Spec], series: Mapping[str, str], about: str, *, peri
 
 def _amounts_by(series: Mapping[str, str], bars: int) -> Spec:
     gap = {"expr": f"width > {_ROOMY * bars} ? 1 : 0"}
-    told = [
+    tooltip = [
         {"field": "when", "title": "when"},
         {"field": "series", "title": "event type"},
         {"field": "records", "type": "quantitative", "format": ",", "title": "accepted"},
@@ -241,7 +241,7 @@ def _amounts_by(series: Mapping[str, str], bars: int) -> Spec:
     ink = {"field": "series", **inks(series)}
     return {
         "mark": {"type": "rect", "stroke": colour("card"), "strokeWidth": gap},
-        "encoding": {**_top(), "y2": {"field": "low"}, "color": ink, "tooltip": told},
+        "encoding": {**_top(), "y2": {"field": "low"}, "color": ink, "tooltip": tooltip},
     }
 
 
@@ -293,12 +293,12 @@ def _curve(y: Spec, ink: str, measure: str) -> list[Spec]:
     """The line with the area below it, and its points: seen or not, they tell their value."""
     steps = {"interpolate": "step-after", "color": colour(ink)}
     place = {"x": _time("at"), "y": y}
-    told = [{"field": "when", "title": "when"}, {"field": "figure", "title": measure}]
+    tooltip = [{"field": "when", "title": "when"}, {"field": "figure", "title": measure}]
     dot = {"type": "point", "size": 55, "filled": True, "color": colour(ink)}
     return [
         {"mark": {"type": "area", "opacity": 0.16, **steps}, "encoding": place},
         {"mark": {"type": "line", "strokeWidth": 2, **steps}, "encoding": place},
-        {"mark": dot, "encoding": {**place, "tooltip": told, "opacity": _DOTTED}},
+        {"mark": dot, "encoding": {**place, "tooltip": tooltip, "opacity": _DOTTED}},
     ]
 
 

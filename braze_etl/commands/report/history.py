@@ -217,8 +217,8 @@ class History:
         return counts
 
     def _requests(self) -> Counter[str]:
-        told = [run.report.get("requests", {}) for run in self.runs]
-        return Counter({name: sum(each.get(name, 0) for each in told) for name in _REQUESTS})
+        counted = [run.report.get("requests", {}) for run in self.runs]
+        return Counter({name: sum(each.get(name, 0) for each in counted) for name in _REQUESTS})
 
     def _delivered(self, by_type: Mapping[str, Counter[str]]) -> dict[str, Any]:
         """Accepted records by the time of their delivery, spread evenly over the run that delivered them.

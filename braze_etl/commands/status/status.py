@@ -189,7 +189,7 @@ def pipeline_status(settings: Settings, clock: Clock, *, refresh: bool = False) 
             backlog, newest_hour = _list(settings, ledger, now)
             source = source.seeing(newest_hour)
         runs = ledger.runs(RECENT_RUNS)
-        told = past_drift(run.report for run in runs)
+        drift = past_drift(run.report for run in runs)
         return PipelineStatus(
             pipeline=settings.pipeline,
             now=now,
@@ -205,8 +205,8 @@ def pipeline_status(settings: Settings, clock: Clock, *, refresh: bool = False) 
             deferred=_deferred(ledger, summary),
             holder=ledger.holder(),
             runs=runs,
-            unknown_types=_unknown_types(settings, backlog, runs, told),
-            drift=told,
+            unknown_types=_unknown_types(settings, backlog, runs, drift),
+            drift=drift,
             account=_account(settings, ledger, now),
             quarantine_stop=ledger.get_note(bound.NOTE),
             busy=_busy(settings, ledger, now),
@@ -288,9 +288,9 @@ def _deferred(ledger: Ledger, summary: LedgerSummary) -> dict[Reason, Deferred]:
 
 
 def _unknown_types(
-    settings: Settings, backlog: Backlog, runs: list[RunRecord], told: dict[str, dict[str, Any]]
+    settings: Settings, backlog: Backlog, runs: list[RunRecord], drift: dict[str, dict[str, Any]]
 ) -> dict[str, int]:
-    """Types that the mapping does not list, even those of the backlog; and those that the runs told of."""
+    """Types that the mapping does not list, even those of the backlog; and those that the runs report."""
     read = Counter(dict.fromkeys(backlog.by_event_type, 0))
     for run in runs:
         for event_type, books in run.report.get("by_event_type", {}).items():
@@ -300,7 +300,7 @@ def _unknown_types(
     return {
         plan.event_type: read[plan.event_type]
         for plan in plans
-        if (not plan.listed or plan.event_type in told["unknown_event_types"])
+        if (not plan.listed or plan.event_type in drift["unknown_event_types"])
         and plan.withheld is not Reason.NOT_IN_NATIVE
     }
 
