@@ -6,40 +6,26 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
 from braze_etl import __version__
-from braze_etl.cli import run_command_line
 from fixtures.generate import sample_record, write_avro
+from tests.commands.conftest import Answer, Do
 
 CONFIG = {"source": {"uri": "export"}, "amplitude": {"region": "US", "api_key": "${KEY:-k}"}}
 PURCHASE = "users.behaviors.Purchase"
 RANGE = ("--from", "2026-10-01", "--to", "2026-10-01")
 
-Answer: TypeAlias = tuple[int, str, str]
-Do: TypeAlias = Callable[..., Answer]
-
 
 @pytest.fixture
-def do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Do:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BRAZE_ETL_CONFIG", raising=False)
+def do(command_line: Do, tmp_path: Path) -> Do:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
-
-    def command(*words: str) -> Answer:
-        with pytest.raises(SystemExit) as ended:
-            run_command_line(words)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(ended.value.code or 0), out, err
-
-    return command
+    return command_line
 
 
 def as_json(answer: Answer) -> dict[str, Any]:

@@ -8,14 +8,15 @@ import io
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import yaml
 
 from braze_etl.braze.currents.catalogue import load_catalogue
-from braze_etl.cli import run_command_line
+from tests.commands.conftest import Answer, Do
 
 CONFIG: dict[str, Any] = {
     "source": {"uri": "export"},
@@ -23,23 +24,10 @@ CONFIG: dict[str, Any] = {
 }
 OPEN = "users.messages.email.Open"
 
-Answer: TypeAlias = tuple[int, str, str]
-Do: TypeAlias = Callable[..., Answer]
-
 
 @pytest.fixture
-def do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Do:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BRAZE_ETL_CONFIG", raising=False)
-
-    def command(*words: str) -> Answer:
-        with pytest.raises(SystemExit) as ended:
-            run_command_line(("mapping", *words))
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(ended.value.code or 0), out, err
-
-    return command
+def do(command_line: Do) -> Do:
+    return partial(command_line, "mapping")
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 import pytest
 import yaml
 
-from braze_etl.cli import run_command_line
 from braze_etl.clock import SystemClock
 from braze_etl.engine.backlog import BacklogTally
 from braze_etl.flows.currents_to_amplitude.flow import ledger_identity
@@ -25,20 +24,12 @@ NOW = datetime.now(UTC)
 OPEN = "users.messages.email.Open"
 
 Answer: TypeAlias = tuple[int, str]
-Do: TypeAlias = Callable[..., Answer]
+Do: TypeAlias = Callable[..., Any]
 
 
 @pytest.fixture
-def do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Do:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BRAZE_ETL_CONFIG", raising=False)
-
-    def command(*words: str) -> Answer:
-        with pytest.raises(SystemExit) as ended:
-            run_command_line(("status", *words))
-        return int(ended.value.code or 0), capsys.readouterr().out
-
-    return command
+def do(command_line: Do) -> Do:
+    return lambda *words: command_line("status", *words)[:2]
 
 
 def configure(folder: Path, name: str) -> Settings:
