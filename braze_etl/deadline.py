@@ -88,7 +88,7 @@ class Watch:
         with self._lock:
             self._under_way.pop(exchange, None)
 
-    def look(self) -> None:
+    def cut_overdue(self) -> None:
         """Cut off what has to be cut off by now."""
         with self._lock:
             now, halt = self._clock.monotonic(), self._halt()
@@ -103,7 +103,7 @@ class Watch:
     def _run(self) -> None:
         while self._busy.wait():
             self._clock.wait(TICK)
-            self.look()
+            self.cut_overdue()
 
 
 WATCH: Final = Watch(SystemClock())

@@ -24,6 +24,11 @@ _VARIABLE: Final = re.compile(r"(?:^|(?<=[/:]))\$(\w+)|\$([A-Z_][A-Z0-9_]*)")
 _HOME: Final = re.compile(r"(?:file|sqlite):/+(~[\w.-]*)(?:/|$)", re.IGNORECASE)
 _CONTROL: Final = re.compile(r"^\s|\s$|[\x00-\x1f\x7f]")
 
+_NAMES: Final = (
+    "write s3://bucket/prefix: a name has letters, digits, dots and hyphens; a server's address goes into "
+    "endpoint_url"
+)
+
 
 class S3Place(NamedTuple):
     """A bucket, or the ARN of an access point, and what stands behind its slash, unchanged."""
@@ -111,12 +116,6 @@ def _in_s3(uri: str, rest: str, what: str) -> S3Place:
     if not point and not _BUCKET.fullmatch(bucket):
         raise _no_place(uri, what, f"{bucket!r} can't be the name of a bucket", _NAMES)
     return S3Place(bucket, key.removeprefix("/"))
-
-
-_NAMES: Final = (
-    "write s3://bucket/prefix: a name has letters, digits, dots and hyphens; a server's address goes into "
-    "endpoint_url"
-)
 
 
 def _in_file(uri: str, rest: str, what: str) -> Path:

@@ -55,10 +55,10 @@ def test_an_exchange_has_its_time_and_is_cut_off_after_it(watch: Watch, clock: M
     def wait() -> None:
         with one.within(20):
             clock.advance(19.9)
-            watch.look()
+            watch.cut_overdue()
             assert connection.shut_for == []
             clock.advance(0.1)
-            watch.look()
+            watch.cut_overdue()
             raise OSError  # as whoever waited for the connection would
 
     with pytest.raises(CutOffError, match="not over after 20 s") as caught:
@@ -73,7 +73,7 @@ def test_what_came_after_the_cut_is_no_answer(watch: Watch, clock: ManualClock) 
     def read_too_late() -> None:
         with one.within(20):
             clock.advance(20)
-            watch.look()
+            watch.cut_overdue()
 
     for _ in range(2):  # it is over for good
         with pytest.raises(CutOffError, match="not over after 20 s"):
@@ -85,9 +85,9 @@ def test_each_piece_has_its_own_time(watch: Watch, clock: ManualClock) -> None:
     for _ in range(10):
         with one.within(20):
             clock.advance(19)
-            watch.look()
+            watch.cut_overdue()
         clock.advance(100)  # whoever reads may take long
-        watch.look()
+        watch.cut_overdue()
     assert connection.shut_for == []
 
 
@@ -105,7 +105,7 @@ def test_a_stop_cuts_off_at_once_what_gives_way_and_at_last_the_rest(
         nonlocal now
         with exchange.within(20):
             now = halt
-            watch.look()
+            watch.cut_overdue()
 
     with watch.obeying(lambda: now):
         for each in (one, exchange(watch, gives_way=gives_way)[0]):  # the second one does not even begin
