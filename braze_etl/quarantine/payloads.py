@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import orjson
 
 from braze_etl.model import Record
-from braze_etl.quarantine import segments as _segments
+from braze_etl.quarantine import segments
 from braze_etl.quarantine.segments import Segment, content
 from braze_etl.storage.store import Store
 
@@ -119,18 +119,18 @@ class Payloads:
 
 
 def erase_words(
-    store: Store, prefix: str, segments: Iterable[Segment], traces: Traces, *, dry_run: bool
+    store: Store, prefix: str, found_in: Iterable[Segment], traces: Traces, *, dry_run: bool
 ) -> Found:
     """Blot a person out of the details of entries; the entries stay, and so do their number and ids."""
     looked_at = found = 0
-    for segment in segments:
-        entries = _segments.read(store, segment)
+    for segment in found_in:
+        entries = segments.read(store, segment)
         clean = [replace(entry, detail=traces.blot_out(entry.detail)) for entry in entries]
         changed = sum(before != after for before, after in zip(entries, clean, strict=True))
         looked_at, found = looked_at + len(entries), found + changed
         if changed and not dry_run:
             # The name comes of the ids: the old object is replaced, unless another release has named it.
-            key = _segments.write(store, prefix, segment.day, clean)
+            key = segments.write(store, prefix, segment.day, clean)
             store.delete([segment.key] if key != segment.key else [])
     return Found(looked_at, found)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from braze_etl.errors import UsageError
 from braze_etl.model import Reason, ReasonCounts, Record, SetAside
-from braze_etl.quarantine import segments as _segments
+from braze_etl.quarantine import segments
 from braze_etl.quarantine.entry import EVERYTHING, Entry, Selection, entry_id
 from braze_etl.quarantine.payloads import Found, Payloads, Traces, erase_words
 from braze_etl.quarantine.segments import DamagedSegmentError, Segment, SegmentGoneError, merge_small
@@ -52,8 +52,8 @@ class Quarantine:
 
         A segment that is damaged is put beside, for a person to look at; returns the keys they have now.
         """
-        room = _ROOM + _BYTES_OF_AN_ENTRY * min(records, _segments.SEGMENT_ENTRIES)
-        _segments.check_access(self._store, self._prefix, room)
+        room = _ROOM + _BYTES_OF_AN_ENTRY * min(records, segments.SEGMENT_ENTRIES)
+        segments.check_access(self._store, self._prefix, room)
         self._filed, beside = self._ids_filed(), self._beside
         self._beside = []
         return beside
@@ -71,9 +71,9 @@ class Quarantine:
         entries = {entry.id: entry for entry in (Entry.of(each, run_id, at) for each in set_aside)}
         fresh = [entry for entry in entries.values() if entry.id not in filed]
         self._store_payloads(set_aside, {entry.id for entry in fresh}, at)
-        for start in range(0, len(fresh), _segments.SEGMENT_ENTRIES):
-            part = fresh[start : start + _segments.SEGMENT_ENTRIES]
-            _segments.write(self._store, self._prefix, _day(at), part)
+        for start in range(0, len(fresh), segments.SEGMENT_ENTRIES):
+            part = fresh[start : start + segments.SEGMENT_ENTRIES]
+            segments.write(self._store, self._prefix, _day(at), part)
             _remember(filed, (entry.id for entry in part))
         return len(fresh)
 
@@ -127,7 +127,7 @@ class Quarantine:
 
     def depth(self) -> int:
         """Count the entries from a listing alone; after a removal that broke off, some count twice."""
-        return sum(segment.entries for segment in _segments.segments(self._store, self._prefix))
+        return sum(segment.entries for segment in segments.listed(self._store, self._prefix))
 
     def remove(self, where: Selection | Iterable[str]) -> int:
         """Remove the entries that are meant (or have these whole ids), and return how many.
@@ -176,14 +176,14 @@ class Quarantine:
 
     def _rewrite(self, segment: Segment, without: Selection) -> list[str]:
         """Store what stays of a segment before the old one is deleted; both at once are read as one."""
-        entries = _segments.read(self._store, segment)
+        entries = segments.read(self._store, segment)
         gone = [entry.id for entry in entries if without.matches(entry)]
         if gone:
             # Payloads first: a removal that breaks off must not leave one without its entry.
             self._payloads.remove(frozenset(gone), [segment.day])
             stay = [entry for entry in entries if not without.matches(entry)]
             if stay:
-                _segments.write(self._store, self._prefix, segment.day, stay)
+                segments.write(self._store, self._prefix, segment.day, stay)
             self._store.delete([segment.key])
         return gone
 
@@ -196,14 +196,14 @@ class Quarantine:
             for segment in [each for each in self._segments_of(where) if each.key not in done]:
                 done.add(segment.key)
                 try:
-                    content = _segments.read(self._store, segment)
+                    content = segments.read(self._store, segment)
                 except SegmentGoneError:
                     look_again = True
                 else:
                     yield content
 
     def _segments_of(self, where: Selection) -> Iterator[Segment]:
-        found = _segments.segments(self._store, self._prefix)
+        found = segments.listed(self._store, self._prefix)
         return (segment for segment in found if where.may_match_on(segment.day))
 
     def _ids_filed(self) -> set[str]:
@@ -213,9 +213,9 @@ class Quarantine:
             # The newest are the likeliest to be filed again, should there be too many to remember.
             for segment in reversed(list(self._segments_of(EVERYTHING))):
                 try:
-                    entries = _segments.read(self._store, segment)
+                    entries = segments.read(self._store, segment)
                 except DamagedSegmentError:
-                    self._beside.append(_segments.put_beside(self._store, self._prefix, segment))
+                    self._beside.append(segments.put_beside(self._store, self._prefix, segment))
                 else:
                     _remember(filed, (entry.id for entry in entries))
                     self._remember_unread(entries)

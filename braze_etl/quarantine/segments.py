@@ -52,7 +52,7 @@ class Segment:
     entries: int
 
 
-def segments(store: Store, prefix: str) -> Iterator[Segment]:
+def listed(store: Store, prefix: str) -> Iterator[Segment]:
     """List the segments below *prefix*, oldest day first; other objects are left alone."""
     for page in store.pages(prefix):
         for stored in page.objects:
@@ -158,9 +158,9 @@ def _entry(line: bytes) -> Entry:
     )
 
 
-def merge_small(store: Store, prefix: str, listed: Iterable[Segment]) -> None:
+def merge_small(store: Store, prefix: str, found: Iterable[Segment]) -> None:
     """Merge the small segments of each day that has many of them."""
-    for _, of_day in groupby(listed, key=lambda segment: segment.day):
+    for _, of_day in groupby(found, key=lambda segment: segment.day):
         small = [segment for segment in of_day if segment.entries < SMALL]
         if len(small) > MANY:
             _merge(store, prefix, _that_fit(small))

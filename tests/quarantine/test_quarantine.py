@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from braze_etl.errors import AccessDeniedError, SourceGoneError, StoreError, UnreadableFileError, UsageError
 from braze_etl.model import Reason
 from braze_etl.quarantine import quarantine as room
-from braze_etl.quarantine import segments as _segments
+from braze_etl.quarantine import segments
 from braze_etl.quarantine.entry import Entry, Selection
 from braze_etl.quarantine.quarantine import Quarantine
 from tests.quarantine.conftest import EMAIL_OPEN, NOON, PREFIX, FakeStore, aside
@@ -74,7 +74,7 @@ class TestFiling:
     def test_many_are_split_over_several_objects(
         self, store: FakeStore, quarantine: Quarantine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_segments, "SEGMENT_ENTRIES", 10)
+        monkeypatch.setattr(segments, "SEGMENT_ENTRIES", 10)
         assert quarantine.file("run-1", NOON, [aside(number) for number in range(25)]) == 25
         assert store.puts == 3
         assert quarantine.depth() == len(list(quarantine.entries())) == 25
