@@ -24,7 +24,7 @@ def on_s3(place: Workplace, bucket: Any, **sections: Any) -> None:
 def at_work(place: Workplace, bucket: Any) -> Any:
     """A run of one worker that takes long, and has delivered something."""
     on_s3(place, bucket, workers=1, amplitude=SLOW)
-    place.suffer("- do: {delay: 0.5}")
+    place.suffer("- do: {delay: 3}")
     run = place.start("run", "--output", "json")
     wait_until(lambda: place.amplitude.stats()["events_held"] > 0, "an event arrives")
     return run
