@@ -9,13 +9,13 @@ from typing import TypeAlias
 
 from braze_etl.braze.currents.listing import Selection, event_folders
 from braze_etl.clock import duration_text, iso
-from braze_etl.commands.mapping.tracking_plan import known_types
 from braze_etl.config.secrets import is_stand_in, leads_away_in_clear
 from braze_etl.errors import UsageError
 from braze_etl.flows.currents_to_amplitude.flow import load_mapping, open_source, selection
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.globs import glob, is_glob
 from braze_etl.mapping.settings import MappingSection
+from braze_etl.mapping.vocabulary import known_types
 from braze_etl.storage.store import Page
 
 Path: TypeAlias = tuple[str | int, ...]

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from braze_etl.globs import matches, selects
+from braze_etl.globs import is_glob, matches, selects
 from braze_etl.mapping.choice import Choice, choose, guard
 from braze_etl.mapping.groups import PII, Groups
 from braze_etl.mapping.identity import IdentityRules, People
@@ -160,6 +160,11 @@ class EventMapping:
     def event_types(self) -> tuple[str, ...]:
         """The types that the preset lists, sorted."""
         return self._preset.event_types
+
+    @property
+    def named_types(self) -> list[str]:
+        """The types that `mapping.send` has by their names."""
+        return [name for name in self.options.send if not is_glob(name) and not name.startswith("!")]
 
     def plan(self, event_type: str) -> TypePlan:
         """Give the plan for a Currents event type, listed or never seen before; made once."""

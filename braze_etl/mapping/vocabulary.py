@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, TypeAlias
 
+from braze_etl.braze.currents.catalogue import load_catalogue
 from braze_etl.globs import glob, is_glob, matches
 from braze_etl.mapping.choice import CUSTOM_EVENT
 from braze_etl.mapping.groups import PII, Groups
@@ -56,6 +57,11 @@ def mistakes(section: MappingSection) -> Found:
             yield ("fields", number), f"fields takes names, and {name} is a glob"
     for number, example in enumerate(section.tests):
         yield from checker.example(("tests", number), example)
+
+
+def known_types(mapping: EventMapping) -> list[str]:
+    """The Currents types of the catalogue and of the preset, and those that the mapping names, sorted."""
+    return sorted({*load_catalogue(), *mapping.event_types, *mapping.named_types})
 
 
 def unknown_types(section: MappingSection, names: Iterable[str]) -> Iterator[tuple[int, str]]:

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from braze_etl.braze.currents.catalogue import EventType, FieldType, load_catalogue
 from braze_etl.clock import duration_text, iso
-from braze_etl.commands.mapping.tracking_plan import known_types, named_types, why_not
+from braze_etl.commands.mapping.tracking_plan import why_not
 from braze_etl.errors import UsageError
 from braze_etl.globs import is_glob
 from braze_etl.mapping.choice import Choice
 from braze_etl.mapping.mapping import EventMapping, TypePlan
+from braze_etl.mapping.vocabulary import known_types
 
 _IDENTITY: Final = {
     "external_user_id": "user_id",
@@ -83,7 +84,7 @@ def _note(mapping: EventMapping, event_type: str) -> str:
 
 def sent_in_vain(mapping: EventMapping, is_selected: Callable[[str], bool]) -> dict[str, str]:
     """The types that `mapping.send` names, and of which no record is sent all the same, with the reason."""
-    reasons = {name: why_not(mapping.plan(name), is_selected) for name in named_types(mapping)}
+    reasons = {name: why_not(mapping.plan(name), is_selected) for name in mapping.named_types}
     return {name: why for name, why in reasons.items() if why}
 
 

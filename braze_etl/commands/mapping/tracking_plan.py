@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any, Final
 
 from braze_etl.braze.currents.catalogue import EventType, load_catalogue
-from braze_etl.globs import is_glob
 from braze_etl.mapping.mapping import EventMapping, TypePlan
+from braze_etl.mapping.vocabulary import known_types
 
 _KINDS: Final = {
     "string": "string",
@@ -123,16 +123,6 @@ def planned(mapping: EventMapping, is_selected: Callable[[str], bool] = lambda _
             event = _planned(plan, load_catalogue().get(event_type))
             events[event.name] = events[event.name].joined(event) if event.name in events else event
     return TrackingPlan(events, {name: why for name, why in not_sent.items() if name not in events})
-
-
-def known_types(mapping: EventMapping) -> list[str]:
-    """The Currents types of the catalogue and of the preset, and those that the mapping names, sorted."""
-    return sorted({*load_catalogue(), *mapping.event_types, *named_types(mapping)})
-
-
-def named_types(mapping: EventMapping) -> list[str]:
-    """The types that `mapping.send` has by their names."""
-    return [name for name in mapping.options.send if not is_glob(name) and not name.startswith("!")]
 
 
 def why_not(plan: TypePlan, is_selected: Callable[[str], bool]) -> str:
