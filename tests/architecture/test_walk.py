@@ -2,12 +2,14 @@
 
 One thread, one file of one block, a worker that is called directly. The profiling hook of Python counts the
 modules that are entered, and the distinct ordered pairs of calling and called module: a reader turns a page
-for each. What is made once for many files, such as the generated reader, is made before.
+for each. What is made once for many files, such as the generated reader, is made before; what stands in for
+Amplitude is not counted.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,17 +18,19 @@ import pytest
 
 import braze_etl
 from braze_etl.engine.tasks import Task
+from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.state.ledger import LedgerIdentity
 from braze_etl.state.sqlite import SqliteLedger
 from fixtures.generate import sample_record, write_avro
 from tests.engine.test_run import InlinePool, Setting
 
 _ROOT = str(Path(braze_etl.__file__).parent) + "/"
+_STAND_IN = f"{_ROOT}sandbox/"
 HOUR = "dataexport.prod-01.S3.integration.abc/event_type=users.messages.email.Open/date=2026-10-01-00"
 EVENT_TYPE = "users.messages.email.Open"
 _LOADING = {"<module>"}
-MODULES, PAIRS = 74, 112
-"""The house before it was cut by idea."""
+MODULES, PAIRS = 42, 72
+"""Before the house was cut by idea, and counted in the same way: 55 and 87."""
 
 
 class Walk:
@@ -70,7 +74,8 @@ class WatchedPool(InlinePool):
 
 def _module_of(frame: FrameType) -> str | None:
     name = frame.f_code.co_filename
-    return name.removeprefix(_ROOT) if name.startswith(_ROOT) else None
+    inside = name.startswith(_ROOT) and not name.startswith(_STAND_IN)
+    return name.removeprefix(_ROOT) if inside else None
 
 
 @pytest.fixture
@@ -87,6 +92,7 @@ def setting(tmp_path: Path) -> Setting:
 def test_a_file_is_followed_through_few_modules(
     setting: Setting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("tests.engine.test_run.EventReader", cache(EventReader))
     setting.run()
     records = [sample_record(EVENT_TYPE, n) for n in range(20, 40)]
     write_avro(setting.source / HOUR / "part-1.avro", EVENT_TYPE, records)
