@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import Enum
 from typing import Any
 
+from braze_etl.amplitude.settings import NAMES, WINDOW
 from braze_etl.delivery.destination import (
     Accepted,
+    Body,
     Cause,
     Decision,
     Defer,
+    Item,
+    Items,
     Partial,
-    Refused,
     RetryAfter,
-    Split,
     Stop,
     StopKind,
     Throttled,
     ThrottleKey,
-    Uncompressed,
 )
-from braze_etl.delivery.http import Kind, NoReply, Reply
-from braze_etl.delivery.throttles import WINDOW, throttle_keys
-from braze_etl.model import Event, Reason, Verdict
+from braze_etl.delivery.http import NoReply, Reply
+from braze_etl.delivery.statuses import (
+    BAD_REQUEST,
+    THROTTLED,
+    by_status,
+    elsewhere,
+    refusal,
+    without_reply,
+)
+from braze_etl.model import Reason, Verdict
 
 THROTTLE_SECONDS = 30.0
 """Amplitude's pause for a throttled user or device (amplitude.md, section 0)."""
@@ -40,7 +47,7 @@ _FAULT_LISTS = {
 }
 
 
-def named_events(reply: Reply, events: Sequence[Event]) -> Partial | None:
+def named_events(reply: Reply, events: Items, *, for_throttling: bool = False) -> Partial | None:
     """The events that a refusal names, or None if it names none of this request.
 
     Indexes out of range are ignored: a list of nothing else says no more than no list.
@@ -53,7 +60,7 @@ def named_events(reply: Reply, events: Sequence[Event]) -> Partial | None:
     deferred = {index: defer for index, defer in held.items() if index not in aside}
     if not aside and not deferred:
         return None
-    return Partial(aside, deferred, keys, throttled)
+    return Partial(aside, deferred, keys, throttled, for_throttling)
 
 
 def _faulty(reply: Reply, size: int) -> dict[int, Verdict]:
@@ -66,7 +73,7 @@ def _faulty(reply: Reply, size: int) -> dict[int, Verdict]:
     return {i: Verdict(Reason.REJECTED, f"{reply.words} ({', '.join(said)})") for i, said in faults.items()}
 
 
-def _silenced(reply: Reply, events: Sequence[Event]) -> dict[int, Verdict]:
+def _silenced(reply: Reply, events: Items) -> dict[int, Verdict]:
     body = reply.body or {}
     devices = {device for device in _sequence(body.get("silenced_devices")) if isinstance(device, str)}
     named = set(_indexes(body.get("silenced_events"), len(events)))
@@ -85,19 +92,17 @@ def _deferred_keys(body: Mapping[str, Any], wait: float | None) -> dict[Throttle
     return keys
 
 
-def _throttled_ids(
-    body: Mapping[str, Any], events: Sequence[Event], keys: Mapping[ThrottleKey, Defer]
-) -> Throttled:
+def _throttled_ids(body: Mapping[str, Any], events: Items, keys: Mapping[ThrottleKey, Defer]) -> Throttled:
     """How full the keys were, against the `eps_threshold` that the reply tells (amplitude.md, 1.2)."""
     shares = Counter(key for event in events for key in throttle_keys(event) if key in keys) if keys else {}
     threshold = body.get("eps_threshold")
     if not isinstance(threshold, int | float) or threshold <= 0:
         return Throttled(shares)
-    return Throttled(shares, max(1, int(threshold * WINDOW.total_seconds())))
+    return Throttled(shares, max(1, int(threshold * WINDOW)))
 
 
 def _held(
-    reply: Reply, events: Sequence[Event], keys: Mapping[ThrottleKey, Defer], throttled: Throttled
+    reply: Reply, events: Items, keys: Mapping[ThrottleKey, Defer], throttled: Throttled
 ) -> dict[int, Defer]:
     """The events that wait. Of a key that is too full for any window, as many as one takes go on at once."""
     wait = Defer(Reason.THROTTLED, THROTTLE_SECONDS if reply.retry_after is None else reply.retry_after)
@@ -137,104 +142,8 @@ def _indexes(value: object, size: int) -> Iterator[int]:
 PROJECT_SECONDS = 60.0
 """Amplitude's pause when the whole project is throttled (amplitude.md, 1.2)."""
 
-_PATIENCE = 3
-_BAD_REQUEST = 400
-_UNSUPPORTED = 415
-_REDIRECTS = range(300, 400)
-_SERVER_ERRORS = range(500, 600)
-
-
-class Compression(Enum):
-    """How the request was encoded, and whether a compressed one was ever accepted here."""
-
-    OFF = "off"
-    UNPROVEN = "unproven"
-    PROVEN = "proven"
-
-
-def decide(
-    answer: Reply | NoReply, events: Sequence[Event], compression: Compression = Compression.OFF
-) -> Decision:
-    """What is to be done about *answer*, which a request with *events* got."""
-    if isinstance(answer, NoReply):
-        return _without_reply(answer)
-    if _says_invalid_key(answer):
-        return _INVALID_KEY
-    meaning = answer.meaning
-    if meaning in _REDIRECTS:
-        return _elsewhere(answer)
-    if meaning in _SERVER_ERRORS:
-        return RetryAfter(answer.words, Cause.FAILURE, answer.retry_after)
-    rule = _RULES.get(meaning)
-    return rule(answer, events, compression) if rule else _refused(answer, events, compression)
-
-
-def _accepted(reply: Reply, _events: Sequence[Event], _compression: Compression) -> Decision:
-    ingested = (reply.body or {}).get("events_ingested")
-    return Accepted(ingested if type(ingested) is int else None)
-
-
-def _bad_request(reply: Reply, events: Sequence[Event], compression: Compression) -> Decision:
-    missing = (reply.body or {}).get("missing_field")
-    if missing:
-        return Stop(
-            StopKind.REQUEST,
-            f"Amplitude misses `{missing}` in the request.",
-            "Something between here and Amplitude changes requests: check `amplitude.endpoint` and proxies.",
-        )
-    if "invalid request path" in reply.error.lower():
-        return _elsewhere(reply)
-    return named_events(reply, events) or _refused(reply, events, compression)
-
-
-def _throttled(reply: Reply, events: Sequence[Event], _compression: Compression) -> Decision:
-    named = named_events(reply, events)
-    if named:
-        return named
-    usual = PROJECT_SECONDS if "project" in reply.error.lower() else THROTTLE_SECONDS
-    seconds = usual if reply.retry_after is None else reply.retry_after
-    return RetryAfter(reply.words, Cause.THROTTLED, seconds)
-
-
-def _too_large(reply: Reply, _events: Sequence[Event], _compression: Compression) -> Decision:
-    return Split(reply.words, reply.own_words)
-
-
-def _timed_out(reply: Reply, _events: Sequence[Event], _compression: Compression) -> Decision:
-    return RetryAfter(reply.words, Cause.FAILURE, reply.retry_after)
-
-
-def _unauthorized(reply: Reply, _events: Sequence[Event], _compression: Compression) -> Decision:
-    return Stop(
-        StopKind.KEY,
-        f"The request was not authorized ({reply.words}).",
-        "Check `amplitude.api_key`, `amplitude.endpoint` and the credentials of the proxy.",
-    )
-
-
-def _not_here(reply: Reply, _events: Sequence[Event], _compression: Compression) -> Decision:
-    return _elsewhere(reply)
-
-
-def _refused(reply: Reply, _events: Sequence[Event], compression: Compression) -> Decision:
-    if compression is not Compression.OFF and _blames_encoding(reply, compression):
-        return Uncompressed(reply.words)
-    return Refused(reply.words, reply.own_words, reply.status)
-
-
-_RULES: dict[int, Callable[[Reply, Sequence[Event], Compression], Decision]] = {
-    200: _accepted,
-    400: _bad_request,
-    401: _unauthorized,
-    404: _not_here,
-    405: _not_here,
-    407: _unauthorized,
-    408: _timed_out,
-    410: _not_here,
-    413: _too_large,
-    429: _throttled,
-}
-
+_OK = 200
+_KEY_REFUSALS = (400, 401, 403)
 _INVALID_KEY = Stop(
     StopKind.KEY,
     "Amplitude refused the API key.",
@@ -242,38 +151,85 @@ _INVALID_KEY = Stop(
 )
 
 
-def _says_invalid_key(reply: Reply) -> bool:
-    # As the SDKs do: anywhere in the text, in any case. A success may quote anything.
-    return reply.meaning in (400, 401, 403) and "invalid api key" in (reply.error or reply.text).lower()
+def decide(answer: Reply | NoReply, body: Body) -> Decision:
+    """What is to be done about *answer*, which *body* got."""
+    if isinstance(answer, NoReply):
+        return without_reply(answer, NAMES)
+    if _says_invalid_key(answer):
+        return _INVALID_KEY
+    status = meaning_of(answer)
+    rule = _RULES.get(status)
+    if rule is not None:
+        return rule(answer, body)
+    return by_status(status, answer, body, NAMES, own_words=is_own(answer))
 
 
-def _blames_encoding(reply: Reply, compression: Compression) -> bool:
-    """Whether a refusal may be about gzip: it says so, or nothing compressed ever got through here."""
-    said = (reply.error or reply.text).lower()
-    if reply.meaning == _UNSUPPORTED or any(word in said for word in ("encoding", "gzip", "compress")):
-        return True
-    unread = not reply.own_words or "request body" in said
-    return compression is Compression.UNPROVEN and reply.meaning == _BAD_REQUEST and unread
+def meaning_of(reply: Reply) -> int:
+    """The status that counts: a 429 in either place, else the body's `code` within a 200, else HTTP's.
+
+    Amplitude has been seen to answer 200 with another `code` in the body (amplitude.md, section 0).
+    A 200 whose body is no JSON object, or whose `code` is no number, means nothing: 0.
+    """
+    if reply.body is None:
+        return 0 if reply.status == _OK else reply.status
+    code = reply.body.get("code", _OK)
+    if THROTTLED in (reply.status, code):
+        return THROTTLED
+    if reply.status != _OK:
+        return reply.status
+    return int(code) if isinstance(code, int | float) and not isinstance(code, bool) else 0
 
 
-def _elsewhere(reply: Reply) -> Stop:
-    target = f", and points to {reply.location.partition('?')[0]}" if reply.location else ""
-    return Stop(
-        StopKind.ENDPOINT,
-        f"There is no ingestion endpoint at this URL ({reply.words}{target}).",
-        "Check `amplitude.region` and `amplitude.endpoint`; redirects are not followed.",
-        patience=_PATIENCE,
+def is_own(reply: Reply) -> bool:
+    """Whether it has the form of Amplitude's refusals, and so is not a proxy's."""
+    return bool(reply.error) and isinstance((reply.body or {}).get("code"), int)
+
+
+def throttle_keys(event: Item) -> list[ThrottleKey]:
+    """What Amplitude counts an event by: its user and its device."""
+    named = ((field, event.get(field)) for field in ("user_id", "device_id"))
+    return [ThrottleKey(field, value) for field, value in named if isinstance(value, str)]
+
+
+def _accepted(reply: Reply, body: Body) -> Decision:
+    ingested = (reply.body or {}).get("events_ingested")
+    repeated = len(body.items) - len({event.get("insert_id") for event in body.items})
+    return Accepted(ingested if type(ingested) is int else None, repeated)
+
+
+def _bad_request(reply: Reply, body: Body) -> Decision:
+    missing = (reply.body or {}).get("missing_field")
+    if missing:
+        return Stop(
+            StopKind.REQUEST,
+            f"Amplitude misses `{missing}` in the request.",
+            "Something between here and Amplitude changes requests: check `amplitude.endpoint` and proxies.",
+        )
+    said = reply.error.lower()
+    if "invalid request path" in said:
+        return elsewhere(reply, NAMES)
+    unread = "request body" in said
+    return named_events(reply, body.items) or refusal(
+        BAD_REQUEST, reply, body, own_words=is_own(reply), unread=unread
     )
 
 
-def _without_reply(answer: NoReply) -> Decision:
-    if answer.kind is Kind.TLS:
-        return Stop(
-            StopKind.ENDPOINT,
-            answer.words,
-            "If a proxy signs with its own CA, name its bundle in REQUESTS_CA_BUNDLE.",
-            patience=_PATIENCE,
-        )
-    if answer.kind is Kind.URL:
-        return Stop(StopKind.ENDPOINT, answer.words, "Check `amplitude.endpoint`.")
-    return RetryAfter(answer.words, Cause.FAILURE, overload=answer.kind is not Kind.DNS)
+def _throttled(reply: Reply, body: Body) -> Decision:
+    named = named_events(reply, body.items, for_throttling=True)
+    if named:
+        return named
+    usual = PROJECT_SECONDS if "project" in reply.error.lower() else THROTTLE_SECONDS
+    seconds = usual if reply.retry_after is None else reply.retry_after
+    return RetryAfter(reply.words, Cause.THROTTLED, seconds)
+
+
+_RULES: dict[int, Callable[[Reply, Body], Decision]] = {
+    _OK: _accepted,
+    BAD_REQUEST: _bad_request,
+    THROTTLED: _throttled,
+}
+
+
+def _says_invalid_key(reply: Reply) -> bool:
+    # As the SDKs do: anywhere in the text, in any case. A success may quote anything.
+    return meaning_of(reply) in _KEY_REFUSALS and "invalid api key" in (reply.error or reply.text).lower()

@@ -7,6 +7,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
+from braze_etl.clock import Clock
+from braze_etl.delivery.destination import Limits, Names
+from braze_etl.delivery.http import HttpTransport
 from braze_etl.errors import UsageError
 
 _HOSTS = {"US": "api2.amplitude.com", "EU": "api.eu.amplitude.com"}
@@ -15,6 +18,19 @@ _HTTP_V2 = "/2/httpapi"
 _BATCH_BYTES = 20_000_000
 _HTTP_V2_BYTES = 1_000_000
 _EVENTS = 2000
+_LEAST_RATE = 500.0
+"""Events a second over all processes: the smallest plans allow 1,000 (performance.md)."""
+
+WINDOW = 30.0
+"""Seconds: what Amplitude takes of a project, user or device is an average over them (amplitude.md, 1.2)."""
+
+NAMES = Names(
+    service="Amplitude",
+    item="event",
+    key="`amplitude.api_key`",
+    endpoint="`amplitude.endpoint`",
+    address="`amplitude.region` and `amplitude.endpoint`",
+)
 
 
 def endpoint_url(region: str, endpoint: str | None = None) -> str:
@@ -47,19 +63,12 @@ def gzip_default(url: str) -> bool:
     return urlsplit(url).hostname in _HOSTS.values()
 
 
-def shown_url(url: str) -> str:
-    """The URL without user, password and query, fit for logs and error texts."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:
-    """All that delivery needs to know. Bytes are uncompressed, durations are seconds.
+    """Where and how one of so many `processes` sends events. Bytes are uncompressed, durations are seconds.
 
-    `concurrency` bounds the requests in flight of one sender; None leaves the bound to it. `rate` is in
-    events per second, None for no bound of our own. `processes` are at work in as many processes.
+    `concurrency` bounds its requests in flight; None leaves the bound to the sender. `rate` is in events per
+    second, None for no bound of our own.
     """
 
     url: str = field(repr=False)
@@ -75,12 +84,21 @@ class DeliverySettings:
     processes: int = 1
 
     @property
-    def event_limit(self) -> int:
-        """Events in one request: what is configured, but never more than Amplitude takes."""
-        return max(1, min(self.max_events, _EVENTS))
-
-    @property
-    def body_limit(self) -> int:
-        """Bytes of one request: what is configured, but never more than the endpoint takes."""
+    def limits(self) -> Limits:
+        """The limits of one process: what is configured, but never more than the endpoint takes."""
         http_v2 = urlsplit(self.url).path.rstrip("/").endswith(_HTTP_V2)
-        return min(self.max_bytes, _HTTP_V2_BYTES if http_v2 else _BATCH_BYTES)
+        return Limits(
+            items=max(1, min(self.max_events, _EVENTS)),
+            bytes=min(self.max_bytes, _HTTP_V2_BYTES if http_v2 else _BATCH_BYTES),
+            gzip=self.gzip,
+            concurrency=self.concurrency,
+            rate=self.rate,
+            least_rate=_LEAST_RATE / self.processes,
+            window=WINDOW,
+            give_up_after=self.give_up_after,
+        )
+
+    def connect(self, clock: Clock, *, gives_way: bool = False) -> HttpTransport:
+        """The wire to Amplitude; to be closed. `gives_way` is that of `HttpTransport`."""
+        secret = self.api_key.get_secret_value()
+        return HttpTransport(self.url, clock, timeout=self.timeout, secret=secret, gives_way=gives_way)

@@ -1,4 +1,4 @@
-"""The way of one batch: it is sent, and sent in part, until every event's outcome is fixed."""
+"""The way of one batch: it is sent, and sent in part, until every item's outcome is fixed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
-from braze_etl.amplitude.body import Body, Encoded, Oversize, Unencodable
 from braze_etl.delivery.batches import Batch, BatchResult
-from braze_etl.delivery.bisection import Bisection
+from braze_etl.delivery.bisection import Bisection, halves
 from braze_etl.delivery.destination import (
     Accepted,
+    Body,
     Cause,
     Decision,
+    Encoded,
+    Items,
+    Names,
+    Oversize,
     Partial,
     Refused,
     RetryAfter,
@@ -21,10 +25,11 @@ from braze_etl.delivery.destination import (
     Stop,
     StopKind,
     Uncompressed,
+    Unencodable,
 )
 from braze_etl.delivery.gate import MOST_TRIES, Gate, HaltedError, Tries
 from braze_etl.errors import DeliveryError, KeyRefusedError
-from braze_etl.model import Event, Reason, Verdict
+from braze_etl.model import Reason, Verdict
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -33,7 +38,7 @@ _IN_ORDER = 2
 _FRUITLESS = 60.0
 """Seconds of refusals without a culprit, when nothing was ever taken, until it is clear that nothing will."""
 _LARGE = 100_000
-"""Bytes of one event that somebody on the way may well find too large; most have hundreds."""
+"""Bytes of one item that somebody on the way may well find too large; most have hundreds."""
 _TRIES_OF_A_PART = 3
 """Of a part of a batch that failed twelve times: the parts without the culprit pass at once."""
 
@@ -41,7 +46,7 @@ _TRIES_OF_A_PART = 3
 class BatchDelivery(Generic[T]):
     """Acts on the decisions for one batch.
 
-    Everything it does ends: with the events settled, as a refusal that is not transient takes some out; when
+    Everything it does ends: with the items settled, as a refusal that is not transient takes some out; when
     a request is hopeless while others go through; when all are refused; by `give_up_after` when none gets an
     answer that says more; or by a stop.
     """
@@ -60,7 +65,7 @@ class BatchDelivery(Generic[T]):
         self._stops = 0
         self._isolations = 0
         self._held_up: set[int] = set()
-        """Small events that got a 413 alone: they are tried again when all others are through."""
+        """Small items that got a 413 alone: they are tried again when all others are through."""
 
     def run(self) -> None:
         """Deliver the batch, or as much of it as can be before a stop."""
@@ -72,14 +77,14 @@ class BatchDelivery(Generic[T]):
             pass  # what is open is unsettled
 
     def result(self) -> BatchResult[T]:
-        """The outcome of every event; to be called when `run` is over, however it ended."""
+        """The outcome of every item; to be called when `run` is over, however it ended."""
         left = sorted(self._open)
         self._open.clear()
         self._result.unsettled += [self._batch.tags[index] for index in left]
         return self._result
 
     def _defer_throttled(self) -> None:
-        waits = self._gate.throttles.filter(self._batch.events, self._gate.clock.now())
+        waits = self._gate.throttles.filter(self._batch.items, self._gate.clock.now())
         for index, (reason, until) in waits.items():
             self._defer(index, reason, until)
 
@@ -90,7 +95,7 @@ class BatchDelivery(Generic[T]):
             if self._bisected(indexes, refused, tries.failed):
                 return
             if self._gate.fruitless_for(_FRUITLESS):
-                self._gate.fail(_nothing_is_taken(refused))
+                self._gate.fail(_nothing_is_taken(refused, self._gate.names))
                 raise HaltedError
             if tries.hopeless:
                 self._abandon(indexes)
@@ -98,7 +103,7 @@ class BatchDelivery(Generic[T]):
             self._gate.back_off(tries.failed)
 
     def _ask(self, indexes: Sequence[int], most_tries: int = MOST_TRIES) -> Refused | None:
-        """Send these events until they are settled (None), or refused and nothing says which is at fault."""
+        """Send these items until they are settled (None), or refused and nothing says which is at fault."""
         tries = Tries(self._gate.health, most_tries)
         while indexes := self._still_open(indexes):
             match self._post(indexes):
@@ -125,20 +130,23 @@ class BatchDelivery(Generic[T]):
             return indexes
         return [index for index in indexes if index in self._open and index not in self._held_up]
 
-    def _of_batch(self, items: list[S], indexes: Sequence[int]) -> list[S]:
-        """Those of the batch's *items*; all of them, as most batches go, for next to nothing."""
-        return items if indexes == self._all else [items[index] for index in indexes]
+    def _items_of(self, indexes: Sequence[int]) -> Items:
+        """These of the batch's items; all of them, as most batches go, for next to nothing."""
+        return self._batch.items if indexes == self._all else self._batch.items.take(indexes)
+
+    def _tags_of(self, indexes: Sequence[int]) -> list[T]:
+        tags = self._batch.tags
+        return tags if indexes == self._all else [tags[index] for index in indexes]
 
     def _post(self, indexes: Sequence[int]) -> Decision:
-        events = self._of_batch(self._batch.events, indexes)
-        body = self._body_for(indexes, events)
+        body = self._body_for(indexes)
         if isinstance(body, Oversize):
             words = f"{body.size} bytes of JSON, and a request has room for {body.limit}"
             return Split(words, size=body.size, proven=True)
         if isinstance(body, Unencodable):
-            faults = {index: Verdict(Reason.INVALID_EVENT, words) for index, words in body.events.items()}
+            faults = {index: Verdict(Reason.INVALID_EVENT, words) for index, words in body.items.items()}
             return Partial(faults)
-        decision = self._gate.exchange(body, events, again=self._sent > 0)
+        decision = self._gate.exchange(body, again=self._sent > 0)
         self._sent += 1
         if isinstance(decision, Partial):
             self._gate.health.note_progress()
@@ -146,11 +154,11 @@ class BatchDelivery(Generic[T]):
             self._largest_taken = max(self._largest_taken, body.raw_size)
         return replace(decision, size=body.raw_size) if isinstance(decision, Split) else decision
 
-    def _body_for(self, indexes: Sequence[int], events: Sequence[Event]) -> Encoded:
-        # A retry of the same events posts the same bytes.
+    def _body_for(self, indexes: Sequence[int]) -> Encoded:
+        # A retry of the same items posts the same bytes.
         if self._body is not None and self._body[0] == indexes:
             return self._body[1]
-        body = self._gate.encode(events)
+        body = self._gate.encode(self._items_of(indexes))
         self._body = None
         if isinstance(body, Body):
             self._body = (indexes, body)
@@ -163,8 +171,8 @@ class BatchDelivery(Generic[T]):
         self._accepted += len(indexes)
         self._stops = 0
         self._open.difference_update(indexes)
-        self._gate.throttles.accepted(self._of_batch(self._batch.events, indexes), self._gate.clock.now())
-        self._result.accepted += self._of_batch(self._batch.tags, indexes)
+        self._gate.throttles.accepted(self._items_of(indexes), self._gate.clock.now())
+        self._result.accepted += self._tags_of(indexes)
 
     def _act_on(self, indexes: Sequence[int], partial: Partial) -> None:
         now = self._gate.clock.now()
@@ -179,26 +187,27 @@ class BatchDelivery(Generic[T]):
         if len(indexes) == 1:
             self._judge_alone(indexes[0], split)
             return None
-        middle, taken = len(indexes) // 2, self._accepted
-        refusals = [self._ask(indexes[:middle]), self._ask(indexes[middle:])]
+        taken = self._accepted
+        refusals = [self._ask(half) for half in halves(indexes)]
         if self._accepted - taken == len(indexes) and not split.proven:
-            self._gate.room.refused(split.size)  # no event is to blame, so it was the size
+            self._gate.room.refused(split.size)  # no item is to blame, so it was the size
         return refusals[0] or refusals[1]
 
     def _judge_alone(self, index: int, split: Split) -> None:
-        """An event got a 413 alone. What small events can't pass, nothing can: then the way is at fault."""
+        """An item got a 413 alone. What small items can't pass, nothing can: then the way is at fault."""
         passed = self._largest_taken  # of this batch: others may have gone another way, or at a better time
         if split.proven or (split.size >= _LARGE and passed) or (split.own_words and passed >= split.size):
             self._set_aside(index, Verdict(Reason.TOO_LARGE, split.words))
             return
+        names = self._gate.names
         self._gate.note_failure(
-            f"{split.words}, to a request of {split.size} bytes with one event, which Amplitude would take: "
-            "a proxy or gateway on the way bounds the size of requests"
+            f"{split.words}, to a request of {split.size} bytes with one {names.item}, which {names.service} "
+            "would take: a proxy or gateway on the way bounds the size of requests"
         )
         self._held_up.add(index)
 
     def _send_held_up(self) -> None:
-        """Try the events again that nothing on the way should refuse, until one is hopeless: then all are."""
+        """Try the items again that nothing on the way should refuse, until one is hopeless: then all are."""
         tries = Tries(self._gate.health)
         while self._held_up:
             index = min(self._held_up)
@@ -256,16 +265,15 @@ class BatchDelivery(Generic[T]):
     def _isolate(self, indexes: Sequence[int]) -> None:
         """Something in here makes every request with it fail while others pass: find it, spare the rest.
 
-        What fails by itself stays open; and all the rest, when there is more of it than one event.
+        What fails by itself stays open; and all the rest, when there is more of it than one item.
         """
         self._body = None
         self._isolations += 1
         if len(indexes) == 1 or self._isolations > 2 * len(self._batch).bit_length():
             self._abandon(indexes)
             return
-        middle = len(indexes) // 2
-        for part in (indexes[:middle], indexes[middle:]):
-            self._deliver(part, most_tries=_TRIES_OF_A_PART)
+        for half in halves(indexes):
+            self._deliver(half, most_tries=_TRIES_OF_A_PART)
 
     def _abandon(self, indexes: Iterable[int]) -> None:
         """Leave them to the next run, and on the books: the rest of their files is not sent again."""
@@ -282,10 +290,10 @@ class BatchDelivery(Generic[T]):
         self._result.deferred.append((self._batch.tags[index], reason, until))
 
 
-def _nothing_is_taken(refused: Refused) -> DeliveryError:
+def _nothing_is_taken(refused: Refused, names: Names) -> DeliveryError:
     # amplitude.md, 1.3: search for the offending event, else fatal.
     return DeliveryError(
-        f"Every request is refused, and no event is to blame: {refused.words}.",
-        remedy="A firewall, a proxy or a block of this region may answer in Amplitude's place: check the way "
-        "to `amplitude.endpoint`, and from which country this machine is seen.",
+        f"Every request is refused, and no {names.item} is to blame: {refused.words}.",
+        remedy=f"A firewall, a proxy or a block of this region may answer in {names.service}'s place: check "
+        f"the way to {names.endpoint}, and from which country this machine is seen.",
     )

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from braze_etl.amplitude.settings import DeliverySettings
-from braze_etl.model import Event, Reason, Verdict
+from braze_etl.delivery.destination import DictItems, Item, Items, Limits, Probe
+from braze_etl.model import Reason, Verdict
 
 T = TypeVar("T")
 
@@ -18,50 +18,52 @@ _JSON_PER_SOURCE_BYTE = 3
 """JSON repeats the field names that Avro leaves out: about this much for small events."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Batch(Generic[T]):
-    """Events to be sent together; `tags[i]` is the owner's handle for `events[i]`, opaque to this room."""
+    """Items to be sent together; `tags[i]` is the owner's handle for item i, opaque to this room."""
 
-    events: list[Event] = field(default_factory=list)
-    tags: list[T] = field(default_factory=list)
+    items: Items
+    tags: list[T]
 
     def __len__(self) -> int:
-        return len(self.events)
+        return len(self.tags)
 
 
 class BatchBuilder(Generic[T]):
-    """Collects events until a request is worth sending."""
+    """Collects items until a request is worth sending."""
 
-    def __init__(self, settings: DeliverySettings) -> None:
-        self._max_events = settings.event_limit
-        self._max_hint = settings.body_limit // _JSON_PER_SOURCE_BYTE
-        self._batch: Batch[T] = Batch()
+    def __init__(self, limits: Limits) -> None:
+        self._max_items = limits.items
+        self._max_hint = limits.bytes // _JSON_PER_SOURCE_BYTE
+        self._items: list[Item] = []
+        self._tags: list[T] = []
         self._hint = 0
 
     def __len__(self) -> int:
-        return len(self._batch)
+        return len(self._items)
 
     def add(
-        self, events: Sequence[Event], tags: Sequence[T], size_hint: int = 0
+        self, items: Sequence[Item], tags: Sequence[T], size_hint: int = 0
     ) -> tuple[int, Batch[T] | None]:
-        """Add events up to the one that makes the batch full, if one does; return how many, and the batch.
+        """Add items up to the one that makes the batch full, if one does; return how many, and the batch.
 
         `size_hint` is the size of one of their records in its source, in bytes. It only has to be near: the
         exact size is known when the body is made, and a body over the limit is split there.
         """
-        room = self._max_events - len(self._batch)
+        room = self._max_items - len(self._items)
         if size_hint:
             room = min(room, max(1, -((self._hint - self._max_hint) // size_hint)))
-        part = events[:room]
-        self._batch.events += part
-        self._batch.tags += tags[:room]
+        part = items[:room]
+        self._items += part
+        self._tags += tags[:room]
         self._hint += size_hint * len(part)
         return len(part), self.flush() if len(part) == room else None
 
     def flush(self) -> Batch[T] | None:
         """Return what there is, or None if there is nothing."""
-        batch, self._batch, self._hint = self._batch, Batch(), 0
-        return batch if batch.events else None
+        items, tags = self._items, self._tags
+        self._items, self._tags, self._hint = [], [], 0
+        return Batch(DictItems(items), tags) if items else None
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ class BatchResult(Generic[T]):
     deferred: list[tuple[T, Reason, datetime]] = field(default_factory=list)
     unsettled: list[T] = field(default_factory=list)
     repairs: Counter[str] = field(default_factory=Counter)
-    """What was mended in its events, by name."""
+    """What was mended in its items, by name."""
 
     def tags(self) -> Iterator[T]:
         """The tags of the whole batch, in no order."""
@@ -100,12 +102,12 @@ class Trouble:
 class RequestCounts:
     """Requests of a sender.
 
-    `retried` are those beyond the first of each batch; `throttled` were answered 429, in the status or in the
-    body. `failed` brought nothing forward: no whole reply, a server error, a refusal that names no event;
-    `failures` has the words of the first of each kind, by what `by_status` counts it as. `bytes_raw` is JSON,
-    `bytes_wire` what was posted. `short_ingests` were accepted with an `events_ingested` below the batch:
-    worth a warning, never a reason to send again (CONTRACT.md). `repeated_ids` are accepted events whose
-    insert_id an earlier one in the same request has: Amplitude keeps one of them. `by_status` counts HTTP
+    `retried` are those beyond the first of each batch; `throttled` were answered with a wait for throttling.
+    `failed` brought nothing forward: no whole reply, a server error, a refusal that names no item; `failures`
+    has the words of the first of each kind, by what `by_status` counts it as. `bytes_raw` is JSON,
+    `bytes_wire` what was posted. `short_ingests` were accepted with fewer items, as the service says, than
+    the request had: worth a warning, never a reason to send again. `repeated_ids` are accepted items whose
+    id an earlier one in the same request has: the service keeps one of them. `by_status` counts HTTP
     statuses, and requests without a reply by their kind (`timeout`, `reset`, ...).
     """
 
@@ -119,6 +121,14 @@ class RequestCounts:
     failed: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
     failures: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_probe(cls, probe: Probe) -> Self:
+        """A probe as a request, where it failed; a good one is none of those that bring items."""
+        if not probe.failure:
+            return cls()
+        kinds, failures = Counter({probe.failure: 1}), {probe.failure: probe.words}
+        return cls(sent=1, failed=1, by_status=kinds, failures=failures)
 
     def add(self, other: RequestCounts) -> None:
         """Add the numbers of *other*."""

@@ -1,15 +1,15 @@
-"""Which event is at fault when a refusal names none.
+"""Which item is at fault when a refusal names none.
 
 The search halves the suspects: one request a level, for if the first half is accepted, the fault lies in the
 other, and if not, the other half waits with all else that is not under suspicion. What waited is sent as one
-request in the end. One event among n costs about log2(n) requests, one for the rest, and its confirmation.
+request in the end. One item among n costs about log2(n) requests, one for the rest, and its confirmation.
 
 The rule of evidence. A refusal without a name may come from a proxy that refuses everything, or for a
-while. So an event is blamed only when it was refused, then *something else of its batch was accepted*, then
-it was refused again, alone (twice, if the words are not Amplitude's). Other batches are no evidence: they
+while. So an item is blamed only when it was refused, then *something else of its batch was accepted*, then
+it was refused again, alone (twice, if the words are not the service's). Other batches are no evidence: they
 may go another way, on a connection to a better proxy. Where nothing at all is accepted nobody is blamed:
-that is a failure of the way, for which a run ends (see `BatchDelivery`), and the events stay open. The one
-exception is a batch of one event: nothing is there to compare it with, so Amplitude's own 400 has to come
+that is a failure of the way, for which a run ends (see `BatchDelivery`), and the items stay open. The one
+exception is a batch of one item: nothing is there to compare it with, so the service's own 400 has to come
 five times, with back-offs.
 """
 
@@ -23,7 +23,7 @@ from typing import TypeAlias
 from braze_etl.delivery.destination import Refused
 
 Ask: TypeAlias = Callable[[Sequence[int]], Refused | None]
-"""Send these events; the refusal, or None when all of them are settled."""
+"""Send these items; the refusal, or None when all of them are settled."""
 
 _LONE_TRIES = 4
 _BAD_REQUEST = 400
@@ -31,11 +31,17 @@ _BAD_REQUEST = 400
 
 @dataclass(frozen=True, slots=True)
 class _Suspect:
-    """An event refused alone, when so many requests had been accepted."""
+    """An item refused alone, when so many requests had been accepted."""
 
     index: int
     refusal: Refused
     accepted: int
+
+
+def halves(indexes: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+    """Cut *indexes* in two; the second part has one more of an odd number."""
+    middle = len(indexes) // 2
+    return indexes[:middle], indexes[middle:]
 
 
 class Bisection:
@@ -48,7 +54,7 @@ class Bisection:
         self._start = accepted()
 
     def run(self, indexes: Sequence[int], refusal: Refused) -> dict[int, str] | None:
-        """The events at fault, each with the words of its refusal; *indexes* were just refused together.
+        """The items at fault, each with the words of its refusal; *indexes* were just refused together.
 
         All others are settled on return. None: nothing was accepted, so nothing is known.
         """
@@ -77,11 +83,11 @@ class Bisection:
         return suspects
 
     def _search(self, group: Sequence[int], refusal: Refused) -> tuple[_Suspect | None, list[int]]:
-        """Find one event at fault in *group*, which was refused; return it, and all that is not suspected."""
+        """Find one item at fault in *group*, which was refused; return it, and all that is not suspected."""
         cleared: list[int] = []
         answer: Refused | None = refusal
         for _ in range(math.ceil(math.log2(len(group)))):
-            half, other = group[: len(group) // 2], group[len(group) // 2 :]
+            half, other = halves(group)
             if not half:
                 break
             answer = self._ask(half)
@@ -89,7 +95,7 @@ class Bisection:
                 group = other
             else:
                 group, cleared = half, [*other, *cleared]
-        if answer is None:  # the last half was accepted: this event has not been asked alone
+        if answer is None:  # the last half was accepted: this item has not been asked alone
             answer = self._ask(group)
         suspect = _Suspect(group[0], answer, self._accepted()) if answer else None
         return suspect, cleared

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 
-from braze_etl.amplitude.body import Body, Encoded, Mend, encode, mend_nothing
-from braze_etl.amplitude.replies import Compression, decide
-from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.clock import Clock
 from braze_etl.delivery.batches import Counting, RequestCounts
-from braze_etl.delivery.destination import Accepted, Cause, Decision, Partial, RetryAfter, Split, Uncompressed
+from braze_etl.delivery.destination import (
+    Accepted,
+    Body,
+    Cause,
+    Decision,
+    Destination,
+    Encoded,
+    Items,
+    Partial,
+    RetryAfter,
+    Split,
+    Uncompressed,
+)
 from braze_etl.delivery.http import NoReply, Reply, Transport, kind_of
 from braze_etl.delivery.pacing import Limiter, Rate, Room, Slot, Window, back_off
 from braze_etl.delivery.throttles import Throttles
 from braze_etl.errors import DeliveryError
-from braze_etl.model import Event
 
 MOST_TRIES = 12
 
@@ -25,9 +33,9 @@ MOST_TRIES = 12
 class Health:
     """Counts answers that brought something forward, and times the failures between them.
 
-    *Progress* is a request accepted, or a refusal that names its events and so settles them: Amplitude is
-    at work. Everything else is a failure, a 429 for the whole project too: a project that is throttled for
-    longer than `give_up_after` gets nothing done, and the next run finds all of it open.
+    *Progress* is a request accepted, or a refusal that names its items and so settles them: the service is
+    at work. Everything else is a failure, being throttled as a whole too: who is throttled for longer than
+    `give_up_after` gets nothing done, and the next run finds all of it open.
     """
 
     def __init__(self, give_up_after: float) -> None:
@@ -39,7 +47,7 @@ class Health:
 
     @property
     def progress(self) -> int:
-        """Answers so far that settled events."""
+        """Answers so far that settled items."""
         return self._progress
 
     @property
@@ -48,7 +56,7 @@ class Health:
         return self._last_words
 
     def note_progress(self) -> None:
-        """A request was accepted, or a refusal settled events."""
+        """A request was accepted, or a refusal settled items."""
         with self._lock:
             self._progress += 1
             self._failing_since = None
@@ -75,7 +83,7 @@ class Tries:
 
     While nothing goes through anywhere, trying on is right, and `give_up_after` ends it. A request that
     fails though others went through since its last try has trouble of its own: after twelve such tries, as
-    many as the official SDKs make (amplitude.md, section 3), it is *hopeless* for this run.
+    many as the SDKs of such services make (amplitude.md, section 3), it is *hopeless* for this run.
     """
 
     def __init__(self, health: Health, most: int = MOST_TRIES) -> None:
@@ -97,7 +105,6 @@ class Tries:
 
 
 DEFAULT_CAP = 16
-_THROTTLED = 429
 _SLICE = 1.0
 
 
@@ -111,29 +118,30 @@ class Gate:
     def __init__(
         self,
         transport: Transport,
-        settings: DeliverySettings,
+        destination: Destination,
         clock: Clock,
         rng: Random,
         stop: threading.Event,
         *,
-        mend: Mend = mend_nothing,
         on_failure: Callable[[str, str], None] = lambda _kind, _words: None,
     ) -> None:
-        self.settings = settings
-        self._on_failure = on_failure
-        self._mend = mend
+        limits = destination.limits
+        self.names = destination.names
         self.clock = clock
         self.rng = rng
-        self.throttles = Throttles()
-        self.health = Health(settings.give_up_after)
+        self.throttles = Throttles(destination.throttle_keys, limits.window)
+        self.health = Health(limits.give_up_after)
         self.counting = Counting()
-        self.limiter = Limiter(Window(settings.concurrency or DEFAULT_CAP), clock)
-        self.room = Room(settings.body_limit)
+        self.limiter = Limiter(Window(limits.concurrency or DEFAULT_CAP), clock)
+        self.room = Room(limits.bytes)
         self.fatal: BaseException | None = None
         self._transport = transport
+        self._destination = destination
+        self._limits = limits
+        self._on_failure = on_failure
         self._stop = stop
-        self._rate = Rate(settings.rate, shared_by=settings.processes)
-        self._gzip = settings.gzip
+        self._rate = Rate(limits.rate, least=limits.least_rate, span=limits.window)
+        self._gzip = limits.gzip
         self._gzip_proven = False
 
     def halted(self) -> bool:
@@ -144,32 +152,33 @@ class Gate:
         """End the delivery with *error*; the first one stands."""
         self.fatal = self.fatal or error
 
-    def encode(self, events: Sequence[Event]) -> Encoded:
-        """Write the body of a request for *events*; one event alone has all the room that is configured."""
-        limit = self.room.limit if len(events) > 1 else None
-        return encode(events, self.settings, gzip=self._gzip, mend=self._mend, limit=limit)
+    def encode(self, items: Items) -> Encoded:
+        """Write the body of a request for *items*; one item alone has all the room that is configured."""
+        limit = self.room.limit if len(items) > 1 else self._limits.bytes
+        return self._destination.encode(items, gzip=self._gzip, limit=limit)
 
-    def exchange(self, body: Body, events: Sequence[Event], *, again: bool) -> Decision:
+    def exchange(self, body: Body, *, again: bool) -> Decision:
         """Post *body* when it may be; note what the answer says about the way there, and decide.
 
         `again`: it is not the first request of its batch. Raises `HaltedError`.
         """
-        slot = self._slot(len(events))
+        slot = self._slot(len(body.items))
         try:
             answer = self._transport.send(body.wire, gzip=body.gzip)
-            decision = decide(answer, events, self._compression_of(body))
-            counts = _counts(body, answer, decision, events, again=again)
-            for kind, words in self.counting.add(counts).items():
+            decision = self._destination.decide(answer, body)
+            if isinstance(decision, Uncompressed) and decision.once_proven and self._gzip_proven:
+                decision = decision.once_proven
+            for kind, words in self.counting.add(_counts(body, answer, decision, again=again)).items():
                 self._on_failure(kind, words)
-            self._learn(slot, body, len(events), decision)
+            self._learn(slot, body, decision)
         finally:
             self.limiter.release()  # who waits for the slot is bound by what was learned
         return decision
 
-    def _slot(self, events: int) -> Slot:
+    def _slot(self, items: int) -> Slot:
         """Wait for the turn of a request and for leave to begin it."""
         while True:
-            self._await_turn(events)
+            self._await_turn(items)
             slot = self.limiter.acquire(self.halted)
             if slot is None:
                 raise HaltedError
@@ -202,10 +211,10 @@ class Gate:
         """Whether nothing was ever brought forward, in so many seconds of failures."""
         return not self.health.progress and self.health.failing_for(self.clock.monotonic()) >= seconds
 
-    def _await_turn(self, events: int) -> None:
+    def _await_turn(self, items: int) -> None:
         while True:
             self.rest(self.limiter.pause_left())
-            self.rest(self._rate.reserve(events, self.clock.monotonic()))
+            self.rest(self._rate.reserve(items, self.clock.monotonic()))
             if not self.limiter.pause_left():
                 return
 
@@ -213,25 +222,21 @@ class Gate:
         if not self.halted() and self.health.given_up(self.clock.monotonic()):
             self.fail(
                 DeliveryError(
-                    f"Nothing but failures for {self.settings.give_up_after:.0f} s; "
+                    f"Nothing but failures for {self._limits.give_up_after:.0f} s; "
                     f"the last one: {self.health.last_words}.",
-                    remedy="Check the network and Amplitude's status; everything undelivered stays open.",
+                    remedy=f"Check the network and {self.names.service}'s status; "
+                    "everything undelivered stays open.",
                 )
             )
         if self.halted():
             raise HaltedError
 
-    def _compression_of(self, body: Body) -> Compression:
-        if not body.gzip:
-            return Compression.OFF
-        return Compression.PROVEN if self._gzip_proven else Compression.UNPROVEN
-
-    def _learn(self, slot: Slot, body: Body, events: int, decision: Decision) -> None:
+    def _learn(self, slot: Slot, body: Body, decision: Decision) -> None:
         now = self.clock.monotonic()
         match decision:
             case Accepted():
                 self.limiter.success(slot)
-                self._rate.accepted(events, now)
+                self._rate.accepted(len(body.items), now)
                 self.room.accepted()
                 self._gzip_proven = self._gzip_proven or body.gzip
             case Uncompressed():
@@ -244,27 +249,29 @@ class Gate:
                     self._rate.throttled(began=slot.began, now=now, pause=seconds)
 
 
-def _counts(
-    body: Body, answer: Reply | NoReply, decision: Decision, events: Sequence[Event], *, again: bool
-) -> RequestCounts:
-    accepted = isinstance(decision, Accepted)
-    short = (
-        isinstance(decision, Accepted) and decision.ingested is not None and decision.ingested < len(events)
-    )
+def _counts(body: Body, answer: Reply | NoReply, decision: Decision, *, again: bool) -> RequestCounts:
     status = kind_of(answer)
     failed = _is_failure(decision)
-    return RequestCounts(
+    counts = RequestCounts(
         sent=1,
         retried=int(again),
-        throttled=int(isinstance(answer, Reply) and answer.meaning == _THROTTLED),
+        throttled=int(_is_throttling(decision)),
         bytes_raw=body.raw_size,
         bytes_wire=len(body.wire),
-        short_ingests=int(short),
-        repeated_ids=len(events) - len({event.get("insert_id") for event in events}) if accepted else 0,
         failed=int(failed),
         by_status=Counter({status: 1}),
         failures={status: answer.words} if failed else {},
     )
+    if isinstance(decision, Accepted):
+        counts.short_ingests = int(decision.ingested is not None and decision.ingested < len(body.items))
+        counts.repeated_ids = decision.repeated
+    return counts
+
+
+def _is_throttling(decision: Decision) -> bool:
+    if isinstance(decision, Partial):
+        return decision.for_throttling
+    return isinstance(decision, RetryAfter) and decision.cause is Cause.THROTTLED
 
 
 def _is_failure(decision: Decision) -> bool:

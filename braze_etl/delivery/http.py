@@ -9,20 +9,17 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import orjson
 import requests
 
-from braze_etl.amplitude.settings import DeliverySettings, shown_url
 from braze_etl.clock import Clock
 from braze_etl.deadline import CutOffError, Exchange, watched_session
 from braze_etl.quoting import masked
 
 _SHORT = 200
 _SHORTEST_SECRET = 4
-_THROTTLED = 429
-_OK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +37,10 @@ class Reply:
     date: datetime | None = None
 
     @property
-    def meaning(self) -> int:
-        """The status that counts: a 429 in either place, else the body's `code` within a 200, else HTTP's.
-
-        Amplitude has been seen to answer 200 with another `code` in the body (amplitude.md, section 0).
-        A 200 whose body is no JSON object, or whose `code` is no number, means nothing: 0.
-        """
-        if self.body is None:
-            return 0 if self.status == _OK else self.status
-        code = self.body.get("code", _OK)
-        if _THROTTLED in (self.status, code):
-            return _THROTTLED
-        if self.status != _OK:
-            return self.status
-        return int(code) if isinstance(code, int | float) and not isinstance(code, bool) else 0
-
-    @property
     def error(self) -> str:
         """The body's `error`, or an empty string."""
         error = (self.body or {}).get("error", "")
         return error if isinstance(error, str) else ""
-
-    @property
-    def own_words(self) -> bool:
-        """Whether it has the form of Amplitude's refusals, and so is not a proxy's."""
-        return bool(self.error) and isinstance((self.body or {}).get("code"), int)
 
     @property
     def words(self) -> str:
@@ -90,10 +66,17 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NoReply:
-    """The request was sent, or not, but no whole reply came. Whether events were taken is unknown."""
+    """The request was sent, or not, but no whole reply came. Whether its items were taken is unknown."""
 
     kind: Kind
     words: str
+
+
+def shown_url(url: str) -> str:
+    """The URL without user, password and query, fit for logs and error texts."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def kind_of(answer: Reply | NoReply) -> str:
@@ -155,6 +138,7 @@ _MOST_OF_A_REPLY = 4_000_000
 _MOST_ON_THE_WIRE = 2 * _MOST_OF_A_REPLY  # with the lines of its chunks
 _CHUNK = 8192
 _CONNECT_SECONDS = 10.0
+_NO_HEADERS: Mapping[str, str] = {}
 
 # By name: urllib3 is the business of requests, whose versions take different ones of it.
 _KINDS = {
@@ -195,14 +179,27 @@ class Transport(Protocol):
 class HttpTransport:
     """`requests` with one session a thread: certificates verified, no redirects, no retries of its own.
 
-    Proxies and CA bundles come from the environment, credentials for the host (`.netrc`) do not: the key is
-    in the body. The time limit holds for the whole exchange, from connecting to the last byte of the reply.
-    With `gives_way` a request is given up as soon as the run has to stop: one that brings no event.
+    *secret* stands in the body, or in one of *headers*: it is blotted out of all that may be quoted. Proxies
+    and CA bundles come from the environment, credentials for the host (`.netrc`) do not. *timeout* is in
+    seconds, and holds for the whole exchange, from connecting to the last byte of the reply. With `gives_way`
+    a request is given up as soon as the run has to stop: one that brings no item.
     """
 
-    def __init__(self, settings: DeliverySettings, clock: Clock, *, gives_way: bool = False) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        timeout: float,
+        secret: str = "",
+        headers: Mapping[str, str] = _NO_HEADERS,
+        gives_way: bool = False,
+    ) -> None:
+        self._url = url
         self._clock = clock
+        self._timeout = timeout
+        self._secret = secret
+        self._headers = headers
         self._gives_way = gives_way
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
@@ -212,13 +209,13 @@ class HttpTransport:
         # What requests raises holds the request, and that the key: it ends here, no error is chained to it.
         exchange = Exchange(gives_way=self._gives_way, most=_MOST_ON_THE_WIRE)
         try:
-            with exchange.within(self._settings.timeout):
+            with exchange.within(self._timeout):
                 return self._post(body, {"Content-Encoding": "gzip"} if gzip else {})
         except CutOffError:
             kind = Kind.TIMEOUT
         except (requests.RequestException, OSError) as error:
             kind = _kind_of(error)
-        return NoReply(kind, _WORDS[kind].format(url=shown_url(self._settings.url)))
+        return NoReply(kind, _WORDS[kind].format(url=shown_url(self._url)))
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -228,12 +225,11 @@ class HttpTransport:
             self._sessions.clear()
 
     def _post(self, body: bytes, headers: dict[str, str]) -> Reply:
-        timeout = self._settings.timeout
         with self._session().post(
-            self._settings.url,
+            self._url,
             data=body,
             headers=headers,
-            timeout=(min(timeout, _CONNECT_SECONDS), timeout),
+            timeout=(min(self._timeout, _CONNECT_SECONDS), self._timeout),
             allow_redirects=False,
             stream=True,
         ) as response:
@@ -243,21 +239,22 @@ class HttpTransport:
                 response.headers,
                 raw,
                 now=self._clock.now(),
-                secret=self._settings.api_key.get_secret_value(),
+                secret=self._secret,
             )
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = _new_session()
+            session = self._local.session = _new_session(self._headers)
             with self._lock:
                 self._sessions.append(session)
         return session
 
 
-def _new_session() -> requests.Session:
+def _new_session(headers: Mapping[str, str]) -> requests.Session:
     session = watched_session()
     session.headers.update({"Content-Type": "application/json", "Accept": "*/*", "User-Agent": "braze-etl"})
+    session.headers.update(headers)
     session.auth = _no_credentials
     return session
 

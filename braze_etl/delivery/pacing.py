@@ -1,4 +1,4 @@
-"""How many requests at a time, how long to back off, how many events a second."""
+"""How many requests at a time, how long to back off, how many items a second."""
 
 from __future__ import annotations
 
@@ -16,14 +16,10 @@ _CAP = 30.0
 _START = 4
 _POLL = 0.2
 _WARY_WINDOWS = 10
-_SPAN = 30.0
-"""Seconds over which the accepted rate is measured, as Amplitude measures its limits (amplitude.md, 1.2)."""
 _BELOW = 0.9
 _RISE = 1.01
 _WIDER = 1.001
 _MOST_RISES = 1000.0
-_LEAST = 500.0
-"""Events a second over all processes: the smallest plans allow 1,000 (performance.md)."""
 
 
 def back_off(attempt: int, rng: Random, *, base: float = _BASE, cap: float = _CAP) -> float:
@@ -36,7 +32,7 @@ def back_off(attempt: int, rng: Random, *, base: float = _BASE, cap: float = _CA
 
 
 class Room:
-    """How many bytes a request may have, as learned from answers: who is before Amplitude may take less.
+    """How many bytes a request may have, as learned from answers: what is before the service may take less.
 
     A refused size bounds all later requests, a tenth below it. With each request accepted the bound rises by
     a thousandth, for what stood on the way may be gone: so about one request in a hundred tries it.
@@ -49,7 +45,7 @@ class Room:
 
     @property
     def limit(self) -> int:
-        """Bytes of JSON that a request of several events may have."""
+        """Bytes of JSON that a request of several items may have."""
         return int(self._limit)
 
     def accepted(self) -> None:
@@ -59,7 +55,7 @@ class Room:
                 self._limit = min(float(self._most), self._limit * _WIDER)
 
     def refused(self, size: int) -> None:
-        """A request of *size* bytes was too large, and none of its events alone was to blame."""
+        """A request of *size* bytes was too large, and none of its items alone was to blame."""
         with self._lock:
             self._limit = min(self._limit, size * _BELOW)
 
@@ -115,17 +111,19 @@ class Window:
 
 
 class Rate:
-    """At most so many events a second, by the batch: a batch pays with the time before the next one.
+    """At most so many items a second, by the batch: a batch pays with the time before the next one.
 
-    *most* is the user's bound. A second one is learned: a throttled project has to be left alone for up to a
-    minute (amplitude.md, 1.2), so that running into its limit again and again, as a window does, would cost
-    most of what it allows. From the first time on the rate stays a tenth below what was accepted until then.
-    It rises by 1 % a minute, and faster the longer nothing happens, for others may have filled the limit.
+    *most* is the user's bound. A second one is learned, of what was accepted in *span* seconds, and never
+    below *least*: a throttled service has to be left alone for up to a minute (amplitude.md, 1.2), so that
+    running into its limit again and again, as a window does, would cost most of what it allows. From the
+    first time on the rate stays a tenth below what was accepted until then. It rises by 1 % a minute, and
+    faster the longer nothing happens, for others may have filled the limit.
     """
 
-    def __init__(self, most: float | None = None, *, shared_by: int = 1) -> None:
+    def __init__(self, most: float | None = None, *, least: float, span: float) -> None:
         self._most = most or inf
-        self._least = _LEAST / shared_by
+        self._least = least
+        self._span = span
         self._learned = inf
         self._rises_from = 0.0
         self._free_at = -inf
@@ -133,19 +131,19 @@ class Rate:
         self._measured_from: float | None = None
         self._lock = threading.Lock()
 
-    def reserve(self, events: int, now: float) -> float:
-        """Book *events* and return the seconds to wait before they may be sent."""
+    def reserve(self, items: int, now: float) -> float:
+        """Book *items* and return the seconds to wait before they may be sent."""
         with self._lock:
             if self._measured_from is None:
                 self._measured_from = now
             start = max(now, self._free_at)
-            self._free_at = start + events / min(self._most, self._bound(now))
+            self._free_at = start + items / min(self._most, self._bound(now))
         return start - now
 
-    def accepted(self, events: int, now: float) -> None:
-        """So many events were accepted."""
+    def accepted(self, items: int, now: float) -> None:
+        """So many items were accepted."""
         with self._lock:
-            self._accepted.append((now, events))
+            self._accepted.append((now, items))
             self._forget(now)
 
     def throttled(self, *, began: float, now: float, pause: float) -> None:
@@ -155,9 +153,9 @@ class Rate:
             if since is None or began < since:
                 return  # begun before the last pause: that one has answered it already
             self._forget(now)
-            taken = sum(events for _, events in self._accepted)
+            taken = sum(items for _, items in self._accepted)
             if taken:
-                self._learned = max(self._least, _BELOW * taken / max(1.0, min(_SPAN, now - since)))
+                self._learned = max(self._least, _BELOW * taken / max(1.0, min(self._span, now - since)))
             elif self._learned < inf:
                 self._learned = max(self._least, self._learned / 2)
             self._accepted.clear()
@@ -169,7 +167,7 @@ class Rate:
         return self._learned * float(_RISE ** min(minutes + minutes**2 / 10, _MOST_RISES))
 
     def _forget(self, now: float) -> None:
-        while self._accepted and self._accepted[0][0] <= now - _SPAN:
+        while self._accepted and self._accepted[0][0] <= now - self._span:
             self._accepted.popleft()
 
 

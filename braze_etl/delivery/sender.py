@@ -11,11 +11,10 @@ from random import Random
 from types import TracebackType
 from typing import Generic, ParamSpec, Self, TypeVar
 
-from braze_etl.amplitude.body import Mend, mend_nothing
-from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.clock import Clock
 from braze_etl.delivery.batch_delivery import BatchDelivery
 from braze_etl.delivery.batches import Batch, BatchResult, RequestCounts
+from braze_etl.delivery.destination import Destination
 from braze_etl.delivery.gate import DEFAULT_CAP, Gate
 from braze_etl.delivery.http import Transport
 
@@ -25,36 +24,34 @@ _POLL = 0.2
 
 
 class Sender(Generic[T]):
-    """Delivers batches, several at a time, until each event's outcome is fixed or delivery ends.
+    """Delivers batches, several at a time, until each item's outcome is fixed or delivery ends.
 
     Every batch handed in comes back as exactly one `BatchResult`. Bounded: at most one batch more than the
     requests that may be in flight is in hand, and `submit` blocks for the next.
 
     Delivery ends by *stop*, which the owner sets: no new request begins, waits end at once, and what is not
-    settled comes back so. Or by an error: Amplitude refused the key or the request, there is no endpoint,
+    settled comes back so. Or by an error: the service refused the key or the request, there is no endpoint,
     or for `give_up_after` seconds nothing but failures came. `submit` and `drain` then raise the
     `DeliveryError`, when the outcomes of all batches in hand can be read from `results`.
 
     *notify* is called, in a posting thread, whenever there is an outcome to read; *on_failure* likewise, with
-    kind and words, for the first failure of each kind. *mend* is called for events
-    that can't be sent as they are (see `encode`).
+    kind and words, for the first failure of each kind.
     """
 
     def __init__(
         self,
         transport: Transport,
-        settings: DeliverySettings,
+        destination: Destination,
         clock: Clock,
         rng: Random,
         stop: threading.Event,
         *,
         executor: Executor | None = None,
         notify: Callable[[], None] = lambda: None,
-        mend: Mend = mend_nothing,
         on_failure: Callable[[str, str], None] = lambda _kind, _words: None,
     ) -> None:
-        self._gate = Gate(transport, settings, clock, rng, stop, mend=mend, on_failure=on_failure)
-        workers = (settings.concurrency or DEFAULT_CAP) + 1
+        self._gate = Gate(transport, destination, clock, rng, stop, on_failure=on_failure)
+        workers = (destination.limits.concurrency or DEFAULT_CAP) + 1
         self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix="delivery")
         self._notify = notify
         self._changed = threading.Condition()

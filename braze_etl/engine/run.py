@@ -25,10 +25,10 @@ from itertools import takewhile
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from braze_etl.amplitude.probe import Finding, Standing
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import Clock
-from braze_etl.delivery.batches import Trouble
+from braze_etl.delivery.batches import RequestCounts, Trouble
+from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.engine.busy import BusyDays
 from braze_etl.engine.clock_skew import WARNING as CLOCK_DIFFERS
 from braze_etl.engine.dispatch import Dispatcher
@@ -93,7 +93,7 @@ class JobParts:
     quarantine: Quarantine
     new_listing: Callable[[], Listing]
     """Makes the listing of what may be due; asked under the lease, for what it covers is in the ledger."""
-    probe: Callable[[], Finding]
+    probe: Callable[[], Probe]
     new_pool: Callable[[], WorkerPool]
     clock: Clock
     stop: Stop
@@ -433,7 +433,7 @@ class Job:
         self._prepare_to_settle(found)
         with closing(self._parts.new_pool()) as pool:
             finding = self._parts.probe()
-            self.report.requests.add(finding.counts)
+            self.report.requests.add(RequestCounts.of_probe(finding))
             if finding.standing is Standing.REFUSED:
                 kind = KeyRefusedError if finding.key_refused else DeliveryError
                 raise kind(finding.words, remedy=finding.remedy)

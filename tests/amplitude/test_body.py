@@ -7,7 +7,9 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from braze_etl.amplitude.body import Body, Oversize, Unencodable, encode
+from braze_etl.amplitude.body import Mend, encode, mend_nothing
+from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.delivery.destination import Body, DictItems, Encoded, Oversize, Unencodable
 from braze_etl.errors import DeliveryError
 from braze_etl.model import Event
 from tests.delivery.conftest import KEY, event, settings
@@ -20,8 +22,14 @@ for _ in range(251):
     _level = _inner
 
 
+def written(
+    events: list[Event], settings: DeliverySettings, *, gzip: bool, mend: Mend = mend_nothing
+) -> Encoded:
+    return encode(DictItems(events), settings, gzip=gzip, limit=settings.limits.bytes, mend=mend)
+
+
 def test_the_body_is_what_the_batch_api_takes() -> None:
-    body = encode([event(0)], settings(min_id_length=3), gzip=False)
+    body = written([event(0)], settings(min_id_length=3), gzip=False)
     assert isinstance(body, Body)
     expected = {"api_key": KEY, "events": [event(0)], "options": {"min_id_length": 3}}
     assert orjson.loads(body.wire) == expected
@@ -29,8 +37,8 @@ def test_the_body_is_what_the_batch_api_takes() -> None:
 
 
 def test_a_compressed_body_holds_the_same_and_counts_its_json() -> None:
-    plain = encode([event(i) for i in range(50)], settings(), gzip=False)
-    packed = encode([event(i) for i in range(50)], settings(), gzip=True)
+    plain = written([event(i) for i in range(50)], settings(), gzip=False)
+    packed = written([event(i) for i in range(50)], settings(), gzip=True)
     assert isinstance(plain, Body)
     assert isinstance(packed, Body)
     assert gzip.decompress(packed.wire) == plain.wire
@@ -38,7 +46,7 @@ def test_a_compressed_body_holds_the_same_and_counts_its_json() -> None:
 
 
 def test_a_body_over_the_limit_is_refused_by_its_json_size() -> None:
-    body = encode([event(0)], settings(max_bytes=100), gzip=True)
+    body = written([event(0)], settings(max_bytes=100), gzip=True)
     assert isinstance(body, Oversize)
     assert body.size > body.limit == 100
 
@@ -46,15 +54,15 @@ def test_a_body_over_the_limit_is_refused_by_its_json_size() -> None:
 @pytest.mark.parametrize("value", ["\ud800", 2**64, -(2**63) - 1, NESTED])
 def test_events_that_are_no_json_are_found(value: object) -> None:
     events = [event(0), event(1, event_properties={"odd": value}), event(2)]
-    body = encode(events, settings(), gzip=False)
+    body = written(events, settings(), gzip=False)
     assert isinstance(body, Unencodable)
-    assert list(body.events) == [1]
-    assert "not JSON" in body.events[1]
+    assert list(body.items) == [1]
+    assert "not JSON" in body.items[1]
 
 
 def test_a_key_that_is_no_text_is_no_events_fault() -> None:
     with pytest.raises(DeliveryError) as caught:
-        encode([event(0)], settings(api_key=SecretStr("\ud800")), gzip=False)
+        written([event(0)], settings(api_key=SecretStr("\ud800")), gzip=False)
     assert "amplitude.api_key" in caught.value.remedy
     assert caught.value.__context__ is None
 
@@ -68,7 +76,7 @@ def mend(event: Event, repairs: Counter[str]) -> None:
 @pytest.mark.parametrize("value", ["a\0b", "\ud800", 2**53, -(2**63), 2**70, NESTED, {"a\0": 1}])
 def test_what_json_can_not_carry_is_mended_once_and_counted(value: object) -> None:
     events = [event(0, event_properties={"fine": 1}), event(1, event_properties={"odd": value})]
-    body = encode(events, settings(), gzip=True, mend=mend)
+    body = written(events, settings(), gzip=True, mend=mend)
     assert isinstance(body, Body)
     assert body.repairs == {"mended": 2}
     assert orjson.loads(gzip.decompress(body.wire))["events"] == events
@@ -77,14 +85,14 @@ def test_what_json_can_not_carry_is_mended_once_and_counted(value: object) -> No
 
 @pytest.mark.parametrize("value", ["Größe", 2**53 - 1, 1.5, True, ["a", {"b": None}], "\x01", "\\u000"])
 def test_a_body_that_is_fine_is_not_looked_at_again(value: object) -> None:
-    body = encode([event(0, event_properties={"fine": value})], settings(), gzip=False, mend=mend)
+    body = written([event(0, event_properties={"fine": value})], settings(), gzip=False, mend=mend)
     assert isinstance(body, Body)
     assert not body.repairs
     assert orjson.loads(body.wire)["events"][0]["event_properties"] == {"fine": value}
 
 
 def test_without_anything_to_mend_with_a_nul_is_left_where_it_is() -> None:
-    body = encode([event(0, event_properties={"odd": "a\0b"})], settings(), gzip=False)
+    body = written([event(0, event_properties={"odd": "a\0b"})], settings(), gzip=False)
     assert isinstance(body, Body)
     assert orjson.loads(body.wire)["events"][0]["event_properties"] == {"odd": "a\0b"}
 
@@ -95,6 +103,6 @@ def test_only_what_can_not_be_mended_is_to_blame() -> None:
             mend(event, repairs)
 
     events = [event(number, event_properties={"odd": 2**60}) for number in range(3)]
-    body = encode(events, settings(), gzip=False, mend=mend_text)
+    body = written(events, settings(), gzip=False, mend=mend_text)
     assert isinstance(body, Unencodable)
-    assert list(body.events) == [1, 2]
+    assert list(body.items) == [1, 2]

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from braze_etl.amplitude.probe import Standing, probe
+from braze_etl.amplitude.probe import probe
 from braze_etl.clock import ManualClock
+from braze_etl.delivery.batches import RequestCounts
+from braze_etl.delivery.destination import Standing
 from braze_etl.delivery.http import Kind, NoReply, Reply
 from tests.delivery.conftest import KEY, NOON, Answer, Wire, html, ok, reply, reset, settings
 
@@ -32,7 +34,7 @@ def test_a_probe_reads_what_the_answer_says_of_key_and_endpoint(answer: Answer, 
     assert bool(finding.remedy) is (standing is Standing.REFUSED)
     assert bool(finding.words) is (standing is not Standing.FINE)
     failed = standing is not Standing.FINE and getattr(answer, "status", 0) != 429
-    assert finding.counts.failed == failed
+    assert RequestCounts.of_probe(finding).failed == failed
 
 
 @pytest.mark.parametrize(

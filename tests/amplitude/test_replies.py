@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from braze_etl.amplitude.replies import Compression, decide
+from braze_etl.amplitude import replies
 from braze_etl.delivery.destination import (
     Accepted,
+    Body,
     Cause,
     Decision,
     Defer,
+    DictItems,
     Partial,
     Refused,
     RetryAfter,
@@ -30,6 +31,10 @@ from tests.delivery.conftest import event, html, ok, reply, reset
 THREE = [event(0), event(1, device_id="phone-1"), event(2, user_id="ann", device_id="phone-2")]
 FAILURE, THROTTLED = Cause.FAILURE, Cause.THROTTLED
 HOURS_3 = 3 * 3600.0
+
+
+def decide(answer: Reply | NoReply, events: list[Event], *, gzip: bool = False) -> Decision:
+    return replies.decide(answer, Body(b"", 0, gzip, DictItems(events)))
 
 
 def rejected(words: str) -> Verdict:
@@ -208,7 +213,9 @@ TABLE: dict[str, tuple[Reply | NoReply, Decision]] = {
 @pytest.mark.parametrize(("answer", "decision"), TABLE.values(), ids=TABLE.keys())
 def test_an_answer_leads_to_its_decision(answer: Reply | NoReply, decision: Decision) -> None:
     if isinstance(decision, Partial):  # each of the three events is alone with its keys
-        decision = replace(decision, throttled=Throttled(dict.fromkeys(decision.keys, 1)))
+        throttled = Throttled(dict.fromkeys(decision.keys, 1))
+        all_throttled = isinstance(answer, Reply) and 429 in (answer.status, (answer.body or {}).get("code"))
+        decision = replace(decision, throttled=throttled, for_throttling=all_throttled)
     assert decide(answer, THREE) == decision
 
 
@@ -258,31 +265,35 @@ def test_the_target_of_a_redirect_is_named_without_its_query() -> None:
     assert "token" not in decision.words
 
 
-GZIP: list[tuple[Reply, Compression, bool]] = [
-    (Reply(415), Compression.UNPROVEN, True),
-    (Reply(415), Compression.PROVEN, True),
-    (Reply(415), Compression.OFF, False),
-    (Reply(400, None, "Unsupported content encoding"), Compression.PROVEN, True),
-    (reply(400, error="gzip is not supported"), Compression.UNPROVEN, True),
-    (reply(400, error="Invalid JSON request body"), Compression.UNPROVEN, True),
-    (reply(400, error="Missing request body"), Compression.UNPROVEN, True),
-    (reply(400, error="Invalid JSON request body"), Compression.PROVEN, False),
-    (html(400), Compression.UNPROVEN, True),
-    (html(400), Compression.PROVEN, False),
-    (html(403), Compression.UNPROVEN, False),
-    (reply(400, error="Invalid event JSON"), Compression.UNPROVEN, False),
+GZIP: list[tuple[Reply, str]] = [
+    (Reply(415), "gzip"),
+    (Reply(400, None, "Unsupported content encoding"), "gzip"),
+    (reply(400, error="gzip is not supported"), "gzip"),
+    (reply(400, error="Invalid JSON request body"), "gzip, unless it was taken before"),
+    (reply(400, error="Missing request body"), "gzip, unless it was taken before"),
+    (html(400), "gzip, unless it was taken before"),
+    (html(403), "something else"),
+    (reply(400, error="Invalid event JSON"), "something else"),
 ]
 
 
-@pytest.mark.parametrize(("answer", "compression", "plain"), GZIP)
-def test_a_refusal_that_may_be_about_gzip_asks_for_a_plain_body(
-    answer: Reply, compression: Compression, plain: bool
-) -> None:
-    assert isinstance(decide(answer, THREE, compression), Uncompressed) is plain
+@pytest.mark.parametrize(("answer", "fault"), GZIP)
+def test_a_refusal_that_may_be_about_gzip_asks_for_a_plain_body(answer: Reply, fault: str) -> None:
+    plain = decide(answer, THREE)
+    assert isinstance(plain, Refused)
+    if fault == "something else":
+        assert decide(answer, THREE, gzip=True) == plain
+    else:
+        once_proven = None if fault == "gzip" else plain
+        assert decide(answer, THREE, gzip=True) == Uncompressed(answer.words, once_proven)
+
+
+def test_ids_that_come_twice_are_counted() -> None:
+    assert decide(ok(4), [*THREE, event(0)]) == Accepted(4, repeated=1)
 
 
 @pytest.mark.parametrize("events", [[], THREE[:1], THREE])
-def test_a_named_decision_only_names_events_of_the_request(events: Sequence[Event]) -> None:
+def test_a_named_decision_only_names_events_of_the_request(events: list[Event]) -> None:
     answer = reply(429, throttled_events=list(range(-2, 9)), silenced_events=list(range(5)))
     decision = decide(answer, events)
     named = [*decision.set_aside, *decision.deferred] if isinstance(decision, Partial) else []

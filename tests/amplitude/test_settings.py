@@ -4,7 +4,9 @@ import pickle
 
 import pytest
 
-from braze_etl.amplitude.settings import endpoint_url, gzip_default, shown_url
+from braze_etl.amplitude.destination import Amplitude
+from braze_etl.amplitude.settings import endpoint_url, gzip_default
+from braze_etl.engine.due import DEDUPLICATED_FOR
 from braze_etl.errors import UsageError
 from tests.delivery.conftest import KEY, settings
 
@@ -52,7 +54,7 @@ def test_the_key_and_the_proxys_password_are_never_shown() -> None:
     secret = settings(url="https://ann:pass@proxy/batch?token=t")
     assert KEY not in repr(secret)
     assert "pass" not in repr(secret)
-    assert shown_url(secret.url) == "https://proxy/batch"
+    assert Amplitude(secret).address == "https://proxy/batch"
 
 
 def test_settings_travel_to_worker_processes() -> None:
@@ -70,8 +72,17 @@ def test_settings_travel_to_worker_processes() -> None:
     ],
 )
 def test_a_request_is_never_longer_than_its_endpoint_takes(url: str, configured: int, limit: int) -> None:
-    assert settings(url=url, max_bytes=configured).body_limit == limit
+    assert settings(url=url, max_bytes=configured).limits.bytes == limit
 
 
 def test_a_request_never_holds_more_events_than_amplitude_takes() -> None:
-    assert settings(max_events=10_000).event_limit == 2000
+    assert settings(max_events=10_000).limits.items == 2000
+
+
+def test_events_may_be_sent_again_for_as_long_as_a_run_relies_on_it() -> None:
+    assert Amplitude(settings()).repeatable_for == DEDUPLICATED_FOR
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+def test_processes_share_the_least_that_any_plan_allows(processes: int) -> None:
+    assert settings(processes=processes).limits.least_rate == 500 / processes

@@ -13,9 +13,12 @@ from typing import Any, TypeAlias
 import orjson
 from pydantic import SecretStr
 
+from braze_etl.amplitude.destination import Amplitude
+from braze_etl.amplitude.replies import meaning_of
 from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.clock import ManualClock
 from braze_etl.delivery.batches import Batch, BatchResult, RequestCounts
+from braze_etl.delivery.destination import DictItems
 from braze_etl.delivery.http import Kind, NoReply, Reply
 from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.errors import DeliveryError
@@ -42,10 +45,14 @@ def event(number: int, **changes: Any) -> Event:
     return {**base, **changes}
 
 
+def of_events(events: list[Event], tags: Sequence[int]) -> Batch[int]:
+    return Batch(DictItems(events), list(tags))
+
+
 def batch(size: int, *, first: int = 0, **changes: Any) -> Batch[int]:
     """A batch whose tags are the events' numbers from *first* on, as their `insert_id` is."""
     tags = list(range(first, first + size))
-    return Batch([event(number, **changes) for number in tags], tags)
+    return of_events([event(number, **changes) for number in tags], tags)
 
 
 def reply(status: int, *, retry_after: float | None = None, **body: Any) -> Reply:
@@ -102,7 +109,7 @@ class Wire:
         self.gzipped.append(gzip)
         self.requests.append(sent)
         answer = self._behaviour(content["events"])
-        if isinstance(answer, Reply) and answer.meaning == 200:
+        if isinstance(answer, Reply) and meaning_of(answer) == 200:
             self.acknowledged.update(sent)
         return answer
 
@@ -155,7 +162,12 @@ def deliver(
     clock = ManualClock(NOON)
     wire = Wire(behaviour, clock, latency)
     sender: Sender[int] = Sender(
-        wire, settings(**changes), clock, Random(seed), stop or threading.Event(), executor=InlineExecutor()
+        wire,
+        Amplitude(settings(**changes)),
+        clock,
+        Random(seed),
+        stop or threading.Event(),
+        executor=InlineExecutor(),
     )
     outcome = Pass(wire, clock, sender.counts, None, sender.limit)
     try:

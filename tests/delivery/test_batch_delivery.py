@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 import pytest
 
-from braze_etl.delivery.batches import Batch
 from braze_etl.delivery.http import Kind, NoReply, Reply
 from braze_etl.delivery.pacing import Room
 from braze_etl.errors import DeliveryError
@@ -24,6 +23,7 @@ from tests.delivery.conftest import (
     html,
     in_turn,
     numbers,
+    of_events,
     ok,
     poisoned,
     reply,
@@ -58,10 +58,8 @@ def test_a_short_ingest_is_counted_and_not_sent_again() -> None:
 
 
 def test_ids_that_come_twice_in_a_request_are_counted_and_sent_all_the_same() -> None:
-    doubled: Batch[int] = batch(10)
-    for each in doubled.events[:3]:
-        each["insert_id"] = "0"
-    out = deliver(lambda _events: ok(), doubled)
+    events = [event(number, insert_id=str(max(0, number - 2))) for number in range(10)]
+    out = deliver(lambda _events: ok(), of_events(events, range(10)))
     assert out.accepted == list(range(10))
     assert out.counts.repeated_ids == 2
 
@@ -134,7 +132,7 @@ def test_silenced_devices_are_set_aside_and_delay_nobody() -> None:
         return reply(400, error=words, silenced_devices=["phone"]) if hit else ok()
 
     events = [event(0), event(1, device_id="phone"), event(2, device_id="phone"), event(3)]
-    out = deliver(silenced, Batch(events, [0, 1, 2, 3]))
+    out = deliver(silenced, of_events(events, [0, 1, 2, 3]))
     assert out.set_aside == {1: Reason.SILENCED, 2: Reason.SILENCED}
     assert out.accepted == [0, 3]
     assert out.clock.monotonic() == 0.0
@@ -145,8 +143,8 @@ def test_a_throttled_user_comes_back_open_at_once_and_later_batches_leave_its_la
         hit = [place for place, one in enumerate(events) if one["user_id"] == "ann"]
         return reply(429, throttled_users={"ann": 1200}, throttled_events=hit) if hit else ok()
 
-    first = Batch([event(0), event(1, user_id="ann")], [0, 1])
-    second = Batch([event(2, user_id="ann"), event(3)], [2, 3])
+    first = of_events([event(0), event(1, user_id="ann")], [0, 1])
+    second = of_events([event(2, user_id="ann"), event(3)], [2, 3])
     out = deliver(throttles_ann, first, second)
     assert out.accepted == [0, 3]
     until = NOON + timedelta(seconds=30)
@@ -235,7 +233,7 @@ def test_an_event_that_amplitude_itself_finds_too_large_is_set_aside(place: int)
 
 def test_a_large_event_that_a_proxy_finds_too_large_is_set_aside() -> None:
     events = [event(n, note="x" * (200_000 if n == 5 else 400)) for n in range(8)]
-    out = deliver(poisoned(5, refusal=html(413)), Batch(events, list(range(8))))
+    out = deliver(poisoned(5, refusal=html(413)), of_events(events, list(range(8))))
     assert out.set_aside == {5: Reason.TOO_LARGE}
     assert len(out.accepted) == 7
 
@@ -297,7 +295,7 @@ def test_one_event_at_fault_does_not_bound_the_others() -> None:
 
 def test_what_is_over_our_own_limit_is_split_before_it_is_sent() -> None:
     events = [event(n, note="x" * (5000 if n == 2 else 400)) for n in range(8)]
-    out = deliver(lambda _events: ok(), Batch(events, list(range(8))), max_bytes=3000)
+    out = deliver(lambda _events: ok(), of_events(events, list(range(8))), max_bytes=3000)
     assert out.set_aside == {2: Reason.TOO_LARGE}
     assert "3000" in out.words[2]
     assert out.accepted == [0, 1, 3, 4, 5, 6, 7]
@@ -306,7 +304,7 @@ def test_what_is_over_our_own_limit_is_split_before_it_is_sent() -> None:
 
 def test_what_is_no_json_is_set_aside_and_the_rest_goes_on() -> None:
     events = [event(0), event(1, note="\ud800"), event(2, note=2**70)]
-    out = deliver(lambda _events: ok(), Batch(events, [0, 1, 2]))
+    out = deliver(lambda _events: ok(), of_events(events, [0, 1, 2]))
     assert out.set_aside == {1: Reason.INVALID_EVENT, 2: Reason.INVALID_EVENT}
     assert out.requests == [[0]]
 

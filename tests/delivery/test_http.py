@@ -24,7 +24,7 @@ from urllib3.exceptions import SSLError as Urllib3SSLError
 
 from braze_etl.clock import SystemClock
 from braze_etl.delivery.http import HttpTransport, Kind, NoReply, Reply
-from tests.delivery.conftest import KEY, settings
+from tests.delivery.conftest import KEY
 from tests.hostile import NEVER_DONE, Manners, hostile
 
 POOL: Any = HTTPConnectionPool("h")
@@ -106,7 +106,7 @@ def private(server: Server, tmp_path: Path) -> Path:
 
 
 def send(url: str, body: bytes = BODY, *, zipped: bool = False, timeout: float = 5.0) -> Reply | NoReply:
-    transport = HttpTransport(settings(url=url, timeout=timeout), SystemClock())
+    transport = HttpTransport(url, SystemClock(), timeout=timeout, secret=KEY)
     try:
         return transport.send(body, gzip=zipped)
     finally:
@@ -167,7 +167,7 @@ def test_a_compressed_body_says_so(server: Server) -> None:
 
 
 def test_one_connection_serves_many_requests(server: Server) -> None:
-    transport = HttpTransport(settings(url=server.url), SystemClock())
+    transport = HttpTransport(server.url, SystemClock(), timeout=20.0)
     for _ in range(3):
         transport.send(BODY, gzip=False)
     transport.close()
@@ -333,7 +333,7 @@ def test_what_requests_raises_is_told_apart(error: requests.RequestException, ki
         def post(self, *_args: Any, **_kwargs: Any) -> requests.Response:
             raise error
 
-    transport = HttpTransport(settings(), SystemClock())
+    transport = HttpTransport("http://localhost:8099/batch", SystemClock(), timeout=20.0)
     transport._local.session = Broken()
     answer = transport.send(BODY, gzip=False)
     assert isinstance(answer, NoReply)

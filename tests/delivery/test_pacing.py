@@ -36,7 +36,7 @@ class Simulation:
     refused: int = 0
     accepted: list[float] = field(default_factory=list)
     history: list[tuple[float, int]] = field(default_factory=list)
-    pace: Rate = field(default_factory=Rate)
+    pace: Rate = field(default_factory=lambda: Rate(least=500.0, span=30.0))
     _paused_until: float = 0.0
     _turn: float | None = None
     _ends: list[tuple[float, int, Slot, bool]] = field(default_factory=list)
@@ -220,7 +220,7 @@ def test_back_offs_use_the_whole_range() -> None:
 
 
 def test_a_rate_spaces_batches_by_their_events() -> None:
-    rate = Rate(1000.0)
+    rate = Rate(1000.0, least=500.0, span=30.0)
     assert rate.reserve(2000, now=0.0) == 0.0
     assert rate.reserve(500, now=0.0) == 2.0
     assert rate.reserve(500, now=2.0) == pytest.approx(0.5)
@@ -228,7 +228,7 @@ def test_a_rate_spaces_batches_by_their_events() -> None:
 
 
 def test_a_throttled_project_gets_nine_tenths_of_what_it_took_from_then_on() -> None:
-    rate = Rate()
+    rate = Rate(least=500.0, span=30.0)
     for second in range(40):
         assert rate.reserve(2000, now=float(second)) == 0.0
         rate.accepted(2000, now=float(second))
@@ -239,7 +239,7 @@ def test_a_throttled_project_gets_nine_tenths_of_what_it_took_from_then_on() -> 
 
 
 def test_the_bound_of_a_user_stands_above_all_that_is_learned() -> None:
-    rate = Rate(100.0)
+    rate = Rate(100.0, least=500.0, span=30.0)
     rate.reserve(2000, now=0.0)
     rate.accepted(2000, now=1.0)
     rate.throttled(began=0.5, now=1.0, pause=1.0)

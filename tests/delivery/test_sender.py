@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from braze_etl.clock import ManualClock, SystemClock
+from braze_etl.amplitude.destination import Amplitude
+from braze_etl.clock import Clock, ManualClock, SystemClock
 from braze_etl.delivery.batches import BatchResult
 from braze_etl.delivery.http import Kind, NoReply, Reply
 from braze_etl.delivery.sender import InlineExecutor, Sender
@@ -39,7 +40,8 @@ BAD = "Invalid field values on some events"
 
 
 def sender_on(wire: Wire, clock: ManualClock, **changes: Any) -> Sender[int]:
-    return Sender(wire, settings(**changes), clock, Random(1), threading.Event(), executor=InlineExecutor())
+    destination = Amplitude(settings(**changes))
+    return Sender(wire, destination, clock, Random(1), threading.Event(), executor=InlineExecutor())
 
 
 class QuickClock(SystemClock):
@@ -77,6 +79,10 @@ class ThreadSafeWire:
         return answer
 
 
+def sender_over(wire: ThreadSafeWire, clock: Clock, **changes: Any) -> Sender[int]:
+    return Sender(wire, Amplitude(settings(**changes)), clock, Random(1), threading.Event())
+
+
 def open_tags(cursed: BatchResult[int]) -> list[int]:
     """What is left to a later run, and on the books until then."""
     assert all(reason is Reason.FAILING for _, reason, _ in cursed.deferred)
@@ -89,7 +95,7 @@ def test_one_event_that_no_request_survives_is_left_open_and_the_rest_of_its_bat
         return Reply(500) if 1234 in numbers(events) else ok()
 
     wire = ThreadSafeWire(behave)
-    with Sender[int](wire, settings(concurrency=2), QuickClock(), Random(1), threading.Event()) as sender:
+    with sender_over(wire, QuickClock(), concurrency=2) as sender:
         sender.submit(batch(2000, event_type="cursed"))
         seen: list[BatchResult[int]] = []
         while not any(one.deferred for one in seen):
@@ -155,6 +161,16 @@ def test_a_proxy_without_gzip_costs_one_request_for_the_whole_run() -> None:
     assert wire.gzipped == [True, False, False]
 
 
+def test_where_gzip_was_taken_a_refusal_that_names_nothing_is_not_about_gzip() -> None:
+    clock = ManualClock(NOON)
+    wire = Wire(in_turn(ok(), html(400)), clock)
+    sender = sender_on(wire, clock, gzip=True)
+    sender.submit(batch(5))
+    sender.submit(batch(5))
+    assert [len(one.accepted) for one in sender.drain()] == [5, 5]
+    assert wire.gzipped == [True, True, True]
+
+
 def test_a_request_that_was_under_way_at_the_fall_back_to_plain_falls_back_too() -> None:
     both = threading.Barrier(2)
     seen: list[bool] = []
@@ -167,7 +183,7 @@ def test_a_request_that_was_under_way_at_the_fall_back_to_plain_falls_back_too()
             return html(415) if gzip else ok()
 
     wire = Proxy(lambda _events: ok())
-    with Sender[int](wire, settings(gzip=True), SystemClock(), Random(1), threading.Event()) as sender:
+    with sender_over(wire, SystemClock(), gzip=True) as sender:
         sender.submit(batch(2))
         sender.submit(batch(2))
         assert [len(one.accepted) for one in sender.drain()] == [2, 2]
@@ -208,7 +224,7 @@ def beside_others(answer: Answer) -> list[BatchResult[int]]:
         return answer if events[0]["event_type"] == "cursed" else ok()
 
     wire = ThreadSafeWire(behave)
-    with Sender[int](wire, settings(concurrency=2), QuickClock(), Random(1), threading.Event()) as sender:
+    with sender_over(wire, QuickClock(), concurrency=2) as sender:
         sender.submit(batch(3, event_type="cursed"))
         seen: list[BatchResult[int]] = []
         while not any(one.unsettled or one.deferred for one in seen):
@@ -238,7 +254,7 @@ def test_a_batch_that_alone_is_throttled_without_a_name_comes_back_deferred() ->
 
 def test_threads_deliver_many_batches_within_the_bound() -> None:
     wire = ThreadSafeWire(lambda _events: ok())
-    with Sender[int](wire, settings(concurrency=3), SystemClock(), Random(1), threading.Event()) as sender:
+    with sender_over(wire, SystemClock(), concurrency=3) as sender:
         seen: list[BatchResult[int]] = []
         for _ in range(200):
             sender.submit(batch(2))
@@ -252,7 +268,7 @@ def test_threads_deliver_many_batches_within_the_bound() -> None:
 def test_submit_blocks_while_too_many_batches_are_in_hand() -> None:
     gate = threading.Event()
     wire = ThreadSafeWire(lambda _events: ok() if gate.wait(30) else reset())
-    with Sender[int](wire, settings(concurrency=1), SystemClock(), Random(1), threading.Event()) as sender:
+    with sender_over(wire, SystemClock(), concurrency=1) as sender:
 
         def feed() -> None:
             for _ in range(5):
@@ -272,7 +288,7 @@ def test_an_error_of_ours_in_a_thread_is_raised_to_the_owner() -> None:
         raise ZeroDivisionError
 
     wire = ThreadSafeWire(broken)
-    with Sender[int](wire, settings(), SystemClock(), Random(1), threading.Event()) as sender:
+    with sender_over(wire, SystemClock()) as sender:
         sender.submit(batch(2))
         outcomes = sender.drain()
         assert next(outcomes).unsettled == [0, 1]

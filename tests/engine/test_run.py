@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from braze_etl.amplitude.probe import Finding, Standing
+from braze_etl.amplitude.destination import Amplitude
 from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import SystemClock
 from braze_etl.delivery.batches import BatchBuilder, Trouble
+from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.delivery.http import NoReply, Reply
 from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.engine import run as turns
@@ -83,7 +84,12 @@ class InlinePool:
     def submit(self, task: Task) -> bool:
         stop = threading.Event()
         sender: Any = Sender(
-            ToProject(self.project), SETTINGS, SystemClock(), Random(1), stop, executor=InlineExecutor()
+            ToProject(self.project),
+            Amplitude(SETTINGS),
+            SystemClock(),
+            Random(1),
+            stop,
+            executor=InlineExecutor(),
         )
         store, reader = FolderStore(self.folder), EventReader(self.mapping)
         worker = TaskRunner(
@@ -92,7 +98,7 @@ class InlinePool:
             mapping=self.mapping.version,
             payloads=Payloads(store, reader, self.quarantine, SystemClock(), keep=False),
             sender=sender,
-            builder=BatchBuilder(SETTINGS),
+            builder=BatchBuilder(SETTINGS.limits),
             send=self.settled.append,
             stop=stop,
         )
@@ -132,7 +138,7 @@ class Setting:
         self.project = Project(api_key="k")
         self.ledger: Any = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=self.clock)
         self.quarantine: Any = Quarantine(FolderStore(folder / "aside", must_exist=False))
-        self.finding = Finding(Standing.FINE)
+        self.finding = Probe(Standing.FINE)
         self.mapping = EventMapping.load(MappingOptions())
 
     def run(self, command: str = "run", *, changed_only: bool = False, **options: Any) -> RunReport:
@@ -374,7 +380,7 @@ def test_tasks_that_come_back_together_are_stored_in_one_transaction(
 
 
 def test_a_refused_key_ends_the_pass_before_any_event(setting: Setting) -> None:
-    setting.finding = Finding(Standing.REFUSED, "the key was refused", "Check it.")
+    setting.finding = Probe(Standing.REFUSED, "the key was refused", "Check it.")
     report = setting.run()
     assert (report.exit_code, report.events.read) == (1, 0)
     assert report.remaining == report.discovered
@@ -394,9 +400,9 @@ def test_a_second_pass_meets_the_lease_of_the_first(setting: Setting) -> None:
 
 
 def test_a_backfill_leaves_the_backlog_of_the_live_job_alone(setting: Setting) -> None:
-    setting.finding = Finding(Standing.REFUSED, "not now", "Wait.")
+    setting.finding = Probe(Standing.REFUSED, "not now", "Wait.")
     owed = setting.run().discovered
-    setting.finding = Finding(Standing.FINE)
+    setting.finding = Probe(Standing.FINE)
     setting.run(covers_all=False)
     assert setting.ledger.summary().backlog.files == owed
 

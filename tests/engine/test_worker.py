@@ -15,6 +15,7 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
+from braze_etl.amplitude.destination import Amplitude
 from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.clock import ManualClock
 from braze_etl.delivery.batches import BatchBuilder
@@ -57,7 +58,7 @@ class Files:
         return io.BytesIO()
 
 
-class Amplitude:
+class Wire:
     """Names the events whose id is in *bad*, and takes requests without them."""
 
     def __init__(self, bad: Sequence[str] = ()) -> None:
@@ -89,7 +90,7 @@ class SlowFiles(Files):
 
 
 def work(
-    reader: Blocks, amplitude: Amplitude, *due: DueFile, max_events: int = 2000, store: Files | None = None
+    reader: Blocks, wire: Wire, *due: DueFile, max_events: int = 2000, store: Files | None = None
 ) -> Settlement:
     settings = DeliverySettings(
         url="http://localhost:8099/batch", api_key=SecretStr("key"), gzip=False, max_events=max_events
@@ -97,12 +98,12 @@ def work(
     stop, settlements = threading.Event(), list[Settlement]()
     inbox: Inbox = queue.SimpleQueue()
     clock = ManualClock(due[0].ref.hour)
-    sender: Sender[Tag] = Sender(amplitude, settings, clock, Random(1), stop, executor=InlineExecutor())
+    sender: Sender[Tag] = Sender(wire, Amplitude(settings), clock, Random(1), stop, executor=InlineExecutor())
     worker = TaskRunner(
         store=cast("Store", store or Files()),
         reader=cast("Reader", reader),
         sender=sender,
-        builder=BatchBuilder(settings),
+        builder=BatchBuilder(settings.limits),
         send=settlements.append,
         stop=stop,
     )
@@ -121,12 +122,12 @@ def test_what_is_set_aside_has_its_own_position_whatever_lies_before_it(
     invalid = Verdict(Reason.INVALID_EVENT, "no time")
     first: list[Event | Verdict] = [event("a"), filtered, event("b"), invalid, event("c")]
     reader = Blocks(first, [event("d"), event("e"), event("f")])
-    amplitude = Amplitude(bad=["c", "e"])
-    settlement = work(reader, amplitude, DueFile(make_ref("file")), max_events=max_events)
+    wire = Wire(bad=["c", "e"])
+    settlement = work(reader, wire, DueFile(make_ref("file")), max_events=max_events)
     aside = {(each.position.block, each.position.record, each.reason) for each in settlement.set_aside}
     refused = {(100, 4, Reason.REJECTED), (200, 1, Reason.REJECTED)}
     assert aside == {*refused, (100, 3, Reason.INVALID_EVENT)}
-    assert sorted(amplitude.taken) == ["a", "b", "d", "f"]
+    assert sorted(wire.taken) == ["a", "b", "d", "f"]
     (tally,) = settlement.counts.by_event_type.values()
     assert (tally.accepted, tally.filtered, tally.quarantined) == (4, 1, 3)
 
@@ -134,19 +135,19 @@ def test_what_is_set_aside_has_its_own_position_whatever_lies_before_it(
 def test_of_a_block_without_verdicts_only_what_is_wanted_is_sent(make_ref: Callable[..., FileRef]) -> None:
     ref = make_ref("file")
     left = OpenPositions(Reason.THROTTLED, ref.hour, {100: (0, 2)})
-    amplitude = Amplitude(bad=["c"])
-    settlement = work(Blocks([event(name) for name in "abcd"]), amplitude, DueFile(ref, open=(left,)))
-    assert amplitude.taken == ["a"]
+    wire = Wire(bad=["c"])
+    settlement = work(Blocks([event(name) for name in "abcd"]), wire, DueFile(ref, open=(left,)))
+    assert wire.taken == ["a"]
     (aside,) = settlement.set_aside
     assert (aside.position.block, aside.position.record) == (100, 2)
 
 
 def test_a_block_of_thousands_of_records_keeps_their_numbers(make_ref: Callable[..., FileRef]) -> None:
     events = [event(str(number)) for number in range(4500)]
-    amplitude = Amplitude(bad=["1999", "2000", "4499"])
-    settlement = work(Blocks(events), amplitude, DueFile(make_ref("file")))
+    wire = Wire(bad=["1999", "2000", "4499"])
+    settlement = work(Blocks(events), wire, DueFile(make_ref("file")))
     assert sorted(each.position.record or 0 for each in settlement.set_aside) == [1999, 2000, 4499]
-    assert len(amplitude.taken) == 4497
+    assert len(wire.taken) == 4497
 
 
 @pytest.mark.parametrize(
@@ -157,10 +158,10 @@ def test_a_slow_file_stays_due_and_three_in_a_row_end_the_run(
     make_ref: Callable[..., FileRef], keys: list[str], *, fails: bool
 ) -> None:
     due = [DueFile(replace(make_ref("file"), key=key)) for key in keys]
-    amplitude = Amplitude()
-    settlement = work(Blocks([event("a")]), amplitude, *due, store=SlowFiles())
+    wire = Wire()
+    settlement = work(Blocks([event("a")]), wire, *due, store=SlowFiles())
     assert settlement.unavailable.files.total() == 3
-    assert amplitude.taken == [] if fails else ["a"] * 3
+    assert wire.taken == [] if fails else ["a"] * 3
     assert isinstance(settlement.fatal, StoreError) is fails
     done = [file.ref.key for file in settlement.files if file.state is not None]
     assert done == [key for key in keys if not key.startswith("slow") and not fails]

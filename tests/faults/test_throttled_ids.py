@@ -11,9 +11,11 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
+from braze_etl.amplitude.destination import Amplitude
 from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.clock import ManualClock
 from braze_etl.delivery.batches import Batch
+from braze_etl.delivery.destination import DictItems
 from braze_etl.delivery.http import Reply
 from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.sandbox.amplitude.rates import Rates, load_of
@@ -51,7 +53,7 @@ def deliver(batches: int, throttled: frozenset[str], key: str = "throttled_users
     settings = DeliverySettings(url="http://localhost/batch", api_key=SecretStr(KEY), gzip=False)
     sender: Sender[int] = Sender(
         Wire(clock, throttled, key),
-        settings,
+        Amplitude(settings),
         clock,
         Random(1),
         threading.Event(),
@@ -60,7 +62,7 @@ def deliver(batches: int, throttled: frozenset[str], key: str = "throttled_users
     accepted = deferred = 0
     for number in range(batches):
         events = [{"user_id": f"user-{index}", "event_type": "t"} for index in range(_BATCH)]
-        sender.submit(Batch(events, list(range(number * _BATCH, (number + 1) * _BATCH))))
+        sender.submit(Batch(DictItems(events), list(range(number * _BATCH, (number + 1) * _BATCH))))
         for delivered in sender.results():
             accepted += len(delivered.accepted)
             deferred += len(delivered.deferred)
@@ -107,7 +109,7 @@ def test_more_of_one_id_than_a_window_takes_is_delivered_window_by_window(*, fre
 
     def sender() -> Sender[int]:
         executor = InlineExecutor()
-        return Sender(interface, settings, clock, Random(1), threading.Event(), executor=executor)
+        return Sender(interface, Amplitude(settings), clock, Random(1), threading.Event(), executor=executor)
 
     hot = [{"device_id": "hot-device", "event_type": "t"} for _ in range(1900)]
     others = [{"user_id": f"user-{number}", "event_type": "t"} for number in range(100)]
@@ -116,7 +118,7 @@ def test_more_of_one_id_than_a_window_takes_is_delivered_window_by_window(*, fre
     while left:
         tries += 1
         at_work = sender() if fresh else at_work
-        at_work.submit(Batch([events[tag] for tag in left], list(left)))
+        at_work.submit(Batch(DictItems([events[tag] for tag in left]), list(left)))
         (delivered,) = at_work.results()
         accepted.append(len(delivered.accepted))
         left = sorted(tag for tag, _, _ in delivered.deferred)

@@ -17,12 +17,13 @@ from typing import Any, cast
 import orjson
 from pydantic import SecretStr
 
-from braze_etl.amplitude.probe import Finding, Standing
+from braze_etl.amplitude.destination import Amplitude
 from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.braze.currents.keys import date_folder
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import ManualClock, hour_of
 from braze_etl.delivery.batches import BatchBuilder, Trouble
+from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.delivery.http import Kind, NoReply, Reply
 from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.engine.books import Tag
@@ -107,7 +108,7 @@ class InlinePool:
             store=world.source,
             reader=world.reader,
             sender=sender,
-            builder=BatchBuilder(world.delivery),
+            builder=BatchBuilder(world.delivery.limits),
             send=self._results.append,
             stop=self._stop,
         )
@@ -192,12 +193,14 @@ class World:
         self.expected: dict[str, list[str]] = {}
         self.reader = EventReader(EventMapping.load(MappingOptions()))
         self.wire = Wire(Project(clock=lambda: self.clock.now().timestamp(), api_key=KEY))
-        self.delivery = DeliverySettings(
-            url="http://localhost/batch",
-            api_key=SecretStr(KEY),
-            gzip=False,
-            max_events=_BATCH,
-            give_up_after=60,
+        self.delivery = Amplitude(
+            DeliverySettings(
+                url="http://localhost/batch",
+                api_key=SecretStr(KEY),
+                gzip=False,
+                max_events=_BATCH,
+                give_up_after=60,
+            )
         )
         self.lookback: timedelta | None = None
         self.pace = Pace(every=timedelta(hours=24), budget=timedelta(minutes=1))
@@ -239,7 +242,7 @@ class World:
             ledger=ledger or self.ledger,
             quarantine=Quarantine(FolderStore(self._folder, must_exist=False), "quarantine/"),
             new_listing=self.listing,
-            probe=lambda: Finding(Standing.FINE),
+            probe=lambda: Probe(Standing.FINE),
             new_pool=lambda: cast("WorkerPool", InlinePool(self)),
             clock=self.clock,
             stop=Stop(),

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-import orjson
 import requests
 from requests.utils import get_environ_proxies, select_proxy
 
-from braze_etl.amplitude.probe import Standing
-from braze_etl.amplitude.replies import decide
-from braze_etl.amplitude.settings import shown_url
+from braze_etl.amplitude.probe import post
 from braze_etl.clock import iso
 from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, warn
 from braze_etl.commands.doctor.site import Site
-from braze_etl.delivery.destination import Accepted
-from braze_etl.delivery.http import HttpTransport, Kind, NoReply, Reply
+from braze_etl.delivery.destination import Accepted, Standing
+from braze_etl.delivery.http import Kind, NoReply, Reply, shown_url
 from braze_etl.engine.clock_skew import REMEDY, SOME, worst_skew
 
 TEST_EVENT: Final = "[braze_etl] Test"
@@ -106,13 +104,8 @@ def _ask_the_time(site: Site) -> None:
 def send_test(site: Site) -> Finding:
     """Send one marked event, which anybody can tell from real ones."""
     event = marked_event(site.token, site.clock.now())
-    secret = site.delivery.api_key.get_secret_value()
-    transport = HttpTransport(site.delivery, site.clock)
-    try:
-        answer = transport.send(orjson.dumps({"api_key": secret, "events": [event]}), gzip=False)
-    finally:
-        transport.close()
-    decision = decide(answer, [event])
+    with closing(site.delivery.connect(site.clock)) as transport:
+        answer, decision = post(transport, site.delivery, event)
     if isinstance(decision, Accepted):
         return ok(
             f"accepted: event {TEST_EVENT!r}, device id {event['device_id']}. In Amplitude, look for that "

@@ -12,13 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from braze_etl.amplitude.probe import Finding as Answer
-from braze_etl.amplitude.probe import Standing, ask
+from braze_etl.amplitude.probe import ask
 from braze_etl.amplitude.settings import DeliverySettings, endpoint_url
 from braze_etl.braze.currents.listing import EventFolder, event_folders
 from braze_etl.braze.currents.volumes import newest_file, newest_hour, spread
 from braze_etl.clock import Clock
 from braze_etl.config.loading import Config
+from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.delivery.http import NoReply, Reply
 from braze_etl.engine import quarantine_stop as bound
 from braze_etl.engine.budget import Account
@@ -163,7 +163,7 @@ class Site:
         return delivery_settings(self.settings)
 
     @cached_property
-    def probed(self) -> tuple[Reply | NoReply, Answer]:
+    def probed(self) -> tuple[Reply | NoReply, Probe]:
         """What Amplitude answers, and what that says of key and endpoint."""
         return ask(self.delivery, self.clock)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+from braze_etl.amplitude.destination import Amplitude
 from braze_etl.amplitude.settings import DeliverySettings, endpoint_url, gzip_default
 from braze_etl.braze.currents.listing import Listing, Selection
 from braze_etl.clock import Clock, hour_of
@@ -21,6 +22,7 @@ from braze_etl.engine.worklists.listed import Hours, Pace, Reconcile
 from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude.settings import Settings, StoreSection, WrittenStoreSection
 from braze_etl.mapping.groups import expand_types
+from braze_etl.mapping.limits import mend_event
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.people import load_people
 from braze_etl.mapping.settings import MappingOptions
@@ -228,6 +230,11 @@ def open_mapping(settings: Settings) -> EventMapping:
     """
     people = load_people(settings.mapping, store_access(settings, settings.source))
     return EventMapping.load(mapping_options(settings), people)
+
+
+def open_destination(settings: Settings, workers: int = 1) -> Amplitude:
+    """Amplitude, as one of *workers* processes sends events to it."""
+    return Amplitude(delivery_settings(settings, workers), mend_event)
 
 
 def delivery_settings(settings: Settings, workers: int = 1) -> DeliverySettings:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from braze_etl.amplitude.probe import Finding, probe
-from braze_etl.amplitude.settings import shown_url
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import Clock, duration_text, iso
 from braze_etl.commands.plan.admission import Intent, admit
 from braze_etl.delivery.batches import Trouble
-from braze_etl.delivery.http import HttpTransport
+from braze_etl.delivery.destination import Probe
 from braze_etl.engine.busy import BusyDays
 from braze_etl.engine.clock_skew import Witnesses
 from braze_etl.engine.executors.local import WorkerPool, serve
@@ -33,12 +31,12 @@ from braze_etl.flows.currents_to_amplitude.flow import (
     ScopeOf,
     budget_terms,
     covering,
-    delivery_settings,
     hear_stores,
     hours,
     keeps_payloads,
     listing,
     live_scope,
+    open_destination,
     open_mapping,
     open_quarantine,
     open_state,
@@ -263,28 +261,25 @@ class Probing:
         self._settings = settings
         self._clock = clock
         self._progress = progress
-        self._kept: Finding | None = None
+        self._kept: Probe | None = None
         self.witnesses = Witnesses(clock, self._ask)
 
-    def __call__(self) -> Finding:
+    def __call__(self) -> Probe:
         """What Amplitude says: now, or a moment ago, when it was asked for its time."""
         found, self._kept = self._ask(), None
         return found
 
-    def _ask(self) -> Finding:
+    def _ask(self) -> Probe:
         if self._kept is None:
             self._kept = _probe(self._settings, self._clock, self._progress)
             self.witnesses.hear("Amplitude", self._kept.date)
         return self._kept
 
 
-def _probe(settings: Settings, clock: Clock, progress: Progress) -> Finding:
-    delivery = delivery_settings(settings)
-    transport = HttpTransport(delivery, clock, gives_way=True)
-    try:
-        finding = probe(transport, delivery)
-    finally:
-        transport.close()
+def _probe(settings: Settings, clock: Clock, progress: Progress) -> Probe:
+    destination = open_destination(settings)
+    with closing(destination.connect(clock, gives_way=True)) as transport:
+        finding = destination.probe(transport)
     if finding.failure:
-        progress.troubled(Trouble(finding.failure, shown_url(delivery.url), finding.words))
+        progress.troubled(Trouble(finding.failure, destination.address, finding.words))
     return finding

@@ -5,16 +5,14 @@ from __future__ import annotations
 from functools import partial
 from random import Random
 
-from braze_etl.amplitude.settings import shown_url
 from braze_etl.clock import SystemClock
 from braze_etl.delivery.batches import BatchBuilder
-from braze_etl.delivery.http import HttpTransport
 from braze_etl.delivery.sender import Sender
 from braze_etl.engine.books import Tag
 from braze_etl.engine.flow import WorkerParts, WorkerSpec
 from braze_etl.flows.currents_to_amplitude.flow import (
     budget_terms,
-    delivery_settings,
+    open_destination,
     open_mapping,
     open_quarantine,
     open_source,
@@ -22,7 +20,6 @@ from braze_etl.flows.currents_to_amplitude.flow import (
 )
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.mapping.limits import mend_event
 
 
 def worker_spec(settings: Settings, processes: int, *, keep_payloads: bool, rationed: bool) -> WorkerSpec:
@@ -35,10 +32,10 @@ def worker_spec(settings: Settings, processes: int, *, keep_payloads: bool, rati
 
 
 def _open(settings: Settings, processes: int, keep_payloads: bool, rationed: bool) -> WorkerParts:
-    delivery, clock = delivery_settings(settings, processes), SystemClock()
-    mapping, transport = open_mapping(settings), HttpTransport(delivery, clock)
+    destination, clock = open_destination(settings, processes), SystemClock()
+    mapping, transport = open_mapping(settings), destination.connect(clock)
     jitter = Random()  # noqa: S311 - spreads back-offs, keeps no secret
-    sender = partial(Sender[Tag], transport, delivery, clock, jitter, mend=mend_event)
+    sender = partial(Sender[Tag], transport, destination, clock, jitter)
     lasting, _ = open_source(settings, gives_way=False)
     return WorkerParts(
         clock=clock,
@@ -46,8 +43,8 @@ def _open(settings: Settings, processes: int, keep_payloads: bool, rationed: boo
         lasting=lasting,
         reader=EventReader(mapping, decoder=settings.decoder),
         sender=sender,
-        builder=BatchBuilder(delivery),
-        endpoint=shown_url(delivery.url),
+        builder=BatchBuilder(destination.limits),
+        endpoint=destination.address,
         quarantine=open_quarantine(settings),
         keeps_payloads=keep_payloads,
         stops=budget_terms(settings).stops if rationed else None,

@@ -12,8 +12,9 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from braze_etl.amplitude.body import Body, encode
+from braze_etl.amplitude.destination import Amplitude
 from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.delivery.destination import Body, DictItems
 from braze_etl.flows.currents_to_amplitude.reader import Decoder, EventReader
 from braze_etl.mapping.limits import mend_event
 from braze_etl.mapping.mapping import EventMapping
@@ -62,7 +63,8 @@ def sent(
     (outcome,), repairs = outcomes(data, CUSTOM, mapping, "auto")
     if isinstance(outcome, Verdict):
         return outcome, repairs
-    body = encode([outcome], SETTINGS, gzip=False, mend=mend_event)
+    amplitude = Amplitude(SETTINGS, mend_event)
+    body = amplitude.encode(DictItems([outcome]), gzip=False, limit=amplitude.limits.bytes)
     assert isinstance(body, Body)
     assert Project(api_key=KEY).ingest("/batch", body.wire).status == 200
     event: Event = orjson.loads(body.wire)["events"][0]

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from braze_etl.amplitude.body import Body, encode
+from braze_etl.amplitude.destination import Amplitude
 from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.config.yaml import YamlReader
+from braze_etl.delivery.destination import Body, DictItems
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.limits import mend_event
@@ -181,7 +182,8 @@ def test_any_records_under_any_mapping_come_out_the_same_and_amplitude_takes_the
     sent = [outcome for outcome in found if not isinstance(outcome, Verdict)]
     if sent:
         shortest = mapping.options.min_id_length
-        body = encode(sent, replace(SETTINGS, min_id_length=shortest), gzip=False, mend=mend_event)
+        amplitude = Amplitude(replace(SETTINGS, min_id_length=shortest), mend_event)
+        body = amplitude.encode(DictItems(sent), gzip=False, limit=amplitude.limits.bytes)
         assert isinstance(body, Body)
         reply = Project(api_key=KEY).ingest("/batch", body.wire)
         assert reply.status == 200, reply.body
