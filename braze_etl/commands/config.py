@@ -36,11 +36,8 @@ def check(config_path: Path | None, output: str) -> int:
     from braze_etl.flows.currents_to_amplitude.flow import failed_tests, load_mapping, selection
 
     checked = required_config(config_path)
-    failed = failed_tests(checked)
-    unset = sorted(set(checked.unset.values()))
-    settings = checked.settings
-    tests = len(settings.mapping.tests)
-    if failed:
+    settings, tests = checked.settings, len(checked.settings.mapping.tests)
+    if failed := failed_tests(checked):
         raise ConfigError(
             f"{checked.path}: {len(failed)} of {tests} tests of the mapping failed:\n" + "\n".join(failed),
             remedy="Correct the mapping, or what its tests state.",
@@ -50,7 +47,7 @@ def check(config_path: Path | None, output: str) -> int:
         "config": str(checked.path),
         "valid": True,
         "tests": tests,
-        "unset_variables": unset,
+        "unset_variables": sorted(set(checked.unset.values())),
         "warnings": [
             {"key": dotted(path), "place": str(checked.place(path)), "message": words}
             for path, words in doubtful_settings(settings, SystemClock().now())

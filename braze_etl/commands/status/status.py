@@ -53,6 +53,10 @@ class Deferred:
     records: int
     earliest: datetime | None
 
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"records": self.records, "earliest": _iso(self.earliest)}
+
 
 @dataclass(frozen=True)
 class PipelineStatus:
@@ -137,10 +141,7 @@ class PipelineStatus:
             "start_at": _iso(self.start_at),
             "before_start": {"files": summary.before_start if summary else None},
             "deferred": sum(each.records for each in self.deferred.values()),
-            "deferred_by_reason": {
-                reason.value: {"records": each.records, "earliest": _iso(each.earliest)}
-                for reason, each in self.deferred.items()
-            },
+            "deferred_by_reason": {reason.value: each.as_dict() for reason, each in self.deferred.items()},
             "quarantined": self.set_aside.entries,
             "quarantined_by_reason": _by_reason(self.set_aside),
             "quarantine_stop": self.quarantine_stop or None,
@@ -193,9 +194,7 @@ def pipeline_status(settings: Settings, clock: Clock, *, refresh: bool = False) 
         return PipelineStatus(
             pipeline=settings.pipeline,
             now=now,
-            window=Window(
-                settings.window.objective, settings.window.warn_at, backlog.oldest_hour, summary.last_listing
-            ),
+            window=_window(settings, backlog.oldest_hour, summary.last_listing),
             source=source,
             set_aside=set_aside,
             backlog=backlog,
@@ -217,16 +216,19 @@ def _without_ledger(
     settings: Settings, now: datetime, set_aside: SetAside, missing: LedgerMissingError
 ) -> PipelineStatus:
     """Never listed; whether that is the first day or a loss, the configuration tells."""
-    window = Window(settings.window.objective, settings.window.warn_at, None, None)
     return PipelineStatus(
         settings.pipeline,
         now,
-        window,
+        _window(settings, None, None),
         Freshness(settings.window.source_stale_after),
         set_aside,
         no_ledger=never_create(settings.state.uri) if settings.state.create == "never" else missing,
         account=_account(settings, None, now),
     )
+
+
+def _window(settings: Settings, oldest: datetime | None, last_listing: datetime | None) -> Window:
+    return Window(settings.window.objective, settings.window.warn_at, oldest, last_listing)
 
 
 def _account(settings: Settings, ledger: Ledger | None, now: datetime) -> Account | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -335,20 +335,13 @@ class Transfer:
 
     def _written(self, head: Head, contents: LedgerContents) -> Head:
         stamp = self._parts.heads.new_stamp()
-        days: dict[str, str] = {}
-        states: Counter[FileState] = Counter()
-        deferred: Counter[Reason] = Counter()
+        files: Counter[FileState] = Counter()
         open_files: OpenMap = {}
-        for day, files in groupby(contents.files, key=lambda file: day_of(file.ref.hour)):
-            rows = {}
-            for file in files:
-                rows[file.ref.key] = row = row_of(file.ref, file.known)
-                states[file.known.state] += 1
-                if file.open:
-                    deferred.update(records(file.open))
-                    open_files[row.key] = (row, file.open)
-            self._parts.days.write(stamp, day, rows)
-            days[day] = stamp
+        days = {
+            day: self._write_day(stamp, day, of_day, files, open_files)
+            for day, of_day in groupby(contents.files, key=lambda file: day_of(file.ref.hour))
+        }
+        deferred = sum((_records(positions) for _, positions in open_files.values()), Counter[Reason]())
         summary = contents.summary
         taken = replace(
             head,
@@ -359,7 +352,7 @@ class Transfer:
             last_listing=summary.last_listing,
             before_start=summary.before_start,
             backlog=summary.backlog,
-            files=states,
+            files=files,
             deferred=deferred,
             days=days,
             open=self._parts.open_files.write(stamp, open_files),
@@ -367,6 +360,24 @@ class Transfer:
         )
         noted = self._parts.notes.written(taken, stamp, contents.notes)
         return self._parts.catalogue.trimmed(noted, stamp)
+
+    def _write_day(
+        self,
+        stamp: str,
+        day: str,
+        files: Iterable[SettledFile],
+        states: Counter[FileState],
+        open_files: OpenMap,
+    ) -> str:
+        """Store a day, add its files to *states* and *open_files*, and return the stamp for the head."""
+        rows = {}
+        for file in files:
+            rows[file.ref.key] = row = row_of(file.ref, file.known)
+            states[file.known.state] += 1
+            if file.open:
+                open_files[row.key] = (row, file.open)
+        self._parts.days.write(stamp, day, rows)
+        return stamp
 
 
 def _counted(
@@ -384,8 +395,8 @@ def _counted(
     deferred = Counter(head.deferred)
     for key, settlement in claimed.items():
         if key in open_before:
-            deferred.subtract(records(open_before[key][1]))
-        deferred.update(records(settlement.open))
+            deferred.subtract(_records(open_before[key][1]))
+        deferred.update(_records(settlement.open))
     return replace(
         head,
         files=_positive(files),
@@ -399,7 +410,7 @@ def _with_entry(head: Head, entry: JournalEntry, backlog: Backlog | None) -> Hea
     return replace(head, journal=(*head.journal, entry), backlog=head.backlog if backlog is None else backlog)
 
 
-def records(positions: Positions) -> Counter[Reason]:
+def _records(positions: Positions) -> Counter[Reason]:
     """Count open records by reason."""
     counts: Counter[Reason] = Counter()
     for each in positions:
