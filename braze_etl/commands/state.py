@@ -22,7 +22,7 @@ from braze_etl.storage.settings import StoreAccess
 
 
 @dataclass(frozen=True)
-class Place:
+class LedgerPlace:
     """A ledger's URI, how its store is reached, and whose it has to be (None: whoever's it is)."""
 
     uri: str
@@ -65,17 +65,17 @@ class Place:
         )
 
 
-def place_of(text: str) -> Place:
+def place_of(text: str) -> LedgerPlace:
     """The place that a URI means, reached by what the environment says, or that a configuration names."""
-    return Place(text, StoreAccess(), None) if "://" in text else configured_place(Path(text))
+    return LedgerPlace(text, StoreAccess(), None) if "://" in text else configured_place(Path(text))
 
 
-def configured_place(path: Path | None) -> Place:
+def configured_place(path: Path | None) -> LedgerPlace:
     """The place that a configuration names."""
     from braze_etl.flows.currents_to_amplitude.flow import ledger_identity, store_access
 
     settings = required_config(path).require("state", "source", "amplitude.region")
-    return Place(settings.state.uri, store_access(settings, settings.state), ledger_identity(settings))
+    return LedgerPlace(settings.state.uri, store_access(settings, settings.state), ledger_identity(settings))
 
 
 @click.command()
@@ -106,7 +106,7 @@ def _text(value: str | int | dict[str, int]) -> str:
     return str(value or "none")
 
 
-def _copied(origin: Place, copied_to: Place) -> Copied:
+def _copied(origin: LedgerPlace, copied_to: LedgerPlace) -> Copied:
     owner = LeaseOwner.here(f"copy-{secrets.token_hex(3)}", "state copy")
     identity = origin.whose()
     copied_to.refuse_another(identity)

@@ -1,4 +1,4 @@
-"""Scripted faults: which request suffers which fault. Matching only; `Exchange` acts.
+"""Scripted faults: which request suffers which fault. Matching only; `server.Ingestion` acts.
 
 Requests are numbered from 1 as they come, over all POSTs to the server but `/reset`. Rules are tried in
 order; the first whose conditions all hold, and that has not been used up, gives its fault.
@@ -228,17 +228,17 @@ def parse_faults(text: str, name: str = "faults") -> Faults:
         raise FaultFileError(
             f"{name} must be a list of rules, each with `do` and where wanted `when` and `times`"
         )
-    return Faults([_rule(_Place(f"{name}, rule {number}"), raw) for number, raw in enumerate(document, 1)])
+    return Faults([_rule(_Node(f"{name}, rule {number}"), raw) for number, raw in enumerate(document, 1)])
 
 
-class _Place:
+class _Node:
     """Where in the file we are; every complaint begins with it."""
 
     def __init__(self, words: str) -> None:
         self._words = words
 
-    def below(self, key: str) -> _Place:
-        return _Place(f"{self._words}, {key}")
+    def below(self, key: str) -> _Node:
+        return _Node(f"{self._words}, {key}")
 
     def error(self, words: str) -> FaultFileError:
         return FaultFileError(f"{self._words}: {words}")
@@ -278,91 +278,91 @@ def _brief(value: Any) -> str:
     return reprlib.repr(value)  # of aliases of aliases, the beginning
 
 
-def _rule(place: _Place, raw: Any) -> Rule:
-    rule = place.mapping(raw, ("when", "do", "times"))
+def _rule(node: _Node, raw: Any) -> Rule:
+    rule = node.mapping(raw, ("when", "do", "times"))
     if "do" not in rule:
-        raise place.error("says nothing to `do`")
-    when = _conditions(place.below("when"), rule.get("when") or {})
-    fault = _fault(place.below("do"), rule["do"])
+        raise node.error("says nothing to `do`")
+    when = _conditions(node.below("when"), rule.get("when") or {})
+    fault = _fault(node.below("do"), rule["do"])
     if fault.action == Reset("before_body") and when.look_inside:
-        raise place.error("reset: before_body cannot depend on an event, which is in the body")
+        raise node.error("reset: before_body cannot depend on an event, which is in the body")
     times = rule.get("times")
-    return Rule(when, fault, None if times is None else place.below("times").whole(times))
+    return Rule(when, fault, None if times is None else node.below("times").whole(times))
 
 
-_WHEN: Mapping[str, Callable[[_Place, Any], Any]] = {
-    "request": _Place.whole,
-    "every": _Place.whole,
-    "first": _Place.whole,
-    "after": lambda place, value: place.whole(value, 0),
-    "path": _Place.text,
-    "share": lambda place, value: place.number(value, 1),
-    "seed": lambda place, value: place.whole(value, 0),
-    "event_type": _Place.text,
-    "user_id": _Place.text,
-    "insert_id": _Place.text,
+_WHEN: Mapping[str, Callable[[_Node, Any], Any]] = {
+    "request": _Node.whole,
+    "every": _Node.whole,
+    "first": _Node.whole,
+    "after": lambda node, value: node.whole(value, 0),
+    "path": _Node.text,
+    "share": lambda node, value: node.number(value, 1),
+    "seed": lambda node, value: node.whole(value, 0),
+    "event_type": _Node.text,
+    "user_id": _Node.text,
+    "insert_id": _Node.text,
 }
 
 
-def _conditions(place: _Place, raw: Any) -> Conditions:
-    given = place.mapping(raw, tuple(_WHEN))
-    return Conditions(**{key: _WHEN[key](place.below(key), value) for key, value in given.items()})
+def _conditions(node: _Node, raw: Any) -> Conditions:
+    given = node.mapping(raw, tuple(_WHEN))
+    return Conditions(**{key: _WHEN[key](node.below(key), value) for key, value in given.items()})
 
 
-def _fault(place: _Place, raw: Any) -> Fault:
-    given = dict(place.mapping(raw, (*_ACTIONS, "delay")))
-    delay = place.below("delay").number(given.pop("delay")) if "delay" in given else None
+def _fault(node: _Node, raw: Any) -> Fault:
+    given = dict(node.mapping(raw, (*_ACTIONS, "delay")))
+    delay = node.below("delay").number(given.pop("delay")) if "delay" in given else None
     if len(given) > 1 or (not given and delay is None):
-        raise place.error(f"must hold one of {', '.join(_ACTIONS)}, or delay alone")
+        raise node.error(f"must hold one of {', '.join(_ACTIONS)}, or delay alone")
     action: Action = Proceed()
     for key, value in given.items():
-        action = _ACTIONS[key](place.below(key), value)
+        action = _ACTIONS[key](node.below(key), value)
     return Fault(action, delay or 0.0)
 
 
-def _answer(place: _Place, raw: Any) -> Answer:
-    given = place.mapping(raw, ("status", "headers", "body"))
-    status = place.below("status").whole(given.get("status", 200), 200)
+def _answer(node: _Node, raw: Any) -> Answer:
+    given = node.mapping(raw, ("status", "headers", "body"))
+    status = node.below("status").whole(given.get("status", 200), 200)
     headers = given.get("headers") or {}
     if not isinstance(headers, dict):
-        raise place.below("headers").error("must be a mapping of names to values")
+        raise node.below("headers").error("must be a mapping of names to values")
     return Answer(status, {str(name): str(value) for name, value in headers.items()}, given.get("body"))
 
 
-def _reset(place: _Place, raw: Any) -> Reset:
+def _reset(node: _Node, raw: Any) -> Reset:
     if raw in ("before_body", "after_body", "during_reply"):
         return Reset(raw)
-    raise place.error(f"must be before_body, after_body or during_reply, not {_brief(raw)}")
+    raise node.error(f"must be before_body, after_body or during_reply, not {_brief(raw)}")
 
 
-def _truncate(place: _Place, raw: Any) -> TruncateReply:
-    place.true(raw)
+def _truncate(node: _Node, raw: Any) -> TruncateReply:
+    node.true(raw)
     return TruncateReply()
 
 
-def _refuse_gzip(place: _Place, raw: Any) -> RefuseGzip:
-    place.true(raw)
+def _refuse_gzip(node: _Node, raw: Any) -> RefuseGzip:
+    node.true(raw)
     return RefuseGzip()
 
 
-def _ingest_then(place: _Place, raw: Any) -> IngestThen:
-    given = place.mapping(raw, ("reset", "reply"))
+def _ingest_then(node: _Node, raw: Any) -> IngestThen:
+    given = node.mapping(raw, ("reset", "reply"))
     if len(given) != 1:
-        raise place.error("must hold one of reset, reply")
+        raise node.error("must hold one of reset, reply")
     if "reply" in given:
-        return IngestThen(_answer(place.below("reply"), given["reply"]))
-    reset = _reset(place.below("reset"), given["reset"])
+        return IngestThen(_answer(node.below("reply"), given["reply"]))
+    reset = _reset(node.below("reset"), given["reset"])
     if reset.moment == "before_body":
-        raise place.error("nothing can be ingested before the body; use after_body or during_reply")
+        raise node.error("nothing can be ingested before the body; use after_body or during_reply")
     return IngestThen(reset)
 
 
-_ACTIONS: Mapping[str, Callable[[_Place, Any], Action]] = {
+_ACTIONS: Mapping[str, Callable[[_Node, Any], Action]] = {
     "reply": _answer,
     "reset": _reset,
-    "redirect": lambda place, value: Redirect(place.text(value)),
+    "redirect": lambda node, value: Redirect(node.text(value)),
     "truncate_reply": _truncate,
     "refuse_gzip": _refuse_gzip,
-    "hang": lambda place, value: Hang(place.number(value)),
+    "hang": lambda node, value: Hang(node.number(value)),
     "ingest_then": _ingest_then,
 }

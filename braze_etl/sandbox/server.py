@@ -180,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path in self._GETS:
             self._refuse_method()
         else:
-            Exchange(self, path, self.server.service).run()
+            Ingestion(self, path, self.server.service).run()
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
@@ -247,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Stay silent: the counters say what happened."""
 
 
-class Exchange:
+class Ingestion:
     """A request to an ingestion path on its connection. The body is read once, and only when it is wanted."""
 
     def __init__(self, handler: BaseHTTPRequestHandler, path: str, service: Service) -> None:

@@ -15,13 +15,13 @@ import pytest
 from braze_etl.clock import ManualClock, SystemClock
 from braze_etl.errors import LeaseHeldError, StateError
 from braze_etl.state.ledger import Backlog, LeaseOwner, RunRecord
-from braze_etl.state.s3.lease import RENEWED_EVERY, Keeper, Machine, thread_keeper
+from braze_etl.state.s3.lease import RENEWED_EVERY, Keeper, ProcessTable, thread_keeper
 from braze_etl.state.s3.ledger import S3Ledger
 from tests.state.bucket import MemoryBucket
 from tests.state.ground import IDENTITY, NOON, OWNER, by_hand, done, ref
 
 OTHER = LeaseOwner("run-2", "host-b", 1, "run")
-HERE, THERE = Machine("host-a"), Machine("host-b")
+HERE, THERE = ProcessTable("host-a"), ProcessTable("host-b")
 
 
 class Renewals:
@@ -44,11 +44,11 @@ def opened(
     bucket: MemoryBucket,
     keeper: Keeper = by_hand,
     *,
-    machine: Machine = HERE,
+    processes: ProcessTable = HERE,
     clock: ManualClock | None = None,
 ) -> S3Ledger:
     clock = clock or ManualClock(NOON)
-    return S3Ledger.open(bucket, "state/", IDENTITY, clock=clock, keeper=keeper, machine=machine)
+    return S3Ledger.open(bucket, "state/", IDENTITY, clock=clock, keeper=keeper, processes=processes)
 
 
 @contextmanager
@@ -67,14 +67,14 @@ def refused(ledger: S3Ledger) -> LeaseHeldError:
 class TestTwoRuns:
     def test_the_second_is_told_at_once_who_is_at_work_and_until_when(self, bucket: MemoryBucket) -> None:
         with opened(bucket).lease(OWNER):
-            error = refused(opened(bucket, machine=THERE))
+            error = refused(opened(bucket, processes=THERE))
         assert error.exit_code == 11
         assert "run run-1 (run) on host-a, process 4711" in error.message
         assert "until 2026-10-05T12:01:30Z" in error.message
         assert "state unlock" in error.remedy
 
     def test_of_two_that_take_it_at_the_same_moment_one_does(self, bucket: MemoryBucket) -> None:
-        first, second = opened(bucket), opened(bucket, machine=THERE)
+        first, second = opened(bucket), opened(bucket, processes=THERE)
         entered: list[AbstractContextManager[None]] = []
 
         def interfere(key: str) -> None:
@@ -92,7 +92,7 @@ class TestTwoRuns:
                 bucket.advance(RENEWED_EVERY)
                 assert renewals.renew()
             bucket.advance(80)
-            assert "until 2026-10-05T12:06:30Z" in refused(opened(bucket, machine=THERE)).message
+            assert "until 2026-10-05T12:06:30Z" in refused(opened(bucket, processes=THERE)).message
 
     def test_a_store_that_is_away_for_a_minute_costs_no_lease(self, bucket: MemoryBucket) -> None:
         renewals = Renewals()
@@ -104,16 +104,16 @@ class TestTwoRuns:
             bucket.advance(RENEWED_EVERY)
             assert renewals.renew()
             bucket.advance(60)
-            refused(opened(bucket, machine=THERE))
+            refused(opened(bucket, processes=THERE))
 
 
 class TestExpiry:
     def test_a_holder_that_fell_silent_is_succeeded_after_90_seconds(self, bucket: MemoryBucket) -> None:
         with abandoned(opened(bucket).lease(OWNER)):
             bucket.advance(90)
-            refused(opened(bucket, machine=THERE))
+            refused(opened(bucket, processes=THERE))
             bucket.advance(2)
-            second = opened(bucket, machine=THERE)
+            second = opened(bucket, processes=THERE)
             assert second.holder() is None
             with second.lease(OTHER):
                 assert second.holder() is not None
@@ -123,7 +123,7 @@ class TestExpiry:
         self, bucket: MemoryBucket, skew: timedelta
     ) -> None:
         with opened(bucket).lease(OWNER):
-            second = opened(bucket, machine=THERE, clock=ManualClock(NOON + skew))
+            second = opened(bucket, processes=THERE, clock=ManualClock(NOON + skew))
             refused(second)
             assert second.holder() is not None
         with opened(bucket).lease(OWNER), suppress(StateError):
@@ -137,7 +137,7 @@ class TestFence:
 
     def test_it_settles_nothing_when_it_wakes(self, bucket: MemoryBucket) -> None:
         renewals = Renewals()
-        paused, second = opened(bucket, renewals), opened(bucket, machine=THERE)
+        paused, second = opened(bucket, renewals), opened(bucket, processes=THERE)
         with paused.lease(OWNER):
             paused.settle("run-1", [done(ref("before"), accepted=1)], Backlog())
             bucket.advance(180)
@@ -155,7 +155,7 @@ class TestFence:
         }
 
     def test_its_going_does_not_release_the_lease_of_the_other(self, bucket: MemoryBucket) -> None:
-        paused, second = opened(bucket), opened(bucket, machine=THERE)
+        paused, second = opened(bucket), opened(bucket, processes=THERE)
         lease = paused.lease(OWNER)
         lease.__enter__()
         bucket.advance(180)
@@ -168,7 +168,7 @@ class TestFence:
     def test_a_settlement_that_was_under_way_when_it_stopped_is_refused_too(
         self, bucket: MemoryBucket
     ) -> None:
-        paused, second = opened(bucket), opened(bucket, machine=THERE)
+        paused, second = opened(bucket), opened(bucket, processes=THERE)
         lease = second.lease(OTHER)
 
         def stop(key: str) -> None:
@@ -196,7 +196,7 @@ class TestFence:
         for _ in range(3):
             with opened(bucket).lease(OWNER):
                 pass
-        paused, second = opened(bucket), opened(bucket, machine=THERE)
+        paused, second = opened(bucket), opened(bucket, processes=THERE)
         with paused.lease(OWNER):
             del bucket.objects["state/lease.json"]
             with second.lease(OTHER):
@@ -216,8 +216,8 @@ class TestDeadHolder:
             pass
 
     def test_one_on_another_machine_is_waited_for(self, bucket: MemoryBucket, tmp_path: Path) -> None:
-        with abandoned(opened(bucket, machine=Machine("host-a", tmp_path)).lease(OWNER)):
-            refused(opened(bucket, machine=THERE))
+        with abandoned(opened(bucket, processes=ProcessTable("host-a", tmp_path)).lease(OWNER)):
+            refused(opened(bucket, processes=THERE))
 
 
 _HOLD_AND_DIE = """
@@ -240,12 +240,12 @@ class TestUnlock:
     def test_the_lease_is_free_and_its_holder_shut_out(self, bucket: MemoryBucket) -> None:
         slow = opened(bucket)
         with slow.lease(OWNER):
-            opened(bucket, machine=THERE).unlock()
+            opened(bucket, processes=THERE).unlock()
             assert opened(bucket).holder() is None
             with pytest.raises(StateError) as caught:
                 slow.settle("run-1", [done(ref(), accepted=1)], Backlog())
             assert "state unlock" in caught.value.remedy
-        with opened(bucket, machine=THERE).lease(OTHER):
+        with opened(bucket, processes=THERE).lease(OTHER):
             pass
 
     def test_a_renewal_at_the_same_moment_does_not_save_it(self, bucket: MemoryBucket) -> None:
@@ -257,7 +257,7 @@ class TestUnlock:
 
         with opened(bucket, renewals).lease(OWNER):
             bucket.before_write = interfere
-            opened(bucket, machine=THERE).unlock()
+            opened(bucket, processes=THERE).unlock()
             assert opened(bucket).holder() is None
             assert not renewals.renew()
 

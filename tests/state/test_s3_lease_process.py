@@ -8,25 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from braze_etl.state.s3.lease import Machine
+from braze_etl.state.s3.lease import ProcessTable
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system has no /proc")
 
 
 def test_a_process_that_runs_is_not_dead() -> None:
-    here = Machine.here()
+    here = ProcessTable.here()
     assert not here.knows_dead(here.me())
 
 
 @linux
 def test_a_later_process_with_the_same_number_is_another() -> None:
-    here = Machine.here()
+    here = ProcessTable.here()
     assert here.knows_dead(replace(here.me(), start="1"))
 
 
 @linux
 def test_a_process_that_ended_is_dead_also_while_its_parent_has_not_noticed() -> None:
-    here = Machine.here()
+    here = ProcessTable.here()
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     start = here._start(child.pid)
     assert start is not None
@@ -40,7 +40,7 @@ def test_a_process_that_ended_is_dead_also_while_its_parent_has_not_noticed() ->
 
 
 def test_what_ran_elsewhere_or_before_a_reboot_or_in_another_container_can_not_be_known() -> None:
-    here = Machine.here()
+    here = ProcessTable.here()
     me = here.me()
     for process in (
         replace(me, host="elsewhere"),
@@ -54,11 +54,11 @@ def test_names_with_brackets_and_spaces_do_not_mislead(tmp_path: Path) -> None:
     (tmp_path / "7").mkdir()
     fields = " ".join(["S", *map(str, range(4, 22)), "4242", "23"])
     (tmp_path / "7/stat").write_text(f"7 (a) b c) {fields}")
-    assert Machine("host", tmp_path)._start(7) == "4242"
+    assert ProcessTable("host", tmp_path)._start(7) == "4242"
 
 
 def test_without_proc_only_a_number_that_nobody_has_is_dead(tmp_path: Path) -> None:
-    machine = Machine("host", tmp_path)
+    machine = ProcessTable("host", tmp_path)
     me = machine.me()
     assert (me.boot, me.start) == ("", "")
     assert not machine.knows_dead(me)

@@ -30,7 +30,7 @@ _CONDITIONS: Final = (
 )
 
 
-class _Place:
+class _Probe:
     """Where a probe object goes; below `probe/`, which the ledger does not take for its own remains."""
 
     def __init__(self, site: Site, name: str) -> None:
@@ -55,7 +55,7 @@ def _listing(name: str) -> Callable[[Site], Finding]:
     def check(site: Site) -> Finding:
         if _is_local(site.settings, name):
             return skipped(f"the {name} is on this disk")
-        place = _Place(site, name)
+        place = _Probe(site, name)
         store, key = place.store()
         next(iter(store.pages(key.partition("probe/")[0])), None)
         return ok(f"{place.uri} can be listed")
@@ -67,7 +67,7 @@ def _put(name: str) -> Callable[[Site], Finding]:
     def check(site: Site) -> Finding:
         if _is_local(site.settings, name):
             return _writable(site.settings, name)
-        place = _Place(site, name)
+        place = _Probe(site, name)
         store, key = place.store()
         store.put(key, _BODY)
         return ok(f"an object can be written: {store.uri}/{key}")
@@ -79,7 +79,7 @@ def _get(name: str) -> Callable[[Site], Finding]:
     def check(site: Site) -> Finding:
         if _is_local(site.settings, name):
             return skipped(f"the {name} is on this disk")
-        place = _Place(site, name)
+        place = _Probe(site, name)
         store, key = place.conditional()
         found = store.read(key)
         if found is None or found.data != _BODY:
@@ -96,7 +96,7 @@ def conditions(site: Site) -> Finding:
     """Whether If-None-Match and If-Match are honoured: without that, two runs could both hold the lease."""
     if _is_local(site.settings, "state"):
         return skipped("the lease of a ledger in SQLite is a lock of the operating system")
-    store, key = _Place(site, "state").conditional()
+    store, key = _Probe(site, "state").conditional()
     if store.create(key, b"2") is not None:
         return fail(f"{store.uri} ignores If-None-Match", _CONDITIONS)
     if wrong := try_etags(store, key):
@@ -109,7 +109,7 @@ def _delete(name: str) -> Callable[[Site], Finding]:
     def check(site: Site) -> Finding:
         if _is_local(site.settings, name):
             return skipped(f"the {name} is on this disk")
-        store, key = _Place(site, name).store()
+        store, key = _Probe(site, name).store()
         try:
             store.delete([key])
         except StoreError as error:

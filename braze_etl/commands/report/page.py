@@ -129,7 +129,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PageVerdict:
     """`tone` is good, warn or bad; `head` says it in a few words, `text` all of it."""
 
     tone: str
@@ -143,7 +143,7 @@ _DOCTOR: Final = Step("braze-etl doctor", "tries everything that a run needs")
 _STATUS: Final = Step("braze-etl status", "shows what waits, and how runs ended")
 
 
-def verdict(data: Data) -> Verdict:
+def verdict(data: Data) -> PageVerdict:
     """What somebody who opens the page should know first: the worst of what is the case."""
     window = data["now"]["window"]
     if data["failing"]:
@@ -156,11 +156,11 @@ def verdict(data: Data) -> Verdict:
         return _quiet(data)
     if data["now"]["forecast"].get("in_time") is False:
         steps = [_STATUS, _runbook("BrazeEtlTooSlow")]
-        return Verdict("warn", "Too slow.", _sentences(data), steps=steps)
-    return Verdict("good", "In time.", _sentences(data))
+        return PageVerdict("warn", "Too slow.", _sentences(data), steps=steps)
+    return PageVerdict("good", "In time.", _sentences(data))
 
 
-def _failing(data: Data) -> Verdict:
+def _failing(data: Data) -> PageVerdict:
     """Runs fail: whatever the window says, it only gets worse until somebody acts."""
     failing = data["failing"]
     error, since = _error(failing), when(failing["since"])
@@ -169,7 +169,7 @@ def _failing(data: Data) -> Verdict:
         head = f"All {failing['runs']:,} runs of this period failed."
     heading = _FAILURES.get(failing["exit_code"], "Exit 1: failed")
     text = f"Since {since}: {_sentence(error['message'])} {_window(data)}"
-    return Verdict("bad", head, text, error["remedy"], [_DOCTOR, _runbook(heading)])
+    return PageVerdict("bad", head, text, error["remedy"], [_DOCTOR, _runbook(heading)])
 
 
 def _error(failing: Data) -> Mapping[str, str]:
@@ -180,23 +180,23 @@ def _error(failing: Data) -> Mapping[str, str]:
     return failing["error"] or {"message": f"exit code {failing['exit_code']}", "remedy": ""}
 
 
-def _never_listed(data: Data) -> Verdict:
+def _never_listed(data: Data) -> PageVerdict:
     text = "No run has made a complete listing of the source yet."
     steps = [_DOCTOR, _STATUS if data["period"]["runs"] else Step("braze-etl run", "delivers what is due")]
-    return Verdict("bad", "Never listed.", text, steps=steps)
+    return PageVerdict("bad", "Never listed.", text, steps=steps)
 
 
-def _late(data: Data, *, missed: bool) -> Verdict:
+def _late(data: Data, *, missed: bool) -> PageVerdict:
     tone, head = ("bad", "The window is missed.") if missed else ("warn", "At risk.")
-    return Verdict(tone, head, _sentences(data), steps=_late_steps())
+    return PageVerdict(tone, head, _sentences(data), steps=_late_steps())
 
 
-def _quiet(data: Data) -> Verdict:
+def _quiet(data: Data) -> PageVerdict:
     """Nothing is late, for nothing comes any more."""
     newest = data["now"]["source"]["newest_hour"]
     said = f"Its newest hour is {when(newest)}." if newest else "No file of it was ever found."
     steps = [_DOCTOR, _runbook("BrazeEtlSourceStale")]
-    return Verdict("warn", "The source is quiet.", f"{said} {_sentences(data)}", steps=steps)
+    return PageVerdict("warn", "The source is quiet.", f"{said} {_sentences(data)}", steps=steps)
 
 
 def _late_steps() -> list[Step]:

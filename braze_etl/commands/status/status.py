@@ -39,7 +39,7 @@ _OPEN_FILES_READ: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
+class QuarantineDepth:
     """What is in the quarantine; `by_reason` is None where reading all of it would take too long."""
 
     entries: int
@@ -69,7 +69,7 @@ class PipelineStatus:
     now: datetime
     window: Window
     source: Freshness
-    set_aside: SetAside
+    set_aside: QuarantineDepth
     backlog: Backlog = field(default_factory=Backlog)
     listed: bool = False
     summary: LedgerSummary | None = None
@@ -213,7 +213,7 @@ def pipeline_status(settings: Settings, clock: Clock, *, refresh: bool = False) 
 
 
 def _without_ledger(
-    settings: Settings, now: datetime, set_aside: SetAside, missing: LedgerMissingError
+    settings: Settings, now: datetime, set_aside: QuarantineDepth, missing: LedgerMissingError
 ) -> PipelineStatus:
     """Never listed; whether that is the first day or a loss, the configuration tells."""
     return PipelineStatus(
@@ -261,15 +261,15 @@ def _list(settings: Settings, ledger: Ledger, now: datetime) -> tuple[Backlog, d
     return tally.backlog(), look.found.newest_hour
 
 
-def _set_aside(settings: Settings) -> SetAside:
+def _set_aside(settings: Settings) -> QuarantineDepth:
     quarantine = open_quarantine(settings)
     entries = quarantine.depth()
     if entries > _ENTRIES_READ:
-        return SetAside(entries, None)
+        return QuarantineDepth(entries, None)
     by_reason: Counter[Reason] = Counter()
     for (_, reason), count in quarantine.counts().items():
         by_reason[reason] += count
-    return SetAside(by_reason.total(), by_reason)
+    return QuarantineDepth(by_reason.total(), by_reason)
 
 
 def _deferred(ledger: Ledger, summary: LedgerSummary) -> dict[Reason, Deferred]:
@@ -316,7 +316,7 @@ def _line(line: BacklogLine, events: int) -> dict[str, int]:
     return {"files": line.files, "bytes": line.bytes, "estimated_events": events}
 
 
-def _by_reason(set_aside: SetAside) -> dict[str, int] | None:
+def _by_reason(set_aside: QuarantineDepth) -> dict[str, int] | None:
     if set_aside.by_reason is None:
         return None
     return {reason.value: entries for reason, entries in set_aside.by_reason.most_common()}

@@ -56,15 +56,15 @@ class ProcessId:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """The machine that we run on, as far as it can tell processes apart."""
+class ProcessTable:
+    """The processes of this machine, as far as it can tell them apart."""
 
     host: str
     proc: Path = Path("/proc")
 
     @classmethod
-    def here(cls) -> Machine:
-        """The machine that this program runs on."""
+    def here(cls) -> ProcessTable:
+        """Those of the machine that this program runs on."""
         return cls(socket.gethostname())
 
     def me(self) -> ProcessId:
@@ -185,13 +185,13 @@ class S3Lease:
     """The lease of the ledger whose *heads* it fences."""
 
     def __init__(
-        self, objects: Objects, heads: Heads, *, clock: Clock, keeper: Keeper, machine: Machine
+        self, objects: Objects, heads: Heads, *, clock: Clock, keeper: Keeper, processes: ProcessTable
     ) -> None:
         self._objects = objects
         self._heads = heads
         self._clock = clock
         self._keeper = keeper
-        self._machine = machine
+        self._processes = processes
 
     @contextmanager
     def held(self, owner: LeaseOwner) -> Iterator[None]:
@@ -229,7 +229,7 @@ class S3Lease:
             found = self._find()
             if found is not None and self._is_taken(found):
                 raise lease_held(self._objects.place, found.holder)
-            record = _Record(self._next_generation(found), 0, owner, self._clock.now(), self._machine.me())
+            record = _Record(self._next_generation(found), 0, owner, self._clock.now(), self._processes.me())
             etag = self._write(record, found.etag if found else None)
             if etag is not None:
                 return _Held(self._objects, record, etag)
@@ -238,7 +238,7 @@ class S3Lease:
     def _is_taken(self, found: _Found) -> bool:
         if found.record.owner is None or found.has_expired:
             return False
-        return found.record.process is None or not self._machine.knows_dead(found.record.process)
+        return found.record.process is None or not self._processes.knows_dead(found.record.process)
 
     def _next_generation(self, found: _Found | None) -> int:
         # The head knows, too: somebody may have deleted the lease.

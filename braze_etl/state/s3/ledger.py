@@ -42,7 +42,7 @@ from braze_etl.state.rules import (
 )
 from braze_etl.state.s3.compaction import Compactor, Parts
 from braze_etl.state.s3.head import Head, Heads, JournalEntry
-from braze_etl.state.s3.lease import Keeper, Machine, S3Lease, thread_keeper
+from braze_etl.state.s3.lease import Keeper, ProcessTable, S3Lease, thread_keeper
 from braze_etl.state.s3.objects import Objects
 from braze_etl.state.s3.opening import opened, refuse_remains
 from braze_etl.state.s3.runs import IN_ONE, OLDER_KEPT
@@ -92,13 +92,13 @@ class S3Ledger:
         vouch: Vouch = anything_goes,
         server: str = "",
         keeper: Keeper | None = None,
-        machine: Machine | None = None,
+        processes: ProcessTable | None = None,
         token: Callable[[], str] = _token,
     ) -> S3Ledger:
         """Open the ledger below *prefix* (empty, or ending in `/`), or create it; errors: see `open_ledger`.
 
         *server* tells apart two servers that have a bucket of the same name. *keeper* renews the lease, and
-        *machine* says whether its holder is dead; *token* makes the names of objects unique.
+        *processes* says whether its holder is dead; *token* makes the names of objects unique.
         """
         objects = Objects(store, prefix)
         heads = Heads(objects, read_only=read_only, token=token)
@@ -109,7 +109,7 @@ class S3Ledger:
             heads,
             clock=clock,
             keeper=keeper or thread_keeper(clock),
-            machine=machine or Machine.here(),
+            processes=processes or ProcessTable.here(),
         )
         return cls(objects, heads, identity, lease, clock=clock)
 

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from braze_etl.cli import cli
-from braze_etl.commands.report.page import Verdict, verdict
+from braze_etl.commands.report.page import PageVerdict, verdict
 from tests.commands.report.conftest import Data
 
 RUNBOOKS = Path(__file__).parents[3] / "docs" / "runbooks.md"
@@ -22,7 +22,7 @@ def window(left: float | None, *, at_risk: bool = False) -> Data:
     return {"window": {"hours_left": left, "at_risk": at_risk}}
 
 
-def judged(month: Data, *, failing: Data | None = None, **now: Any) -> Verdict:
+def judged(month: Data, *, failing: Data | None = None, **now: Any) -> PageVerdict:
     return verdict({**month, "failing": failing, "now": {**month["now"], **now}})
 
 
@@ -102,7 +102,7 @@ def test_a_pipeline_that_is_well_needs_no_next_step(month: Data) -> None:
     assert "All that was listed is delivered." in judged(month, backlog={"files": 0, "bytes": 0}).text
 
 
-def troubled(month: Data) -> list[Verdict]:
+def troubled(month: Data) -> list[PageVerdict]:
     late = {"message": "30 files too late", "in_time": False}
     return [
         judged(month, failing=FAILING),
