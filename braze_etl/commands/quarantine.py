@@ -19,8 +19,8 @@ from braze_etl.clock import Clock, SystemClock, iso, parse_duration, parse_hour
 from braze_etl.commands._options import config_option, output_option, pass_options, required_config
 from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
 from braze_etl.errors import UsageError
-from braze_etl.flows.currents_to_amplitude.flow import open_quarantine, open_state
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.model import Outcome, Reason, ReasonCounts
 from braze_etl.quarantine.entry import EVERYTHING, Entry, Selection
 from braze_etl.quarantine.quarantine import Quarantine
@@ -119,7 +119,7 @@ def _require_known(quarantine: Quarantine, event_types: tuple[str, ...]) -> None
 
 def open_entries(settings: Settings) -> Quarantine:
     """Open the quarantine of a configuration."""
-    from braze_etl.flows.currents_to_amplitude.flow import open_quarantine
+    from braze_etl.flows.pipeline import open_quarantine
 
     return open_quarantine(settings)
 

@@ -72,10 +72,10 @@ def place_of(text: str) -> LedgerPlace:
 
 def configured_place(path: Path | None) -> LedgerPlace:
     """The place that a configuration names."""
-    from braze_etl.flows.currents_to_amplitude.flow import ledger_identity, store_access
+    from braze_etl.flows.pipeline import store_access
 
     settings = required_config(path).require("state", "source", "amplitude.region")
-    return LedgerPlace(settings.state.uri, store_access(settings, settings.state), ledger_identity(settings))
+    return LedgerPlace(settings.state.uri, store_access(settings, settings.state), settings.identity)
 
 
 @click.command()

@@ -8,8 +8,8 @@ import pytest
 from braze_etl.clock import SystemClock
 from braze_etl.commands.quarantine import drop_entries
 from braze_etl.errors import LeaseHeldError
-from braze_etl.flows.currents_to_amplitude.flow import open_quarantine, open_state
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.model import Position, Reason, SetAside
 from braze_etl.quarantine.entry import EVERYTHING, Selection
 from braze_etl.state.ledger import LeaseOwner

@@ -11,7 +11,7 @@ from braze_etl.commands.doctor.site import Site
 from braze_etl.engine import quarantine_stop as bound
 from braze_etl.engine.clock_skew import BORN_WRONG
 from braze_etl.engine.forecast import SHORTER_PATIENCE, distance, too_patient
-from braze_etl.flows.currents_to_amplitude.flow import open_quarantine
+from braze_etl.flows.pipeline import open_quarantine
 from braze_etl.state.ledger import RunRecord
 
 _LONG: Final = timedelta(hours=12)

@@ -28,11 +28,11 @@ from braze_etl.flows.currents_to_amplitude.flow import (
     delivery_settings,
     load_mapping,
     open_source,
-    open_state,
     selection,
 )
 from braze_etl.flows.currents_to_amplitude.sampling import Sample, Sampler
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import open_state
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.model import FileRef
 from braze_etl.state.ledger import LeaseHolder, LedgerMissingError, LedgerSummary, RunRecord

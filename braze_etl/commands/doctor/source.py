@@ -11,9 +11,10 @@ from braze_etl.braze.currents.volumes import spread
 from braze_etl.clock import iso
 from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, warn
 from braze_etl.commands.doctor.site import Site
-from braze_etl.flows.currents_to_amplitude.flow import store_access
 from braze_etl.flows.currents_to_amplitude.sampling import Sample
-from braze_etl.flows.currents_to_amplitude.settings import Settings, StoreSection
+from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import store_access
+from braze_etl.flows.settings import StoreSection
 from braze_etl.model import FileRef, Reason
 from braze_etl.storage.opening import server_time
 from braze_etl.storage.s3_client import find_caller

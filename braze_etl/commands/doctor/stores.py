@@ -15,8 +15,10 @@ from braze_etl.clock import duration_text
 from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, warn
 from braze_etl.commands.doctor.site import Site, existing, is_writable
 from braze_etl.errors import StoreError
-from braze_etl.flows.currents_to_amplitude.flow import open_source, store_access
-from braze_etl.flows.currents_to_amplitude.settings import Settings, WrittenStoreSection
+from braze_etl.flows.currents_to_amplitude.flow import open_source
+from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import store_access
+from braze_etl.flows.settings import WrittenStoreSection
 from braze_etl.storage.opening import open_conditional_store, open_store, sqlite_path
 from braze_etl.storage.probe import try_etags
 from braze_etl.storage.store import ConditionalStore, Store

@@ -15,13 +15,9 @@ from typing import Any, Final
 from braze_etl.clock import Clock, iso
 from braze_etl.commands.erase.person import Person
 from braze_etl.engine.busy import NOTE
-from braze_etl.flows.currents_to_amplitude.flow import (
-    mapping_options,
-    open_quarantine,
-    open_state,
-    store_access,
-)
+from braze_etl.flows.currents_to_amplitude.flow import mapping_options
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import open_quarantine, open_state, store_access
 from braze_etl.mapping.lookup import LookupCache, LookupColumns, LookupTable, cache_folder
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.people import load_people

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from braze_etl.clock import Clock
 from braze_etl.commands.plan.planning import Plan, make_plan
 from braze_etl.errors import UsageError
-from braze_etl.flows.currents_to_amplitude.flow import ScopeOf, budget_terms, ledger_to_read, open_state
+from braze_etl.flows.currents_to_amplitude.flow import ScopeOf, budget_terms
 from braze_etl.flows.currents_to_amplitude.remapped import plan_changes
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import ledger_to_read, open_state
 from braze_etl.state.ledger import Ledger, LedgerMissingError
 from braze_etl.state.rules import never_create
 

@@ -23,13 +23,13 @@ from braze_etl.flows.currents_to_amplitude.flow import (
     Scope,
     budget_terms,
     due_now,
-    ledger_to_read,
     load_mapping,
     open_mapping,
     open_source,
 )
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import ledger_to_read
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.model import Damage, Event, FileRef, Outcome, Reason, ReasonCounts, Verdict
 from braze_etl.state.ledger import BacklogLine

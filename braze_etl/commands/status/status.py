@@ -19,8 +19,9 @@ from braze_etl.engine.report import succeeded
 from braze_etl.engine.source_health import Freshness
 from braze_etl.errors import BrazeEtlError
 from braze_etl.flows.currents_to_amplitude.drift import field_words, past_drift
-from braze_etl.flows.currents_to_amplitude.flow import budget_terms, load_mapping, open_quarantine, open_state
+from braze_etl.flows.currents_to_amplitude.flow import budget_terms, load_mapping
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.model import Reason
 from braze_etl.state.ledger import (
     Backlog,
@@ -246,7 +247,7 @@ def _busy(settings: Settings, ledger: Ledger, now: datetime) -> BusyStanding | N
 def _ledger(settings: Settings, clock: Clock, *, even_new: bool) -> Ledger:
     if not even_new:
         return open_state(settings, clock, read_only=True)
-    from braze_etl.flows.currents_to_amplitude.flow import ledger_to_read
+    from braze_etl.flows.pipeline import ledger_to_read
 
     return ledger_to_read(settings, clock)
 

@@ -14,26 +14,22 @@ from braze_etl.braze.currents.listing import Listing, Selection
 from braze_etl.clock import Clock, hour_of
 from braze_etl.config.loading import Config
 from braze_etl.engine.budget import Terms
-from braze_etl.engine.clock_skew import Witnesses
 from braze_etl.engine.due import DueFile, DueFiles, by_hour, open_files
 from braze_etl.engine.executors.cores import usable_cores
 from braze_etl.engine.source_health import Familiarity
 from braze_etl.engine.worklists.listed import Hours, Pace, Reconcile
 from braze_etl.errors import StoreError
-from braze_etl.flows.currents_to_amplitude.settings import Settings, StoreSection, WrittenStoreSection
+from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import store_access
 from braze_etl.mapping.groups import expand_types
 from braze_etl.mapping.limits import mend_event
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.people import load_people
 from braze_etl.mapping.settings import MappingOptions
 from braze_etl.mapping.vocabulary import differences, mistakes, unknown_types
-from braze_etl.quarantine.quarantine import Quarantine
-from braze_etl.state.ledger import Ledger, LedgerIdentity, LedgerMissingError, OpenFile
-from braze_etl.state.memory import MemoryLedger
-from braze_etl.state.opening import open_ledger
-from braze_etl.storage.opening import open_store, server_time
+from braze_etl.state.ledger import Ledger, OpenFile
+from braze_etl.storage.opening import open_store
 from braze_etl.storage.read_ahead import NOTHING_AHEAD, ReadAhead
-from braze_etl.storage.settings import StoreAccess
 from braze_etl.storage.store import Store
 
 _MOST_IN_FLIGHT = 16
@@ -61,19 +57,6 @@ def stated_scope(scope: Scope) -> ScopeOf:
     return lambda _settings, _ledger: scope
 
 
-def store_access(settings: Settings, section: StoreSection) -> StoreAccess:
-    """How to reach a store: its own section's values, or the source's where that leaves them null."""
-    source = settings.source
-    return StoreAccess(
-        endpoint_url=section.endpoint_url or source.endpoint_url,
-        region=section.region or source.region,
-        role_arn=section.role_arn or source.role_arn,
-        external_id=section.external_id or source.external_id,
-        requester_pays=section is source and source.requester_pays,
-        kms_key_id=section.kms_key_id if isinstance(section, WrittenStoreSection) else None,
-    )
-
-
 def open_source(settings: Settings, *, gives_way: bool = True) -> tuple[Store, str]:
     """The store with the Currents files, which gives way to a stop, and their prefix in it."""
     access = store_access(settings, settings.source)
@@ -86,65 +69,12 @@ def open_source_ahead(settings: Settings) -> ReadAhead:
     return ReadAhead(store) if "://" in store.uri else ReadAhead(store, NOTHING_AHEAD)
 
 
-def open_quarantine(settings: Settings) -> Quarantine:
-    """The quarantine; its folder is made when something is set aside."""
-    access = store_access(settings, settings.quarantine)
-    store, prefix = open_store(settings.quarantine.uri, access=access, must_exist=False)
-    return Quarantine(store, prefix, payload_ttl=settings.quarantine.payload_ttl)
-
-
 def source_lifetime(settings: Settings) -> timedelta | None:
     """How long the source's files can be read before it deletes or archives them itself, if that is known."""
     store, prefix = open_source(settings)
     with suppress(StoreError):  # few jobs have the right to read the rules, and none depends on it
         return store.lifetime(prefix)
     return None
-
-
-def keeps_payloads(settings: Settings, lifetime: timedelta | None) -> bool:
-    """Whether records that are set aside are kept: the source may be gone before they are replayed."""
-    quarantine = settings.quarantine
-    if quarantine.payload != "auto":
-        return quarantine.payload
-    return lifetime is not None and lifetime < quarantine.payload_ttl
-
-
-def ledger_identity(settings: Settings) -> LedgerIdentity:
-    """Whom the ledger belongs to."""
-    return LedgerIdentity(settings.pipeline, settings.amplitude.project, settings.amplitude.region)
-
-
-def open_state(
-    settings: Settings, clock: Clock, *, read_only: bool = False, witnesses: Witnesses | None = None
-) -> Ledger:
-    """The ledger; read-only, it is never created and `LedgerMissingError` says that there is none.
-
-    A new one is made when *witnesses* of the time have vouched for its beginning.
-    """
-
-    def vouch(start_at: datetime) -> None:
-        if witnesses is not None:
-            hear_stores(settings, witnesses)
-            witnesses.vouch(start_at, configured=settings.source.start_at is not None)
-
-    return open_ledger(
-        settings.state.uri,
-        ledger_identity(settings),
-        start_at=settings.source.start_at,
-        create=settings.state.create,
-        clock=clock,
-        read_only=read_only,
-        access=store_access(settings, settings.state),
-        vouch=vouch,
-    )
-
-
-def hear_stores(settings: Settings, witnesses: Witnesses) -> None:
-    """Have the stores that have answered this process tell their time."""
-    for name, section in (("source", settings.source), ("state", settings.state)):
-        if name == "source" or section.uri.startswith("s3://"):  # a ledger's may be that of no store
-            told = server_time(section.uri, access=store_access(settings, section))
-            witnesses.hear(f"S3 ({name})", told)
 
 
 def selection(settings: Settings, event_types: tuple[str, ...] = ()) -> Selection:
@@ -270,14 +200,6 @@ def worker_count(settings: Settings, asked: int | None = None) -> int:
 def _in_flight(settings: Settings) -> int:
     limit = settings.amplitude.concurrency
     return _MOST_IN_FLIGHT if limit == "auto" else limit
-
-
-def ledger_to_read(settings: Settings, clock: Clock) -> Ledger:
-    """The ledger, for reading only; before the first run, what that run would find in a new one."""
-    try:
-        return open_state(settings, clock, read_only=True)
-    except LedgerMissingError:
-        return MemoryLedger(ledger_identity(settings), start_at=settings.source.start_at, clock=clock)
 
 
 @dataclass(frozen=True, slots=True)

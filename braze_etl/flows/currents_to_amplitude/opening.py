@@ -31,15 +31,11 @@ from braze_etl.flows.currents_to_amplitude.flow import (
     ScopeOf,
     budget_terms,
     covering,
-    hear_stores,
     hours,
-    keeps_payloads,
     listing,
     live_scope,
     open_destination,
     open_mapping,
-    open_quarantine,
-    open_state,
     source_lifetime,
     sweep,
     worker_count,
@@ -47,6 +43,7 @@ from braze_etl.flows.currents_to_amplitude.flow import (
 from braze_etl.flows.currents_to_amplitude.remapped import Mappings, changes_of
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.currents_to_amplitude.worker import worker_spec
+from braze_etl.flows.pipeline import hear_stores, keeps_payloads, open_quarantine, open_state
 from braze_etl.logs import get_logger
 from braze_etl.monitoring.hooks import Aftermath, tell_of_no_beginning
 from braze_etl.quarantine.entry import Selection as Entries

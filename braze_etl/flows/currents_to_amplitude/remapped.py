@@ -29,13 +29,13 @@ from braze_etl.flows.currents_to_amplitude.flow import (
     Scope,
     ScopeOf,
     budget_terms,
-    ledger_to_read,
     listing,
     open_mapping,
     open_source,
 )
 from braze_etl.flows.currents_to_amplitude.reader import Decoder, EventReader
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import ledger_to_read
 from braze_etl.logs import get_logger
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.mapping import EventMapping

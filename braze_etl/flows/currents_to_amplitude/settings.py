@@ -8,56 +8,26 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from braze_etl.clock import duration_text
 from braze_etl.config.loading import Config, Examine, load
 from braze_etl.config.secrets import checked_key, checked_url, leads_away_in_clear
-from braze_etl.config.values import Duration, Hour, LedgerUri, Share, Size, StoreUri
+from braze_etl.config.values import Duration, Size, StoreUri
 from braze_etl.config.yaml import KeyPath
 from braze_etl.engine.settings import BudgetSection, CostSection
+from braze_etl.flows.settings import Quarantine, Section, SourceSection, State, Window
 from braze_etl.mapping.settings import MappingSection
 from braze_etl.monitoring.settings import MetricsSection, NotifySection
+from braze_etl.state.ledger import LedgerIdentity
 
 _PATTERNS = Field(default=("*",), description="Globs; `!glob` excludes, and excludes win.")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class StoreSection(_Section):
-    """How an object store is reached; for `state` and `quarantine` null means the source's."""
-
-    endpoint_url: str | None = Field(default=None, description="An S3-compatible server.")
-    region: str | None = Field(default=None, description="Of the bucket; null: as the AWS client finds it.")
-    role_arn: str | None = Field(default=None, description="A role to assume for this store.")
-    external_id: str | None = Field(default=None, description="Goes with role_arn.")
-
-    @field_validator("endpoint_url")
-    @classmethod
-    def _has_no_password(cls, value: str | None) -> str | None:
-        if value and "@" in value.partition("://")[2].partition("/")[0]:
-            raise ValueError("it holds a password, which errors would show; give keys as AWS tools take them")
-        return value
-
-
-class WrittenStoreSection(StoreSection):
-    """A store that the job writes to."""
-
-    kms_key_id: str | None = Field(
-        default=None, description="KMS key (id or ARN) for what is written; null: the bucket's default."
-    )
-
-
-class Source(StoreSection):
+class Source(SourceSection):
     """Where the Currents files are, and which of them are due."""
 
     uri: StoreUri = Field(
         description="s3://bucket/prefix (or s3:// and the ARN of an access point), a folder, or file:///folder."
-    )
-    start_at: Hour | None = Field(
-        default=None, description="First UTC hour that is due; fixed in the ledger at its creation."
     )
     lookback: Duration = Field(default=timedelta(days=7), description="Listed on every run.")
     settle: Duration = Field(default=timedelta(0), description="Younger objects wait for the next run.")
@@ -67,35 +37,11 @@ class Source(StoreSection):
     reconcile_for: Duration = Field(
         default=timedelta(minutes=1), description="Most of one run that a sweep may take; the next goes on."
     )
-    requester_pays: bool = Field(
-        default=False, description="The bucket makes its readers pay: charge the account of this job."
-    )
     integrations: tuple[str, ...] = _PATTERNS
     event_types: tuple[str, ...] = _PATTERNS
 
 
-class Window(_Section):
-    """What the job is measured against."""
-
-    objective: Duration = Field(
-        default=timedelta(hours=48), description="No undelivered file older than this."
-    )
-    warn_at: Duration = Field(default=timedelta(hours=24), description="`status` exits 5 from this age on.")
-    source_stale_after: Duration = Field(
-        default=timedelta(hours=24),
-        description="`status` exits 5 when the newest hour of the source is older; topic `stale`.",
-    )
-
-    @field_validator("warn_at")
-    @classmethod
-    def _comes_first(cls, value: timedelta, others: ValidationInfo) -> timedelta:
-        objective = others.data.get("objective")
-        if objective is not None and value > objective:
-            raise ValueError(f"it is above window.objective ({duration_text(objective)}): too late to warn")
-        return value
-
-
-class Amplitude(_Section):
+class Amplitude(Section):
     """The project that the events go to."""
 
     project: str = Field(default="default", min_length=1, description="A name; the ledger belongs to it.")
@@ -146,45 +92,7 @@ class Amplitude(_Section):
         return value
 
 
-class State(WrittenStoreSection):
-    """Where the ledger is kept."""
-
-    uri: LedgerUri = Field(
-        default="sqlite:///state/braze-etl.db",
-        description="Relative; four slashes for an absolute path, or s3://bucket/prefix.",
-    )
-    create: Literal["auto", "never"] = Field(
-        default="auto", description="never: a missing ledger is an error, and not a new beginning."
-    )
-
-
-class Quarantine(WrittenStoreSection):
-    """Where what was set aside is kept."""
-
-    uri: StoreUri = Field(default="state/quarantine", description="A folder or s3://bucket/prefix.")
-    stop_at: Share | None = Field(
-        default=0.2,
-        description="Share of the records of a run, of 1,000 at least, that may be set aside. Beyond it "
-        "nothing is sent until `run --allow-quarantine`. null, or 100%: no bound.",
-    )
-    payload: Literal["auto"] | bool = Field(
-        default="auto",
-        description="Keep the records themselves, which are personal data, beside the entries. "
-        "auto: where the source is known to delete its files before payload_ttl.",
-    )
-    payload_ttl: Duration = Field(
-        default=timedelta(days=30), description="Kept records are removed after this long."
-    )
-
-    @field_validator("payload_ttl")
-    @classmethod
-    def _positive(cls, value: timedelta) -> timedelta:
-        if value <= timedelta(0):
-            raise ValueError("must be longer than 0s; to keep nothing, set payload to false")
-        return value
-
-
-class Settings(_Section):
+class Settings(Section):
     """One pipeline: a source, an Amplitude project, and the ledger between them."""
 
     pipeline: str = Field(default="default", min_length=1, description="A name for logs, reports and state.")
@@ -205,6 +113,11 @@ class Settings(_Section):
         default="auto",
         description="fastavro: without the generated decoder; slower, and the outcomes are equal.",
     )
+
+    @property
+    def identity(self) -> LedgerIdentity:
+        """Whom the ledger belongs to."""
+        return LedgerIdentity(self.pipeline, self.amplitude.project, self.amplitude.region)
 
 
 _STAND_INS: Final[Mapping[KeyPath, str]] = {("amplitude", "region"): "US"}

@@ -14,12 +14,12 @@ from braze_etl.flows.currents_to_amplitude.flow import (
     budget_terms,
     open_destination,
     open_mapping,
-    open_quarantine,
     open_source,
     open_source_ahead,
 )
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import open_quarantine
 
 
 def worker_spec(settings: Settings, processes: int, *, keep_payloads: bool, rationed: bool) -> WorkerSpec:

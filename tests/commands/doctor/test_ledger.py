@@ -12,7 +12,7 @@ import pytest
 from braze_etl.clock import ManualClock
 from braze_etl.commands.doctor.check import Finding
 from braze_etl.commands.doctor.site import Site
-from braze_etl.flows.currents_to_amplitude.flow import open_quarantine, open_state
+from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.model import FileRef, Position, Reason, SetAside
 from braze_etl.state.ledger import Backlog, BacklogLine, LeaseOwner, Ledger, RunRecord
 from tests.commands.doctor.conftest import MakeSite, look

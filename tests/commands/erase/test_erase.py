@@ -12,8 +12,8 @@ from braze_etl.clock import ManualClock
 from braze_etl.commands.erase.erase import erase
 from braze_etl.engine.busy import NOTE
 from braze_etl.errors import ConfigError, LeaseHeldError
-from braze_etl.flows.currents_to_amplitude.flow import open_quarantine, open_state
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.mapping.lookup import LookupCache, cache_folder
 from braze_etl.mapping.people import open_lookup
 from braze_etl.model import Position, Reason, SetAside

@@ -11,8 +11,9 @@ from braze_etl.clock import ManualClock
 from braze_etl.commands.plan import admission
 from braze_etl.commands.plan.admission import Intent, admit
 from braze_etl.errors import ConfigError, UsageError
-from braze_etl.flows.currents_to_amplitude.flow import Scope, due_now, open_state
+from braze_etl.flows.currents_to_amplitude.flow import Scope, due_now
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import open_state
 from braze_etl.model import FileSettlement, FileState, Tally
 from braze_etl.state.ledger import Ledger
 from fixtures.generate import sample_record, write_avro

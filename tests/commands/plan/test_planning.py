@@ -9,7 +9,7 @@ import pytest
 
 from braze_etl.clock import ManualClock
 from braze_etl.commands.plan.planning import Plan, make_plan
-from braze_etl.flows.currents_to_amplitude.flow import Scope, ledger_identity
+from braze_etl.flows.currents_to_amplitude.flow import Scope
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
 from braze_etl.state.ledger import Backlog, RunRecord
@@ -95,7 +95,7 @@ def test_times_and_events_are_those_that_runs_have_measured(
 ) -> None:
     size = export(PURCHASE, ["somebody"] * 40).stat().st_size
     (tmp_path / "state").mkdir()
-    ledger = open_ledger(settings.state.uri, ledger_identity(settings), clock=CLOCK)
+    ledger = open_ledger(settings.state.uri, settings.identity, clock=CLOCK)
     report = {
         "command": "run",
         "started_at": "2026-10-01T11:00:00Z",
@@ -112,7 +112,7 @@ def test_times_and_events_are_those_that_runs_have_measured(
 
 def test_of_an_open_file_only_what_is_open_is_planned(settings: Settings) -> None:
     ref = FileRef("some.avro", "e", 40_000, NOON, PURCHASE, NOON.replace(hour=5))
-    ledger = open_ledger(settings.state.uri, ledger_identity(settings), clock=CLOCK)
+    ledger = open_ledger(settings.state.uri, settings.identity, clock=CLOCK)
     wait = OpenPositions(Reason.THROTTLED, NOON - timedelta(hours=1), {100: (1, 2, 3)})
     open_file = FileSettlement(ref, FileState.OPEN, Tally(accepted=37, deferred=3), (wait,))
     ledger.settle("r1", [open_file], Backlog())

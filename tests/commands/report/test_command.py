@@ -17,7 +17,6 @@ import yaml
 
 from braze_etl.cli import run_command_line
 from braze_etl.clock import SystemClock, iso
-from braze_etl.flows.currents_to_amplitude.flow import ledger_identity
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.state.ledger import LeaseOwner, RunRecord
 from braze_etl.state.opening import open_ledger
@@ -51,7 +50,7 @@ def settings(tmp_path: Path) -> Settings:
 def remember(settings: Settings, runs: Sequence[RunRecord]) -> None:
     """Put runs into the ledger, as if the last had begun now."""
     later = datetime.now(UTC) - NOW
-    ledger = open_ledger(settings.state.uri, ledger_identity(settings), clock=SystemClock())
+    ledger = open_ledger(settings.state.uri, settings.identity, clock=SystemClock())
     for each in runs:
         moved = replace(
             each, started_at=each.started_at + later, finished_at=(each.finished_at or NOW) + later
@@ -185,7 +184,7 @@ def test_the_budget_is_that_of_the_state_and_of_the_configuration_as_they_are_no
 
 def test_a_run_that_holds_the_lease_is_at_work(do: Do, settings: Settings) -> None:
     begun = RunRecord("r7", "run", datetime.now(UTC))
-    ledger = open_ledger(settings.state.uri, ledger_identity(settings), clock=SystemClock())
+    ledger = open_ledger(settings.state.uri, settings.identity, clock=SystemClock())
     ledger.begin_run(begun)
     with ledger.lease(LeaseOwner("r7", "host", os.getpid(), "run")):
         assert json.loads(do("--output", "json")[1])["exit_codes"] == {"at_work": 1}

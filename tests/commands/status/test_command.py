@@ -13,7 +13,6 @@ import yaml
 
 from braze_etl.clock import SystemClock
 from braze_etl.engine.backlog import BacklogTally
-from braze_etl.flows.currents_to_amplitude.flow import ledger_identity
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.model import FileRef
 from braze_etl.state.ledger import LeaseOwner, Ledger, RunRecord
@@ -45,7 +44,7 @@ def configure(folder: Path, name: str) -> Settings:
 
 
 def ledger_of(settings: Settings) -> Ledger:
-    return open_ledger(settings.state.uri, ledger_identity(settings), clock=SystemClock())
+    return open_ledger(settings.state.uri, settings.identity, clock=SystemClock())
 
 
 def listed(ledger: Ledger, *ages: int, types: int = 1) -> None:

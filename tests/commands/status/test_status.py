@@ -15,9 +15,9 @@ from braze_etl.engine import tasks
 from braze_etl.engine.backlog import BacklogTally
 from braze_etl.engine.exits import Stop
 from braze_etl.errors import StateError
-from braze_etl.flows.currents_to_amplitude.flow import ledger_identity, open_quarantine
 from braze_etl.flows.currents_to_amplitude.opening import Request, open_job
 from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
+from braze_etl.flows.pipeline import open_quarantine
 from braze_etl.model import (
     FileRef,
     FileSettlement,
@@ -51,7 +51,7 @@ def clock(now: datetime) -> ManualClock:
 
 @pytest.fixture
 def ledger(settings: Settings, clock: ManualClock) -> Ledger:
-    return open_ledger(settings.state.uri, ledger_identity(settings), clock=clock)
+    return open_ledger(settings.state.uri, settings.identity, clock=clock)
 
 
 def look(settings: Settings, clock: ManualClock, *, refresh: bool = False) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import boto3
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.flows.currents_to_amplitude.flow import keeps_payloads, live_scope, source_lifetime
+from braze_etl.flows.currents_to_amplitude.flow import live_scope, source_lifetime
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import keeps_payloads
 from braze_etl.state.ledger import Backlog, LedgerIdentity
 from braze_etl.state.memory import MemoryLedger
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.flows.currents_to_amplitude.flow import Scope, covering, due_now, ledger_to_read
+from braze_etl.flows.currents_to_amplitude.flow import Scope, covering, due_now
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.pipeline import ledger_to_read
 from braze_etl.model import FileRef, Tally
 from braze_etl.state.ledger import OpenFile
 
