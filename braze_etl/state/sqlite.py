@@ -140,7 +140,6 @@ _SUMMARY: Final = "SELECT last_delivery, last_listing, before_start, backlog FRO
 _COUNTS: Final = "SELECT state, files FROM file_counts WHERE files > 0"
 _DEFERRED: Final = "SELECT reason, SUM(records) FROM open_positions GROUP BY reason"
 
-
 _RESERVE: Final = "reserve"
 _ROOM: Final = 1 << 17
 _ROOM_A_FILE: Final = 1024
