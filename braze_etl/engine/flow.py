@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from braze_etl.clock import Clock
-from braze_etl.delivery.batches import BatchBuilder
-from braze_etl.delivery.sender import Sender
-from braze_etl.engine.books import Tag
+from braze_etl.delivery.destination import Destination
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.tasks import Extras
 from braze_etl.model import Damage, Event, FileRef, Record, Verdict
@@ -67,28 +65,24 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """What a worker works with, opened for it in its own process; it closes *store*, and calls *close*.
+    """What a worker works with, opened for it in its own process; it closes *store*.
 
-    `lasting` is the same store, which does not give way when the run has to stop. `sender` makes what
-    delivers, given the rest of the arguments of a `Sender`; `endpoint` names the service, for people.
-    `keeps_payloads`: what is set aside gets its record. `stops` knows the event types that end with a bound
-    of the budget; without it, nothing has to be granted before it is sent. `judged_by` is the version of what
-    judges the records. `counts_ids`: how many events each person has is asked for.
+    `lasting` is the same store, which does not give way when the run has to stop. `keeps_payloads`: what is
+    set aside gets its record. `stops` knows the event types that end with a bound of the budget; without it,
+    nothing has to be granted before it is sent. `judged_by` is the version of what judges the records.
+    `counts_ids`: how many events each person has is asked for.
     """
 
     clock: Clock
     store: ReadAhead
     lasting: Store
     reader: Reader
-    sender: Callable[..., Sender[Tag]]
-    builder: BatchBuilder[Tag]
-    endpoint: str
+    destination: Destination
     quarantine: Quarantine
     keeps_payloads: bool
     stops: Callable[[str], bool] | None
     judged_by: str
     counts_ids: bool
-    close: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)

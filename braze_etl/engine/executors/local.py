@@ -15,13 +15,16 @@ from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
+from random import Random
 from typing import Any, Final
 
 from braze_etl.clock import Clock, SystemClock
 from braze_etl.deadline import WATCH, Halt
-from braze_etl.delivery.batches import Trouble
+from braze_etl.delivery.batches import BatchBuilder, Trouble
+from braze_etl.delivery.sender import Sender
+from braze_etl.engine.books import Tag
 from braze_etl.engine.busy import BusyIds
-from braze_etl.engine.flow import WorkerSpec
+from braze_etl.engine.flow import WorkerParts, WorkerSpec
 from braze_etl.engine.meter import Allowance, Asking
 from braze_etl.engine.tasks import Ask, Grant, Settlement, Task
 from braze_etl.engine.worker import NEWS, QUIT, Inbox, Life, Payloads, TaskRunner
@@ -359,36 +362,53 @@ def serve(pipe: Connection, spec: WorkerSpec) -> None:
     inbox: Inbox = queue.SimpleQueue()
     stop, parts, life = threading.Event(), spec.open(), Life()
     report = partial(_report, pipe)
-    sender = parts.sender(
+    destination, clock = parts.destination, parts.clock
+    transport = destination.connect(clock)
+    sender: Sender[Tag] = Sender(
+        transport,
+        destination,
+        clock,
+        Random(),  # noqa: S311 - spreads back-offs, keeps no secret
         stop,
         notify=lambda: inbox.put(NEWS),
-        on_failure=lambda kind, words: report(Trouble(kind, parts.endpoint, words)),
+        on_failure=lambda kind, words: report(Trouble(kind, destination.address, words)),
     )
     asking = Asking(report, stop)
     listening = (pipe, inbox, stop, parts.store.expect, asking.receive)
     threading.Thread(target=_listen, args=listening, daemon=True).start()
     report(READY)
-    signs = (life, lambda: report(Pulse(sender.in_flight)), parts.clock)
+    signs = (life, lambda: report(Pulse(sender.in_flight)), clock)
     threading.Thread(target=give_signs, args=signs, daemon=True).start()
     with WATCH.obeying(lambda: Halt.YIELD if stop.is_set() else Halt.NONE), sender:
-        TaskRunner(
-            store=parts.store,
-            reader=parts.reader,
-            payloads=Payloads(
-                parts.lasting, parts.reader, parts.quarantine, parts.clock, keep=parts.keeps_payloads
-            ),
-            sender=sender,
-            builder=parts.builder,
-            send=report,
-            stop=stop,
-            allowance=parts.stops and Allowance(parts.stops, lambda ask: life.wait(asking, ask)),
-            mapping=parts.judged_by,
-            busy=BusyIds() if parts.counts_ids else None,
-            beat=Heart(report, parts.clock).beat,
-            life=life,
-        ).serve(inbox)
+        _task_runner(parts, sender, stop, report=report, asking=asking, life=life).serve(inbox)
     parts.store.close()
-    parts.close()
+    transport.close()
+
+
+def _task_runner(
+    parts: WorkerParts,
+    sender: Sender[Tag],
+    stop: threading.Event,
+    *,
+    report: Callable[[Settlement | Pulse], None],
+    asking: Asking,
+    life: Life,
+) -> TaskRunner:
+    keep = parts.keeps_payloads
+    return TaskRunner(
+        store=parts.store,
+        reader=parts.reader,
+        payloads=Payloads(parts.lasting, parts.reader, parts.quarantine, parts.clock, keep=keep),
+        sender=sender,
+        builder=BatchBuilder(parts.destination.limits),
+        send=report,
+        stop=stop,
+        allowance=parts.stops and Allowance(parts.stops, lambda ask: life.wait(asking, ask)),
+        mapping=parts.judged_by,
+        busy=BusyIds() if parts.counts_ids else None,
+        beat=Heart(report, parts.clock).beat,
+        life=life,
+    )
 
 
 _SPEAKING = threading.Lock()

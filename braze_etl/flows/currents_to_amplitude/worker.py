@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from random import Random
 
 from braze_etl.clock import SystemClock
-from braze_etl.delivery.batches import BatchBuilder
-from braze_etl.delivery.sender import Sender
-from braze_etl.engine.books import Tag
 from braze_etl.engine.flow import WorkerParts, WorkerSpec
 from braze_etl.flows.currents_to_amplitude.flow import (
     budget_terms,
@@ -32,23 +28,17 @@ def worker_spec(settings: Settings, processes: int, *, keep_payloads: bool, rati
 
 
 def _open(settings: Settings, processes: int, keep_payloads: bool, rationed: bool) -> WorkerParts:
-    destination, clock = open_destination(settings, processes), SystemClock()
-    mapping, transport = open_mapping(settings), destination.connect(clock)
-    jitter = Random()  # noqa: S311 - spreads back-offs, keeps no secret
-    sender = partial(Sender[Tag], transport, destination, clock, jitter)
+    mapping = open_mapping(settings)
     lasting, _ = open_source(settings, gives_way=False)
     return WorkerParts(
-        clock=clock,
+        clock=SystemClock(),
         store=open_source_ahead(settings),
         lasting=lasting,
         reader=EventReader(mapping, decoder=settings.decoder),
-        sender=sender,
-        builder=BatchBuilder(destination.limits),
-        endpoint=destination.address,
+        destination=open_destination(settings, processes),
         quarantine=open_quarantine(settings),
         keeps_payloads=keep_payloads,
         stops=budget_terms(settings).stops if rationed else None,
         judged_by=mapping.version,
         counts_ids=settings.mapping.identity.flag_above is not None,
-        close=transport.close,
     )
