@@ -29,7 +29,7 @@ class Task:
     """Files that one worker reads in order. `attempt` counts the workers that died over it.
 
     One that is `alone` begins when nothing else is in flight. On `trial` it is read to its end, and nothing
-    is sent or settled of it (see `begun`).
+    is sent or settled of it (see `suspects`).
     """
 
     number: int

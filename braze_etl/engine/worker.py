@@ -126,8 +126,8 @@ def blocks_of(
             yield block, None if wanted is None else wanted[block.offset]
 
 
-def look_again(due: DueFile, store: Store) -> SourceGoneError | FileReplacedError | None:
-    """Ask for a new listing of a file that could not be read, and say what became of it.
+def relist(due: DueFile, store: Store) -> SourceGoneError | FileReplacedError | None:
+    """List a file anew that could not be read, and say what became of it.
 
     None where it is listed as before; `SourceGoneError` where it is not there, or not the content in which an
     earlier run left records behind, for the new one is due by itself.
@@ -330,7 +330,7 @@ class TaskRunner:
             self._denied += isinstance(error, AccessDeniedError)
             if not isinstance(error, AccessDeniedError) or self._denied > _ASKED_AGAIN:
                 return error
-        found = self._life.wait(look_again, due, self._store)
+        found = self._life.wait(relist, due, self._store)
         if isinstance(error, UnreadableFileError):
             return found if isinstance(found, FileReplacedError) else error
         if found is None and isinstance(error, SourceGoneError):
@@ -345,7 +345,7 @@ class TaskRunner:
                 return False
             self._denied = self._slow = 0
             if isinstance(block, Damage):
-                found = None if damaged else self._life.wait(look_again, due, self._store)
+                found = None if damaged else self._life.wait(relist, due, self._store)
                 if isinstance(found, FileReplacedError):
                     raise found
                 damaged = True

@@ -185,7 +185,7 @@ class S3Store:
         return got._replace(body=PacedBody(got.body, exchange, request))
 
     def _give(self, asked: GetObjectRequestTypeDef) -> GetObjectOutputTypeDef:
-        """GET; where the ETag is refused, without its quotes as well (see `storage.conditional`)."""
+        """GET; where the ETag is refused, without its quotes as well (see `probe.try_etags`)."""
         if "IfMatch" not in asked:
             return self._client.get_object(**asked)
         etag = asked["IfMatch"].strip('"')

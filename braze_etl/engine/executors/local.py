@@ -119,7 +119,7 @@ class Silence:
         """There was a sign, or there is nothing to do for it."""
         self.seconds = 0.0
 
-    def look(self) -> float:
+    def measure(self) -> float:
         """Count what has passed since the last look, and give the whole."""
         now = self._clock.monotonic()
         self.seconds += min(now - self._looked, _LONGEST_LOOK)
@@ -172,7 +172,7 @@ class _Worker:
             self.silence.end()
         alone = any(task.attempt for task in self.tasks.values())
         patience = PATIENCE_ALONE if alone else PATIENCE
-        if self.silence.look() >= patience and self.given_up is None:
+        if self.silence.measure() >= patience and self.given_up is None:
             self.given_up = f"no sign of life for {patience:g} s"
             self.process.kill()
 

@@ -186,7 +186,7 @@ class DriftWatch:
         self._seen: set[tuple[bytes, str, bool]] = set()
         self._found = Drift()
 
-    def look(self, schema_json: bytes, plan: TypePlan, hour: datetime) -> None:
+    def check(self, schema_json: bytes, plan: TypePlan, hour: datetime) -> None:
         """Look at the schema of a file of that type and `date=` hour, unless it was looked at before."""
         key = (schema_json, plan.event_type, hour >= CATALOGUE_DATE)
         if key in self._seen:

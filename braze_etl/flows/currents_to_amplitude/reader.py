@@ -286,7 +286,7 @@ class EventReader:
     def _block_mapper(self, schema_json: bytes, ref: FileRef) -> BlockMapper:
         records = RecordReader(schema_json)
         mapper = self._mapper(ref.event_type or records.event_type or "")
-        self._drift.look(schema_json, mapper.plan, ref.hour)
+        self._drift.check(schema_json, mapper.plan, ref.hour)
         convert = None if self._functions is None else self._functions.get(schema_json, mapper)
         return BlockMapper(records, mapper, convert, ref.hour.timestamp(), self.ways)
 

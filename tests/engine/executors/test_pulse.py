@@ -27,13 +27,13 @@ def test_a_parent_that_was_away_takes_no_worker_for_dead() -> None:
     clock = ManualClock(datetime(2026, 11, 24, tzinfo=UTC))
     silence = Silence(clock)
     clock.advance(3600)
-    assert silence.look() == 1.0
+    assert silence.measure() == 1.0
     for _ in range(8):
         clock.advance(0.25)
-        silence.look()
+        silence.measure()
     assert silence.seconds == 3.0
     silence.end()
-    assert silence.look() == 0.0
+    assert silence.measure() == 0.0
 
 
 def test_whoever_waits_or_does_something_gets_on_and_who_is_stuck_does_not() -> None:

@@ -7,7 +7,7 @@
 the list beside it says which record it was and where its bytes lie. The function raises for whatever it does
 not expect; and it must be checked that the last position is the end of the data, because slices do not raise.
 
-What a rule does is called by a name that stands for a function of `transform`; the `Mapper` calls the same
+What a rule does is called by a name that stands for a function of `mapping`; the `Mapper` calls the same
 one. A rule that is not there leaves no trace in the source.
 """
 
