@@ -63,8 +63,8 @@ class Workplace:
     def ledger(self) -> Path:
         return self.folder / "state/braze-etl.db"
 
-    def suffer(self, script: str) -> None:
-        """Have Amplitude do this wrong from now on: the text of a fault script (`fault_file`)."""
+    def inject(self, script: str) -> None:
+        """Have Amplitude do this wrong from now on: the text of a fault script (`sandbox.faults`)."""
         self.amplitude._service.faults = parse_faults(script)
 
     def recover(self) -> None:

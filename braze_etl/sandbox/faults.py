@@ -1,4 +1,4 @@
-"""Scripted faults: which request suffers which fault. Matching only; `server.Ingestion` acts.
+"""Scripted faults: which request meets which fault. Matching only; `server.Ingestion` acts.
 
 Requests are numbered from 1 as they come, over all POSTs to the server but `/reset`. Rules are tried in
 order; the first whose conditions all hold, and that has not been used up, gives its fault.

@@ -103,7 +103,7 @@ def test_a_bound_without_types_only_warns(shop: Workplace) -> None:
 
 def test_a_run_that_is_killed_leaves_no_event_uncounted(shop: Workplace) -> None:
     shop.configure(budget=DAILY, amplitude={"max_events": 5}, workers=1)
-    shop.suffer("- do: {delay: 0.2}")
+    shop.inject("- do: {delay: 0.2}")
     process = shop.start("run")
     wait_until(lambda: shop.amplitude.stats()["events_held"] >= 5, "the first events arrive")
     os.killpg(process.pid, signal.SIGKILL)

@@ -24,7 +24,7 @@ def on_s3(place: Workplace, bucket: Any, **sections: Any) -> None:
 def at_work(place: Workplace, bucket: Any) -> Any:
     """A run of one worker that takes long, and has delivered something."""
     on_s3(place, bucket, workers=1, amplitude=SLOW)
-    place.suffer("- do: {delay: 3}")
+    place.inject("- do: {delay: 3}")
     run = place.start("run", "--output", "json")
     wait_until(lambda: place.amplitude.stats()["events_held"] > 0, "an event arrives")
     return run
@@ -110,7 +110,7 @@ class TestUnlock:
     def test_a_lock_of_the_operating_system_ends_with_its_process(self, workplace: Any) -> None:
         workplace.export(events=200, hours=1, duplicates=0)
         workplace.configure(workers=1, amplitude=SLOW)
-        workplace.suffer("- do: {delay: 0.5}")
+        workplace.inject("- do: {delay: 0.5}")
         run = workplace.start("run", "--output", "json")
         wait_until(lambda: workplace.amplitude.stats()["events_held"] > 0, "an event arrives")
         result = workplace.do("state", "unlock", "--yes", "--output", "json")

@@ -40,7 +40,7 @@ def test_process_1_delivers_and_ends(workplace: Workplace, alone: list[str]) -> 
 def test_process_1_stops_cleanly_at_sigterm(workplace: Workplace, alone: list[str]) -> None:
     workplace.export(events=2000, records_per_file=50, **_EMAILS)
     workplace.configure(amplitude={"max_events": 50, "concurrency": 2})
-    workplace.suffer("- when: {after: 1}\n  do: {delay: 0.4}")
+    workplace.inject("- when: {after: 1}\n  do: {delay: 0.4}")
     process = workplace.start(command=[*alone, *workplace.command("run", "--output", "json")])
     wait_until(lambda: workplace.amplitude.stats()["events_held"] > 200, "events arrive")
     os.kill(first_child(process.pid), signal.SIGTERM)

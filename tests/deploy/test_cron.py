@@ -101,7 +101,7 @@ def test_a_run_that_is_ended_from_outside_stops_cleanly_and_tells_what_it_did(
     """
     workplace.export(events=4000, records_per_file=50, **_EMAILS)
     workplace.configure(amplitude={"max_events": 50, "concurrency": 2})
-    workplace.suffer("- when: {after: 1}\n  do: {delay: 0.4}")
+    workplace.inject("- when: {after: 1}\n  do: {delay: 0.4}")
     machine = Machine(workplace.folder)
     machine.install()
     environ = {**_POOR, "BRAZE_ETL_ENVIRONMENT": str(machine.environment)}

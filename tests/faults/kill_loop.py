@@ -63,7 +63,7 @@ def _round(place: Workplace, rng: Random, tally: Tally) -> None:
         events=_EVENTS, hours=2, duplicates=0, awkward=0.02, seed=rng.randrange(10**6), records_per_file=60
     )
     place.configure(amplitude={"max_events": _BATCH, "timeout": "5s"}, workers=2)
-    place.suffer(f"- do: {{delay: {rng.choice([0, 0.01, 0.05])}}}")
+    place.inject(f"- do: {{delay: {rng.choice([0, 0.01, 0.05])}}}")
     allowed = 0
     for _ in range(rng.choice([1, 1, 2])):
         allowed += _one_kill(place, rng)

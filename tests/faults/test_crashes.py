@@ -39,7 +39,7 @@ def test_after_a_kill_a_run_at_once_delivers_all_and_repeats_only_what_was_in_fl
 ) -> None:
     written = place.export(events=1500, hours=1, duplicates=0, records_per_file=100)
     place.configure(amplitude=SMALL, workers=2)
-    place.suffer(SLOW)
+    place.inject(SLOW)
     process = place.start("run", "--output", "json")
     wait_for_progress(place)
     victim(process.pid)
@@ -59,7 +59,7 @@ def test_after_a_kill_a_run_at_once_delivers_all_and_repeats_only_what_was_in_fl
 def test_a_killed_worker_costs_nothing_but_its_tasks_tried_again(place: Workplace) -> None:
     written = place.export(events=1500, hours=1, duplicates=0, records_per_file=100)
     place.configure(amplitude=SMALL, workers=2)
-    place.suffer(SLOW)
+    place.inject(SLOW)
     process = place.start("run", "--output", "json")
     wait_for_progress(place)
     kill(workers(process.pid)[0])
@@ -72,7 +72,7 @@ def test_a_killed_worker_costs_nothing_but_its_tasks_tried_again(place: Workplac
 def test_a_killed_fork_server_costs_no_more_than_its_workers(place: Workplace) -> None:
     written = place.export(events=1500, hours=1, duplicates=0, records_per_file=100)
     place.configure(amplitude=SMALL, workers=2)
-    place.suffer(SLOW)
+    place.inject(SLOW)
     process = place.start("run", "--output", "json")
     wait_for_progress(place)
     server = fork_server(process.pid)
@@ -112,7 +112,7 @@ def test_a_file_that_kills_two_workers_is_set_aside_and_the_others_arrive(place:
 def test_a_run_that_finds_another_at_work_is_told_by_whom_and_touches_nothing(place: Workplace) -> None:
     written = place.export(events=600, hours=1, duplicates=0)
     place.configure(amplitude={**SMALL, "max_events": 10, "concurrency": 1}, workers=1)
-    place.suffer("- do: {delay: 0.8}")
+    place.inject("- do: {delay: 0.8}")
     first = place.start("run", "--output", "json")
     wait_for_progress(place, 1)
     second = place.do("run", "--output", "json")

@@ -55,7 +55,7 @@ def test_a_file_that_ends_whole_runs_is_set_aside_at_the_third_time_and_holds_no
 def test_files_that_were_begun_by_runs_that_others_killed_are_delivered(place: Workplace) -> None:
     written = place.export(events=300, hours=1, duplicates=0)
     for number in range(4):
-        place.suffer("- when: {after: 1}\n  do: {hang: 60}")
+        place.inject("- when: {after: 1}\n  do: {hang: 60}")
         process = place.start("run")
         while place.amplitude.stats()["requests"].get("hang", 0) <= number:
             assert process.poll() is None

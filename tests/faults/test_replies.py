@@ -79,7 +79,7 @@ def ids_of(written: Written, user: str) -> set[str]:
 @pytest.mark.parametrize("name", PASSING)
 def test_what_passes_is_overcome_within_the_run(place: Workplace, name: str) -> None:
     written = place.export(events=350, hours=1)
-    place.suffer(script(FIRST_BATCH, {"reply": PASSING[name]}))
+    place.inject(script(FIRST_BATCH, {"reply": PASSING[name]}))
     report = place.run()
     assert report["exit_code"] == 0, report
     assert report["requests"]["retried"] > 0
@@ -93,7 +93,7 @@ def test_a_400_that_names_events_costs_these_and_no_other(place: Workplace, name
     written = place.export(events=350, hours=1, duplicates=0)
     reason, lists = NAMED[name]
     body = {"code": 400, "error": "Invalid field values on some events", **lists}
-    place.suffer(script(FIRST_BATCH, {"reply": {"status": 400, "body": body}}))
+    place.inject(script(FIRST_BATCH, {"reply": {"status": 400, "body": body}}))
     report = place.run()
     assert report["exit_code"] == 3
     assert report["reasons"][reason] == report["events"]["quarantined"] == 2
@@ -155,7 +155,7 @@ def test_one_event_that_is_always_refused_is_found_among_the_others(place: Workp
 def test_a_lower_events_ingested_is_warned_of_and_counted_and_nothing_is_sent_again(place: Workplace) -> None:
     written = place.export(events=350, hours=1, duplicates=0)
     short = {"reply": {"status": 200, "body": {"code": 200, "events_ingested": 1}}}
-    place.suffer(script({"after": 1}, {"ingest_then": short}))
+    place.inject(script({"after": 1}, {"ingest_then": short}))
     result = place.do("run", "--output", "json")
     report = result.json
     assert report["exit_code"] == 0
@@ -252,7 +252,7 @@ def test_what_ends_a_run_ends_it_with_exit_1_and_everything_stays_open(place: Wo
     fault, remedy = FATAL[name]
     give_up_after = "2s" if name.startswith("nothing but") else "10s"
     place.configure(amplitude={**SMALL, "give_up_after": give_up_after, "concurrency": 1}, workers=1)
-    place.suffer(script({"after": 2}, fault))
+    place.inject(script({"after": 2}, fault))
     result = place.do("run", "--output", "json")
     assert result.code == 1, result
     assert remedy in result.error["remedy"]
@@ -269,7 +269,7 @@ def test_a_413_to_small_events_is_a_failure_of_the_way_and_sets_nothing_aside(
 ) -> None:
     written = place.export(events=350, hours=1, duplicates=0)
     place.configure(amplitude={**SMALL, "give_up_after": "2s"}, workers=1)
-    place.suffer(script({"after": 2}, {"reply": {"status": 413, "body": body}}))
+    place.inject(script({"after": 2}, {"reply": {"status": 413, "body": body}}))
     result = place.do("run", "--output", "json")
     assert result.code == 1, result
     assert "proxy" in result.error["message"]
@@ -281,7 +281,7 @@ def test_a_413_to_small_events_is_a_failure_of_the_way_and_sets_nothing_aside(
 def test_a_wrong_key_or_region_is_found_before_the_first_event_is_sent(place: Workplace) -> None:
     place.export(events=50, hours=1)
     wrong = {"reply": {"status": 400, "body": {"code": 400, "error": f"Invalid API key: {KEY}"}}}
-    place.suffer(script({}, wrong))
+    place.inject(script({}, wrong))
     result = place.do("run", "--output", "json")
     assert result.code == 1
     assert "amplitude.region" in result.error["remedy"]
@@ -303,7 +303,7 @@ def test_a_key_that_only_a_real_batch_gets_refused_for_ends_the_run_too(place: W
 def test_a_proxy_that_refuses_gzip_costs_one_request_and_then_gets_plain_bodies(place: Workplace) -> None:
     written = place.export(events=350, hours=1)
     place.configure(amplitude={**SMALL, "gzip": True, "concurrency": 1}, workers=1)
-    place.suffer("- do: {refuse_gzip: true}")
+    place.inject("- do: {refuse_gzip: true}")
     report = place.run()
     assert report["exit_code"] == 0
     assert place.amplitude.stats()["requests"]["415"] == 1

@@ -42,7 +42,7 @@ FAILURES = {
 def test_a_failed_run_does_not_show_the_key(place: Workplace, name: str, form: str) -> None:
     place.export(events=100, hours=1)
     place.configure(amplitude={**SMALL, "give_up_after": "1s"}, workers=1)
-    place.suffer(FAILURES[name])
+    place.inject(FAILURES[name])
     result = place.do("run", "--output", form)
     assert result.code == 1
     assert KEY not in shown(place, result)
@@ -98,7 +98,7 @@ def test_a_configuration_with_mistakes_is_explained_without_the_key(place: Workp
 def test_the_list_of_processes_does_not_show_the_key(place: Workplace) -> None:
     place.export(events=100, hours=1)
     place.configure(amplitude={**SMALL, "api_key": "${AMPLITUDE_API_KEY}", "timeout": "30s"}, workers=1)
-    place.suffer("- when: {after: 1}\n  do: {hang: 30}")
+    place.inject("- when: {after: 1}\n  do: {hang: 30}")
     process = place.start("run", AMPLITUDE_API_KEY=KEY)
     wait_until(lambda: place.amplitude.stats()["requests"].get("hang", 0) > 0, "a request is under way")
     processes = session(process.pid)

@@ -36,7 +36,7 @@ def test_a_signal_stops_the_run_soon_and_what_was_in_flight_is_not_sent_again(
     send, signum, code = SIGNALS[name]
     written = place.export(events=2000, hours=1, duplicates=0, records_per_file=50)
     place.configure(amplitude={**SMALL, "concurrency": 2}, workers=2)
-    place.suffer("- when: {after: 1}\n  do: {delay: 0.4}")
+    place.inject("- when: {after: 1}\n  do: {delay: 0.4}")
     process = place.start("run", "--output", "json")
     wait_until(lambda: place.amplitude.stats()["events_held"] > 200, "events arrive")
     began = time.monotonic()
@@ -55,7 +55,7 @@ def test_a_signal_stops_the_run_soon_and_what_was_in_flight_is_not_sent_again(
 def test_a_second_signal_ends_the_run_at_once_and_loses_nothing(place: Workplace) -> None:
     written = place.export(events=600, hours=1, duplicates=0)
     place.configure(amplitude={**SMALL, "timeout": "60s", "give_up_after": "1h"}, workers=1)
-    place.suffer("- when: {after: 2}\n  do: {hang: 60}")
+    place.inject("- when: {after: 2}\n  do: {hang: 60}")
     process = place.start("run", "--output", "json")
     wait_until(lambda: place.amplitude.stats()["requests"].get("hang", 0) > 0, "a request hangs")
     began = time.monotonic()
@@ -73,7 +73,7 @@ def test_a_second_signal_ends_the_run_at_once_and_loses_nothing(place: Workplace
 def test_the_same_signal_twice_in_a_row_is_one_and_the_stop_is_clean(place: Workplace) -> None:
     place.export(events=600, hours=1, duplicates=0)
     place.configure(amplitude={**SMALL, "give_up_after": "1h"}, workers=1)
-    place.suffer("- when: {after: 2}\n  do: {delay: 0.5}")
+    place.inject("- when: {after: 2}\n  do: {delay: 0.5}")
     process = place.start("run", "--output", "json")
     wait_until(lambda: place.amplitude.stats()["requests"].get("200", 0) > 0, "something is accepted")
     for _ in range(2):
@@ -85,7 +85,7 @@ def test_the_same_signal_twice_in_a_row_is_one_and_the_stop_is_clean(place: Work
 def test_a_run_that_waits_out_a_back_off_stops_at_once_too(place: Workplace) -> None:
     place.export(events=300, hours=1)
     place.configure(amplitude={**SMALL, "give_up_after": "1h"}, workers=1)
-    place.suffer("- when: {after: 1}\n  do: {reply: {status: 503, headers: {Retry-After: 3600}}}")
+    place.inject("- when: {after: 1}\n  do: {reply: {status: 503, headers: {Retry-After: 3600}}}")
     process = place.start("run", "--output", "json")
     wait_until(lambda: place.amplitude.stats()["requests"].get("503", 0) > 0, "a request is refused")
     began = time.monotonic()
@@ -97,7 +97,7 @@ def test_a_run_that_waits_out_a_back_off_stops_at_once_too(place: Workplace) -> 
 def test_the_longest_runtime_stops_cleanly_with_exit_4(place: Workplace) -> None:
     written = place.export(events=2000, hours=1, duplicates=0, records_per_file=50)
     place.configure(amplitude={**SMALL, "concurrency": 1}, workers=1)
-    place.suffer("- when: {after: 1}\n  do: {delay: 0.5}")
+    place.inject("- when: {after: 1}\n  do: {delay: 0.5}")
     report = place.run("--max-runtime", "2s")
     assert report["exit_code"] == 4
     assert report["files"]["remaining"] > 0

@@ -28,7 +28,7 @@ BROKEN: dict[str, tuple[dict[str, Any], bool]] = {
 def test_what_breaks_on_the_way_is_sent_again_and_amplitude_keeps_one(place: Workplace, name: str) -> None:
     written = place.export(events=350, hours=1, duplicates=0)
     fault, repeats = BROKEN[name]
-    place.suffer(yaml.safe_dump([{"when": {"request": 2}, "do": fault}]))
+    place.inject(yaml.safe_dump([{"when": {"request": 2}, "do": fault}]))
     report = place.run()
     assert report["exit_code"] == 0, report
     assert report["requests"]["retried"] > 0

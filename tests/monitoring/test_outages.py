@@ -77,7 +77,7 @@ def test_an_amplitude_out_of_reach_is_no_success_however_short_the_run(operator:
     written = place.export(events=300, hours=1, duplicates=0)
     for script, endpoint, kind, words in OUT_OF_REACH.values():
         url = endpoint or place.amplitude.url
-        place.suffer(script)
+        place.inject(script)
         operator.configure(amplitude={"give_up_after": "10m", "endpoint": url}, workers=2)
         result = operator.run("--max-runtime", "2s")
         operator.is_red(result, 1)
@@ -146,7 +146,7 @@ def test_whoever_allows_it_sets_aside_as_much_as_there_is(operator: Operator) ->
 def test_nothing_but_throttling_is_work_left_and_no_success(operator: Operator) -> None:
     written = operator.place.export(events=300, hours=1, duplicates=0, event_types=("*email.Open",))
     body = "{code: 429, error: Too many requests for this project}"
-    operator.place.suffer(f"- do: {{reply: {{status: 429, headers: {{Retry-After: 1}}, body: {body}}}}}")
+    operator.place.inject(f"- do: {{reply: {{status: 429, headers: {{Retry-After: 1}}, body: {body}}}}}")
     throttled = operator.run("--max-runtime", "3s")
     operator.is_red(throttled, 4)
     assert "throttled" in operator.watcher.told("/hook")[-1]["text"]
@@ -160,7 +160,7 @@ def test_nothing_but_throttling_is_work_left_and_no_success(operator: Operator) 
 def test_an_outage_after_good_requests_leaves_work_and_says_why(operator: Operator) -> None:
     written = operator.place.export(events=1_000, hours=1, duplicates=0)
     operator.configure(amplitude={"give_up_after": "10m", "concurrency": 1})
-    operator.place.suffer("- when: {after: 3}\n  do: {reply: {status: 502, body: gone}}")
+    operator.place.inject("- when: {after: 3}\n  do: {reply: {status: 502, body: gone}}")
     cut_short = operator.run("--max-runtime", "6s")
     assert (cut_short.code, cut_short.json["succeeded"]) == (4, True)
     assert operator.watcher.asked("/ping") == 1

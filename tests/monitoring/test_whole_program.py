@@ -129,7 +129,7 @@ def test_a_refused_key_is_in_metrics_webhook_and_log(place: Workplace, watcher: 
 def test_an_interrupted_run_leaves_its_metrics_and_no_ping(place: Workplace, watcher: Watcher) -> None:
     place.export(events=200, hours=1)
     place.configure(**sections(watcher), amplitude={"max_events": 5}, workers=1)
-    place.suffer("- do: {delay: 0.5}")
+    place.inject("- do: {delay: 0.5}")
     process = place.start("run", "--output", "json")
     wait_until(lambda: bool(place.accepted_ids()), "a request was answered")
     process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Which request suffers which fault."""
+"""Which request meets which fault."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVENTS: Sequence[Any] = (
 
 
 def hit(when: Conditions, requests: int = 10, times: int | None = None, **facts: Any) -> list[int]:
-    """Return the numbers of the requests that suffer."""
+    """Return the numbers of the requests that meet one."""
     faults = Faults([Rule(when, FAULT, times)])
     asked = RequestFacts(**{"path": "/batch", "read_events": lambda: EVENTS, **facts})
     return [number for number in range(1, requests + 1) if faults.next(asked) is FAULT]
@@ -42,7 +42,7 @@ def test_conditions_on_number_and_path_must_all_hold(when: Conditions, numbers: 
 
 
 @pytest.mark.parametrize(
-    ("when", "suffers"),
+    ("when", "meets"),
     [
         (Conditions(event_type="*purchase"), True),
         (Conditions(event_type="purchase"), False),
@@ -51,8 +51,8 @@ def test_conditions_on_number_and_path_must_all_hold(when: Conditions, numbers: 
         (Conditions(insert_id="b", user_id="user-1"), False),
     ],
 )
-def test_conditions_on_events_must_hold_for_one_event(when: Conditions, *, suffers: bool) -> None:
-    assert hit(when, requests=1) == ([1] if suffers else [])
+def test_conditions_on_events_must_hold_for_one_event(when: Conditions, *, meets: bool) -> None:
+    assert hit(when, requests=1) == ([1] if meets else [])
 
 
 def test_events_are_read_only_when_a_rule_looks_at_them() -> None:

@@ -149,7 +149,7 @@ def test_rules_on_events_pass_over_bodies_without_any(body: bytes, serve: Serve)
     assert post(server, body).status_code == 400
 
 
-def test_only_ingestion_suffers(serve: Serve) -> None:
+def test_only_ingestion_meets_faults(serve: Serve) -> None:
     server = serve(script="- do: {reply: {status: 503}}")
     assert requests.get(server.url + "/stats", timeout=10).status_code == 200
     assert requests.post(server.url + "/reset", timeout=10).status_code == 200

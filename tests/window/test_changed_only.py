@@ -124,7 +124,7 @@ def test_a_backfill_that_is_killed_between_send_and_settlement_is_repeated_and_a
     orphans = local.write(ORPHAN, *[f"user-{number}" for number in range(40)])
     local.run()
     local.decide(send=[ORPHAN])
-    local.work.suffer("- do: {delay: 0.3}")
+    local.work.inject("- do: {delay: 0.3}")
     process = local.work.start("backfill", "--changed-only", *RANGE)
     wait_until(lambda: local.work.amplitude.stats()["events_held"] >= 10, "some arrive")
     kill(process.pid)

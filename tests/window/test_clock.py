@@ -32,7 +32,7 @@ def tell(place: Workplace, ours_ahead: timedelta) -> None:
     """Amplitude's first answer, that to the probe, tells a time by which our clock is ahead."""
     date = format_datetime(datetime.now(UTC) - ours_ahead, usegmt=True)
     body = "{code: 400, error: no events}"
-    place.suffer(
+    place.inject(
         f"- when: {{request: 1}}\n  do: {{reply: {{status: 400, headers: {{Date: '{date}'}}, body: {body}}}}}"
     )
 

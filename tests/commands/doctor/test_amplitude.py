@@ -60,7 +60,7 @@ def test_an_answer_of_somebody_else_in_amplitudes_place_fails(
     make_site: MakeSite, workplace: Workplace, status: int
 ) -> None:
     page = "<html>Please log in</html>"
-    workplace.suffer(f"- do: {{reply: {{status: {status}, body: '{page}'}}}}")
+    workplace.inject(f"- do: {{reply: {{status: {status}, body: '{page}'}}}}")
     site = make_site()
     found = look(site, "amplitude.reachable")
     assert (found.status, page in found.seen) == ("fail", True)
@@ -69,7 +69,7 @@ def test_an_answer_of_somebody_else_in_amplitudes_place_fails(
 
 
 def test_an_answer_that_tells_nothing_is_a_warning(make_site: MakeSite, workplace: Workplace) -> None:
-    workplace.suffer("- do: {reply: {status: 503}}")
+    workplace.inject("- do: {reply: {status: 503}}")
     assert look(make_site(), *ASKED).status == "warn"
 
 
@@ -133,7 +133,7 @@ def test_the_test_event_arrives_marked_and_is_told_where(make_site: MakeSite, wo
 
 def test_a_test_event_that_is_refused_fails(make_site: MakeSite, workplace: Workplace) -> None:
     assert send(make_site(amplitude={"api_key": "f" * 32})).status == "fail"
-    workplace.suffer("- do: {reply: {status: 503}}")
+    workplace.inject("- do: {reply: {status: 503}}")
     assert send(make_site()).status == "fail"
 
 
