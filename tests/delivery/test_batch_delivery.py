@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from braze_etl.delivery.http import Kind, NoReply, Reply
+from braze_etl.delivery.http import Reply
 from braze_etl.delivery.pacing import Room
 from braze_etl.errors import DeliveryError
 from braze_etl.model import Event, Reason
@@ -27,7 +27,6 @@ from tests.delivery.conftest import (
     ok,
     poisoned,
     reply,
-    reset,
 )
 
 BAD = "Invalid field values on some events"
@@ -191,35 +190,6 @@ def test_a_retry_after_of_nothing_still_backs_off() -> None:
     assert out.unsettled == [0]
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Reply(500),
-        html(502),
-        Reply(503),
-        Reply(504),
-        Reply(408),
-        reset(),
-        NoReply(Kind.TIMEOUT, "late"),
-        NoReply(Kind.DNS, "who?"),
-        NoReply(Kind.REFUSED, "closed"),
-    ],
-)
-def test_trouble_that_passes_is_waited_out(answer: Answer) -> None:
-    out = deliver(in_turn(*[answer] * 5), batch(20))
-    assert out.accepted == list(range(20))
-    assert out.counts.sent == 6
-    assert {str(request) for request in out.requests} == {str(list(range(20)))}
-
-
-@pytest.mark.parametrize("answer", [Reply(302), html(404), NoReply(Kind.TLS, "unverified")])
-def test_an_endpoint_that_is_missing_for_a_moment_is_waited_for_but_not_for_long(answer: Answer) -> None:
-    assert len(deliver(in_turn(answer, answer, answer), batch(5)).accepted) == 5
-    lost = deliver(lambda _events: answer, batch(5))
-    assert isinstance(lost.error, DeliveryError)
-    assert lost.counts.sent == 4
-
-
 TOO_LARGE = Reply(413, {"code": 413, "error": "Payload too large"})
 
 
@@ -300,13 +270,6 @@ def test_what_is_over_our_own_limit_is_split_before_it_is_sent() -> None:
     assert "3000" in out.words[2]
     assert out.accepted == [0, 1, 3, 4, 5, 6, 7]
     assert out.counts.by_status == {"200": len(out.requests)}
-
-
-def test_what_is_no_json_is_set_aside_and_the_rest_goes_on() -> None:
-    events = [event(0), event(1, note="\ud800"), event(2, note=2**70)]
-    out = deliver(lambda _events: ok(), of_events(events, [0, 1, 2]))
-    assert out.set_aside == {1: Reason.INVALID_EVENT, 2: Reason.INVALID_EVENT}
-    assert out.requests == [[0]]
 
 
 def test_bodies_are_compressed_and_both_sizes_are_counted() -> None:

@@ -18,10 +18,9 @@ from braze_etl.clock import Clock, ManualClock, SystemClock
 from braze_etl.delivery.batches import BatchResult
 from braze_etl.delivery.http import Kind, NoReply, Reply
 from braze_etl.delivery.sender import InlineExecutor, Sender
-from braze_etl.errors import DeliveryError, KeyRefusedError
+from braze_etl.errors import DeliveryError
 from braze_etl.model import Event, Reason
 from tests.delivery.conftest import (
-    KEY,
     NOON,
     Answer,
     Wire,
@@ -126,15 +125,6 @@ def test_an_outage_of_nine_minutes_is_survived() -> None:
     assert delivered.accepted == list(range(10))
 
 
-def test_a_wrong_key_stops_at_the_first_answer_and_is_not_in_the_words() -> None:
-    out = deliver(lambda _events: reply(400, error=f"Invalid API key: {KEY}"), batch(5), batch(5))
-    assert isinstance(out.error, KeyRefusedError)
-    assert "amplitude.region" in out.error.remedy
-    assert KEY not in str(out.error) + repr(out.error.__dict__)
-    assert len(out.requests) == 1
-    assert len(out.unsettled) == 10
-
-
 def test_a_batch_handed_in_after_the_end_comes_back_unsettled() -> None:
     clock = ManualClock(NOON)
     wire = Wire(lambda _events: reply(401), clock)
@@ -193,28 +183,6 @@ def test_a_request_that_was_under_way_at_the_fall_back_to_plain_falls_back_too()
 def test_a_rate_of_our_own_spaces_the_requests() -> None:
     out = deliver(lambda _events: ok(), batch(2000), batch(1000), batch(1), rate=1000.0)
     assert out.wire.times == [0.0, 2.0, 3.0]
-
-
-def test_a_stop_begins_no_request_and_leaves_the_events_unsettled() -> None:
-    stop = threading.Event()
-    stop.set()
-    out = deliver(lambda _events: ok(), batch(5), stop=stop)
-    assert (out.requests, out.unsettled, out.error) == ([], list(range(5)), None)
-
-
-def test_a_stop_ends_a_back_off_and_keeps_what_is_settled() -> None:
-    stop = threading.Event()
-
-    def behave(events: Sequence[Event]) -> Answer:
-        if len(events) == 10:
-            return reply(400, error=BAD, events_with_invalid_fields={"time": [4]})
-        stop.set()
-        return Reply(503)
-
-    out = deliver(behave, batch(10), stop=stop)
-    assert out.set_aside == {4: Reason.REJECTED}
-    assert out.unsettled == [0, 1, 2, 3, 5, 6, 7, 8, 9]
-    assert out.clock.monotonic() == 0.0
 
 
 def beside_others(answer: Answer) -> list[BatchResult[int]]:
