@@ -1,4 +1,4 @@
-"""A worker process: takes tasks, reads their files, sends their events, returns settlements.
+"""What a worker does with a task: it reads its files, sends their events, and returns a settlement.
 
 One thread reads and keeps the books; the sender's threads post. The next task is read while the last
 requests of the one before are on their way. Everything reaches the reading thread through one queue: tasks
@@ -48,6 +48,22 @@ T = TypeVar("T")
 
 Wanted: TypeAlias = frozenset[int] | None
 """The records of a block that count; None for all of them."""
+
+NEWS: Final = "news"
+"""There are results to take."""
+QUIT: Final = "quit"
+"""Leave when all is settled."""
+_ONLY_EVENTS = frozenset({dict})
+_ASKED_AGAIN = 5
+"""Denied files in a row that are looked for in a new listing: with more, it is the rights."""
+_SLOW_AT_MOST = 3
+"""Files in a row that did not come in time: with more, it is the store."""
+_LOOK = "see what stands between this machine and the store; the next run tries again"
+_PART = 2_000
+"""Outcomes taken from a block at once; of a large block there are never more in memory."""
+
+Message: TypeAlias = Task | str
+Inbox: TypeAlias = "queue.SimpleQueue[Message]"
 
 
 class Life:
@@ -203,23 +219,6 @@ def _by_block(places: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
     for block, record in places:
         blocks[block].add(record)
     return blocks
-
-
-NEWS: Final = "news"
-"""There are results to take."""
-QUIT: Final = "quit"
-"""Leave when all is settled."""
-_ONLY_EVENTS = frozenset({dict})
-_ASKED_AGAIN = 5
-"""Denied files in a row that are looked for in a new listing: with more, it is the rights."""
-_SLOW_AT_MOST = 3
-"""Files in a row that did not come in time: with more, it is the store."""
-_LOOK = "see what stands between this machine and the store; the next run tries again"
-_PART = 2_000
-"""Outcomes taken from a block at once; of a large block there are never more in memory."""
-
-Message: TypeAlias = Task | str
-Inbox: TypeAlias = "queue.SimpleQueue[Message]"
 
 
 class TaskRunner:

@@ -1,4 +1,7 @@
-"""Worker processes: each takes whole tasks over a pipe; the parent knows which tasks die with a worker."""
+"""Processes of this machine: each takes whole tasks over a pipe; the parent knows which tasks die with one.
+
+First the parent's side, then what runs in a worker (see `serve`).
+"""
 
 from __future__ import annotations
 
