@@ -19,17 +19,13 @@ from braze_etl.flows.currents_to_amplitude.flow import open_source
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import store_access
 from braze_etl.flows.settings import WrittenStoreSection
+from braze_etl.state.s3.opening import CONDITIONS_REMEDY
 from braze_etl.storage.opening import open_conditional_store, open_store, sqlite_path
 from braze_etl.storage.probe import try_etags
 from braze_etl.storage.store import ConditionalStore, Store
 from braze_etl.uri import parse_uri
 
 _BODY: Final = b"braze-etl doctor\n"
-
-_CONDITIONS: Final = (
-    "Keep the state in a store that honours If-None-Match and If-Match on writes, as Amazon S3 does, or in "
-    "SQLite on a volume."
-)
 
 
 class _Probe:
@@ -57,10 +53,10 @@ def _listing(name: str) -> Callable[[Site], Finding]:
     def check(site: Site) -> Finding:
         if _is_local(site.settings, name):
             return skipped(f"the {name} is on this disk")
-        place = _Probe(site, name)
-        store, key = place.store()
+        probe = _Probe(site, name)
+        store, key = probe.store()
         next(iter(store.pages(key.partition("probe/")[0])), None)
-        return ok(f"{place.uri} can be listed")
+        return ok(f"{probe.uri} can be listed")
 
     return check
 
@@ -69,8 +65,8 @@ def _put(name: str) -> Callable[[Site], Finding]:
     def check(site: Site) -> Finding:
         if _is_local(site.settings, name):
             return _writable(site.settings, name)
-        place = _Probe(site, name)
-        store, key = place.store()
+        probe = _Probe(site, name)
+        store, key = probe.store()
         store.put(key, _BODY)
         return ok(f"an object can be written: {store.uri}/{key}")
 
@@ -81,8 +77,8 @@ def _get(name: str) -> Callable[[Site], Finding]:
     def check(site: Site) -> Finding:
         if _is_local(site.settings, name):
             return skipped(f"the {name} is on this disk")
-        place = _Probe(site, name)
-        store, key = place.conditional()
+        probe = _Probe(site, name)
+        store, key = probe.conditional()
         found = store.read(key)
         if found is None or found.data != _BODY:
             return fail(
@@ -100,9 +96,9 @@ def conditions(site: Site) -> Finding:
         return skipped("the lease of a ledger in SQLite is a lock of the operating system")
     store, key = _Probe(site, "state").conditional()
     if store.create(key, b"2") is not None:
-        return fail(f"{store.uri} ignores If-None-Match", _CONDITIONS)
+        return fail(f"{store.uri} ignores If-None-Match", CONDITIONS_REMEDY)
     if wrong := try_etags(store, key):
-        return fail(f"{store.uri} {wrong}", _CONDITIONS)
+        return fail(f"{store.uri} {wrong}", CONDITIONS_REMEDY)
     form = " (with ETags that have no quotes)" if store.bare_etags else ""
     return ok(f"writes under conditions are honoured{form}")
 

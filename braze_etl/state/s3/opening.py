@@ -13,7 +13,7 @@ from braze_etl.state.s3.objects import Objects
 
 _BARE: Final = ", ETags without quotes"
 """Behind the name of a store that was tried: how it wants them."""
-_REMEDY: Final = (
+CONDITIONS_REMEDY: Final = (
     "Keep the state in a store that honours If-None-Match and If-Match on writes, as Amazon S3 does, "
     "or in SQLite on a volume."
 )
@@ -71,12 +71,13 @@ def refuse_without_conditions(objects: Objects, token: Callable[[], str]) -> Non
     except StateError as error:
         raise StateError(
             f"The store of {objects.place} can't be written, or takes no conditional writes: {error.message}",
-            remedy=f"{error.remedy.rstrip('.')}. If it is the condition that is refused: {_REMEDY}",
+            remedy=f"{error.remedy.rstrip('.')}. If it is the condition that is refused: {CONDITIONS_REMEDY}",
         ) from error
     objects.discard([name])
     if wrong:
         raise StateError(
-            f"The store of {objects.place} {wrong}: two runs could both hold the lease.", remedy=_REMEDY
+            f"The store of {objects.place} {wrong}: two runs could both hold the lease.",
+            remedy=CONDITIONS_REMEDY,
         )
 
 

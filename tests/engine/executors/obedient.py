@@ -40,9 +40,9 @@ HANG: dict[str, Callable[[Connection], Any]] = {
 }
 
 
-def obedient(pipe: Connection, blueprint: str) -> None:
+def obedient(pipe: Connection, spec: str) -> None:
     """Serve tasks as `local.Serve` does; a `broken` one never comes up."""
-    if blueprint == "broken":
+    if spec == "broken":
         os._exit(3)
     pipe.send(READY)
     held: list[Task] = []
