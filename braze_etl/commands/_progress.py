@@ -1,4 +1,4 @@
-"""A pass as it advances: a bar on a terminal, and nothing elsewhere."""
+"""A run as it advances: a bar on a terminal, and nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
-from braze_etl.delivery.batches import Trouble
 from braze_etl.engine.forecast import Outlook
-from braze_etl.engine.run import Progress as PassProgress
+from braze_etl.engine.run import Watcher
 from braze_etl.engine.tasks import Settlement
 
 _MEMORY: Final = 600.0
@@ -22,13 +21,13 @@ _MEMORY: Final = 600.0
 
 
 @contextmanager
-def progress_for(stream: TextIO) -> Iterator[PassProgress]:
+def progress_for(stream: TextIO) -> Iterator[Silence]:
     """Show progress on *stream* if it is a terminal; lines of the log then appear above the bar.
 
     Nothing is written to stdout, which may be a file or a pipe that waits for the report.
     """
     if not stream.isatty():
-        yield _Silence()
+        yield Silence()
         return
     # Lines of the log are not wrapped: one of JSON is still one when it is copied from the terminal.
     with bar_on(Console(file=stream, soft_wrap=True)) as bar:
@@ -54,24 +53,15 @@ def bar_on(console: Console, seconds: Callable[[], float] | None = None) -> Iter
         yield Bar(progress)
 
 
-class _Silence:
+class Silence(Watcher):
     """Elsewhere the log has a line for what matters."""
 
-    def discovered(self, outlook: Outlook, warnings: Mapping[str, int]) -> None:
-        pass
-
-    def settled(self, settlement: Settlement) -> None:
-        pass
-
     def in_flight(self, requests: int) -> None:
-        pass
-
-    def troubled(self, trouble: Trouble) -> None:
-        pass
+        """So many requests are under way."""
 
 
-class Bar:
-    """Watches a pass (see `run.parts.Progress`). It is as long as the bytes are; people are told of files."""
+class Bar(Silence):
+    """It is as long as the bytes are; people are told of files."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -92,7 +82,7 @@ class Bar:
         self._progress.update(
             self._task, description="delivering", total=done + outlook.bytes, expected=outlook.seconds
         )
-        self._tell()
+        self._show()
 
     def settled(self, settlement: Settlement) -> None:
         """A task came back; a file that was deferred and is taken up again does not count twice."""
@@ -100,17 +90,14 @@ class Bar:
         self._files = min(self._files + len(done), self._due)
         self._events += settlement.counts.total.read
         self._progress.update(self._task, advance=sum(done))
-        self._tell()
+        self._show()
 
     def in_flight(self, requests: int) -> None:
         """So many requests are under way."""
         self._requests = requests
-        self._tell()
+        self._show()
 
-    def troubled(self, trouble: Trouble) -> None:
-        """A request failed: the log says so."""
-
-    def _tell(self) -> None:
+    def _show(self) -> None:
         elapsed = self._progress.tasks[0].elapsed
         facts = [f"{self._files:,}/{self._due:,} files"]
         if self._events and elapsed:

@@ -1,4 +1,4 @@
-"""What `run` and `backfill` share: the pass itself, its progress, its report, and its end."""
+"""What `run` and `backfill` share: the run itself, its progress, its report, and its end."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from braze_etl.commands._report_text import print_report
 from braze_etl.commands._stopping import LastWords, interrupted, stopping
 from braze_etl.engine.exits import Stop, softened
 from braze_etl.errors import BrazeEtlError, LeaseHeldError
-from braze_etl.flows.currents_to_amplitude.opening import Request, open_job
+from braze_etl.flows.currents_to_amplitude.opening import Observers, Request, open_run
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.logs import common_facts
-from braze_etl.monitoring.run_log import Audience, Logbook, tell_of_failure
+from braze_etl.monitoring.run_log import RunLog, report_failure
 
 
 def perform(settings: Settings, request: Request, *, as_json: bool, ok_exit: frozenset[int]) -> int:
-    """Run a pass, print its report or its error, and return the exit code that *ok_exit* leaves of it."""
+    """Do a run, print its report or its error, and return the exit code that *ok_exit* leaves of it."""
     set_up_logging()
     clock = SystemClock()
     timeout = settings.amplitude.timeout.total_seconds()
@@ -30,7 +30,7 @@ def perform(settings: Settings, request: Request, *, as_json: bool, ok_exit: fro
     except BrazeEtlError as caught:
         error = interrupted(caught, stop)
         if not sys.stderr.isatty() and not isinstance(error, LeaseHeldError):
-            tell_of_failure(error)  # for collectors of logs, beside the words for people
+            report_failure(error)  # for collectors of logs, beside the words for people
         if error.exit_code not in ok_exit:
             raise error from None
         print_error(error, as_json=as_json)
@@ -42,17 +42,19 @@ def _perform(
     settings: Settings, request: Request, stop: Stop, last_words: LastWords, *, as_json: bool
 ) -> int:
     clock = SystemClock()
-    logbook = Logbook(clock)
+    run_log = RunLog(clock)
     with (
         common_facts(pipeline=settings.pipeline, command=request.command),
         stopping(stop, clock, last_words.end),
         progress_for(sys.stderr) as bar,
-        open_job(settings, request, clock=clock, stop=stop, progress=Audience(logbook, bar)) as job,
-        common_facts(run_id=job.report.run_id),
-        logbook.entry(job.report),
+        open_run(
+            settings, request, clock, stop, Observers((run_log, bar), bar.in_flight, run_log.troubled)
+        ) as run,
+        common_facts(run_id=run.report.run_id),
+        run_log.entry(run.report),
     ):
-        last_words.report = job.report
-        report = job.run()
+        last_words.report = run.report
+        report = run.run()
     last_words.told = True
     if as_json:
         print_json(report.as_dict())

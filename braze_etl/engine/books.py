@@ -13,7 +13,7 @@ from itertools import repeat
 from operator import itemgetter
 from typing import NamedTuple
 
-from braze_etl.engine.due import DueFile, Place
+from braze_etl.engine.due import ORIGINS, DueFile, OriginRules, Place, Rest, Wanted
 from braze_etl.engine.tasks import Settlement, Task
 from braze_etl.errors import FileUnavailableError
 from braze_etl.model import (
@@ -102,8 +102,11 @@ class _FileBook:
 
     def __post_init__(self) -> None:
         self.awaited = Awaited(self.due)
-        part = self.due.again or self.due.changed
-        self.failed = part is not None and part.still_failed
+        self.failed = self.due.still_failed
+
+    @property
+    def rules(self) -> OriginRules:
+        return ORIGINS[self.due.origin]
 
     def leave_open(self, reason: Reason, not_before: datetime, block: int, record: int) -> None:
         self.open.setdefault((reason, not_before), {}).setdefault(block, []).append(record)
@@ -126,10 +129,11 @@ class _FileBook:
     def _judged_by(self, mapping: str) -> tuple[str, tuple[int, int] | None]:
         """By what the records that are not sent were last judged, all of them: see `FileSettlement`."""
         due = self.due
-        if due.changed is not None:
-            judged = due.changed.mapping if self.held_from is None else due.changed.mapping_if_held
-            return judged, self.held_from
-        return (mapping, self.held_from) if due.whole else (due.mapping, due.held_from)
+        if due.whole:
+            return mapping, self.held_from
+        if self.held_from is not None:
+            return due.mapping_if_held, self.held_from
+        return due.mapping, due.held_from
 
     def _state(self, later: bool) -> FileState | None:
         if not self.read_to_end or self.unsettled or self.in_flight:
@@ -201,7 +205,7 @@ class TaskBooks:
     def failed(self, file: int, verdict: Verdict) -> None:
         """The file can't be read on: it is set aside as one, or by what did not come back."""
         book = self._files[file]
-        if book.due.whole and book.due.again is None:
+        if book.due.whole and book.rules.unreadable is Rest.SET_ASIDE:
             self.damaged(file, 0, verdict)
         self._unreadable(file, book.awaited.take(), verdict)
 
@@ -209,13 +213,9 @@ class TaskBooks:
         """Nothing more of that file will join a batch; what did not come back stays as it was."""
         book = self._files[file]
         book.read_to_end = True
-        for block, record in book.awaited.take():
-            if book.due.changed is not None:
-                book.unsettled = True
-            elif book.due.again is None:
-                self._stays_open(book, file, block, record)
-            elif record is not None or not book.due.whole:
-                self._stays_aside(book, file, block, record)
+        # Of a file that was read whole, a stretch that is no block any more was read as well.
+        places = [place for place in book.awaited.take() if not (book.due.whole and place[1] is None)]
+        self._leave(file, places, book.rules.not_reached)
 
     def accepted(self, tags: list[Tag]) -> None:
         """Amplitude took these."""
@@ -248,21 +248,16 @@ class TaskBooks:
         return self._files[file].held
 
     def hold(self, file: int, tags: list[Tag], words: str, until: datetime) -> None:
-        """The budget does not reach these, nor the rest of the file; *words* say which bound, that ends then.
-
-        Of a file that is read for the first time they are filtered. What comes back to be sent stays as it
-        was: a record that lies behind it may have been sent long ago.
-        """
+        """The budget does not reach these, nor the rest of the file: *words* say which bound, until when."""
         book = self._files[file]
         book.held = True
-        if (book.due.whole and book.due.again is None) or book.due.changed is not None:
-            book.held_from = book.held_from or (tags[0].block, tags[0].record)
-            self._result.held[book.due.ref.event_type] += len(tags)
-            for tag in tags:
-                self.fixed(file, tag.block, tag.record, Verdict(Reason.HELD, words))
+        if book.rules.held is not Rest.FILTERED:
+            self._leave(file, [(tag.block, tag.record) for tag in tags], book.rules.held, until)
             return
+        book.held_from = book.held_from or (tags[0].block, tags[0].record)
+        self._result.held[book.due.ref.event_type] += len(tags)
         for tag in tags:
-            self._stays(book, file, tag, until)
+            self.fixed(file, tag.block, tag.record, Verdict(Reason.HELD, words))
 
     def unavailable(self, error: FileUnavailableError) -> None:
         """The store does not give a file, which is read no further: it stays due, whatever came of it."""
@@ -284,39 +279,39 @@ class TaskBooks:
 
     def _unreadable(self, file: int, places: list[Place], verdict: Verdict) -> None:
         book = self._files[file]
+        if book.rules.unreadable is not Rest.SET_ASIDE:
+            self._leave(file, places, book.rules.unreadable)
+            return
+        book.failed |= bool(places)
         for block, record in places:
-            if book.due.changed is not None:
-                book.unsettled = True  # it was filtered, and stays so
-            elif book.due.again is None:
-                book.failed = True
-                self.fixed(file, block, record, verdict)
+            self.fixed(file, block, record, verdict)
+
+    def _leave(self, file: int, places: list[Place], rest: Rest, until: datetime | None = None) -> None:
+        """Leave wanted records as they were; what is deferred stays so until then at least."""
+        book = self._files[file]
+        for place in places:
+            part = book.due.part_of(place)
+            if part is None or rest is Rest.FILE_STAYS:
+                book.unsettled = True
+            elif rest is Rest.STAYS_ASIDE:
+                self._stays_aside(file, place, part)
             else:
-                self._stays_aside(book, file, block, record)
+                self._stays_open(file, place, part, until)
 
-    def _stays(self, book: _FileBook, file: int, tag: Tag, until: datetime) -> None:
-        if book.due.again is None:
-            self._stays_open(book, file, tag.block, tag.record, until)
-        elif (tag.block, tag.record) in book.due.again.reasons:
-            self._stays_aside(book, file, tag.block, tag.record)
-        else:
-            book.unsettled = True  # one of a stretch that is replayed: its entry stays
-
-    def _stays_aside(self, book: _FileBook, file: int, block: int, record: int | None) -> None:
+    def _stays_aside(self, file: int, place: Place, part: Wanted) -> None:
         # Its entries tell why already, and those words stay true.
-        assert book.due.again is not None
-        reason, *_ = book.due.again.reasons[block, record]
+        book, (block, record) = self._files[file], place
         book.failed |= record is None
-        self._count(file, Outcome.QUARANTINED, reason)
+        self._count(file, Outcome.QUARANTINED, part.reasons[0])
         self._result.kept.append(Position(book.due.ref.key, book.due.ref.etag, block, record))
 
-    def _stays_open(
-        self, book: _FileBook, file: int, block: int, record: int | None, until: datetime | None = None
-    ) -> None:
+    def _stays_open(self, file: int, place: Place, part: Wanted, until: datetime | None) -> None:
+        block, record = place
         assert record is not None
-        part = next(part for part in book.due.open if record in part.blocks.get(block, ()))
-        self._count(file, Outcome.DEFERRED, part.reason)
-        not_before = max(part.not_before, until) if until else part.not_before
-        book.leave_open(part.reason, not_before, block, record)
+        assert part.not_before is not None
+        reason, not_before = part.reasons[0], max(part.not_before, until or part.not_before)
+        self._count(file, Outcome.DEFERRED, reason)
+        self._files[file].leave_open(reason, not_before, block, record)
 
     def _count(self, file: int, outcome: Outcome, reason: Reason | None, records: int = 1) -> None:
         book = self._files[file]

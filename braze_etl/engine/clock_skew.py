@@ -54,8 +54,8 @@ class Witnesses:
         self._ask = ask
         self.heard: dict[str, tuple[datetime, datetime]] = {}
 
-    def hear(self, name: str, theirs: datetime | None) -> None:
-        """Somebody's time, just now; a difference of minutes is written to the log, once for each."""
+    def receive(self, name: str, theirs: datetime | None) -> None:
+        """Take somebody's time of just now; a difference of minutes is written to the log, once for each."""
         if theirs is None:
             return
         new = name not in self.heard

@@ -18,19 +18,17 @@ _log = get_logger(__name__)
 
 _POLL = 0.25
 _MAX_DEATHS = 20
-"""More dead workers than this in one pass are no file's fault: memory limit, broken installation."""
+"""More dead workers than this in one round are no file's fault: memory limit, broken installation."""
 
 
 class Dispatcher:
     """Iterates over settlements until every task is settled, or until *should_stop* and all in flight is.
 
-    They come in groups: all that arrived while the ones before were stored, at most two of each worker. It
-    also ends when *should_pause* says so and all in flight is settled; then `has_more` tells whether tasks
-    are left, and to iterate again goes on with them. *review* sees each task before it is handed out. Once
+    They come in groups: all that arrived while the ones before were stored, at most two of each worker. Once
     *gives_up* says so, workers that have not settled are killed, and their tasks left; *stuck* is told those
     of workers that gave no sign of life.
 
-    No task is handed out before it is on record (see `begun`): whoever stores a group of settlements notes
+    No task is handed out before it is on record (see `suspects`): whoever stores a group of settlements notes
     with it what `take_begun` gives, and *note* is called where there is no settlement to go with.
     """
 
@@ -40,8 +38,6 @@ class Dispatcher:
         tasks: Iterator[Task],
         should_stop: Callable[[], bool],
         *,
-        should_pause: Callable[[], bool] = lambda: False,
-        review: Callable[[Task], Task] = lambda task: task,
         gives_up: Callable[[], bool] = lambda: False,
         note: Callable[[list[Task]], None] = lambda _: None,
         passed: Callable[[Task], None] = lambda _: None,
@@ -50,8 +46,6 @@ class Dispatcher:
         self._pool = pool
         self._tasks = tasks
         self._should_stop = should_stop
-        self._should_pause = should_pause
-        self._review = review
         self._gives_up = gives_up
         self._note = note
         self._passed = passed
@@ -59,7 +53,7 @@ class Dispatcher:
         self._drawn: deque[Task] = deque()
         self._on_record: set[int] = set()
         self._trials: dict[int, Task] = {}
-        self._stopping = False
+        self.stopping = False
         self._next: deque[Task] = deque()  # before those that were never handed out
         self._deaths = 0
         self._numbers = itertools.count(-1, -1)  # of retried tasks; the others count upwards
@@ -77,13 +71,6 @@ class Dispatcher:
                 return
             yield from self._take(list(self._pool.poll(_POLL)))
 
-    def has_more(self) -> bool:
-        """Whether tasks are left for another time, though nobody has asked for a stop."""
-        self._on_record.clear()
-        if not self._drawn and not self._stopping and (task := self._next_task()):
-            self._next.appendleft(task)
-        return bool(self._drawn or self._next) and not self._stopping
-
     def take_begun(self) -> list[Task]:
         """All that is in flight or about to be; the caller puts it on record before it goes on."""
         begun = [*self._pool.tasks, *self._drawn]
@@ -93,7 +80,7 @@ class Dispatcher:
     def _hand_out(self) -> None:
         """Give tasks to workers that have room, once they are on record."""
         self._draw()
-        if self._stopping or self._should_pause():
+        if self.stopping:
             return
         if any(task.number not in self._on_record for task in self._drawn):
             self._note(self.take_begun())
@@ -104,16 +91,14 @@ class Dispatcher:
 
     def _draw(self) -> None:
         """Take as many tasks as workers have room for."""
-        while len(self._drawn) < self._pool.room and not self._stopping and not self._should_pause():
+        while len(self._drawn) < self._pool.room and not self.stopping:
             task = self._next_task()
-            task = task and self._review(task)
             if task is None:
                 return
             if task.alone and (self._pool.busy or self._drawn):
                 self._next.appendleft(task)
                 return
-            if task.files:
-                self._drawn.append(task)
+            self._drawn.append(task)
 
     def _take(self, events: list[Settlement | Died]) -> Iterator[list[Settlement]]:
         """Give what was settled, and only then see to the dead: that may be the end of the pass."""
@@ -121,14 +106,14 @@ class Dispatcher:
         if any(settlement.fatal for settlement in settled):
             self.stop()
         for settlement in settled:
-            if (tried := self._trials.pop(settlement.task, None)) and not self._stopping:
+            if (tried := self._trials.pop(settlement.task, None)) and not self.stopping:
                 self._passed(tried)
                 self._next.appendleft(replace(tried, number=next(self._numbers), attempt=0, trial=False))
         if settled:
             self._draw()
             yield settled
         for event in events:
-            if isinstance(event, Died) and (killers := list(self._bury(event))):
+            if isinstance(event, Died) and (killers := list(self._on_death(event))):
                 yield killers
 
     def _next_task(self) -> Task | None:
@@ -136,11 +121,11 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Begin nothing more; what is in flight still comes."""
-        if not self._stopping:
-            self._stopping = True
+        if not self.stopping:
+            self.stopping = True
             self._pool.stop()
 
-    def _bury(self, event: Died) -> Iterator[Settlement]:
+    def _on_death(self, event: Died) -> Iterator[Settlement]:
         self._deaths += bool(event.tasks)
         if event.error is not None or self._deaths > _MAX_DEATHS:
             self.stop()

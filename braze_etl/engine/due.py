@@ -1,25 +1,22 @@
-"""Which files are due: what a listing finds and the ledger does not have as done, oldest hour first."""
+"""Due files: why each of them is due, which records are wanted of it, and how they wait for their tasks."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import os
 import pickle
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Final, Self, TypeAlias
 
 from braze_etl.engine.backlog import BacklogTally
-from braze_etl.engine.source_health import Familiarity
 from braze_etl.errors import StoreError
-from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally
-from braze_etl.state.ledger import BacklogLine, KnownFile, Ledger, OpenFile
+from braze_etl.model import FileRef, OpenPositions, Reason, Tally
+from braze_etl.state.ledger import OpenFile
 
-_CHUNK = 1000
 DEDUPLICATED_FOR: Final = timedelta(days=7)
 """How long Amplitude recognises a repeated insert_id (amplitude.md 1.5)."""
 _BYTES_A_PLACE = 4_000
@@ -33,74 +30,103 @@ Place: TypeAlias = tuple[int, int | None]
 WHOLE_FILE: Final[Place] = (0, None)
 
 
-@dataclass(frozen=True, slots=True)
-class FromQuarantine:
-    """What a replay takes up of one file: the reasons that each place was set aside for.
+class Origin(StrEnum):
+    """Why a file is due. `ORIGINS` says what that means for its records."""
 
-    `days` are the UTC days on which that was. `still_failed`: other parts of the file, which could not be
-    read, stay in the quarantine.
+    NEW = "new"
+    """The ledger does not have it as it is now: all of it is read."""
+    DEFERRED = "deferred"
+    """Earlier runs left records of it open."""
+    QUARANTINED = "quarantined"
+    """A replay takes up what of it was set aside, which may be the whole file."""
+    CHANGED = "changed"
+    """Records of it were filtered, and the mapping in force sends them."""
+
+
+class Rest(StrEnum):
+    """What becomes of a record of which Amplitude was not asked."""
+
+    SET_ASIDE = "set_aside"
+    """It is filed in the quarantine, and its file counts as failed."""
+    STAYS_ASIDE = "stays_aside"
+    """Its entries in the quarantine stay, and so do their words."""
+    STAYS_OPEN = "stays_open"
+    """It is deferred as it was."""
+    FILTERED = "filtered"
+    """It counts as filtered, and its file as judged up to there."""
+    FILE_STAYS = "file_stays"
+    """The ledger is told nothing of its file, which stays as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class OriginRules:
+    """What becomes of records that can't be read, that were not reached, and that the budget held.
+
+    A record that is accepted or filtered is counted, and one that is refused is set aside: of any origin.
     """
 
-    reasons: dict[Place, tuple[Reason, ...]]
+    unreadable: Rest
+    not_reached: Rest
+    held: Rest
+
+
+ORIGINS: Final[Mapping[Origin, OriginRules]] = {
+    Origin.NEW: OriginRules(Rest.SET_ASIDE, Rest.FILE_STAYS, Rest.FILTERED),
+    # A record that lies behind one that was held may have been sent long ago: it is not filtered.
+    Origin.DEFERRED: OriginRules(Rest.SET_ASIDE, Rest.STAYS_OPEN, Rest.STAYS_OPEN),
+    Origin.QUARANTINED: OriginRules(Rest.STAYS_ASIDE, Rest.STAYS_ASIDE, Rest.STAYS_ASIDE),
+    # It was filtered, and stays to be judged.
+    Origin.CHANGED: OriginRules(Rest.FILE_STAYS, Rest.FILE_STAYS, Rest.FILTERED),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Records of a file that are taken up, by block offset; None stands for a stretch of the file as one.
+
+    `reasons` are why they were deferred, until `not_before`, or set aside, on those `days` (UTC).
+    """
+
+    blocks: Mapping[int, tuple[int | None, ...]]
+    reasons: tuple[Reason, ...] = ()
+    not_before: datetime | None = None
     days: frozenset[date] = frozenset()
-    still_failed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """Records of a settled file that were filtered, and that another mapping sends: indexes by block offset.
-
-    `mapping` is by what the file is judged (see `judged`) when they are settled, and `mapping_if_held` by
-    what when the budget has held some of them. `still_failed`: a part of the file could not be read.
-    """
-
-    blocks: dict[int, tuple[int, ...]]
-    mapping: str
-    mapping_if_held: str
-    still_failed: bool = False
-
-    @property
-    def count(self) -> int:
-        """How many records these are."""
-        return sum(map(len, self.blocks.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class DueFile:
-    """A file to be worked on: whole, or only at the positions that earlier runs left `open`.
+    """A file to be worked on: whole, or only the records that are `wanted` of it.
 
-    In a replay, `again` says what of it is taken up, and `changed` after a change of the mapping. `later` are
-    open positions whose time has not come, or that one of these leaves alone; `carried` are the books of all
-    that is settled, `mapping` and `held_from` by what it was judged so far (see `FileSettlement`).
+    `later` are open positions that are left alone, most of them because their time has not come; `carried`
+    are the books of all that is settled. `still_failed`: other parts of the file, which could not be read,
+    stay in the quarantine. By `mapping` and `held_from` (see `FileSettlement`) it is judged when the wanted
+    records are settled, and by `mapping_if_held` when the budget has held some of them.
     """
 
     ref: FileRef
-    open: tuple[OpenPositions, ...] = ()
+    origin: Origin = Origin.NEW
+    wanted: tuple[Wanted, ...] = ()
     later: tuple[OpenPositions, ...] = ()
     carried: Tally = field(default_factory=Tally)
-    again: FromQuarantine | None = None
+    still_failed: bool = False
     mapping: str = ""
     held_from: tuple[int, int] | None = None
-    changed: Changed | None = None
+    mapping_if_held: str = ""
 
     def __reduce__(self) -> tuple[type[DueFile], tuple[object, ...]]:
-        parts = (
-            *(self.open, self.later, self.carried, self.again),
-            *(self.mapping, self.held_from, self.changed),
-        )
-        return DueFile, (self.ref,) if parts == _NOTHING_BEFORE else (self.ref, *parts)
+        if self.origin is Origin.NEW:  # there are very many
+            return DueFile, (self.ref,)
+        return DueFile, tuple(getattr(self, each.name) for each in fields(self))
 
     @property
     def whole(self) -> bool:
         """Whether every record is to be read."""
-        if self.again is not None:
-            return WHOLE_FILE in self.again.reasons
-        return not self.open and not self.later and self.changed is None
+        return self.origin is Origin.NEW or any(None in part.blocks.get(0, ()) for part in self.wanted)
 
     @property
     def ready(self) -> bool:
         """Whether anything can be done about it now."""
-        return self.whole or bool(self.open) or self.again is not None or self.changed is not None
+        return self.origin is Origin.NEW or bool(self.wanted)
 
     @property
     def weight(self) -> int:
@@ -109,20 +135,20 @@ class DueFile:
             return self.ref.size or _UNKNOWN_SIZE
         places = sum(1 for _ in self.places()) * _BYTES_A_PLACE
         # Of a file whose mapping has changed it may be all records, and then it is read as one stream.
-        return min(places, self.ref.size or places) if self.changed else places
+        return min(places, self.ref.size or places) if self.origin is Origin.CHANGED else places
 
     def places(self) -> Iterator[Place]:
-        """All that is asked for by its place; nothing of a file that is read for the first time."""
-        if self.again is not None:
-            yield from self.again.reasons
-        for part in self.open:
+        """All that is wanted, by its place; nothing of a file that is read for the first time."""
+        for part in self.wanted:
             for block, records in part.blocks.items():
                 yield from ((block, record) for record in records)
-        if self.changed is not None:
-            for block, records in self.changed.blocks.items():
-                yield from ((block, record) for record in records)
 
-    def wanted(self) -> dict[int, frozenset[int] | None] | None:
+    def part_of(self, place: Place) -> Wanted | None:
+        """What is known of a wanted place; None where that is not wanted by itself."""
+        block, record = place
+        return next((part for part in self.wanted if record in part.blocks.get(block, ())), None)
+
+    def by_block(self) -> dict[int, frozenset[int] | None] | None:
         """The records to read by block offset, None for all of the block; None for all of the file."""
         if self.whole:
             return None
@@ -135,114 +161,19 @@ class DueFile:
         }
 
 
-_NOTHING_BEFORE = ((), (), Tally(), None, "", None, None)
-"""What a file that is read for the first time has besides its reference."""
-
-
-class DueFiles:
-    """Iterates over the due files of a listing, lazily and in its order.
-
-    `changed` counts done files whose content changed after Amplitude's de-duplication window: they are
-    reported, and not sent again. `resent_late` counts files that are, because of *resend*. `archived` are
-    files that would be due, and have to be restored first. `familiarity` is *expected* of a listing of all
-    that is due. `newest_hour` is that of the files up to *now*, whatever the ledger knows of them.
-    """
-
-    def __init__(
-        self,
-        listing: Iterable[FileRef],
-        ledger: Ledger,
-        *,
-        now: datetime,
-        resend: bool = False,
-        expected: Familiarity | None = None,
-    ) -> None:
-        self._listing = listing
-        self._ledger = ledger
-        self._now = now
-        self._resend = resend
-        self.changed = 0
-        self.archived = BacklogLine()
-        self.resent_late = 0
-        self.familiarity = expected or Familiarity(None)
-        self.newest_hour: datetime | None = None
-
-    def __iter__(self) -> Iterator[DueFile]:
-        for chunk in _chunks(self._listing):
-            known = self._ledger.known(chunk)
-            self.familiarity.note(chunk, known)
-            begun = (ref.hour for ref in reversed(chunk) if ref.hour <= self._now)
-            self.newest_hour = next(begun, self.newest_hour)
-            for ref in chunk:
-                due = self._judge(ref, known.get(ref.key))
-                if due is not None and ref.archived:
-                    self.archived += BacklogLine(1, ref.size)
-                elif due is not None:
-                    yield due
-
-    def _judge(self, ref: FileRef, known: KnownFile | None) -> DueFile | None:
-        if known is None:
-            return DueFile(ref)
-        if self._resend:
-            self.resent_late += self._now - known.settled_at >= DEDUPLICATED_FOR
-            return DueFile(ref)
-        if known.etag == ref.etag:
-            # Open files come from the ledger itself, wherever they lie.
-            return None
-        delivered = known.state is FileState.DONE or known.tally.accepted > 0
-        if delivered and self._now - known.settled_at >= DEDUPLICATED_FOR:
-            self.changed += 1
-            return None
-        return DueFile(ref)
-
-
 def open_files(files: Iterable[OpenFile], *, now: datetime) -> Iterator[DueFile]:
     """Turn the ledger's open files into due ones, with what is ready apart from what has to wait."""
     for file in files:
-        ready = tuple(part for part in file.open if part.not_before <= now)
-        later = tuple(part for part in file.open if part.not_before > now)
-        settled = Tally(file.tally.accepted, file.tally.filtered, file.tally.quarantined)
-        yield DueFile(file.ref, ready, later, settled, mapping=file.mapping, held_from=file.held_from)
-
-
-def by_hour(*streams: Iterable[DueFile]) -> Iterator[DueFile]:
-    """Merge sorted streams of due files into one, oldest hour first; a file to be read whole comes once.
-
-    A `StoreError` that breaks off one of them is raised when the others are over.
-    """
-    errors: list[StoreError] = []
-    merged = heapq.merge(*(_until_broken(stream, errors) for stream in streams), key=_order)
-    for _, same in itertools.groupby(merged, key=_order):
-        # An open file whose content changed is due as a whole; its old positions mean nothing any more.
-        yield max(same, key=lambda due: due.whole)
-    if errors:
-        raise errors[0]
-
-
-def _until_broken(stream: Iterable[DueFile], errors: list[StoreError]) -> Iterator[DueFile]:
-    try:
-        yield from stream
-    except StoreError as error:
-        errors.append(error)
-
-
-def _order(due: DueFile) -> tuple[datetime, str]:
-    return (due.ref.hour, due.ref.key)
-
-
-def _chunks(refs: Iterable[FileRef]) -> Iterator[list[FileRef]]:
-    """Cut into lists. Where the listing breaks off, what came before is given first."""
-    chunk: list[FileRef] = []
-    try:
-        for ref in refs:
-            chunk.append(ref)
-            if len(chunk) == _CHUNK:
-                yield chunk
-                chunk = []
-    except StoreError:
-        yield chunk
-        raise
-    yield chunk
+        ready = (part for part in file.open if part.not_before <= now)
+        yield DueFile(
+            file.ref,
+            Origin.DEFERRED,
+            wanted=tuple(Wanted(part.blocks, (part.reason,), part.not_before) for part in ready),
+            later=tuple(part for part in file.open if part.not_before > now),
+            carried=Tally(file.tally.accepted, file.tally.filtered, file.tally.quarantined),
+            mapping=file.mapping,
+            held_from=file.held_from,
+        )
 
 
 _IN_MEMORY = 4_000_000
@@ -285,15 +216,10 @@ class Discovery:
         return self._given < self._spooled
 
     def collect(self, due: Iterable[DueFile], should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Take all due files, in their order, unless it is time to stop.
-
-        *due* may also end by itself when it is.
-        """
+        """Take all due files, in their order; *due* ends by itself when it is time to stop."""
         ready = list[DueFile]()
         try:
             for file in due:
-                if should_stop():
-                    return
                 self.files += 1
                 self.bytes += file.ref.size
                 self.backlog.discovered(file.ref)

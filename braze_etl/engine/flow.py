@@ -3,18 +3,73 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol, TypeAlias
 
 from braze_etl.clock import Clock
 from braze_etl.delivery.destination import Destination
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.tasks import Extras
-from braze_etl.model import Damage, Event, FileRef, Record, Verdict
+from braze_etl.engine.tasks import Extras, Settlement
+from braze_etl.model import Damage, Event, FileRef, FileSettlement, Record, Verdict
 from braze_etl.quarantine.quarantine import Quarantine
+from braze_etl.state.ledger import BacklogLine, Ledger
 from braze_etl.storage.read_ahead import ReadAhead
 from braze_etl.storage.store import Store
+
+ShouldStop: TypeAlias = Callable[[], bool]
+"""Asked now and then: whether to begin nothing more."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What a work list has come upon, for the run report.
+
+    `archived` and `changed` are files that are left alone, `listing` counters by name. `records` is how many
+    there are to be sent, None where nobody has counted them.
+    """
+
+    archived: BacklogLine = field(default_factory=BacklogLine)
+    changed: int = 0
+    warnings: Counter[str] = field(default_factory=Counter)
+    listing: dict[str, int] = field(default_factory=dict)
+    records: int | None = None
+
+
+class WorkList:
+    """Where due files come from, and what the ledger is told when they are settled.
+
+    All is asked under the lease of the ledger. What most work lists do alike stands here.
+    """
+
+    covers_all: bool
+    """Whether this is all that is due, so that the window may be judged by it."""
+
+    def find(self, ledger: Ledger, now: datetime, stop: ShouldStop) -> Iterator[DueFile]:
+        """Give the due files lazily, the oldest hour first.
+
+        It ends early when *stop* says so; called again, it goes on. A `StoreError` comes after all else.
+        """
+        raise NotImplementedError
+
+    def later(self, ledger: Ledger, now: datetime, stop: ShouldStop) -> Iterator[DueFile]:  # noqa: ARG002
+        """Give what else comes to light when the due files are delivered; asked once, if all were found."""
+        return iter(())
+
+    def found(self) -> Found:
+        """Say what was found so far."""
+        raise NotImplementedError
+
+    def claim(self, settlements: Sequence[Settlement]) -> list[FileSettlement]:
+        """Give what the ledger is to be told of these, right before it is."""
+        return [file for settlement in settlements for file in settlement.files]
+
+    def settled(self) -> None:
+        """The ledger was told what was claimed last."""
+
+    def finish(self, *, in_order: bool) -> None:
+        """The run is over; *in_order* if all that was found is on the books of the ledger."""
 
 
 @dataclass(frozen=True, slots=True)

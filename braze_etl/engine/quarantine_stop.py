@@ -1,4 +1,4 @@
-"""The bound on what one run sets aside (`quarantine.stop_at`): beyond it, something is wrong with everything.
+"""The end of a run that sets too much aside (`quarantine.stop_at`): something is wrong with everything.
 
 A run that exceeds it begins no further task, and a note in the ledger keeps the next ones from sending until
 a person has looked: `run --allow-quarantine`. What the source had deleted is no such sign: it does not count.
@@ -28,22 +28,25 @@ REMEDY: Final = (
 )
 
 
-class Bound:
-    """Asked at the beginning of a pass and after each settlement, under the lease.
+class QuarantineStop:
+    """Asked at the beginning of a round and after each settlement, under the lease.
 
-    *share* is `quarantine.stop_at`, None for no bound. *lifted*: this pass may exceed it, and ends the stop
-    of an earlier one.
+    *share* is `quarantine.stop_at`, None for no bound. *lifted*: this run may exceed it, and ends the stop
+    of an earlier one. It *applies* to all but a replay, which neither obeys a stop nor ends one.
     """
 
-    def __init__(self, ledger: Ledger, share: float | None, *, lifted: bool = False) -> None:
+    def __init__(
+        self, ledger: Ledger, share: float | None, *, lifted: bool = False, applies: bool = True
+    ) -> None:
         self._ledger = ledger
         self._share = 1.0 if share is None else share
         self._lifted = lifted
+        self._applies = applies
         self.exceeded = False
 
     def admit(self) -> None:
         """Raise `QuarantineStopError` while an earlier stop stands; forget it where that was decided."""
-        stopped = self._ledger.get_note(NOTE)
+        stopped = self._ledger.get_note(NOTE) if self._applies else None
         if not stopped:
             return
         if not self._lifted and self._share < 1.0:
@@ -51,9 +54,11 @@ class Bound:
         self._ledger.put_note(NOTE, {})
 
     def check(self, report: RunReport, now: datetime) -> QuarantineStopError | None:
-        """Give the error that ends the pass when *report* exceeds the bound, and remember the stop."""
+        """Give the error that ends the run when *report* exceeds the bound, and remember the stop."""
+        if self.exceeded or self._lifted or not self._applies:
+            return None
         read, set_aside = report.events.read, _counted(report)
-        if self.exceeded or self._lifted or read < LEAST or set_aside / read <= self._share:
+        if read < LEAST or set_aside / read <= self._share:
             return None
         self.exceeded = True
         share = f"{self._share * 100:g}%"

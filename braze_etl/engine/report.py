@@ -78,6 +78,8 @@ class RunReport:
     finished_at: datetime | None = None
     seconds: float = 0.0
     exit_code: int | None = None
+    without_lease: bool = False
+    """A backfill that was stopped while another run was at work: its end is on record nowhere."""
 
     @property
     def remaining(self) -> int:

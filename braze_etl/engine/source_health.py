@@ -7,13 +7,12 @@ strangers alone, is refused until somebody says that it is meant (`run --accept-
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from braze_etl.braze.currents.listing import Listing, Surroundings
 from braze_etl.clock import duration_text, iso
 from braze_etl.engine.backlog import HOURS_KEPT
 from braze_etl.errors import SourceError, StoreError
@@ -36,6 +35,40 @@ _NAMED: Final = 10
 _ACCEPT: Final = "If this source is meant, `braze-etl run --accept-source` goes on with it."
 _FOLDER: Final = "Point source.uri at the folder that holds the dataexport. folders."
 _log = get_logger(__name__)
+
+
+class Surroundings(Protocol):
+    """What lies around a listing that found nothing."""
+
+    @property
+    def holds_objects(self) -> bool: ...
+    @property
+    def integrations(self) -> Collection[str]: ...
+    @property
+    def event_types(self) -> Collection[str]: ...
+
+
+class Listing(Protocol):
+    """A listing of the files of hours from *since* on, oldest first, with its counters.
+
+    `files` were given; `unsettled` are too young, `foreign` are none, of which `misnamed` look like one.
+    `folders` of selected types were found, of which some are `empty` or `unordered`; `passed_over` are those
+    that are not selected. `requests` is how often the store was asked.
+    """
+
+    since: datetime
+    files: int
+    unsettled: int
+    foreign: int
+    misnamed: int
+    folders: int
+    empty: int
+    unordered: int
+    passed_over: set[str]
+    requests: int
+
+    def __iter__(self) -> Iterator[FileRef]: ...
+    def surroundings(self) -> Surroundings: ...
 
 
 class Familiarity:
@@ -109,7 +142,7 @@ class Recognition:
         warnings += Counter(empty_event_folders=listing.empty, unordered_folders=listing.unordered)
         if there is not None and (not listing.folders or listing.passed_over):
             warnings[NOTHING_SELECTED] = 1
-            _tell_what_is_there(self.uri, there)
+            _report_what_is_there(self.uri, there)
         empty = there is not None and not there.holds_objects and not listing.passed_over
         trouble = _trouble(self.uri, seen, empty=empty) if covers_all else None
         if trouble is None or self.ledger.summary().last_delivery is None:
@@ -154,7 +187,7 @@ def _trouble(uri: str, seen: Familiarity, *, empty: bool) -> SourceError | None:
     return None
 
 
-def _tell_what_is_there(uri: str, there: Surroundings) -> None:
+def _report_what_is_there(uri: str, there: Surroundings) -> None:
     if not there.event_types:
         _log.warning("there is no event type below source.uri", source=uri, remedy=_FOLDER)
         return
@@ -236,7 +269,7 @@ def note_newest_hour(ledger: Ledger, uri: str, found: datetime | None) -> None:
         ledger.put_note(_SOURCE_NOTE, now_known)
 
 
-def tell_of_silence(freshness: Freshness, now: datetime) -> None:
+def report_silence(freshness: Freshness, now: datetime) -> None:
     """Write to the log that the source is quiet, if it is."""
     if freshness.is_stale(now):
         _log.warning("the source is quiet", newest_hour=freshness.words(now), remedy=_REMEDY)

@@ -46,14 +46,14 @@ class Suspicion:
     trials: int = 0
 
 
-class Begun:
+class Suspects:
     """The note of one ledger, and what it says about the files that are due."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._suspicions: dict[str, Suspicion] = {}
         self._guilty: set[str] = set()
-        self._held_back: list[DueFile] = []
+        self._waiting: list[DueFile] = []
         self._seen: set[str] = set()
         self._noted = False
 
@@ -80,33 +80,33 @@ class Begun:
             self._seen.update(ids)
             self._suspect(ids, on_trial=task.trial and len(ids) == 1)
 
-    def others(self, files: Iterable[DueFile]) -> Iterator[DueFile]:
-        """Give the files that are beyond suspicion, and hold the others back for `suspects`."""
+    def filter(self, files: Iterable[DueFile]) -> Iterator[DueFile]:
+        """Give the files that are beyond suspicion, and hold the others back for `tasks`."""
         for due in files:
             if _id(due.ref) in self._suspicions:
                 self._seen.add(_id(due.ref))
-                self._held_back.append(due)
+                self._waiting.append(due)
             else:
                 yield due
 
     @property
-    def has_suspects(self) -> bool:
-        """Whether files were held back."""
-        return bool(self._held_back)
+    def held_back(self) -> bool:
+        """Whether suspects were held back."""
+        return bool(self._waiting)
 
     def given_up(self) -> list[Settlement]:
         """Set aside the file that has ended its last run, unread, if it was held back."""
-        guilty = [due for due in self._held_back if _id(due.ref) in self._guilty]
-        self._held_back = [due for due in self._held_back if due not in guilty]
+        guilty = [due for due in self._waiting if _id(due.ref) in self._guilty]
+        self._waiting = [due for due in self._waiting if due not in guilty]
         return [_set_aside(due, self._suspicions[_id(due.ref)].deaths) for due in guilty]
 
-    def suspects(self) -> Iterator[Task]:
+    def tasks(self, numbers: Iterator[int]) -> Iterator[Task]:
         """Give the suspects on trial, the gravest last; what is given once is not held back any more."""
-        files, self._held_back = self._held_back, []
+        files, self._waiting = self._waiting, []
         files.sort(key=lambda due: self._suspicions.get(_id(due.ref), Suspicion()).deaths)
         size = -(-len(files) // _MOST_TASKS) or 1
-        for number, start in enumerate(range(0, len(files), size)):
-            yield Task(number, tuple(files[start : start + size]), alone=True, trial=True)
+        for start in range(0, len(files), size):
+            yield Task(next(numbers), tuple(files[start : start + size]), alone=True, trial=True)
 
     def passed(self, task: Task) -> None:
         """The trial of a task's files has ended well."""

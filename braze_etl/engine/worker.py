@@ -14,6 +14,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from itertools import islice
 from typing import BinaryIO, Final, ParamSpec, Self, TypeAlias, TypeGuard, TypeVar, cast
 
@@ -22,7 +23,7 @@ from braze_etl.delivery.batches import BatchBuilder
 from braze_etl.delivery.sender import Sender
 from braze_etl.engine.books import Tag, TaskBooks, tags_of
 from braze_etl.engine.busy import BusyIds
-from braze_etl.engine.due import DueFile, Place
+from braze_etl.engine.due import DueFile, Origin, Place
 from braze_etl.engine.flow import Block, Reader
 from braze_etl.engine.meter import Allowance
 from braze_etl.engine.tasks import Settlement, Task
@@ -135,7 +136,7 @@ def blocks_of(
 
     *life* is told of each block, and that each piece of the file is waited for.
     """
-    life, wanted = life or Life(), due.wanted()
+    life, wanted = life or Life(), due.by_block()
     for block in reader.blocks(due, cast("Store", _Awaited(store, life))):
         life.step()
         if wanted is None or block.offset in wanted:
@@ -155,7 +156,7 @@ def relist(due: DueFile, store: Store) -> SourceGoneError | FileReplacedError | 
         return SourceGoneError(f"{name} is no longer there", remedy="put it back to replay it")
     if now.etag == ref.etag:
         return None
-    if not due.whole or due.again is not None:
+    if due.origin is not Origin.NEW:
         return SourceGoneError(f"{name} was replaced", remedy="its new content is due by itself")
     return FileReplacedError(f"{name} was replaced since it was listed", remedy="the next run reads it anew")
 
@@ -174,15 +175,16 @@ class Payloads:
 
     def stored(self, due: DueFile, places: Iterable[Place]) -> dict[tuple[int, int], Record]:
         """The kept records of *due* at these places; empty where a replay is not at work."""
-        if due.again is None:
+        if due.origin is not Origin.QUARANTINED:
             return {}
         ids = {
             entry_id(_position(due.ref, block, record), reason): (block, record)
             for block, record in places
-            if record is not None
-            for reason in due.again.reasons.get((block, record), ())
+            if record is not None and (part := due.part_of((block, record)))
+            for reason in part.reasons
         }
-        kept = self._quarantine.payloads(ids, due.again.days, self._clock.now()) if ids else {}
+        days = frozenset[date]().union(*(part.days for part in due.wanted))
+        kept = self._quarantine.payloads(ids, days, self._clock.now()) if ids else {}
         return {ids[id_]: record for id_, record in kept.items()}
 
     def attach(self, set_aside: Sequence[SetAside], files: Sequence[DueFile]) -> list[SetAside]:

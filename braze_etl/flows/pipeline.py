@@ -99,7 +99,7 @@ def hear_stores(settings: PipelineSettings, witnesses: Witnesses) -> None:
     for name, section in (("source", settings.source), ("state", settings.state)):
         if name == "source" or section.uri.startswith("s3://"):  # a ledger's may be that of no store
             told = server_time(section.uri, access=store_access(settings, section))
-            witnesses.hear(f"S3 ({name})", told)
+            witnesses.receive(f"S3 ({name})", told)
 
 
 def ledger_to_read(settings: PipelineSettings, clock: Clock) -> Ledger:

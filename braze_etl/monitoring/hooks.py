@@ -1,6 +1,6 @@
-"""What follows a pass: metrics for Prometheus, a notice for people, a ping for the dead man's switch.
+"""What follows a run: metrics for Prometheus, a notice for people, a ping for the dead man's switch.
 
-Nothing in here changes how the pass ended: what fails is a warning. It runs under the lease, because totals
+Nothing in here changes how the run ended: what fails is a warning. It runs under the lease, because totals
 and notices are remembered in the ledger.
 """
 
@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 from braze_etl.clock import Clock
 from braze_etl.engine.report import RunReport
+from braze_etl.engine.run import Watcher
 from braze_etl.errors import AbandonedError, BrazeEtlError
-from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.logs import get_logger
 from braze_etl.monitoring import notices, totals
 from braze_etl.monitoring.exposition import Exposed, exposition, ping, post_json, push, write_textfile
 from braze_etl.monitoring.metrics import METRICS, Facts, samples_of
+from braze_etl.monitoring.settings import MetricsSection, NotifySection
 from braze_etl.monitoring.totals import Totals
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import Ledger
@@ -27,33 +28,46 @@ _SCHEDULED = "run"
 """Notices and pings are about the scheduled job; whoever starts a backfill sees how it ends."""
 
 
-class Aftermath:
-    """Call it with the report of a pass that has ended, under the lease of its ledger."""
+class Hooks(Watcher):
+    """Watches for the end of a run."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, quarantine: Quarantine, clock: Clock) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        pipeline: str,
+        *,
+        metrics: MetricsSection,
+        notify: NotifySection,
+        ledger: Ledger,
+        quarantine: Quarantine,
+        clock: Clock,
+    ) -> None:
+        self._pipeline = pipeline
+        self._metrics = metrics
+        self._notify = notify
         self._ledger = ledger
         self._quarantine = quarantine
         self._clock = clock
 
-    def __call__(self, report: RunReport) -> None:
+    def ended(self, report: RunReport) -> None:
         """Tell everybody who is configured; raises nothing that the outside world can cause."""
-        if self._settings.metrics.textfile or self._settings.metrics.pushgateway.url:
+        if report.without_lease:
+            return
+        if self._metrics.textfile or self._metrics.pushgateway.url:
             self._expose(report)
         if report.command == _SCHEDULED:
-            _attempt("the webhook was not told", lambda: self._tell(report))
+            _attempt("the webhook was not told", lambda: self._send_notice(report))
             _attempt("the dead man's switch was not asked for", lambda: self._ping(report))
 
     def _expose(self, report: RunReport) -> None:
         exposed = _attempt("no metrics could be made", lambda: self._exposed(report))
         if exposed is None:
             return
-        path, gateway = self._settings.metrics.textfile, self._settings.metrics.pushgateway
+        path, gateway = self._metrics.textfile, self._metrics.pushgateway
         if path is not None:
             _attempt("the textfile with metrics was not written", lambda: write_textfile(path, exposed))
         if gateway.url is not None:
             url, timeout = gateway.url.get_secret_value(), gateway.timeout.total_seconds()
-            group = {"pipeline": self._settings.pipeline}
+            group = {"pipeline": self._pipeline}
             _attempt(
                 "metrics were not pushed",
                 lambda: push(exposed, url, job=gateway.job, grouping=group, timeout=timeout),
@@ -66,24 +80,26 @@ class Aftermath:
         _attempt("the totals were not stored", lambda: self._ledger.put_note(totals.NOTE, kept))
         depth = _attempt("the quarantine was not counted", self._quarantine.depth)
         facts = Facts(report, counted, self._ledger.summary(), depth)
-        return exposition(METRICS, samples_of(facts), pipeline=self._settings.pipeline)
+        return exposition(METRICS, samples_of(facts), pipeline=self._pipeline)
 
-    def _tell(self, report: RunReport) -> None:
-        told = _attempt("what was told before is not known", self._recall) or {}
-        fresh = _post(self._settings, report, told, self._clock)
+    def _send_notice(self, report: RunReport) -> None:
+        told = _attempt("what was told before is not known", self._notices_before) or {}
+        fresh = _post(self._notify, report, told, self._clock)
         if fresh is not None:
             _attempt("the next run tells it again", lambda: self._ledger.put_note(notices.NOTE, fresh))
 
-    def _recall(self) -> dict[str, Any]:
+    def _notices_before(self) -> dict[str, Any]:
         return self._ledger.get_note(notices.NOTE)
 
     def _ping(self, report: RunReport) -> None:
-        notify = self._settings.notify
+        notify = self._notify
         if notify.dead_man is not None and report.succeeded:
             ping(notify.dead_man.get_secret_value(), timeout=notify.timeout.total_seconds())
 
 
-def tell_of_no_beginning(settings: Settings, report: RunReport, error: BrazeEtlError, clock: Clock) -> None:
+def notify_of_failed_start(
+    notify: NotifySection, report: RunReport, error: BrazeEtlError, clock: Clock
+) -> None:
     """Tell the webhook that a scheduled run failed before it held its ledger: where nobody could remember it.
 
     So each such run tells it. Who is at work or asked to stop, and a bad configuration, are no failures.
@@ -91,14 +107,14 @@ def tell_of_no_beginning(settings: Settings, report: RunReport, error: BrazeEtlE
     if report.command != _SCHEDULED or error.exit_code != 1 or isinstance(error, AbandonedError):
         return
     report.error, report.exit_code = error, error.exit_code
-    _attempt("the webhook was not told", lambda: _post(settings, report, {}, clock))
+    _attempt("the webhook was not told", lambda: _post(notify, report, {}, clock))
 
 
 def _post(
-    settings: Settings, report: RunReport, told: Mapping[str, Any], clock: Clock
+    notify: NotifySection, report: RunReport, told: Mapping[str, Any], clock: Clock
 ) -> dict[str, Any] | None:
     """Tell the webhook what is to be told now; what to remember of it, or None where that is nothing."""
-    notify, now = settings.notify, clock.now()
+    now = clock.now()
     judged = notices.judge(report)
     found = notices.decide(judged, told, now, on=notify.on, repeat_every=notify.repeat_every)
     if notify.webhook is None or not found:
@@ -109,7 +125,7 @@ def _post(
 
 
 def _attempt(otherwise: str, do: Callable[[], _T]) -> _T | None:
-    """Do it, or warn: the pass is over, and has its exit code."""
+    """Do it, or warn: the run is over, and has its exit code."""
     try:
         return do()
     except BrazeEtlError as error:

@@ -1,4 +1,4 @@
-"""A pass as log lines: one for each thing that matters, so that the run of a day's files fits on a screen.
+"""A run as log lines: one for each thing that matters, so that the run of a day's files fits on a screen.
 
 What happens thousands of times (a file, a task) is told at DEBUG; in between, progress, every few minutes.
 No line holds a record, the id of a person, or a secret.
@@ -18,7 +18,7 @@ from braze_etl.clock import Clock
 from braze_etl.delivery.batches import Trouble
 from braze_etl.engine.forecast import Outlook
 from braze_etl.engine.report import CHANGED_LATE, WORK_LEFT, RunReport
-from braze_etl.engine.run import Progress
+from braze_etl.engine.run import Watcher
 from braze_etl.engine.tasks import Settlement
 from braze_etl.errors import AbandonedError, BrazeEtlError
 from braze_etl.logs import get_logger
@@ -29,8 +29,8 @@ _TYPES_NAMED: Final = 5
 _log = get_logger(__name__)
 
 
-class Logbook:
-    """Watches a pass (see `Progress`) and writes its lines."""
+class RunLog(Watcher):
+    """Writes the lines of a run."""
 
     def __init__(self, clock: Clock, every: timedelta = PROGRESS_EVERY) -> None:
         self._clock = clock
@@ -44,14 +44,13 @@ class Logbook:
 
     @contextmanager
     def entry(self, report: RunReport) -> Iterator[None]:
-        """Tell how the pass inside of the block begins and ends."""
+        """Tell that the run inside of the block begins, and how it ends where it could not."""
         _log.info("run begins", run_id=report.run_id, command=report.command, version=__version__)
         try:
             yield
         except BrazeEtlError as error:
             _log.info("run ends", exit_code=error.exit_code, error=error.message, remedy=error.remedy)
             raise
-        self.ended(report)
 
     def discovered(self, outlook: Outlook, warnings: Mapping[str, int]) -> None:
         """So much is due."""
@@ -65,16 +64,13 @@ class Logbook:
         self._files += len(settlement.files)
         for tally in settlement.counts.by_event_type.values():
             self._events.update(tally.as_dict())
-        self._tell_unavailable(settlement)
+        self._report_unavailable(settlement)
         if _log.tells_details:
-            _tell_details(settlement)
+            _report_details(settlement)
         now = self._clock.monotonic()
         if now - self._told_at >= self._every:
             self._told_at = now
             _log.info("progress", files=self._files, **self._events)
-
-    def in_flight(self, requests: int) -> None:
-        """So many requests are under way: nothing to write down."""
 
     def troubled(self, trouble: Trouble) -> None:
         """A request failed: the first of each kind is told at once, with where it went and what was said."""
@@ -83,8 +79,8 @@ class Logbook:
             _log.warning("a request to Amplitude failed", **asdict(trouble))
 
     def ended(self, report: RunReport) -> None:
-        """The pass is over: what is not as it should be, a line each, and how it ended."""
-        _tell_of_records(report)
+        """The run is over: what is not as it should be, a line each, and how it ended."""
+        _report_records(report)
         requests = report.requests
         if requests.throttled:
             _log.warning("Amplitude throttled requests", throttled=requests.throttled, sent=requests.sent)
@@ -94,9 +90,9 @@ class Logbook:
             _log.info("entries were closed, whose bytes a whole file has replaced", entries=report.closed)
         if rest := report.warnings - self._warned:
             _log.warning("the report has warnings", **rest)
-        _tell_of_the_end(report)
+        _report_end(report)
 
-    def _tell_unavailable(self, settlement: Settlement) -> None:
+    def _report_unavailable(self, settlement: Settlement) -> None:
         """Tell of the first file of each kind at once; how many there were is told at the end."""
         for kind, error in settlement.unavailable.first.items():
             if kind not in self._unavailable:
@@ -104,30 +100,7 @@ class Logbook:
                 _log.warning("a file stays due", kind=kind, error=error.message, remedy=error.remedy)
 
 
-class Audience:
-    """Several that watch the same pass."""
-
-    def __init__(self, *watchers: Progress) -> None:
-        self._watchers = watchers
-
-    def discovered(self, outlook: Outlook, warnings: Mapping[str, int]) -> None:
-        for watcher in self._watchers:
-            watcher.discovered(outlook, warnings)
-
-    def settled(self, settlement: Settlement) -> None:
-        for watcher in self._watchers:
-            watcher.settled(settlement)
-
-    def in_flight(self, requests: int) -> None:
-        for watcher in self._watchers:
-            watcher.in_flight(requests)
-
-    def troubled(self, trouble: Trouble) -> None:
-        for watcher in self._watchers:
-            watcher.troubled(trouble)
-
-
-def _tell_details(settlement: Settlement) -> None:
+def _report_details(settlement: Settlement) -> None:
     for file in settlement.files:
         _log.debug("file settled", **_facts_of(file))
     events = settlement.counts.total.read
@@ -139,7 +112,7 @@ def _facts_of(file: FileSettlement) -> dict[str, Any]:
     return {"key": ref.key, "event_type": ref.event_type, "state": state, **file.tally.as_dict()}
 
 
-def _tell_of_records(report: RunReport) -> None:
+def _report_records(report: RunReport) -> None:
     if filtered := report.counts.reasons_of(Outcome.FILTERED):
         _log.info("records were filtered", **filtered)
     for reason, records in report.counts.by_reason.most_common():
@@ -155,7 +128,7 @@ def _where(report: RunReport, reason: str, records: int) -> dict[str, Any]:
     return {"records": records, "event_types": dict(of_reason.most_common(_TYPES_NAMED))}
 
 
-def _tell_of_the_end(report: RunReport) -> None:
+def _report_end(report: RunReport) -> None:
     facts = report.as_dict()
     if budget := facts.get("budget"):
         tell = _log.warning if budget["held"] else _log.info
@@ -170,7 +143,7 @@ def _tell_of_the_end(report: RunReport) -> None:
     if isinstance(report.error, AbandonedError):
         _log.warning("an answer was not waited for any longer", error=report.error.message)
     elif report.error is not None:
-        tell_of_failure(report.error)
+        report_failure(report.error)
     _log.info(
         "run ends",
         exit_code=report.exit_code,
@@ -182,6 +155,6 @@ def _tell_of_the_end(report: RunReport) -> None:
     )
 
 
-def tell_of_failure(error: BrazeEtlError) -> None:
-    """What ended a pass, or kept it from its beginning."""
+def report_failure(error: BrazeEtlError) -> None:
+    """What ended a run, or kept it from its beginning."""
     _log.error("the run failed", kind=type(error).__name__, error=error.message, remedy=error.remedy)

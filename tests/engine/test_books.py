@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braze_etl.engine.books import Tag, TaskBooks, tags_of
-from braze_etl.engine.due import WHOLE_FILE, Changed, DueFile, FromQuarantine, Place
+from braze_etl.engine.due import WHOLE_FILE, DueFile, Place
 from braze_etl.engine.tasks import Task
 from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally, Verdict
+from tests.engine.due_files import changed, deferred, replayed
 
 REFUSED = Verdict(Reason.REJECTED, "Amplitude said no")
 
@@ -118,7 +119,7 @@ def test_the_books_of_an_open_file_go_on_where_they_stood(
 ) -> None:
     ready = OpenPositions(Reason.THROTTLED, now, {100: (2,)})
     later = OpenPositions(Reason.DAILY_QUOTA, now, {100: (5, 6)})
-    due = DueFile(make_ref("a"), (ready,), (later,), Tally(accepted=10, filtered=1))
+    due = deferred(make_ref("a"), ready, later=(later,), carried=Tally(accepted=10, filtered=1))
     books = books_of(due)
     books.block_read(0, 100, 7)
     books.accepted(join(books, 2))
@@ -145,7 +146,7 @@ def test_open_records_of_a_file_that_is_gone_are_set_aside_one_by_one(
     make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
     open_records = OpenPositions(Reason.THROTTLED, now, {100: (2, 5), 900: (0,)})
-    books = books_of(DueFile(make_ref("a"), (open_records,)))
+    books = books_of(deferred(make_ref("a"), open_records))
     books.failed(0, Verdict(Reason.SOURCE_GONE, "deleted"))
     close(books, 0)
     positions = [(aside.position.block, aside.position.record) for aside in books.settlement().set_aside]
@@ -177,16 +178,16 @@ def test_what_is_left_of_a_file_changes_nothing_of_how_it_was_judged(
 ) -> None:
     before: dict[str, Any] = {"mapping": "old,older@1/2", "held_from": (900, 1)}
     part = OpenPositions(Reason.THROTTLED, now, {100: (2, 3)})
-    assert judged(DueFile(make_ref("a"), (part,), **before)) == ("old,older@1/2", (900, 1))
-    assert judged(DueFile(make_ref("a"), (part,), **before), now=now) == ("old,older@1/2", (900, 1))
-    again = FromQuarantine({(100, 2): (Reason.REJECTED,)})
-    assert judged(DueFile(make_ref("a"), again=again, **before)) == ("old,older@1/2", (900, 1))
+    assert judged(deferred(make_ref("a"), part, **before)) == ("old,older@1/2", (900, 1))
+    assert judged(deferred(make_ref("a"), part, **before), now=now) == ("old,older@1/2", (900, 1))
+    again = replayed(make_ref("a"), {(100, 2): (Reason.REJECTED,)}, **before)
+    assert judged(again) == ("old,older@1/2", (900, 1))
 
 
 def test_what_a_change_of_the_mapping_lets_through_is_judged_anew(
     make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
-    due = DueFile(make_ref("a"), changed=Changed({100: (2, 3)}, "new", "old,new"))
+    due = changed(make_ref("a"), {100: (2, 3)}, mapping="new", mapping_if_held="old,new")
     assert judged(due) == ("new", None)
     assert judged(due, now=now) == ("old,new", (100, 3))
 
@@ -221,15 +222,15 @@ def test_whatever_happens_the_books_balance(fates: list[str]) -> None:
     assert sum(part.count for part in file.open) == file.tally.deferred
 
 
-def replayed(ref: FileRef, *places: Place, reason: Reason = Reason.INVALID_USER_ID) -> DueFile:
-    return DueFile(ref, again=FromQuarantine(dict.fromkeys(places, (reason,))))
+def again(ref: FileRef, *places: Place, reason: Reason = Reason.INVALID_USER_ID) -> DueFile:
+    return replayed(ref, dict.fromkeys(places, (reason,)))
 
 
 def test_an_open_record_whose_block_is_not_there_any_more_stays_open(
     make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
     part = OpenPositions(Reason.DAILY_QUOTA, now, {100: (2, 50), 900: (0,)})
-    books = books_of(DueFile(make_ref("a"), (part,)))
+    books = books_of(deferred(make_ref("a"), part))
     books.block_read(0, 100, 10)
     books.accepted(join(books, 2))
     close(books, 0)
@@ -244,7 +245,7 @@ def test_open_records_of_a_block_that_is_damaged_now_are_set_aside_one_by_one(
     make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
     part = OpenPositions(Reason.THROTTLED, now, {100: (2, 5), 900: (0,)})
-    books = books_of(DueFile(make_ref("a"), (part,)))
+    books = books_of(deferred(make_ref("a"), part))
     books.damaged(0, 100, Verdict(Reason.DAMAGED_BLOCK, "flipped"))
     books.block_read(0, 900, 1)
     books.accepted(join(books, 0, block=900))
@@ -259,7 +260,7 @@ def test_a_file_that_goes_away_between_two_blocks_counts_no_record_twice(
     make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
     part = OpenPositions(Reason.THROTTLED, now, {100: (2,), 900: (0,)})
-    books = books_of(DueFile(make_ref("a"), (part,)))
+    books = books_of(deferred(make_ref("a"), part))
     books.block_read(0, 100, 10)
     tags = join(books, 2)
     books.failed(0, Verdict(Reason.SOURCE_GONE, "deleted"))
@@ -269,7 +270,7 @@ def test_a_file_that_goes_away_between_two_blocks_counts_no_record_twice(
 
 
 def test_what_a_replay_cannot_read_stays_as_it_was(make_ref: Callable[..., FileRef]) -> None:
-    books = books_of(replayed(make_ref("a"), (100, 2), (900, 0), (950, 1)))
+    books = books_of(again(make_ref("a"), (100, 2), (900, 0), (950, 1)))
     books.damaged(0, 100, Verdict(Reason.DAMAGED_BLOCK, "flipped"))
     books.block_read(0, 900, 1)
     (tag,) = join(books, 0, block=900)
@@ -287,7 +288,7 @@ def test_what_a_replay_cannot_read_stays_as_it_was(make_ref: Callable[..., FileR
 
 
 def test_a_stretch_that_is_still_damaged_keeps_its_file_failed(make_ref: Callable[..., FileRef]) -> None:
-    books = books_of(replayed(make_ref("a"), (100, None), reason=Reason.DAMAGED_BLOCK))
+    books = books_of(again(make_ref("a"), (100, None), reason=Reason.DAMAGED_BLOCK))
     books.damaged(0, 100, Verdict(Reason.DAMAGED_BLOCK, "as before"))
     close(books, 0)
     settlement = books.settlement()
@@ -297,7 +298,7 @@ def test_a_stretch_that_is_still_damaged_keeps_its_file_failed(make_ref: Callabl
 
 
 def test_a_whole_file_that_can_be_read_again_begins_new_books(make_ref: Callable[..., FileRef]) -> None:
-    books = books_of(replayed(make_ref("a"), WHOLE_FILE, (100, 1), reason=Reason.UNREADABLE_FILE))
+    books = books_of(again(make_ref("a"), WHOLE_FILE, (100, 1), reason=Reason.UNREADABLE_FILE))
     books.block_read(0, 100, 3)
     books.accepted(join(books, 0, 1, 2))
     close(books, 0)
@@ -307,7 +308,7 @@ def test_a_whole_file_that_can_be_read_again_begins_new_books(make_ref: Callable
 
 
 def test_a_whole_file_that_is_still_gone_stays_in_the_quarantine(make_ref: Callable[..., FileRef]) -> None:
-    books = books_of(replayed(make_ref("a"), WHOLE_FILE, (100, 1), reason=Reason.SOURCE_GONE))
+    books = books_of(again(make_ref("a"), WHOLE_FILE, (100, 1), reason=Reason.SOURCE_GONE))
     books.failed(0, Verdict(Reason.SOURCE_GONE, "still"))
     close(books, 0)
     settlement = books.settlement()

@@ -1,4 +1,4 @@
-"""The budget in a whole pass: what the state remembers when a settlement can't be stored."""
+"""The budget in a whole run: what the state remembers when a settlement can't be stored."""
 
 from __future__ import annotations
 
@@ -10,18 +10,11 @@ from braze_etl.clock import SystemClock
 from braze_etl.engine.budget import NOTE
 from braze_etl.engine.exits import Stop
 from braze_etl.errors import StateError
-from braze_etl.flows.currents_to_amplitude.opening import Request, open_job
+from braze_etl.flows.currents_to_amplitude.opening import Request, open_run
 from braze_etl.flows.currents_to_amplitude.settings import load_config
 from braze_etl.flows.pipeline import open_state
 from braze_etl.state.sqlite import SqliteLedger
 from tests.workplace import Workplace
-
-
-class Quiet:
-    """Progress that nobody watches."""
-
-    def __getattr__(self, _name: str) -> Any:
-        return lambda *_: None
 
 
 @pytest.mark.parametrize("stop", [[], ["*"]], ids=["warns", "stops"])
@@ -38,8 +31,8 @@ def test_what_was_sent_is_remembered_even_if_it_cannot_be_settled(
 
     monkeypatch.setattr(SqliteLedger, "settle", full)
     clock = SystemClock()
-    with open_job(settings, Request("run"), clock=clock, stop=Stop(), progress=Quiet()) as job:
-        report = job.run()
+    with open_run(settings, Request("run"), clock, Stop()) as run:
+        report = run.run()
     assert (report.exit_code, report.events.accepted) == (1, 0)
     ledger = open_state(settings, clock, read_only=True)
     assert ledger.get_note(NOTE)["month_events"] >= len(workplace.accepted_ids()) > 0

@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.engine.due import Changed, DueFile, DueFiles, by_hour, open_files
+from braze_etl.engine.due import DueFile, open_files
+from braze_etl.engine.worklists.listed import DueFiles, by_hour
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
 from braze_etl.state.ledger import Backlog, LedgerIdentity, OpenFile
 from braze_etl.state.memory import MemoryLedger
+from tests.engine.due_files import changed, deferred
 
 
 @pytest.fixture
@@ -78,8 +80,8 @@ def test_open_positions_are_due_when_their_time_has_come(
     early = OpenPositions(Reason.THROTTLED, now, {10: (1,)})
     late = OpenPositions(Reason.DAILY_QUOTA, now + timedelta(seconds=1), {10: (2, 3)})
     (due,) = open_files([OpenFile(make_ref("a"), Tally(accepted=4, deferred=3), (early, late))], now=now)
-    assert due == DueFile(make_ref("a"), (early,), (late,), Tally(accepted=4))
-    assert due.wanted() == {10: frozenset({1})}
+    assert due == deferred(make_ref("a"), early, later=(late,), carried=Tally(accepted=4))
+    assert due.by_block() == {10: frozenset({1})}
     (waiting,) = open_files([OpenFile(make_ref("a"), Tally(deferred=2), (late,))], now=now)
     assert not waiting.ready
 
@@ -89,7 +91,7 @@ def test_the_oldest_hour_comes_first_and_a_changed_open_file_comes_whole(
 ) -> None:
     part = OpenPositions(Reason.THROTTLED, now, {10: (1,)})
     listed = [DueFile(make_ref("b", hours_ago=5)), DueFile(make_ref("a", hours_ago=2, etag="e2"))]
-    left_open = [DueFile(make_ref("c", hours_ago=9), (part,)), DueFile(make_ref("a", hours_ago=2), (part,))]
+    left_open = [deferred(make_ref("c", hours_ago=9), part), deferred(make_ref("a", hours_ago=2), part)]
     merged = list(by_hour(listed, left_open))
     assert [(due.ref.key, due.whole) for due in merged] == [("c", False), ("b", True), ("a", True)]
     assert merged[-1].ref.etag == "e2"
@@ -97,13 +99,11 @@ def test_the_oldest_hour_comes_first_and_a_changed_open_file_comes_whole(
 
 def test_a_due_file_reaches_a_worker_with_all_that_it_says(make_ref: Callable[..., FileRef]) -> None:
     plain = DueFile(make_ref("a"))
-    told = DueFile(
-        make_ref("a"), mapping="aa,bb", held_from=(9, 1), changed=Changed({9: (1, 2)}, "bb", "aa,bb")
-    )
+    told = changed(make_ref("a"), {9: (1, 2)}, held_from=(9, 1), mapping="bb", mapping_if_held="aa,bb")
     for due in (plain, told):
         assert pickle.loads(pickle.dumps(due)) == due
     assert len(pickle.dumps(plain)) < len(pickle.dumps(told))
-    assert told.wanted() == {9: frozenset({1, 2})}
+    assert told.by_block() == {9: frozenset({1, 2})}
 
 
 def test_open_files_carry_by_what_they_were_judged(make_ref: Callable[..., FileRef], now: datetime) -> None:

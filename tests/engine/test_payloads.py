@@ -8,7 +8,7 @@ import pytest
 
 from braze_etl.braze.currents.container import AvroFile
 from braze_etl.clock import ManualClock
-from braze_etl.engine.due import DueFile, FromQuarantine, Place
+from braze_etl.engine.due import DueFile
 from braze_etl.engine.worker import Payloads
 from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
@@ -18,6 +18,7 @@ from braze_etl.model import FileRef, Position, Reason, SetAside
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import sample_record, write_avro
+from tests.engine.due_files import replayed
 
 NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
 KIND = "users.messages.email.Open"
@@ -47,8 +48,7 @@ class Setting:
         return SetAside(Position(self.ref.key, self.ref.etag, self.block, record), KIND, reason)
 
     def replayed(self, record: int) -> DueFile:
-        reasons: dict[Place, tuple[Reason, ...]] = {(self.block, record): (Reason.REJECTED,)}
-        return DueFile(self.ref, again=FromQuarantine(reasons, days=frozenset({NOW.date()})))
+        return replayed(self.ref, {(self.block, record): (Reason.REJECTED,)}, days=frozenset({NOW.date()}))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.engine.quarantine_stop import NOTE, Bound
+from braze_etl.engine.quarantine_stop import NOTE, QuarantineStop
 from braze_etl.engine.report import RunReport
 from braze_etl.errors import QuarantineStopError
 from braze_etl.model import Reason, Tally
@@ -42,21 +42,21 @@ def read(now: datetime, accepted: int, set_aside: int, reason: Reason = Reason.I
 def test_a_run_stops_above_its_share_of_enough_records(
     ledger: MemoryLedger, now: datetime, share: float | None, outcomes: tuple[int, int], stops: bool
 ) -> None:
-    bound = Bound(ledger, share)
-    error = bound.check(read(now, *outcomes), now)
-    assert (error is not None, bound.exceeded, bool(ledger.get_note(NOTE))) == (stops, stops, stops)
+    stop = QuarantineStop(ledger, share)
+    error = stop.check(read(now, *outcomes), now)
+    assert (error is not None, stop.exceeded, bool(ledger.get_note(NOTE))) == (stops, stops, stops)
 
 
 def test_what_the_source_had_deleted_does_not_count(ledger: MemoryLedger, now: datetime) -> None:
-    assert Bound(ledger, 0.2).check(read(now, 0, 5_000, Reason.SOURCE_GONE), now) is None
+    assert QuarantineStop(ledger, 0.2).check(read(now, 0, 5_000, Reason.SOURCE_GONE), now) is None
 
 
 def test_a_stop_stands_until_it_is_lifted_once(ledger: MemoryLedger, now: datetime) -> None:
-    Bound(ledger, 0.2).check(read(now, 0, 5_000), now)
+    QuarantineStop(ledger, 0.2).check(read(now, 0, 5_000), now)
     for _ in range(2):
         with pytest.raises(QuarantineStopError, match="r1"):
-            Bound(ledger, 0.2).admit()
-    lifted = Bound(ledger, 0.2, lifted=True)
+            QuarantineStop(ledger, 0.2).admit()
+    lifted = QuarantineStop(ledger, 0.2, lifted=True)
     lifted.admit()
     assert lifted.check(read(now, 0, 5_000), now) is None
-    Bound(ledger, 0.2).admit()
+    QuarantineStop(ledger, 0.2).admit()

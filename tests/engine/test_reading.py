@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from braze_etl.braze.currents.container import AvroFile
-from braze_etl.engine.due import DueFile, FromQuarantine
+from braze_etl.engine.due import DueFile
 from braze_etl.engine.worker import Life, blocks_of
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
@@ -15,6 +15,7 @@ from braze_etl.mapping.settings import MappingOptions
 from braze_etl.model import FileRef, OpenPositions, Reason
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import sample_record, write_avro
+from tests.engine.due_files import deferred, replayed
 
 NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
 KIND = "users.messages.email.Open"
@@ -79,7 +80,7 @@ def test_a_store_that_is_waited_for_is_no_silence_of_the_worker(setting: Setting
     store, life = SlowStore(setting.store.uri), Life()
     store.life = life
     part = OpenPositions(Reason.THROTTLED, NOW, {setting.offsets[-1]: (0, 3)})
-    due = DueFile(setting.ref) if whole else DueFile(setting.ref, (part,))
+    due = DueFile(setting.ref) if whole else deferred(setting.ref, part)
     assert list(blocks_of(due, store, EventReader(EventMapping.load(MappingOptions())), life))
     life.gets_on()
     assert not life.gets_on()
@@ -88,11 +89,11 @@ def test_a_store_that_is_waited_for_is_no_silence_of_the_worker(setting: Setting
 def test_open_records_cost_a_read_for_each_of_their_blocks_and_one_for_the_header(setting: Setting) -> None:
     last = setting.offsets[-1]
     part = OpenPositions(Reason.THROTTLED, NOW, {last: (0, 3)})
-    assert setting.read(DueFile(setting.ref, (part,))) == [(last, frozenset({0, 3}))]
+    assert setting.read(deferred(setting.ref, part)) == [(last, frozenset({0, 3}))]
     assert setting.store.reads == 2
 
 
 def test_of_a_damaged_stretch_that_is_replayed_every_record_counts(setting: Setting) -> None:
     first = setting.offsets[0]
-    again = FromQuarantine({(first, None): (Reason.DAMAGED_BLOCK,), (first, 1): (Reason.REJECTED,)})
-    assert setting.read(DueFile(setting.ref, again=again)) == [(first, None)]
+    again = replayed(setting.ref, {(first, None): (Reason.DAMAGED_BLOCK,), (first, 1): (Reason.REJECTED,)})
+    assert setting.read(again) == [(first, None)]

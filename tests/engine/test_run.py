@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from collections.abc import Mapping as Counts
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -18,22 +17,22 @@ from braze_etl.amplitude.destination import Amplitude
 from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import SystemClock
-from braze_etl.delivery.batches import BatchBuilder, Trouble
+from braze_etl.delivery.batches import BatchBuilder
 from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.delivery.http import NoReply, Reply
 from braze_etl.delivery.sender import InlineExecutor, Sender
-from braze_etl.engine import run as turns
-from braze_etl.engine import tasks
+from braze_etl.engine import rounds, tasks
 from braze_etl.engine.exits import Stop
-from braze_etl.engine.forecast import Outlook
+from braze_etl.engine.flow import WorkList
 from braze_etl.engine.report import RunReport
-from braze_etl.engine.run import Job, JobOptions, JobParts
+from braze_etl.engine.run import Flow, Run, RunOptions
 from braze_etl.engine.tasks import Settlement, Task
 from braze_etl.engine.worker import QUIT, Payloads, TaskRunner
+from braze_etl.engine.worklists.listed import Listed
 from braze_etl.errors import LeaseHeldError, StateError, StoreError
 from braze_etl.flows.currents_to_amplitude.drift import Drift
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
-from braze_etl.flows.currents_to_amplitude.remapped import Changes, Comparer, Mappings
+from braze_etl.flows.currents_to_amplitude.remapped import Comparer, Mappings, Remapped
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
 from braze_etl.model import FileSettlement, FileState
@@ -117,18 +116,6 @@ class InlinePool:
     def close(self) -> None: ...
 
 
-class Quiet:
-    """Progress that nobody watches."""
-
-    def discovered(self, outlook: Outlook, warnings: Counts[str, int]) -> None: ...
-
-    def settled(self, settlement: Settlement) -> None: ...
-
-    def in_flight(self, requests: int) -> None: ...
-
-    def troubled(self, trouble: Trouble) -> None: ...
-
-
 class Setting:
     """Everything of a pass that outlives it."""
 
@@ -145,21 +132,24 @@ class Setting:
         spec = ExportSpec()
         mappings = Mappings(self.ledger, self.mapping)
         mappings.keep()
-        comparer = Comparer(FolderStore(self.source), mappings)
-        parts: dict[str, Any] = {
-            "ledger": self.ledger,
-            "quarantine": self.quarantine,
-            "new_listing": lambda: Listing(FolderStore(self.source), since=spec.start),
-            "probe": lambda: self.finding,
-            "new_pool": lambda: InlinePool(self.source, self.project, self.quarantine, self.mapping),
-            "changes": Changes(self.ledger, comparer, note=True) if changed_only else None,
-            "clock": self.clock,
-            "stop": options.pop("stop", Stop()),
-            "progress": Quiet(),
-            "extras": Drift(),
-        }
-        asked = JobOptions(command, "p", timedelta(hours=48), timedelta(hours=24), **options)
-        return Job(JobParts(**parts), asked).run()
+        covers_all = options.pop("covers_all", True)
+
+        def new_listing() -> Listing:
+            return Listing(FolderStore(self.source), since=spec.start)
+
+        work: WorkList = Listed(new_listing, covers_all=covers_all)
+        if changed_only:
+            work = Remapped(new_listing, Comparer(FolderStore(self.source), mappings), sends=True)
+        executor: Any = lambda: InlinePool(self.source, self.project, self.quarantine, self.mapping)  # noqa: E731
+        return Run(
+            Flow(work, lambda: self.finding, executor, Drift()),
+            self.ledger,
+            self.quarantine,
+            clock=self.clock,
+            stop=options.pop("stop", Stop()),
+            options=RunOptions(command, "p", timedelta(hours=48), timedelta(hours=24)),
+            **options,
+        ).run()
 
     def ids(self) -> list[str]:
         return sorted(event["insert_id"] for event in self.project.events())
@@ -284,7 +274,7 @@ def change_mind(setting: Setting) -> None:
 
 
 def run_changed(setting: Setting) -> RunReport:
-    return setting.run("backfill", changed_only=True, covers_all=False)
+    return setting.run("backfill", changed_only=True)
 
 
 def test_what_a_changed_mapping_lets_through_is_delivered_and_the_books_go_on(setting: Setting) -> None:
@@ -331,9 +321,8 @@ def test_a_run_that_waits_comes_before_the_files_that_are_still_to_be_compared(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change_mind(setting)
-    monkeypatch.setattr(turns, "_PAUSE", 0.0)
-    turn_is_over = iter([True])
-    monkeypatch.setattr(turns.Turns, "is_over", lambda _: next(turn_is_over, False))
+    monkeypatch.setattr(rounds, "_PAUSE", 0.0)
+    monkeypatch.setattr(rounds.Rounds, "is_over", lambda rounds: rounds.number == 1)
     leases: list[int] = []
     lease, known = setting.ledger.lease, setting.ledger.known
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import count
 
 import pytest
 
 from braze_etl.clock import ManualClock
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.suspects import NOTE, Begun
+from braze_etl.engine.suspects import NOTE, Suspects
 from braze_etl.engine.tasks import Task
 from braze_etl.model import FileRef, FileSettlement, FileState, Tally
 from braze_etl.state.ledger import LedgerIdentity
@@ -27,40 +28,40 @@ def files(make_ref: Callable[..., FileRef]) -> list[DueFile]:
     return [DueFile(make_ref(name)) for name in "abcdef"]
 
 
-def next_run(ledger: MemoryLedger, files: list[DueFile]) -> tuple[Begun, list[DueFile]]:
+def next_run(ledger: MemoryLedger, files: list[DueFile]) -> tuple[Suspects, list[DueFile]]:
     """What the next run knows, and the files that it reads first."""
-    begun = Begun(ledger)
-    begun.read()
-    return begun, list(begun.others(files))
+    suspects = Suspects(ledger)
+    suspects.read()
+    return suspects, list(suspects.filter(files))
 
 
 def killed(ledger: MemoryLedger, files: list[DueFile], *, trial: bool) -> None:
     """A run was killed when it had these in flight."""
-    begun, _ = next_run(ledger, files)
-    begun.note([Task(0, tuple(files), alone=trial, trial=trial)])
+    suspects, _ = next_run(ledger, files)
+    suspects.note([Task(0, tuple(files), alone=trial, trial=trial)])
 
 
 def test_a_run_that_ended_in_order_leaves_no_suspects(ledger: MemoryLedger, files: list[DueFile]) -> None:
-    begun, first = next_run(ledger, files)
+    suspects, first = next_run(ledger, files)
     assert first == files
-    begun.note([Task(0, tuple(files))])
-    for name, fact in begun.at_end(all_seen=True).items():
+    suspects.note([Task(0, tuple(files))])
+    for name, fact in suspects.at_end(all_seen=True).items():
         ledger.put_note(name, fact)
     assert next_run(ledger, files)[1] == files
     assert ledger.get_note(NOTE) == {}
 
 
-def test_what_a_killed_run_had_begun_comes_last_alone_and_on_trial(
+def test_what_a_killed_run_had_suspects_comes_last_alone_and_on_trial(
     ledger: MemoryLedger, files: list[DueFile]
 ) -> None:
     killed(ledger, files[2:4], trial=False)
-    begun, first = next_run(ledger, files)
+    suspects, first = next_run(ledger, files)
     assert first == files[:2] + files[4:]
-    assert [(task.files, task.alone, task.trial) for task in begun.suspects()] == [
+    assert [(task.files, task.alone, task.trial) for task in suspects.tasks(count())] == [
         ((files[2],), True, True),
         ((files[3],), True, True),
     ]
-    assert not begun.has_suspects
+    assert not suspects.held_back
 
 
 def test_a_file_that_was_replaced_is_no_suspect(
@@ -74,15 +75,15 @@ def test_a_file_that_was_replaced_is_no_suspect(
 def test_the_third_death_alone_and_on_trial_is_the_last(ledger: MemoryLedger, files: list[DueFile]) -> None:
     killed(ledger, files, trial=False)
     killed(ledger, files[:1], trial=True)
-    begun, _ = next_run(ledger, files)
-    assert begun.given_up() == []
+    suspects, _ = next_run(ledger, files)
+    assert suspects.given_up() == []
     killed(ledger, files[:1], trial=True)
-    begun, _ = next_run(ledger, files)
-    (settlement,) = begun.given_up()
+    suspects, _ = next_run(ledger, files)
+    (settlement,) = suspects.given_up()
     (aside,) = settlement.set_aside
     assert (aside.position.key, settlement.files[0].state) == ("a", FileState.FAILED)
     assert "ended the whole run 3 times" in aside.detail
-    assert [task.files[0].ref.key for task in begun.suspects()] == list("bcdef")
+    assert [task.files[0].ref.key for task in suspects.tasks(count())] == list("bcdef")
 
 
 def test_files_that_were_not_alone_are_never_given_up(ledger: MemoryLedger, files: list[DueFile]) -> None:
@@ -96,21 +97,21 @@ def test_waiting_for_amplitude_when_a_run_is_killed_makes_nobody_guilty(
 ) -> None:
     for _ in range(10):
         killed(ledger, files[:1], trial=False)
-        begun, _ = next_run(ledger, files)
-        assert begun.given_up() == []
-        (task,) = begun.suspects()
-        begun.passed(task)
-        begun.note([Task(0, tuple(files[:1]), alone=True)])
+        suspects, _ = next_run(ledger, files)
+        assert suspects.given_up() == []
+        (task,) = suspects.tasks(count())
+        suspects.passed(task)
+        suspects.note([Task(0, tuple(files[:1]), alone=True)])
 
 
 def test_a_trial_that_ended_well_clears_a_file_of_those_before(
     ledger: MemoryLedger, files: list[DueFile]
 ) -> None:
     killed(ledger, files[:1], trial=True)
-    begun, _ = next_run(ledger, files)
-    (task,) = begun.suspects()
-    begun.passed(task)
-    begun.note([])
+    suspects, _ = next_run(ledger, files)
+    (task,) = suspects.tasks(count())
+    suspects.passed(task)
+    suspects.note([])
     killed(ledger, files[:1], trial=True)
     assert next_run(ledger, files)[0].given_up() == []
 
@@ -119,10 +120,10 @@ def test_a_settled_file_is_no_suspect_and_one_that_was_not_reached_stays_one(
     ledger: MemoryLedger, files: list[DueFile]
 ) -> None:
     killed(ledger, files[:3], trial=False)
-    begun, _ = next_run(ledger, files[:2])
+    suspects, _ = next_run(ledger, files[:2])
     done = FileSettlement(files[0].ref, FileState.DONE, Tally(accepted=1))
-    begun.noting([], [done])
-    for name, fact in begun.at_end(all_seen=True).items():
+    suspects.noting([], [done])
+    for name, fact in suspects.at_end(all_seen=True).items():
         ledger.put_note(name, fact)
     assert next_run(ledger, files)[1] == [files[0], *files[2:]]  # c was not due any more
 
@@ -130,8 +131,8 @@ def test_a_settled_file_is_no_suspect_and_one_that_was_not_reached_stays_one(
 def test_thousands_of_suspects_share_tasks(ledger: MemoryLedger, make_ref: Callable[..., FileRef]) -> None:
     many = [DueFile(make_ref(f"f{number:04}")) for number in range(1001)]
     killed(ledger, many, trial=False)
-    begun, first = next_run(ledger, many)
-    tasks = list(begun.suspects())
+    suspects, first = next_run(ledger, many)
+    tasks = list(suspects.tasks(count()))
     assert first == []
     assert len(tasks) <= 100
     assert [due for task in tasks for due in task.files] == many
@@ -141,9 +142,9 @@ def test_a_file_that_held_its_worker_when_its_run_had_to_end_is_a_suspect(
     ledger: MemoryLedger, files: list[DueFile]
 ) -> None:
     for trial in (False, True, True):
-        begun, _ = next_run(ledger, files)
-        assert begun.given_up() == []
-        begun.stuck([Task(0, tuple(files[:1]), alone=trial, trial=trial)])
-        for name, fact in begun.at_end(all_seen=True).items():
+        suspects, _ = next_run(ledger, files)
+        assert suspects.given_up() == []
+        suspects.stuck([Task(0, tuple(files[:1]), alone=trial, trial=trial)])
+        for name, fact in suspects.at_end(all_seen=True).items():
             ledger.put_note(name, fact)
     assert len(next_run(ledger, files)[0].given_up()) == 1

@@ -6,6 +6,7 @@ from itertools import count
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.tasks import MAX_FILES, Task, group, one_by_one, shares
 from braze_etl.model import FileRef, OpenPositions, Reason
+from tests.engine.due_files import deferred
 
 
 def files(make_ref: Callable[..., FileRef], *sizes: int) -> list[DueFile]:
@@ -65,5 +66,5 @@ def test_a_small_backlog_gives_every_worker_several_tasks_but_no_tiny_ones(
 
 def test_only_files_that_are_read_whole_can_be_fetched_before(make_ref: Callable[..., FileRef]) -> None:
     part = OpenPositions(Reason.THROTTLED, make_ref("b").modified, {100: (0,)})
-    task = Task(0, (DueFile(make_ref("a")), DueFile(make_ref("b"), (part,))))
+    task = Task(0, (DueFile(make_ref("a")), deferred(make_ref("b"), part)))
     assert [ref.key for ref in task.whole_files()] == ["a"]

@@ -29,6 +29,7 @@ from braze_etl.engine.worker import QUIT, Inbox, TaskRunner
 from braze_etl.errors import StoreError, TooSlowError
 from braze_etl.model import Event, FileRef, OpenPositions, Reason, Verdict
 from braze_etl.storage.store import Store
+from tests.engine.due_files import deferred
 
 
 class Blocks:
@@ -38,7 +39,7 @@ class Blocks:
         self._blocks = {100 * number: list(each) for number, each in enumerate(outcomes, 1)}
 
     def blocks(self, due: DueFile, store: Store) -> Iterator[Block]:
-        wanted = due.wanted()
+        wanted = due.by_block()
         with store.open(due.ref.key):
             for offset in self._blocks if wanted is None else sorted(wanted):
                 outcomes = self._blocks[offset]
@@ -136,7 +137,7 @@ def test_of_a_block_without_verdicts_only_what_is_wanted_is_sent(make_ref: Calla
     ref = make_ref("file")
     left = OpenPositions(Reason.THROTTLED, ref.hour, {100: (0, 2)})
     wire = Wire(bad=["c"])
-    settlement = work(Blocks([event(name) for name in "abcd"]), wire, DueFile(ref, open=(left,)))
+    settlement = work(Blocks([event(name) for name in "abcd"]), wire, deferred(ref, left))
     assert wire.taken == ["a"]
     (aside,) = settlement.set_aside
     assert (aside.position.block, aside.position.record) == (100, 2)

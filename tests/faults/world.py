@@ -6,7 +6,6 @@ import itertools
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from collections.abc import Mapping as Counts
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,19 +21,18 @@ from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.braze.currents.keys import date_folder
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import ManualClock, hour_of
-from braze_etl.delivery.batches import BatchBuilder, Trouble
+from braze_etl.delivery.batches import BatchBuilder
 from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.delivery.http import Kind, NoReply, Reply
 from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.engine.books import Tag
 from braze_etl.engine.executors.local import Died, WorkerPool
 from braze_etl.engine.exits import Stop
-from braze_etl.engine.forecast import Outlook
 from braze_etl.engine.report import RunReport
-from braze_etl.engine.run import Job, JobOptions, JobParts
+from braze_etl.engine.run import Flow, Run, RunOptions
 from braze_etl.engine.tasks import Settlement, Task
 from braze_etl.engine.worker import QUIT, TaskRunner
-from braze_etl.engine.worklists.listed import Pace, Reconcile
+from braze_etl.engine.worklists.listed import Listed, Pace, Reconcile
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
@@ -166,22 +164,6 @@ class CrashingLedger:
             raise Crash
 
 
-class Silent:
-    """Nobody watches."""
-
-    def discovered(self, outlook: Outlook, warnings: Counts[str, int]) -> None:
-        pass
-
-    def settled(self, settlement: Settlement) -> None:
-        pass
-
-    def in_flight(self, requests: int) -> None:
-        pass
-
-    def troubled(self, trouble: Trouble) -> None:
-        pass
-
-
 class World:
     """Files, a ledger and Amplitude; `expected` holds the insert_ids of each file as it is now."""
 
@@ -238,21 +220,20 @@ class World:
 
     def run(self, ledger: Ledger | None = None, command: str = "run") -> RunReport:
         """One pass over all that is due: a scheduled one, which may sweep, or a backfill."""
-        parts = JobParts(
-            ledger=ledger or self.ledger,
-            quarantine=Quarantine(FolderStore(self._folder, must_exist=False), "quarantine/"),
-            new_listing=self.listing,
+        ledger, scheduled = ledger or self.ledger, command == "run"
+        flow = Flow(
+            work=Listed(self.listing, covers_all=scheduled, sweep=self._sweep(ledger) if scheduled else None),
             probe=lambda: Probe(Standing.FINE),
-            new_pool=lambda: cast("WorkerPool", InlinePool(self)),
+            executor=lambda: cast("WorkerPool", InlinePool(self)),
+        )
+        return Run(
+            flow,
+            ledger,
+            Quarantine(FolderStore(self._folder, must_exist=False), "quarantine/"),
             clock=self.clock,
             stop=Stop(),
-            progress=Silent(),
-            sweep=self._sweep(ledger or self.ledger) if command == "run" else None,
-        )
-        options = JobOptions(
-            command, "default", timedelta(hours=48), timedelta(hours=24), covers_all=command == "run"
-        )
-        return Job(parts, options).run()
+            options=RunOptions(command, "default", timedelta(hours=48), timedelta(hours=24)),
+        ).run()
 
     def crash(self, ledger: Ledger | None = None) -> None:
         """One pass that may end in the middle; what it had not stored is forgotten."""

@@ -1,4 +1,4 @@
-"""What follows a pass, with a real HTTP server to be told, a ledger in memory, and the clock handed in."""
+"""What follows a run, with a real HTTP server to be told, a ledger in memory, and the clock handed in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from braze_etl.engine.report import RunReport
 from braze_etl.errors import KeyRefusedError, StateError, StoreError
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.logs import configure_logging
-from braze_etl.monitoring.hooks import Aftermath
+from braze_etl.monitoring.hooks import Hooks
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import LedgerIdentity
 from braze_etl.state.memory import MemoryLedger
@@ -37,7 +37,14 @@ class After:
         self.clock = ManualClock(NOW)
         self.ledger = MemoryLedger(LedgerIdentity("eu", "default", "US"), start_at=None, clock=self.clock)
         self.quarantine = Quarantine(FolderStore(folder))
-        self.aftermath = Aftermath(settings, self.ledger, self.quarantine, self.clock)
+        self.hooks = Hooks(
+            settings.pipeline,
+            metrics=settings.metrics,
+            notify=settings.notify,
+            ledger=self.ledger,
+            quarantine=self.quarantine,
+            clock=self.clock,
+        )
 
     def end(self, code: int = 0, *, command: str = "run", minutes: float = 5, **facts: Any) -> None:
         self.clock.advance(60 * minutes)
@@ -47,7 +54,7 @@ class After:
         report.error = KeyRefusedError("Amplitude refused the API key.") if code == 1 else None
         for name, value in facts.items():
             setattr(report, name, value)
-        self.aftermath(report)
+        self.hooks.ended(report)
 
 
 @pytest.fixture
@@ -198,3 +205,12 @@ def test_a_ledger_that_can_not_be_written_keeps_nobody_from_being_told(
 
 def _full(name: str, fact: Any) -> None:
     raise StateError("the disk is full", remedy="Make room.")
+
+
+def test_a_run_that_ended_without_its_lease_writes_and_tells_nothing(
+    after: Told, watcher: Watcher, tmp_path: Path
+) -> None:
+    job = after(metrics={"textfile": str(tmp_path / "m.prom")})
+    job.end(143, command="backfill", without_lease=True)
+    assert not (tmp_path / "m.prom").exists()
+    assert job.ledger.get_note("metrics") == {}

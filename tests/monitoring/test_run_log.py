@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.delivery.batches import RequestCounts, Trouble
+from braze_etl.delivery.batches import RequestCounts
 from braze_etl.engine.forecast import Outlook
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.tasks import Settlement
 from braze_etl.errors import LeaseHeldError, StoreError
 from braze_etl.logs import LogLevel, configure_logging
 from braze_etl.model import Counts, FileRef, FileSettlement, FileState, Outcome, Reason, Tally
-from braze_etl.monitoring.run_log import Audience, Logbook
+from braze_etl.monitoring.run_log import RunLog
 
 OUTLOOK = Outlook(files=11520, bytes=1, events=1, requests=1, seconds=None)
 Lines = Callable[[], list[dict[str, Any]]]
@@ -60,12 +60,13 @@ def test_the_run_of_a_days_files_fits_on_a_screen(
     at_level: Callable[[LogLevel], Lines], make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
     lines, clock = at_level("info"), ManualClock(now)
-    logbook, report = Logbook(clock), finished(now)
-    with logbook.entry(report):
-        logbook.discovered(OUTLOOK, {"overdue_files": 1})
+    run_log, report = RunLog(clock), finished(now)
+    with run_log.entry(report):
+        run_log.discovered(OUTLOOK, {"overdue_files": 1})
         for number in range(24 * 40 * 12):
             clock.advance(0.15)  # half an hour in all
-            logbook.settled(settled(make_ref(f"f{number}")))
+            run_log.settled(settled(make_ref(f"f{number}")))
+        run_log.ended(report)
     said = [line["message"] for line in lines()]
     assert len(said) < 40
     assert said[:2] == ["run begins", "files are due"]
@@ -77,10 +78,10 @@ def test_progress_tells_how_far_it_is_at_most_every_five_minutes(
     at_level: Callable[[LogLevel], Lines], make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
     lines, clock = at_level("info"), ManualClock(now)
-    logbook = Logbook(clock)
+    run_log = RunLog(clock)
     for minutes in (1, 5, 1):
         clock.advance(60 * minutes)
-        logbook.settled(settled(make_ref("f")))
+        run_log.settled(settled(make_ref("f")))
     (line,) = lines()
     assert (line["message"], line["files"], line["read"], line["accepted"]) == ("progress", 2, 8, 6)
 
@@ -89,7 +90,7 @@ def test_each_reason_that_keeps_records_back_has_a_line_with_its_counts(
     at_level: Callable[[LogLevel], Lines], now: datetime
 ) -> None:
     lines = at_level("warning")
-    Logbook(ManualClock(now)).ended(finished(now))
+    RunLog(ManualClock(now)).ended(finished(now))
     told = {line["reason"]: line for line in lines() if "reason" in line}
     kept_back = {reason for reason in Reason if reason.outcome is not Outcome.FILTERED}
     assert set(told) == {reason.value for reason in kept_back}
@@ -99,10 +100,10 @@ def test_each_reason_that_keeps_records_back_has_a_line_with_its_counts(
 
 def test_a_warning_is_told_once(at_level: Callable[[LogLevel], Lines], now: datetime) -> None:
     lines = at_level("warning")
-    logbook, report = Logbook(ManualClock(now)), RunReport("r1", "p", "run", now, exit_code=0)
+    run_log, report = RunLog(ManualClock(now)), RunReport("r1", "p", "run", now, exit_code=0)
     report.warnings = Counter(overdue_files=1, late_files=2)
-    logbook.discovered(OUTLOOK, {"overdue_files": 1})
-    logbook.ended(report)
+    run_log.discovered(OUTLOOK, {"overdue_files": 1})
+    run_log.ended(report)
     listed, rest = lines()
     assert listed["overdue_files"] == 1
     assert rest["late_files"] == 2
@@ -113,7 +114,7 @@ def test_files_are_told_one_by_one_only_to_whoever_wants_details(
     at_level: Callable[[LogLevel], Lines], make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
     lines = at_level("debug")
-    Logbook(ManualClock(now)).settled(settled(make_ref("a/b.avro")))
+    RunLog(ManualClock(now)).settled(settled(make_ref("a/b.avro")))
     file, task = lines()
     assert (file["key"], file["state"], file["accepted"]) == ("a/b.avro", "done", 3)
     assert (task["message"], task["events"]) == ("task settled", 4)
@@ -124,33 +125,9 @@ def test_a_pass_that_could_not_begin_ends_with_its_code(
 ) -> None:
     lines = at_level("info")
     report = RunReport("r1", "p", "run", now)
-    with pytest.raises(LeaseHeldError), Logbook(ManualClock(now)).entry(report):
+    with pytest.raises(LeaseHeldError), RunLog(ManualClock(now)).entry(report):
         raise LeaseHeldError("run r0 is at work")
     assert [(line["message"], line.get("exit_code")) for line in lines()] == [
         ("run begins", None),
         ("run ends", 11),
     ]
-
-
-def test_all_watchers_see_the_same(make_ref: Callable[..., FileRef], now: datetime) -> None:
-    seen: list[str] = []
-
-    class Watcher:
-        def discovered(self, outlook: Outlook, warnings: Any) -> None:
-            seen.append(f"{outlook.files} files")
-
-        def settled(self, settlement: Settlement) -> None:
-            seen.append(f"task {settlement.task}")
-
-        def in_flight(self, requests: int) -> None:
-            seen.append(f"{requests} requests")
-
-        def troubled(self, trouble: Trouble) -> None:
-            seen.append(trouble.kind)
-
-    audience = Audience(Watcher(), Watcher())
-    audience.discovered(OUTLOOK, {})
-    audience.settled(settled(make_ref("f")))
-    audience.in_flight(3)
-    audience.troubled(Trouble("503", "https://a", "HTTP 503"))
-    assert seen == ["11520 files"] * 2 + ["task 1"] * 2 + ["3 requests"] * 2 + ["503"] * 2

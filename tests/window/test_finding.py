@@ -121,7 +121,7 @@ def test_after_ten_days_without_a_run_all_of_them_are_delivered_oldest_first(wor
 
 
 def _due(world: World) -> list[Any]:
-    from braze_etl.engine.due import DueFiles
+    from braze_etl.engine.worklists.listed import DueFiles
 
     return list(DueFiles(world.listing(), world.ledger, now=world.clock.now()))
 

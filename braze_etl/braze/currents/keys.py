@@ -135,3 +135,9 @@ def _layout(tail: re.Match[str] | None) -> Layout:
 def _is_utf8(key: str) -> bool:
     # A local file's name may hold bytes that are no text: such a key could be stored nowhere.
     return key.isascii() or not any("\ud800" <= character <= "\udfff" for character in key)
+
+
+def hour_of_key(key: str) -> datetime | None:
+    """The hour in the key of a file; None where that is no key of Currents."""
+    parsed = parse_key(key)
+    return parsed.hour if parsed else None

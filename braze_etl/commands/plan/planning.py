@@ -248,7 +248,7 @@ def estimate(due: Iterable[DueFile], plan: Plan, density: Density, mapping: Even
             whole[event_type, "files"] += 1
             whole[event_type, "bytes"] += file.ref.size
         else:
-            left_open[event_type] += sum(part.count for part in file.open)
+            left_open[event_type] += sum(1 for _ in file.places())
     for event_type in plan.files:
         line = BacklogLine(whole[event_type, "files"], whole[event_type, "bytes"])
         records = density.events(event_type, line) + left_open[event_type]

@@ -14,10 +14,10 @@ from braze_etl.braze.currents.listing import Listing, Selection
 from braze_etl.clock import Clock, hour_of
 from braze_etl.config.loading import Config
 from braze_etl.engine.budget import Terms
-from braze_etl.engine.due import DueFile, DueFiles, by_hour, open_files
+from braze_etl.engine.due import DueFile, open_files
 from braze_etl.engine.executors.cores import usable_cores
 from braze_etl.engine.source_health import Familiarity
-from braze_etl.engine.worklists.listed import Hours, Pace, Reconcile
+from braze_etl.engine.worklists.listed import DueFiles, Hours, Pace, Reconcile, by_hour
 from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import store_access

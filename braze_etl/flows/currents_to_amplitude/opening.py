@@ -1,13 +1,14 @@
-"""Opening a job: from settings and a command line to a `Job` that is ready to run."""
+"""From settings and a command line to a `Run` that is ready."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from braze_etl.braze.currents.keys import hour_of_key
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import Clock, duration_text, iso
 from braze_etl.commands.plan.admission import Intent, admit
@@ -17,17 +18,17 @@ from braze_etl.engine.busy import BusyDays
 from braze_etl.engine.clock_skew import Witnesses
 from braze_etl.engine.executors.local import WorkerPool, serve
 from braze_etl.engine.exits import Stop
+from braze_etl.engine.flow import WorkList
 from braze_etl.engine.forecast import RECENT_RUNS, SHORTER_PATIENCE, too_patient
 from braze_etl.engine.meter import Meter
-from braze_etl.engine.quarantine_stop import Bound
+from braze_etl.engine.quarantine_stop import QuarantineStop
 from braze_etl.engine.report import RunReport
-from braze_etl.engine.run import Job, JobOptions, JobParts, Progress
-from braze_etl.engine.worklists.listed import BeforeStart
-from braze_etl.engine.worklists.replayed import Replay
+from braze_etl.engine.run import Flow, Run, RunOptions, Watcher
+from braze_etl.engine.worklists.listed import BeforeStart, Listed
+from braze_etl.engine.worklists.replayed import Replayed
 from braze_etl.errors import BrazeEtlError, ConfigError
 from braze_etl.flows.currents_to_amplitude.drift import Drift
 from braze_etl.flows.currents_to_amplitude.flow import (
-    Scope,
     ScopeOf,
     budget_terms,
     covering,
@@ -40,13 +41,14 @@ from braze_etl.flows.currents_to_amplitude.flow import (
     sweep,
     worker_count,
 )
-from braze_etl.flows.currents_to_amplitude.remapped import Mappings, changes_of
+from braze_etl.flows.currents_to_amplitude.remapped import Mappings, remapped
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.currents_to_amplitude.worker import worker_spec
 from braze_etl.flows.pipeline import hear_stores, keeps_payloads, open_quarantine, open_state
 from braze_etl.logs import get_logger
-from braze_etl.monitoring.hooks import Aftermath, tell_of_no_beginning
+from braze_etl.monitoring.hooks import Hooks, notify_of_failed_start
 from braze_etl.quarantine.entry import Selection as Entries
+from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import Ledger
 
 _log = get_logger(__name__)
@@ -76,29 +78,43 @@ class Request:
     """Whether nothing is due but what a change of the mapping lets through."""
 
 
-@contextmanager
-def open_job(
-    settings: Settings, request: Request, *, clock: Clock, stop: Stop, progress: Progress
-) -> Iterator[Job]:
-    """Open the ledger and everything else that a pass needs; raises `ConfigError` or `StateError`.
+@dataclass(frozen=True)
+class Observers:
+    """Who sees a run from outside: its watchers, and who is told of requests while they are under way."""
 
-    A scheduled run that fails before it holds the lease of its ledger tells the webhook.
+    watchers: Sequence[Watcher] = ()
+    in_flight: Callable[[int], None] = lambda _: None
+    """How many there are, over all workers; a few times a second."""
+    troubled: Callable[[Trouble], None] = lambda _: None
+    """One has failed; each worker reports the first of each kind."""
+
+
+_NOBODY = Observers()
+
+
+@contextmanager
+def open_run(
+    settings: Settings, request: Request, clock: Clock, stop: Stop, observers: Observers = _NOBODY
+) -> Iterator[Run]:
+    """Open the ledger and everything else that a run needs; raises `ConfigError` or `StateError`.
+
+    A scheduled run that fails before it holds the lease of its ledger notifies the webhook.
     """
     report = RunReport("", settings.pipeline, request.command, clock.now())
     try:
-        with _opened(settings, request, clock, stop, progress) as job:
-            report = job.report
-            yield job
+        with _opened(settings, request, clock, stop, observers) as run:
+            report = run.report
+            yield run
     except BrazeEtlError as error:
         if report.finished_at is None:
-            tell_of_no_beginning(settings, report, error, clock)
+            notify_of_failed_start(settings.notify, report, error, clock)
         raise
 
 
 @contextmanager
 def _opened(
-    settings: Settings, request: Request, clock: Clock, stop: Stop, progress: Progress
-) -> Iterator[Job]:
+    settings: Settings, request: Request, clock: Clock, stop: Stop, observers: Observers
+) -> Iterator[Run]:
     if not settings.amplitude.api_key.get_secret_value():
         raise ConfigError(
             "amplitude.api_key is not set",
@@ -108,61 +124,101 @@ def _opened(
     admit(settings, _intent(request), clock)
     # Before the ledger, which a bad address must not bring into the world.
     quarantine, lifetime = open_quarantine(settings), source_lifetime(settings)
-    probing = Probing(settings, clock, progress)
-    witnesses = probing.witnesses
-    ledger = open_state(settings, clock, witnesses=witnesses)
+    probing = Probing(settings, clock, observers.troubled)
+    ledger = open_state(settings, clock, witnesses=probing.witnesses)
     try:
-        hear_stores(settings, witnesses)
-        _note_key(settings, ledger)
-        _tell_of_a_new_ledger(settings, ledger)
-        _tell_of_another_start(settings, ledger)
-        _tell_of_long_patience(settings, request, ledger)
+        hear_stores(settings, probing.witnesses)
+        _warn(settings, request, ledger, lifetime)
         mappings = Mappings(ledger, mapping)
         mappings.keep()
-        scope = request.scope(settings, ledger)
         workers = worker_count(settings, request.workers)
-        _tell_of_a_short_life(settings, lifetime)
         budget = Meter(ledger, budget_terms(settings), clock, workers=workers)
         rationed = budget.terms.enforced and not request.over_budget
         keeps = keeps_payloads(settings, lifetime)
         spec = worker_spec(settings, workers, keep_payloads=keeps, rationed=rationed)
-        parts = JobParts(
-            ledger=ledger,
-            quarantine=quarantine,
-            new_listing=lambda: _new_listing(settings, request, ledger, witnesses, clock),
+        flow = Flow(
+            work=_work_list(
+                settings,
+                request,
+                ledger=ledger,
+                quarantine=quarantine,
+                mappings=mappings,
+                witnesses=probing.witnesses,
+                clock=clock,
+            ),
             probe=probing,
-            new_pool=lambda: WorkerPool(
+            executor=lambda: WorkerPool(
                 workers,
                 serve,
                 spec,
                 module=spec.module,
                 answer=budget.answer,
-                watch=progress.in_flight,
-                troubled=progress.troubled,
+                watch=observers.in_flight,
+                troubled=observers.troubled,
             ),
+            extras=Drift(),
+            clock_differs=lambda: probing.witnesses.differ,
+        )
+        hooks = Hooks(
+            settings.pipeline,
+            metrics=settings.metrics,
+            notify=settings.notify,
+            ledger=ledger,
+            quarantine=quarantine,
+            clock=clock,
+        )
+        yield Run(
+            flow,
+            ledger,
+            quarantine,
             clock=clock,
             stop=stop,
-            progress=progress,
-            aftermath=Aftermath(settings, ledger, quarantine, clock),
-            replay=None if request.replay is None else Replay(quarantine, request.replay),
-            changes=changes_of(settings, ledger, mappings, note=True) if request.changed_only else None,
-            before_start=BeforeStart(ledger, hours(settings, clock), clock),
-            sweep=sweep(settings, ledger, clock) if request.covers_all else None,
-            bound=_bound(settings, request, ledger),
+            options=_options(settings, request, workers),
+            watchers=(hooks, *observers.watchers),
+            quarantine_stop=QuarantineStop(
+                ledger,
+                settings.quarantine.stop_at,
+                lifted=request.allow_quarantine,
+                applies=request.replay is None,
+            ),
             budget=budget,
             busy=BusyDays(ledger, clock, settings.mapping.identity.flag_above),
-            extras=Drift(),
-            clock_differs=lambda: witnesses.differ,
         )
-        yield Job(parts, _options(settings, request, scope, workers))
     finally:
         ledger.close()
 
 
-def _bound(settings: Settings, request: Request, ledger: Ledger) -> Bound | None:
+def _work_list(
+    settings: Settings,
+    request: Request,
+    *,
+    ledger: Ledger,
+    quarantine: Quarantine,
+    mappings: Mappings,
+    witnesses: Witnesses,
+    clock: Clock,
+) -> WorkList:
+    """Where the due files come from: the quarantine, a change of the mapping, or the source."""
+
+    def new_listing() -> Listing:
+        return _new_listing(settings, request, ledger, witnesses, clock)
+
     if request.replay is not None:
-        return None
-    return Bound(ledger, settings.quarantine.stop_at, lifted=request.allow_quarantine)
+        return Replayed(quarantine, request.replay, hour_of_key)
+    if request.changed_only:
+        return remapped(settings, new_listing, mappings, sends=True)
+    scope, everything = request.scope(settings, ledger), request.covers_all
+    return Listed(
+        new_listing,
+        settings.source.uri,
+        covers_all=everything,
+        covers=covering(settings, scope, covers_all=everything),
+        accept_source=request.accept_source,
+        resend=request.resend,
+        stale_after=settings.window.source_stale_after,
+        sweep=sweep(settings, ledger, clock) if everything else None,
+        before_start=BeforeStart(ledger, hours(settings, clock), clock) if everything else None,
+    )
 
 
 def _intent(request: Request) -> Intent:
@@ -186,6 +242,15 @@ def _new_listing(
     return listing(settings, request.scope(settings, ledger), clock.now())
 
 
+def _warn(settings: Settings, request: Request, ledger: Ledger, lifetime: timedelta | None) -> None:
+    """Say in the log what is odd about configuration and ledger, before anything is done."""
+    _note_key(settings, ledger)
+    _warn_of_a_new_ledger(settings, ledger)
+    _warn_of_another_start(settings, ledger)
+    _warn_of_long_patience(settings, request, ledger)
+    _warn_of_a_short_life(settings, lifetime)
+
+
 def _note_key(settings: Settings, ledger: Ledger) -> None:
     """A new key for the same project is fine, and worth a line; what is kept of it can't be turned back."""
     secret = settings.amplitude.api_key.get_secret_value()
@@ -194,7 +259,7 @@ def _note_key(settings: Settings, ledger: Ledger) -> None:
         _log.info("the API key is another than that of the last run", project=settings.amplitude.project)
 
 
-def _tell_of_a_new_ledger(settings: Settings, ledger: Ledger) -> None:
+def _warn_of_a_new_ledger(settings: Settings, ledger: Ledger) -> None:
     """A ledger may be new because the old one was lost: somebody should know at once."""
     if not ledger.runs(1):
         _log.warning(
@@ -205,7 +270,7 @@ def _tell_of_a_new_ledger(settings: Settings, ledger: Ledger) -> None:
         )
 
 
-def _tell_of_another_start(settings: Settings, ledger: Ledger) -> None:
+def _warn_of_another_start(settings: Settings, ledger: Ledger) -> None:
     asked = settings.source.start_at
     if asked is not None and asked != ledger.start_at:
         _log.warning(
@@ -216,7 +281,7 @@ def _tell_of_another_start(settings: Settings, ledger: Ledger) -> None:
         )
 
 
-def _tell_of_long_patience(settings: Settings, request: Request, ledger: Ledger) -> None:
+def _warn_of_long_patience(settings: Settings, request: Request, ledger: Ledger) -> None:
     if request.command != "run":
         return
     words = too_patient(settings.amplitude.give_up_after, ledger.runs(RECENT_RUNS), request.max_runtime)
@@ -224,7 +289,7 @@ def _tell_of_long_patience(settings: Settings, request: Request, ledger: Ledger)
         _log.warning("amplitude.give_up_after is longer than a run", cause=words, remedy=SHORTER_PATIENCE)
 
 
-def _tell_of_a_short_life(settings: Settings, lifetime: timedelta | None) -> None:
+def _warn_of_a_short_life(settings: Settings, lifetime: timedelta | None) -> None:
     if lifetime is not None and lifetime <= settings.window.objective:
         _log.warning(
             "the source deletes or archives files by a lifecycle rule before they have to be delivered",
@@ -234,18 +299,13 @@ def _tell_of_a_short_life(settings: Settings, lifetime: timedelta | None) -> Non
         )
 
 
-def _options(settings: Settings, request: Request, scope: Scope, workers: int) -> JobOptions:
-    return JobOptions(
+def _options(settings: Settings, request: Request, workers: int) -> RunOptions:
+    return RunOptions(
         command=request.command,
         pipeline=settings.pipeline,
         objective=settings.window.objective,
         warn_at=settings.window.warn_at,
         workers=workers,
-        covers_all=request.covers_all,
-        covers=covering(settings, scope, covers_all=request.covers_all),
-        resend=request.resend,
-        source=settings.source.uri,
-        accept_source=request.accept_source,
         source_stale_after=settings.window.source_stale_after,
         max_events=settings.amplitude.max_events,
     )
@@ -254,10 +314,10 @@ def _options(settings: Settings, request: Request, scope: Scope, workers: int) -
 class Probing:
     """Asks Amplitude whether key and host are right; the answer brings its time for the *witnesses*, too."""
 
-    def __init__(self, settings: Settings, clock: Clock, progress: Progress) -> None:
+    def __init__(self, settings: Settings, clock: Clock, troubled: Callable[[Trouble], None]) -> None:
         self._settings = settings
         self._clock = clock
-        self._progress = progress
+        self._troubled = troubled
         self._kept: Probe | None = None
         self.witnesses = Witnesses(clock, self._ask)
 
@@ -268,15 +328,15 @@ class Probing:
 
     def _ask(self) -> Probe:
         if self._kept is None:
-            self._kept = _probe(self._settings, self._clock, self._progress)
-            self.witnesses.hear("Amplitude", self._kept.date)
+            self._kept = _probe(self._settings, self._clock, self._troubled)
+            self.witnesses.receive("Amplitude", self._kept.date)
         return self._kept
 
 
-def _probe(settings: Settings, clock: Clock, progress: Progress) -> Probe:
+def _probe(settings: Settings, clock: Clock, troubled: Callable[[Trouble], None]) -> Probe:
     destination = open_destination(settings)
     with closing(destination.connect(clock, gives_way=True)) as transport:
         finding = destination.probe(transport)
     if finding.failure:
-        progress.troubled(Trouble(finding.failure, destination.address, finding.words))
+        troubled(Trouble(finding.failure, destination.address, finding.words))
     return finding

@@ -7,13 +7,12 @@ import math
 import shutil
 import zlib
 from base64 import b64decode, b64encode
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
 from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Final, TypeAlias, cast
@@ -22,7 +21,9 @@ import orjson
 
 from braze_etl.clock import Clock
 from braze_etl.engine.budget import Account, Spending
-from braze_etl.engine.due import Changed, DueFile
+from braze_etl.engine.due import DueFile, Origin, Wanted
+from braze_etl.engine.flow import Found, ShouldStop, WorkList
+from braze_etl.engine.source_health import Listing
 from braze_etl.engine.worklists.listed import restore_command
 from braze_etl.errors import FileError, SourceGoneError
 from braze_etl.flows.currents_to_amplitude.flow import (
@@ -188,15 +189,23 @@ class NotComparable(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Which records are sent now (none, or some), and why they were not before.
+    """Records that are sent now (none, or some), by block offset, and the `reasons` why they were not before.
 
-    `unsent` counts those that all mappings so far have left unsent, the ones held by the budget among them.
-    Who is on the suppress list today is not counted: nothing is sent of them, whatever was.
+    By `mapping` the file is judged when they are settled, and by `mapping_if_held` when the budget has held
+    some of them. `unsent` counts those that all mappings so far have left unsent, the ones held by the budget
+    among them. Who is on the suppress list today is not counted: nothing is sent of them, whatever was.
     """
 
-    changed: Changed
+    blocks: dict[int, tuple[int, ...]]
+    mapping: str
+    mapping_if_held: str
     reasons: Counter[Reason] = field(default_factory=Counter)
     unsent: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many records are sent."""
+        return sum(map(len, self.blocks.values()))
 
 
 class Comparer:
@@ -215,7 +224,7 @@ class Comparer:
         if not judged or len(before) < len(judged):
             return NotComparable.MAPPING_UNKNOWN
         if foreseen := _foreseen(ref.event_type, judged, before, now):
-            return Compared(Changed({}, foreseen, foreseen))
+            return Compared({}, foreseen, foreseen)
         try:
             compared = self._read(ref, judged, before)
         except SourceGoneError:
@@ -225,7 +234,7 @@ class Comparer:
         # Held records are filtered in the books too. With more, some of what is taken for unsent was sent.
         if compared.unsent > known.tally.filtered:
             return NotComparable.BOOKS_DIFFER
-        return compared if known.state is not FileState.FAILED else _of_failed(compared)
+        return compared
 
     def _read(self, ref: FileRef, judged: Sequence[Judgement], before: Sequence[EventMapping]) -> Compared:
         now = self.mappings.now
@@ -288,13 +297,7 @@ def _difference(after: Reasons, past: list[tuple[Judgement, Reasons]], version: 
         if sent:
             blocks[block] = tuple(sent)
     chain = followed_by(tuple(each for each, _ in past), version)
-    return Compared(Changed(blocks, version if covers else chain, chain), why, left)
-
-
-def _of_failed(compared: Compared) -> Compared:
-    changed = compared.changed
-    failed = Changed(changed.blocks, changed.mapping, changed.mapping_if_held, still_failed=True)
-    return replace(compared, changed=failed)
+    return Compared(blocks, version if covers else chain, chain, why, left)
 
 
 NOT_COMPARABLE: Final = "not_comparable_files"
@@ -329,7 +332,7 @@ class Difference:
         """Count a file with a difference."""
         self.files[ref.event_type] += 1
         self.bytes += ref.size
-        self.to_send[ref.event_type] += compared.changed.count
+        self.to_send[ref.event_type] += compared.count
         for reason, records in compared.reasons.items():
             self.reasons[ref.event_type, reason] += records
 
@@ -353,7 +356,7 @@ class Difference:
         reasons = {r.value: n for (of_type, r), n in self.reasons.items() if of_type == event_type}
         return {"files": self.files[event_type], "to_send": self.to_send[event_type], "reasons": reasons}
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Write it to the log: what is about to be sent, and what is left alone."""
         for event_type in sorted(self.files):
             _log.info("the mapping lets through", event_type=event_type, **self._line(event_type))
@@ -363,30 +366,51 @@ class Difference:
             _log.warning(f"files are left alone: {WORDS[why]}", files=files)
 
 
-class Changes:
-    """Finds the difference, file by file; `found` is all of it when that is done.
+class Remapped(WorkList):
+    """The files of a listing that hold such records; `difference` is all of them when that is done.
 
-    With *note*, files that are settled with the mapping in force thereby are noted as such in the ledger, so
-    that they are not looked at again; the caller holds the lease.
+    If it *sends* them, the difference is told first, and files that are settled with the mapping in force
+    thereby are noted as such in the ledger, so that they are not looked at again.
     """
 
-    def __init__(self, ledger: Ledger, comparer: Comparer, *, note: bool) -> None:
-        self.found = Difference()
-        self._ledger = ledger
-        self._comparer = comparer
-        self._note = note
+    covers_all = False
 
-    def due(self, files: Iterable[FileRef], goes_on: Callable[[], bool] = lambda: True) -> Iterator[DueFile]:
-        """Give those of *files* that hold such records, as far as *goes_on* lets it; asked now and then."""
-        rest = iter(files)
-        while (chunk := list(islice(rest, _AT_ONCE))) and goes_on():
-            known = self._ledger.known(chunk)
+    def __init__(self, new_listing: Callable[[], Listing], comparer: Comparer, *, sends: bool) -> None:
+        self.difference = Difference()
+        self._new_listing = new_listing
+        self._comparer = comparer
+        self._sends = sends
+        self._listing: Listing | None = None
+        self._files: Iterator[FileRef] = iter(())
+
+    def find(self, ledger: Ledger, now: datetime, stop: ShouldStop) -> Iterator[DueFile]:  # noqa: ARG002
+        """Compare file by file, as far as *stop* lets it; that is asked now and then."""
+        if self._listing is None:
+            self._listing = self._new_listing()
+            self._files = iter(self._listing)
+        open_files: dict[str, OpenFile] = {}
+        while not stop() and (chunk := list(islice(self._files, _AT_ONCE))):
+            known = ledger.known(chunk)
+            if not open_files and any(each.state is FileState.OPEN for each in known.values()):
+                open_files = {file.ref.key: file for file in ledger.open_files()}
             settled: list[tuple[FileRef, str]] = []
             for ref in chunk:
                 if ref.key in known and self._is_candidate(ref, known[ref.key]):
-                    yield from self._of_file(ref, known[ref.key], settled)
-            if settled and self._note:
-                self._ledger.note_mappings(settled)
+                    yield from self._of_file(ref, known[ref.key], open_files.get(ref.key), settled)
+            if settled and self._sends:
+                ledger.note_mappings(settled)
+        if self._sends and not stop():
+            self.difference.report()
+
+    def found(self) -> Found:
+        """The records that are sent, and the files that are left alone."""
+        counted = self._listing and {"requests": self._listing.requests, "foreign": self._listing.foreign}
+        return Found(
+            archived=self.difference.archived,
+            warnings=+Counter({NOT_COMPARABLE: self.difference.not_comparable.total()}),
+            listing=counted or {},
+            records=self.difference.to_send.total(),
+        )
 
     def _is_candidate(self, ref: FileRef, known: KnownFile) -> bool:
         """Whether a record of it was filtered, and not by the mapping in force."""
@@ -397,35 +421,34 @@ class Changes:
         if any(each.version == now and each.held_from is None for each in judged):
             return False
         if ref.archived:
-            self.found.archived += BacklogLine(1, ref.size)
+            self.difference.archived += BacklogLine(1, ref.size)
         return not ref.archived
 
     def _of_file(
-        self, ref: FileRef, known: KnownFile, settled: list[tuple[FileRef, str]]
+        self, ref: FileRef, known: KnownFile, left_open: OpenFile | None, settled: list[tuple[FileRef, str]]
     ) -> Iterator[DueFile]:
         compared = self._comparer.compare(ref, known)
         if isinstance(compared, NotComparable):
-            self.found.not_comparable[compared] += 1
-        elif compared.changed.blocks:
-            self.found.add(ref, compared)
-            yield self._due(ref, known, compared)
+            self.difference.not_comparable[compared] += 1
+        elif compared.blocks:
+            self.difference.add(ref, compared)
+            yield _due(ref, known, compared, left_open)
         else:
-            settled.append((ref, compared.changed.mapping))
+            settled.append((ref, compared.mapping))
 
-    def _due(self, ref: FileRef, known: KnownFile, compared: Compared) -> DueFile:
-        tally = known.tally
-        filtered = tally.filtered - compared.changed.count
-        left_open = self._open_files.get(ref.key) if known.state is FileState.OPEN else None
-        return DueFile(
-            ref,
-            later=left_open.open if left_open is not None else (),
-            carried=Tally(tally.accepted, filtered, tally.quarantined),
-            changed=compared.changed,
-        )
 
-    @cached_property
-    def _open_files(self) -> dict[str, OpenFile]:
-        return {file.ref.key: file for file in self._ledger.open_files()}
+def _due(ref: FileRef, known: KnownFile, compared: Compared, left_open: OpenFile | None) -> DueFile:
+    tally = known.tally
+    return DueFile(
+        ref,
+        Origin.CHANGED,
+        (Wanted(compared.blocks),),
+        later=left_open.open if left_open is not None else (),
+        carried=Tally(tally.accepted, tally.filtered - compared.count, tally.quarantined),
+        still_failed=known.state is FileState.FAILED,
+        mapping=compared.mapping,
+        mapping_if_held=compared.mapping_if_held,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,10 +475,12 @@ class ChangePlan:
         return {"estimated": False, "changed_only": True, **facts}
 
 
-def changes_of(settings: Settings, ledger: Ledger, mappings: Mappings, *, note: bool) -> Changes:
-    """The changes that the mapping in force makes to what this ledger knows."""
+def remapped(
+    settings: Settings, new_listing: Callable[[], Listing], mappings: Mappings, *, sends: bool
+) -> Remapped:
+    """The work that the mapping in force makes of what the ledger knows."""
     store, _ = open_source(settings)
-    return Changes(ledger, Comparer(store, mappings, decoder=settings.decoder), note=note)
+    return Remapped(new_listing, Comparer(store, mappings, decoder=settings.decoder), sends=sends)
 
 
 def changed_scope(since: datetime | None, until: datetime | None, event_types: tuple[str, ...]) -> ScopeOf:
@@ -465,11 +490,11 @@ def changed_scope(since: datetime | None, until: datetime | None, event_types: t
 
 def plan_changes(settings: Settings, scope: ScopeOf, clock: Clock) -> ChangePlan:
     """Find the difference in *scope*; nothing is sent, and nothing is written anywhere."""
-    mapping, terms = open_mapping(settings), budget_terms(settings)
+    mapping, terms, now = open_mapping(settings), budget_terms(settings), clock.now()
     with closing(ledger_to_read(settings, clock)) as ledger:
-        changes = changes_of(settings, ledger, Mappings(ledger, mapping), note=False)
-        for _ in changes.due(listing(settings, scope(settings, ledger), clock.now())):
-            pass
+        listed = listing(settings, scope(settings, ledger), now)
+        work = remapped(settings, lambda: listed, Mappings(ledger, mapping), sends=False)
+        deque(work.find(ledger, now, lambda: False), maxlen=0)
         account = Account.read(ledger, terms, clock.now()) if terms.configured else None
-    restore = restore_command(settings.source.uri, changes.found.archived)
-    return ChangePlan(changes.found, settings.amplitude.max_events, restore, account)
+    restore = restore_command(settings.source.uri, work.difference.archived)
+    return ChangePlan(work.difference, settings.amplitude.max_events, restore, account)

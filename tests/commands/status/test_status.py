@@ -15,7 +15,7 @@ from braze_etl.engine import tasks
 from braze_etl.engine.backlog import BacklogTally
 from braze_etl.engine.exits import Stop
 from braze_etl.errors import StateError
-from braze_etl.flows.currents_to_amplitude.opening import Request, open_job
+from braze_etl.flows.currents_to_amplitude.opening import Request, open_run
 from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 from braze_etl.flows.pipeline import open_quarantine
 from braze_etl.model import (
@@ -31,7 +31,6 @@ from braze_etl.model import (
 from braze_etl.state.ledger import Ledger, RunRecord
 from braze_etl.state.opening import open_ledger
 from braze_etl.state.sqlite import SqliteLedger
-from tests.engine.test_budget import Quiet
 from tests.workplace import Workplace
 
 OPEN = "users.messages.email.Open"
@@ -225,10 +224,8 @@ def test_a_run_that_could_not_store_reports_what_status_says_afterwards(
 
     monkeypatch.setattr(SqliteLedger, "settle", fills_up)
     settings, clock = load_config(workplace.folder / "config.yaml").require(""), SystemClock()
-    with open_job(
-        settings, Request("run", covers_all=True), clock=clock, stop=Stop(), progress=Quiet()
-    ) as job:
-        report = job.run()
+    with open_run(settings, Request("run", covers_all=True), clock, Stop()) as run:
+        report = run.run()
     facts, found = report.as_dict(), pipeline_status(settings, clock)
     assert (report.exit_code, report.done > 0, report.remaining > 0) == (1, stored > 0, True)
     assert (

@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from braze_etl.engine.books import TaskBooks, tags_of
-from braze_etl.engine.due import WHOLE_FILE, DueFile, FromQuarantine
+from braze_etl.engine.due import WHOLE_FILE, DueFile
 from braze_etl.engine.meter import Allowance
 from braze_etl.engine.tasks import Ask, Grant, Settlement, Task
 from braze_etl.model import FileSettlement, FileState, OpenPositions, Reason
 from tests.engine.budget.world import EVENING, STOPPED, World, due
+from tests.engine.due_files import deferred, replayed
 
 TOMORROW = EVENING + timedelta(minutes=10)
 
@@ -65,22 +66,22 @@ def test_a_file_that_fits_is_not_held() -> None:
 
 def test_records_that_were_left_open_stay_open_until_the_bound_ends() -> None:
     left = OpenPositions(Reason.THROTTLED, EVENING, {100: (1, 3, 5)})
-    file, settlement = sent(DueFile(due("a").ref, open=(left,)), Clerk(1), (100, (1, 3, 5)))
+    file, settlement = sent(deferred(due("a").ref, left), Clerk(1), (100, (1, 3, 5)))
     assert (file.state, file.held_from) == (FileState.OPEN, None)
     assert file.open == (OpenPositions(Reason.THROTTLED, TOMORROW, {100: (3, 5)}),)
     assert settlement.counts.reasons == {(STOPPED, Reason.THROTTLED): 2}
 
 
 def test_records_that_are_replayed_stay_in_the_quarantine() -> None:
-    again = FromQuarantine({(100, 1): (Reason.REJECTED,), (100, 3): (Reason.REJECTED,)})
-    file, settlement = sent(DueFile(due("a").ref, again=again), Clerk(1), (100, (1, 3)))
+    again = replayed(due("a").ref, {(100, 1): (Reason.REJECTED,), (100, 3): (Reason.REJECTED,)})
+    file, settlement = sent(again, Clerk(1), (100, (1, 3)))
     assert (file.state, file.tally.accepted, file.tally.quarantined) == (FileState.DONE, 1, 1)
     assert [(each.block, each.record) for each in settlement.kept] == [(100, 3)]
 
 
 def test_a_file_that_is_replayed_whole_keeps_its_entry_when_the_budget_ends_it() -> None:
-    again = FromQuarantine({WHOLE_FILE: (Reason.UNREADABLE_FILE,)})
-    file, _ = sent(DueFile(due("a").ref, again=again), Clerk(1), (100, (1, 3)))
+    again = replayed(due("a").ref, {WHOLE_FILE: (Reason.UNREADABLE_FILE,)})
+    file, _ = sent(again, Clerk(1), (100, (1, 3)))
     assert file.state is None
 
 

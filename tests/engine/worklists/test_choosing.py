@@ -35,14 +35,14 @@ def test_entries_are_grouped_by_file_and_the_rest_of_it_is_left(quarantine: Quar
     chosen = choose(quarantine, of_reason(Reason.SILENCED))
     assert set(chosen) == {OF_A}
     assert chosen[OF_A].left == {(100, 1)}
-    assert chosen[OF_A].from_quarantine().reasons == {(100, 2): (Reason.SILENCED,)}
+    assert chosen[OF_A].reasons == {(100, 2): {Reason.SILENCED}}
     assert set(choose(quarantine, EVERYTHING)) == {OF_A, ("b", "e1")}
 
 
 def test_a_record_with_two_entries_is_taken_up_with_both(quarantine: Quarantine) -> None:
     quarantine.file("run", NOON, [aside(100, 1), aside(100, 1, Reason.SILENCED)])
-    again = choose(quarantine, of_reason(Reason.SILENCED))[OF_A].from_quarantine()
-    assert again.reasons == {(100, 1): (Reason.REJECTED, Reason.SILENCED)}
+    (again,) = choose(quarantine, of_reason(Reason.SILENCED))[OF_A].wanted()
+    assert (again.blocks, again.reasons) == ({100: (1,)}, (Reason.REJECTED, Reason.SILENCED))
 
 
 def test_a_file_that_is_read_whole_takes_all_its_entries_with_it(quarantine: Quarantine) -> None:
@@ -54,4 +54,4 @@ def test_a_file_that_is_read_whole_takes_all_its_entries_with_it(quarantine: Qua
 
 def test_a_damaged_stretch_that_is_left_keeps_the_file_failed(quarantine: Quarantine) -> None:
     quarantine.file("run", NOON, [aside(100, 1), aside(900, None, Reason.DAMAGED_BLOCK)])
-    assert choose(quarantine, of_reason(Reason.REJECTED))[OF_A].from_quarantine().still_failed
+    assert choose(quarantine, of_reason(Reason.REJECTED))[OF_A].still_failed

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from braze_etl.braze.currents.keys import hour_of_key
 from braze_etl.clock import ManualClock
 from braze_etl.engine.books import Tag, TaskBooks
-from braze_etl.engine.due import DueFile, open_files
+from braze_etl.engine.due import DueFile
 from braze_etl.engine.tasks import Settlement, Task
-from braze_etl.engine.worklists.replayed import Replay, without
+from braze_etl.engine.worklists.replayed import Replayed, without
 from braze_etl.model import (
     FileRef,
     FileSettlement,
@@ -69,25 +70,25 @@ class Setting:
         self.quarantine.file("r0", NOW, [aside(100, 1), aside(100, 2), aside(900, 0)])
         self.replay = self.again()
 
-    def again(self, where: Selection = EVERYTHING) -> Replay:
-        self.replay = Replay(self.quarantine, where)
+    def again(self, where: Selection = EVERYTHING) -> Replayed:
+        self.replay = Replayed(self.quarantine, where, hour_of_key)
         return self.replay
 
     def knows(self, etag: str = "e1", state: FileState = FileState.DONE, **tally: int) -> None:
         self.ledger.settle("r0", [FileSettlement(ref(etag), state, Tally(**tally))], None)
 
     def due(self) -> DueFile:
-        (due,) = self.replay.due(self.ledger, NOW)
+        (due,) = self.replay.find(self.ledger, NOW, lambda: False)
         return due
 
     def settle(self, books: TaskBooks) -> Settlement:
-        """What a job does with a settlement: file, ledger, entries."""
+        """What a run does with a settlement: file, ledger, entries."""
         books.read_to_end(0)
         books.reading = False
         settlement = books.settlement()
         self.quarantine.file("r1", NOW, settlement.set_aside)
-        self.ledger.settle("r1", self.replay.claim(settlement), None)
-        self.replay.release()
+        self.ledger.settle("r1", self.replay.claim([settlement]), None)
+        self.replay.settled()
         return settlement
 
     def left(self) -> list[tuple[int, int | None, str]]:
@@ -116,7 +117,7 @@ def test_a_file_is_due_with_what_its_entries_tell(setting: Setting) -> None:
     setting.knows(accepted=7, quarantined=5)
     due = setting.due()
     assert (due.ref.key, due.ref.etag, due.ref.hour) == (KEY, "e1", ref().hour)
-    assert due.wanted() == {100: frozenset({1, 2}), 900: frozenset({0})}
+    assert due.by_block() == {100: frozenset({1, 2}), 900: frozenset({0})}
     assert due.carried == Tally(accepted=7, quarantined=2)
 
 
@@ -139,7 +140,7 @@ def test_each_entry_ends_as_its_record_does(setting: Setting) -> None:
     books.fixed(0, 900, 0, Verdict(Reason.INVALID_USER_ID, "as before"))
     setting.settle(books)
     assert len(setting.left()) == 4, "nothing is removed before the batch of removals"
-    setting.replay.finish()
+    setting.replay.finish(in_order=True)
     assert setting.left() == [(100, 2, "rejected"), (900, 0, "invalid_user_id")]
     assert setting.ledger.known([ref()])[KEY].tally == Tally(accepted=8, quarantined=2)
 
@@ -152,7 +153,7 @@ def test_a_replay_that_crashed_before_its_removal_is_repeated_with_the_same_book
         accept(books, (100, 1), (100, 2), (900, 0))
         setting.settle(books)
         assert setting.ledger.known([ref()])[KEY].tally == Tally(accepted=10)
-    setting.replay.finish()
+    setting.replay.finish(in_order=True)
     assert setting.left() == []
 
 
@@ -161,8 +162,8 @@ def test_entries_stay_when_the_ledger_was_not_told(setting: Setting) -> None:
     books = setting.books_of(setting.due())
     accept(books, (100, 1), (100, 2), (900, 0))
     books.read_to_end(0)
-    setting.replay.claim(books.settlement())
-    setting.replay.finish()
+    setting.replay.claim([books.settlement()])
+    setting.replay.finish(in_order=True)
     assert len(setting.left()) == 3
 
 
@@ -173,25 +174,9 @@ def test_a_file_that_was_not_read_to_its_end_keeps_its_entries(setting: Setting)
     books.joined_batch(0)
     books.unsettled([Tag(0, 0, 100, 2)])
     setting.settle(books)
-    setting.replay.finish()
+    setting.replay.finish(in_order=True)
     assert len(setting.left()) == 3
     assert setting.ledger.known([ref()])[KEY].tally == Tally(accepted=7, quarantined=3)
-
-
-def test_a_record_left_open_and_then_refused_as_before_keeps_its_entry(setting: Setting) -> None:
-    setting.knows(accepted=7, quarantined=3)
-    books = setting.books_of(setting.due())
-    accept(books, (100, 1), (100, 2))
-    books.joined_batch(0)
-    books.deferred(Tag(0, 0, 900, 0), Reason.THROTTLED, NOW)
-    setting.settle(books)
-    (reopened,) = open_files(setting.ledger.open_files(), now=NOW)
-    books = setting.books_of(reopened)
-    books.fixed(0, 900, 0, Verdict(Reason.INVALID_USER_ID, "as before"))
-    setting.settle(books)
-    setting.replay.finish()
-    assert setting.left() == [(900, 0, "invalid_user_id")]
-    assert setting.ledger.known([ref()])[KEY].tally == Tally(accepted=9, quarantined=1)
 
 
 @pytest.mark.parametrize("etag", ["", "e2"])
@@ -204,7 +189,7 @@ def test_no_row_is_written_for_a_file_that_the_ledger_has_not_as_it_is(setting: 
     books.joined_batch(0)
     books.deferred(Tag(0, 0, 900, 0), Reason.THROTTLED, LATER)
     settlement = setting.settle(books)
-    setting.replay.finish()
+    setting.replay.finish(in_order=True)
     assert setting.ledger.known([ref()]) == before
     assert settlement.files[0].state is None, "it counts as remaining"
     assert setting.left() == [(900, 0, "invalid_user_id")]
@@ -225,5 +210,5 @@ def test_records_that_are_open_already_are_left_alone(setting: Setting) -> None:
 
 def test_entries_of_more_than_seven_days_are_warned_of(setting: Setting) -> None:
     setting.quarantine.file("r0", NOW - timedelta(days=8), [aside(901, 0)])
-    assert len(list(setting.replay.due(setting.ledger, NOW))) == 1
-    assert setting.replay.warnings == {"older_than_deduplication": 1}
+    assert len(list(setting.replay.find(setting.ledger, NOW, lambda: False))) == 1
+    assert setting.replay.found().warnings == {"older_than_deduplication": 1}

@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from braze_etl.clock import ManualClock
-from braze_etl.engine.due import DueFiles
-from braze_etl.engine.worklists.listed import restore_command
+from braze_etl.engine.worklists.listed import DueFiles, restore_command
 from braze_etl.model import FileRef, FileSettlement, FileState, Tally
 from braze_etl.state.ledger import Backlog, BacklogLine, LedgerIdentity
 from braze_etl.state.memory import MemoryLedger

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,17 +11,17 @@ import pytest
 from braze_etl.clock import ManualClock
 from braze_etl.commands.plan.command import print_changes
 from braze_etl.engine.books import TaskBooks, tags_of
-from braze_etl.engine.due import Changed, DueFile
+from braze_etl.engine.due import DueFile, Wanted
 from braze_etl.engine.tasks import Task
 from braze_etl.engine.worker import blocks_of
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.remapped import (
     ChangePlan,
-    Changes,
     Comparer,
     Difference,
     Mappings,
     NotComparable,
+    Remapped,
 )
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
@@ -29,6 +30,7 @@ from braze_etl.state.ledger import KnownFile, LedgerIdentity, OpenFile
 from braze_etl.state.memory import MemoryLedger
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import sample_record, write_avro
+from tests.engine.due_files import FixedListing
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 OPEN, ORPHAN = "users.messages.email.Open", "users.UserOrphan"
@@ -71,9 +73,17 @@ class Setting:
         state = FileState.OPEN if left else FileState.DONE
         self.ledger.settle("run-1", [FileSettlement(ref, state, tally, left, mapping)], None)
 
-    def changes(self, now: EventMapping = AFTER, *, note: bool = True) -> Changes:
+    def remapped(
+        self, refs: Iterable[FileRef], now: EventMapping = AFTER, *, sends: bool = True
+    ) -> tuple[list[DueFile], Difference]:
+        """What is due of these files, and the difference that is told of them."""
         comparer = Comparer(self.store, Mappings(self.ledger, now))
-        return Changes(self.ledger, comparer, note=note)
+        work = Remapped(lambda: FixedListing(refs), comparer, sends=sends)
+        return list(work.find(self.ledger, NOON, lambda: False)), work.difference
+
+    def due(self, ref: FileRef) -> DueFile:
+        ((due,), _) = self.remapped([ref])
+        return due
 
     def known(self, ref: FileRef) -> KnownFile:
         return self.ledger.known([ref])[ref.key]
@@ -86,13 +96,11 @@ def setting(tmp_path: Path) -> Setting:
 
 def test_files_with_a_difference_are_due_with_the_books_of_the_rest(setting: Setting) -> None:
     ref = setting.file("a", OPEN, {}, NOBODY, {"external_user_id": "x"}, NOBODY)
-    changes = setting.changes()
-    (due,) = changes.due([ref])
+    ((due,), difference) = setting.remapped([ref])
     assert due.carried == Tally(accepted=1, quarantined=1)
-    assert due.changed is not None
-    assert due.changed.count == 2
+    assert len(list(due.places())) == 2
     assert (due.whole, due.ready) == (False, True)
-    assert changes.found.as_dict()["by_event_type"] == {
+    assert difference.as_dict()["by_event_type"] == {
         OPEN: {"files": 1, "to_send": 2, "reasons": {"no_identity": 2}}
     }
 
@@ -100,18 +108,16 @@ def test_files_with_a_difference_are_due_with_the_books_of_the_rest(setting: Set
 def test_files_without_one_are_noted_and_not_looked_at_again(setting: Setting) -> None:
     refs = [setting.file("a", OPEN, {}), setting.file("b", "users.RandomBucketNumberUpdate", {})]
     before = [setting.known(ref) for ref in refs]
-    assert list(setting.changes().due(refs)) == []
+    assert setting.remapped(refs)[0] == []
     after = [setting.known(ref) for ref in refs]
     assert after == [before[0], replace(before[1], mapping=AFTER.version)]
     (setting.folder / "b").unlink()
-    changes = setting.changes()
-    assert list(changes.due(refs)) == []
-    assert changes.found == Difference()
+    assert setting.remapped(refs) == ([], Difference())
 
 
 def test_a_plan_notes_nothing(setting: Setting) -> None:
     ref = setting.file("b", "users.RandomBucketNumberUpdate", {})
-    assert list(setting.changes(note=False).due([ref])) == []
+    assert setting.remapped([ref], sends=False)[0] == []
     assert setting.known(ref).mapping == BEFORE.version
 
 
@@ -123,18 +129,18 @@ def test_what_is_no_candidate_is_not_even_read(setting: Setting) -> None:
     archived = replace(setting.file("d", ORPHAN, {}), archived=True)
     for name in "abcd":
         (setting.folder / name).unlink()
-    changes = setting.changes()
-    assert list(changes.due([replace(changed, etag="another"), sent, same, never, archived])) == []
-    assert changes.found.not_comparable == {}
-    assert changes.found.archived.files == 1
+    due, difference = setting.remapped([replace(changed, etag="another"), sent, same, never, archived])
+    assert due == []
+    assert difference.not_comparable == {}
+    assert difference.archived.files == 1
 
 
 def test_a_file_with_a_long_past_is_told_by_what_the_ledger_knows(setting: Setting) -> None:
     ref = setting.file("a", ORPHAN, {}, {})
     setting.settle(ref, Tally(filtered=2), mapping="0123456789abcdef")
-    changes = setting.changes()
-    assert list(changes.due([ref])) == []
-    assert changes.found.not_comparable == {NotComparable.MAPPING_UNKNOWN: 1}
+    due, difference = setting.remapped([ref])
+    assert due == []
+    assert difference.not_comparable == {NotComparable.MAPPING_UNKNOWN: 1}
     assert setting.known(ref).mapping == "0123456789abcdef"
 
 
@@ -142,18 +148,19 @@ def test_open_positions_stay_as_they_are(setting: Setting) -> None:
     ref = setting.file("a", OPEN, {}, NOBODY)
     part = OpenPositions(Reason.THROTTLED, NOON, {0: (0,)})
     setting.settle(ref, Tally(filtered=1, deferred=1), part)
-    (due,) = setting.changes().due([ref])
-    assert (due.later, due.open) == ((part,), ())
+    due = setting.due(ref)
+    assert (due.later, [record for _, record in due.places()]) == ((part,), [1])
     assert due.carried == Tally()
 
 
 def test_it_ends_when_it_may_not_go_on_and_the_rest_stays_a_candidate(setting: Setting) -> None:
     refs = [setting.file(f"{number:03}", ORPHAN, {}) for number in range(60)]
-    left = [True]
-    changes = setting.changes()
-    due = list(changes.due(refs, lambda: bool(left) and left.pop()))
-    assert len(due) == 50
-    assert len(list(setting.changes().due(refs))) == 60
+    comparer = Comparer(setting.store, Mappings(setting.ledger, AFTER))
+    work = Remapped(lambda: FixedListing(refs), comparer, sends=True)
+    answers = iter([False, True])
+    assert len(list(work.find(setting.ledger, NOON, lambda: next(answers, True)))) == 50
+    assert len(list(work.find(setting.ledger, NOON, lambda: False))) == 10
+    assert len(setting.remapped(refs)[0]) == 60
 
 
 def settled(setting: Setting, due: DueFile, fate: str = "accepted") -> FileSettlement:
@@ -179,44 +186,43 @@ def settled(setting: Setting, due: DueFile, fate: str = "accepted") -> FileSettl
 
 def test_a_settled_file_is_judged_by_the_new_mapping_and_its_books_balance(setting: Setting) -> None:
     ref = setting.file("a", OPEN, {}, NOBODY, {"external_user_id": "x"})
-    (due,) = setting.changes().due([ref])
+    due = setting.due(ref)
     file = settled(setting, due)
     assert file.tally == Tally(accepted=2, quarantined=1)
     known = setting.known(ref)
     assert (known.state, known.mapping, known.held_from) == (FileState.DONE, AFTER.version, None)
-    assert list(setting.changes().due([ref])) == []
+    assert setting.remapped([ref])[0] == []
 
 
 def test_what_amplitude_throttles_stays_open_and_is_judged_by_the_new_mapping(setting: Setting) -> None:
     ref = setting.file("a", OPEN, {}, NOBODY)
-    (due,) = setting.changes().due([ref])
+    due = setting.due(ref)
     file = settled(setting, due, "deferred")
     assert (file.state, file.tally) == (FileState.OPEN, Tally(accepted=1, deferred=1))
     (left,) = setting.ledger.open_files()
     assert isinstance(left, OpenFile)
     assert left.mapping == AFTER.version
-    assert list(setting.changes(BEFORE).due([ref])) == []
+    assert setting.remapped([ref], BEFORE)[0] == []
 
 
 def test_what_the_budget_holds_again_is_a_candidate_again(setting: Setting) -> None:
     ref = setting.file("a", ORPHAN, {}, {})
-    (due,) = setting.changes().due([ref])
+    due = setting.due(ref)
     file = settled(setting, due, "held")
     assert (file.state, file.tally) == (FileState.DONE, Tally(filtered=2))
-    (again,) = setting.changes().due([ref])
+    again = setting.due(ref)
     assert settled(setting, again).tally == Tally(accepted=2)
 
 
 def test_a_record_that_can_not_be_read_any_more_leaves_the_file_as_it_was(setting: Setting) -> None:
     ref = setting.file("a", ORPHAN, {}, {})
-    (due,) = setting.changes().due([ref])
+    due = setting.due(ref)
     for end in ("failed", "damaged", "read_to_end"):
         books = TaskBooks(Task(0, (due,)), AFTER.version)
         if end == "failed":
             books.failed(0, Verdict(Reason.SOURCE_GONE, "deleted"))
         if end == "damaged":
-            assert due.changed is not None
-            for block in due.changed.blocks:
+            for block in due.wanted[0].blocks:
                 books.damaged(0, block, Verdict(Reason.DAMAGED_BLOCK, "flipped"))
         books.read_to_end(0)
         books.reading = False
@@ -230,7 +236,7 @@ def test_a_file_of_which_a_part_failed_stays_failed(setting: Setting) -> None:
     ref = setting.file("a", ORPHAN, {})
     tally = Tally(filtered=1, quarantined=1)
     setting.ledger.settle("r", [FileSettlement(ref, FileState.FAILED, tally, (), BEFORE.version)], None)
-    (due,) = setting.changes().due([ref])
+    due = setting.due(ref)
     file = settled(setting, due)
     assert (file.state, file.tally) == (FileState.FAILED, Tally(accepted=1, quarantined=1))
 
@@ -239,10 +245,9 @@ def test_few_records_of_a_large_file_are_read_by_their_blocks_and_many_as_one_st
     setting: Setting,
 ) -> None:
     ref = setting.file("a", ORPHAN, *[{}] * 20)
-    (due,) = setting.changes().due([ref])
-    assert due.changed is not None
-    first, *_ = due.changed.blocks
-    few = replace(due, ref=replace(ref, size=10_000_000), changed=Changed({first: (0,)}, "", ""))
+    due = setting.due(ref)
+    first, *_ = due.wanted[0].blocks
+    few = replace(due, ref=replace(ref, size=10_000_000), wanted=(Wanted({first: (0,)}),))
     reads: list[dict[str, Any]] = []
     original = setting.store.open
 
@@ -255,7 +260,7 @@ def test_few_records_of_a_large_file_are_read_by_their_blocks_and_many_as_one_st
     assert [block.offset for block, _ in blocks_of(few, setting.store, reader)] == [first]
     assert all("length" in each for each in reads)
     reads.clear()
-    assert [block.offset for block, _ in blocks_of(due, setting.store, reader)] == list(due.changed.blocks)
+    assert [block.offset for block, _ in blocks_of(due, setting.store, reader)] == list(due.wanted[0].blocks)
     assert len(reads) == 1
     assert due.weight <= ref.size < few.ref.size
 

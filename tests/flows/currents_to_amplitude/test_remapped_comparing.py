@@ -89,15 +89,15 @@ def setting(tmp_path: Path) -> Setting:
 
 def records_of(compared: Compared | NotComparable) -> int:
     assert isinstance(compared, Compared)
-    return compared.changed.count
+    return compared.count
 
 
 def test_a_type_that_was_left_out_is_sent_now(setting: Setting) -> None:
     compared = setting.compare(setting.file(ORPHAN, {}, {}), mapping(), mapping(send=[ORPHAN]), filtered=2)
     assert isinstance(compared, Compared)
-    assert compared.changed.count == 2
+    assert compared.count == 2
     assert compared.reasons == {Reason.NOT_IN_NATIVE: 2}
-    assert compared.changed.mapping == mapping(send=[ORPHAN]).version
+    assert compared.mapping == mapping(send=[ORPHAN]).version
 
 
 def test_of_a_file_only_the_records_that_were_filtered(setting: Setting) -> None:
@@ -105,7 +105,7 @@ def test_of_a_file_only_the_records_that_were_filtered(setting: Setting) -> None
     compared = setting.compare(ref, mapping(), mapping(**EVERYBODY), filtered=2)
     assert isinstance(compared, Compared)
     assert compared.reasons == {Reason.NO_IDENTITY: 2}
-    places = [place for block in compared.changed.blocks.items() for place in block[1]]
+    places = [place for block in compared.blocks.items() for place in block[1]]
     assert len(places) == 2
     assert setting.store.reads == 1, "two mappings read one copy"
 
@@ -114,7 +114,7 @@ def test_a_mapping_that_renames_is_told_without_reading(setting: Setting) -> Non
     now = mapping(rules=[{"rename": {"campaign_name": "Campaign"}}])
     compared = setting.compare(setting.file(OPEN, NOBODY), mapping(), now)
     assert isinstance(compared, Compared)
-    assert (compared.changed.blocks, compared.changed.mapping) == ({}, now.version)
+    assert (compared.blocks, compared.mapping) == ({}, now.version)
     assert setting.store.reads == 0
 
 
@@ -123,7 +123,7 @@ def test_a_salt_that_is_not_kept_costs_no_reading(setting: Setting) -> None:
     now = mapping(privacy=privacy, rules=[{"drop": "campaign_name"}])
     compared = setting.compare(setting.file(OPEN, NOBODY), mapping(privacy=privacy), now)
     assert isinstance(compared, Compared)
-    assert compared.changed.mapping == now.version
+    assert compared.mapping == now.version
     assert setting.store.reads == 0
 
 
@@ -196,7 +196,7 @@ def test_a_record_that_was_suppressed_is_not_sent_when_its_name_leaves_the_list(
 def test_a_type_that_is_left_out_as_before_is_told_without_reading(setting: Setting) -> None:
     compared = setting.compare(setting.file(ORPHAN, {}), mapping(), mapping(**EVERYBODY))
     assert isinstance(compared, Compared)
-    assert compared.changed.mapping == mapping(**EVERYBODY).version
+    assert compared.mapping == mapping(**EVERYBODY).version
     assert setting.store.reads == 0
 
 
@@ -204,7 +204,7 @@ def test_a_type_that_was_sent_in_part_and_is_left_out_now_is_judged_by_both(sett
     now = mapping(choose={"exclude": [OPEN]})
     compared = setting.compare(setting.file(OPEN, {}, NOBODY), mapping(), now)
     assert isinstance(compared, Compared)
-    assert compared.changed.mapping == f"{mapping().version},{now.version}"
+    assert compared.mapping == f"{mapping().version},{now.version}"
     assert setting.store.reads == 0
 
 
@@ -214,8 +214,8 @@ def test_what_another_mapping_filters_of_what_was_sent_is_remembered_as_sent(set
     compared = setting.compare(ref, mapping(), now, filtered=1)
     assert records_of(compared) == 1
     assert isinstance(compared, Compared)
-    assert compared.changed.mapping == f"{mapping().version},{now.version}"
-    later = setting.compare(ref, now, mapping(**EVERYBODY), mapping=compared.changed.mapping)
+    assert compared.mapping == f"{mapping().version},{now.version}"
+    later = setting.compare(ref, now, mapping(**EVERYBODY), mapping=compared.mapping)
     assert records_of(later) == 0
 
 
@@ -223,20 +223,13 @@ def test_what_the_budget_held_is_sent_now_and_what_lies_before_is_not(setting: S
     ref = setting.file(OPEN, *[{}] * 8)
     blocks = setting.compare(ref, mapping(), mapping(test_events="send"), filtered=8, held_from=(0, 0))
     assert isinstance(blocks, Compared)
-    (*_, last) = blocks.changed.blocks
-    held = len(blocks.changed.blocks[last]) - 1
+    (*_, last) = blocks.blocks
+    held = len(blocks.blocks[last]) - 1
     compared = setting.compare(ref, mapping(), mapping(), filtered=held, held_from=(last, 1))
     assert isinstance(compared, Compared)
     assert compared.reasons == {Reason.HELD: held}
-    assert min(compared.changed.blocks[last]) == 1
-    assert blocks.changed.count == 8
-
-
-def test_a_failed_file_stays_failed(setting: Setting) -> None:
-    ref = setting.file(ORPHAN, {})
-    compared = setting.compare(ref, mapping(), mapping(send=[ORPHAN]), filtered=1, state=FileState.FAILED)
-    assert isinstance(compared, Compared)
-    assert compared.changed.still_failed
+    assert min(compared.blocks[last]) == 1
+    assert blocks.count == 8
 
 
 def test_why_a_file_is_left_alone(setting: Setting) -> None:
@@ -272,7 +265,7 @@ def test_whatever_mappings_follow_each_other_each_record_is_sent_once_and_none_i
         version = f"m{number % len(verdicts)}"
         past = [(each, verdicts[each.version]) for each in judgements_of(mapping, held_from)]
         compared = _difference(verdicts[version], past, version)
-        taken = sorted(_places({block: list(of) for block, of in compared.changed.blocks.items()}))
+        taken = sorted(_places({block: list(of) for block, of in compared.blocks.items()}))
         expected = {place for place in everything - settled if _unfiltered(verdicts[version], place)}
         assert set(taken) == expected
         # Only events are asked of the budget, and from one that it holds on, it holds all.
@@ -280,7 +273,7 @@ def test_whatever_mappings_follow_each_other_each_record_is_sent_once_and_none_i
         held_from = events[held] if held is not None and held < len(events) else None
         settled |= {place for place in taken if held_from is None or place < held_from}
         settled |= {(b, r) for b, r in taken if verdicts[version][b][r] is not None}
-        changed = compared.changed
+        changed = compared
         mapping = changed.mapping if held_from is None else changed.mapping_if_held
 
 

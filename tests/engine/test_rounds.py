@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.engine.run import PATIENCE, TURN, Turns
+from braze_etl.engine.rounds import PATIENCE, TURN, Rounds
 from braze_etl.errors import LeaseHeldError
 from braze_etl.state.ledger import LeaseOwner, LedgerIdentity
 from braze_etl.state.memory import MemoryLedger
@@ -28,8 +28,8 @@ class Scene:
         self.events: list[tuple[float, Callable[[], Any]]] = []
         self.stopped = False
 
-    def turns(self, command: str) -> Turns:
-        return Turns(self.ledger, owner(command), self.clock, self._should_stop)
+    def rounds(self, command: str) -> Rounds:
+        return Rounds(self.ledger, owner(command), self.clock, self._should_stop)
 
     def at(self, seconds: float, happens: Callable[[], Any]) -> None:
         self.events.append((seconds, happens))
@@ -49,55 +49,67 @@ def scene(now: datetime) -> Scene:
     return Scene(now)
 
 
-def test_a_turn_of_a_backfill_ends_and_that_of_a_run_does_not(scene: Scene) -> None:
-    with scene.turns("backfill") as turns:
-        assert not turns.is_over()
-        scene.clock.advance(TURN)
-        assert turns.is_over()
-        turns.pass_on()
-        assert turns.held
-        assert not turns.is_over()
-    with scene.turns("run") as turns:
+def test_a_round_of_a_backfill_ends_and_that_of_a_run_does_not(scene: Scene) -> None:
+    backfill = scene.rounds("backfill")
+    for _ in range(2):
+        with backfill.next() as held:
+            assert held
+            assert not backfill.is_over()
+            scene.clock.advance(TURN)
+            assert backfill.is_over()
+    run = scene.rounds("run")
+    with run.next():
         scene.clock.advance(10 * TURN)
-        assert not turns.is_over()
+        assert not run.is_over()
 
 
 def test_a_run_waits_for_a_backfill_and_gets_its_turn(scene: Scene) -> None:
-    backfill = scene.turns("backfill").__enter__()
+    backfill = scene.rounds("backfill").next()
+    backfill.__enter__()
     scene.at(100, lambda: backfill.__exit__(None, None, None))
-    with scene.turns("run") as turns:
-        assert turns.held
+    with scene.rounds("run").next() as held:
+        assert held
         assert 100 <= scene.clock.monotonic() <= 102
 
 
 @pytest.mark.parametrize(("holder", "comer"), [("run", "run"), ("run", "backfill"), ("backfill", "backfill")])
 def test_everybody_else_is_told_at_once(scene: Scene, holder: str, comer: str) -> None:
-    with scene.turns(holder), pytest.raises(LeaseHeldError, match=f"{holder}-1"):
-        scene.turns(comer).__enter__()
+    with scene.rounds(holder).next(), pytest.raises(LeaseHeldError, match=f"{holder}-1"):
+        scene.rounds(comer).next().__enter__()
     assert scene.clock.monotonic() == 0
 
 
 def test_a_run_does_not_wait_for_ever(scene: Scene) -> None:
-    with scene.turns("backfill"), pytest.raises(LeaseHeldError, match="backfill-1"):
-        scene.turns("run").__enter__()
+    with scene.rounds("backfill").next(), pytest.raises(LeaseHeldError, match="backfill-1"):
+        scene.rounds("run").next().__enter__()
     assert PATIENCE <= scene.clock.monotonic() <= PATIENCE + 2
 
 
 def test_a_backfill_goes_on_when_the_run_is_done(scene: Scene) -> None:
-    with scene.turns("backfill") as turns:
-        run = scene.turns("run")
-        scene.at(0, turns._leave)
-        run.__enter__()
-        scene.at(scene.clock.monotonic() + 600, lambda: run.__exit__(None, None, None))
-        turns.pass_on()
-        assert turns.held
+    backfill = scene.rounds("backfill")
+    with backfill.next():
+        pass
+    run = scene.rounds("run").next()
+    run.__enter__()
+    scene.at(600, lambda: run.__exit__(None, None, None))
+    with backfill.next() as held:
+        assert held
         assert scene.clock.monotonic() >= 600
 
 
+def test_the_lease_is_free_for_a_moment_between_rounds(scene: Scene) -> None:
+    backfill = scene.rounds("backfill")
+    with backfill.next():
+        pass
+    with backfill.next():
+        assert scene.clock.monotonic() >= 5
+
+
 def test_a_backfill_that_is_stopped_while_it_waits_ends_without_the_lease(scene: Scene) -> None:
-    with scene.turns("backfill") as turns:
-        turns._leave()
-        with scene.turns("run"):
-            scene.at(30, scene.stop)
-            turns.pass_on()
-            assert not turns.held
+    backfill = scene.rounds("backfill")
+    with backfill.next():
+        pass
+    with scene.rounds("run").next():
+        scene.at(30, scene.stop)
+        with backfill.next() as held:
+            assert not held

@@ -1,0 +1,89 @@
+"""Who holds the lease of a ledger, and for how long: a backfill makes way for the scheduled run.
+
+1. A backfill works in rounds. After `TURN` seconds it settles what is in flight and gives the lease back.
+2. The lease is free for a moment. A run that found the backfill at work has waited for that, and takes it.
+3. The backfill takes the lease when it is free again, asks the ledger anew, and goes on.
+
+Every other pass is one round. Who meets a pass that makes no way is told `LeaseHeldError` at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from braze_etl.clock import Clock
+from braze_etl.errors import LeaseHeldError
+from braze_etl.state.ledger import LeaseOwner, Ledger
+
+GIVES_WAY: Final = "backfill"
+TURN: Final = 120.0
+"""Seconds that a round of a backfill takes, and a little more: what is in flight is settled first."""
+PATIENCE: Final = 300.0
+"""Seconds that a run waits for a backfill to give way."""
+_PAUSE: Final = 5.0
+_GLANCE: Final = 1.0
+
+
+class Rounds:
+    """The rounds of one pass, each with the lease of its ledger."""
+
+    def __init__(
+        self, ledger: Ledger, owner: LeaseOwner, clock: Clock, should_stop: Callable[[], bool]
+    ) -> None:
+        self._ledger = ledger
+        self._owner = owner
+        self._clock = clock
+        self._should_stop = should_stop
+        self._ends = math.inf
+        self.number = 0
+
+    @contextmanager
+    def next(self) -> Iterator[bool]:
+        """Hold the lease for the length of a round.
+
+        The first raises `LeaseHeldError` when the lease can't be had. Between rounds others are waited for;
+        False when it is time to stop before they are done.
+        """
+        with ExitStack() as lease:
+            held = self._retaken(lease) if self.number else self._taken_first(lease)
+            self.number += 1
+            if self._owner.command == GIVES_WAY:
+                self._ends = self._clock.monotonic() + TURN
+            yield held
+
+    def is_over(self) -> bool:
+        """Whether this round has taken long enough."""
+        return self._clock.monotonic() >= self._ends
+
+    def _taken_first(self, lease: ExitStack) -> bool:
+        until = self._clock.monotonic() + PATIENCE
+        while not self._taken(lease):
+            if not (self._is_giving_way() and self._clock.monotonic() < until) or self._should_stop():
+                lease.enter_context(self._ledger.lease(self._owner))
+                break
+            self._clock.wait(_GLANCE)
+        return True
+
+    def _retaken(self, lease: ExitStack) -> bool:
+        until = self._clock.monotonic() + _PAUSE
+        while not self._should_stop():
+            if self._clock.monotonic() >= until and self._taken(lease):
+                return True
+            self._clock.wait(_GLANCE)
+        return False
+
+    def _taken(self, lease: ExitStack) -> bool:
+        try:
+            lease.enter_context(self._ledger.lease(self._owner))
+        except LeaseHeldError:
+            return False
+        return True
+
+    def _is_giving_way(self) -> bool:
+        holder = self._ledger.holder()
+        if holder is None:
+            return True  # it has just left
+        return holder.owner.command == GIVES_WAY != self._owner.command
