@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta
@@ -147,6 +148,13 @@ class DueFile:
         """What is known of a wanted place; None where that is not wanted by itself."""
         block, record = place
         return next((part for part in self.wanted if record in part.blocks.get(block, ())), None)
+
+    def deferred(self) -> Counter[Reason]:
+        """How many records are taken up that were deferred, by the reason."""
+        counts = Counter[Reason]()
+        for part in self.wanted:
+            counts[part.reasons[0]] += sum(map(len, part.blocks.values()))
+        return counts
 
     def by_block(self) -> dict[int, frozenset[int] | None] | None:
         """The records to read by block offset, None for all of the block; None for all of the file."""

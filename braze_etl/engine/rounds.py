@@ -2,7 +2,8 @@
 
 1. A backfill works in rounds. After `TURN` seconds it settles what is in flight and gives the lease back.
 2. The lease is free for a moment. A run that found the backfill at work has waited for that, and takes it.
-3. The backfill takes the lease when it is free again, asks the ledger anew, and goes on.
+3. The backfill takes the lease when it is free again, asks the ledger anew, and goes on: first with the files
+   that it left open itself, and of which a record may be tried again now.
 
 Every other pass is one round. Who meets a pass that makes no way is told `LeaseHeldError` at once.
 """
@@ -10,13 +11,17 @@ Every other pass is one round. Who meets a pass that makes no way is told `Lease
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from typing import Final
 
 from braze_etl.clock import Clock
+from braze_etl.engine.due import DueFile, open_files
+from braze_etl.engine.tasks import Task
 from braze_etl.errors import LeaseHeldError
-from braze_etl.state.ledger import LeaseOwner, Ledger
+from braze_etl.model import FileSettlement, FileState
+from braze_etl.state.ledger import LeaseOwner, Ledger, OpenFile
 
 GIVES_WAY: Final = "backfill"
 TURN: Final = 120.0
@@ -87,3 +92,34 @@ class Rounds:
         if holder is None:
             return True  # it has just left
         return holder.owner.command == GIVES_WAY != self._owner.command
+
+
+_MOST: Final = 10_000
+
+
+class LeftOpen:
+    """The files that a pass has left open, for its next round; beyond `_MOST`, they wait for a later run."""
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+        self._others: set[str] = set()
+
+    def began(self, task: Task) -> None:
+        """Leave files alone in which earlier runs left records open that still wait: those count there."""
+        self._others.update(due.ref.key for due in task.files if due.later)
+
+    def settled(self, files: Iterable[FileSettlement]) -> None:
+        """Remember what was left open."""
+        for file in files:
+            fresh = file.ref.key not in self._others and len(self._keys) < _MOST
+            if file.state is FileState.OPEN and fresh:
+                self._keys.add(file.ref.key)
+
+    def ready(self, ledger: Ledger, now: datetime) -> Iterator[DueFile]:
+        """The remembered files with open records that may be tried now; each is given once."""
+        for due in open_files(filter(self._is_ours, ledger.open_files(ready_by=now)), now=now):
+            self._keys.remove(due.ref.key)
+            yield due
+
+    def _is_ours(self, file: OpenFile) -> bool:
+        return file.ref.key in self._keys

@@ -16,12 +16,10 @@ import itertools
 import os
 import secrets
 import socket
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Final
 
 from braze_etl.clock import Clock
 from braze_etl.delivery.batches import RequestCounts
@@ -29,7 +27,7 @@ from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.engine.busy import BusyDays
 from braze_etl.engine.clock_skew import WARNING as CLOCK_DIFFERS
 from braze_etl.engine.dispatch import Dispatcher
-from braze_etl.engine.due import Discovery, DueFile, open_files
+from braze_etl.engine.due import Discovery, DueFile
 from braze_etl.engine.executors.local import WorkerPool
 from braze_etl.engine.exits import Stop, exit_code
 from braze_etl.engine.flow import WorkList
@@ -37,15 +35,15 @@ from braze_etl.engine.forecast import Outlook, Window, forecast_of_run, recent_r
 from braze_etl.engine.meter import Meter
 from braze_etl.engine.quarantine_stop import QuarantineStop
 from braze_etl.engine.report import RunReport, causes_of
-from braze_etl.engine.rounds import Rounds
+from braze_etl.engine.rounds import LeftOpen, Rounds
 from braze_etl.engine.source_health import Freshness
 from braze_etl.engine.suspects import Suspects
 from braze_etl.engine.tasks import RECORD_BYTES, Extras, NoExtras, Settlement, Task, group, shares
 from braze_etl.errors import AbandonedError, DeliveryError, FatalError, KeyRefusedError
 from braze_etl.logs import get_logger
-from braze_etl.model import FileSettlement, FileState, Reason
+from braze_etl.model import FileSettlement, FileState
 from braze_etl.quarantine.quarantine import Quarantine
-from braze_etl.state.ledger import Backlog, LeaseOwner, Ledger, OpenFile, RunRecord
+from braze_etl.state.ledger import Backlog, LeaseOwner, Ledger, RunRecord
 
 _log = get_logger(__name__)
 
@@ -121,7 +119,7 @@ class Run:
         self._busy = busy
         self._due = Discovery()
         self._suspects = Suspects(ledger)
-        self._left_open = _LeftOpen()
+        self._left_open = LeftOpen()
         self._numbers = itertools.count()
         self._began = clock.monotonic()
         self._now = clock.now()
@@ -284,7 +282,7 @@ class Run:
     def _of_this_round(self, tasks: Iterator[Task]) -> Iterator[Task]:
         """Give tasks until the round is over: first what the rounds before left open and is ready now."""
         if self._rounds.number > 1:
-            for again in group(self._left_open.ready(self._ledger, self._clock), self._numbers):
+            for again in group(self._left_open.ready(self._ledger, self._clock.now()), self._numbers):
                 self._take_back(again)
                 yield again
         while not self._rounds.is_over() and (task := self._still_due(tasks)) is not None:
@@ -309,10 +307,7 @@ class Run:
     def _take_back(self, task: Task) -> None:
         """The records of a task were deferred by this run, and their outcome is open once more."""
         for due in task.files:
-            counts = Counter[Reason]()
-            for part in due.wanted:
-                counts[part.reasons[0]] += sum(map(len, part.blocks.values()))
-            self.report.take_back(due.ref.event_type, counts)
+            self.report.take_back(due.ref.event_type, due.deferred())
 
     def _probe(self) -> None:
         finding = self._flow.probe()
@@ -445,38 +440,6 @@ class Run:
                 notify(watcher)
             except Exception as error:  # noqa: BLE001 - whatever fails in who watches, the run goes on
                 _log.warning("who watches the run failed", watcher=type(watcher).__name__, error=str(error))
-
-
-_MOST: Final = 10_000
-
-
-class _LeftOpen:
-    """Remembers the files that this run left open, at most `_MOST` of them; the next run finds the others."""
-
-    def __init__(self) -> None:
-        self._keys: set[str] = set()
-        self._others: set[str] = set()
-
-    def began(self, task: Task) -> None:
-        """Leave files alone in which earlier runs left records open that still wait: those count there."""
-        self._others.update(due.ref.key for due in task.files if due.later)
-
-    def settled(self, files: Iterable[FileSettlement]) -> None:
-        """Remember what was left open."""
-        for file in files:
-            fresh = file.ref.key not in self._others and len(self._keys) < _MOST
-            if file.state is FileState.OPEN and fresh:
-                self._keys.add(file.ref.key)
-
-    def ready(self, ledger: Ledger, clock: Clock) -> Iterator[DueFile]:
-        """The remembered files with open records that may be tried now; each is given once."""
-        now = clock.now()
-        for due in open_files(filter(self._is_ours, ledger.open_files(ready_by=now)), now=now):
-            self._keys.remove(due.ref.key)
-            yield due
-
-    def _is_ours(self, file: OpenFile) -> bool:
-        return file.ref.key in self._keys
 
 
 def _began_after(theirs: str, ours: str) -> bool:

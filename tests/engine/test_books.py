@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -315,3 +317,77 @@ def test_a_whole_file_that_is_still_gone_stays_in_the_quarantine(make_ref: Calla
     assert len(settlement.kept) == 2
     assert settlement.set_aside == []
     assert settlement.files[0].state is FileState.FAILED
+
+
+NOON = datetime.fromisoformat("2026-10-03T12:00:00+00:00")
+OPEN = OpenPositions(Reason.THROTTLED, NOON, {100: (2,)})
+TOMORROW = NOON + timedelta(days=1)
+Origins = Literal["new", "deferred", "quarantined", "changed"]
+Ends = Literal["unreadable", "not reached", "held"]
+WHAT_BECOMES: dict[tuple[Origins, Ends], tuple[FileState | None, Tally, int, int]] = {
+    ("new", "unreadable"): (FileState.FAILED, Tally(quarantined=1), 1, 0),
+    ("new", "not reached"): (None, Tally(), 0, 0),
+    ("new", "held"): (FileState.DONE, Tally(filtered=1), 0, 0),
+    ("deferred", "unreadable"): (FileState.FAILED, Tally(quarantined=1), 1, 0),
+    ("deferred", "not reached"): (FileState.OPEN, Tally(deferred=1), 0, 0),
+    ("deferred", "held"): (FileState.OPEN, Tally(deferred=1), 0, 0),
+    ("quarantined", "unreadable"): (FileState.DONE, Tally(quarantined=1), 0, 1),
+    ("quarantined", "not reached"): (FileState.DONE, Tally(quarantined=1), 0, 1),
+    ("quarantined", "held"): (FileState.DONE, Tally(quarantined=1), 0, 1),
+    ("changed", "unreadable"): (None, Tally(), 0, 0),
+    ("changed", "not reached"): (None, Tally(), 0, 0),
+    ("changed", "held"): (FileState.DONE, Tally(filtered=1), 0, 0),
+}
+"""State, books, entries filed and entries kept of a file with one record of which Amplitude was not asked."""
+
+
+def one_record(ref: FileRef, origin: Origins) -> DueFile:
+    match origin:
+        case "new":
+            return DueFile(ref)
+        case "deferred":
+            return deferred(ref, OPEN)
+        case "quarantined":
+            return again(ref, (100, 2))
+        case "changed":
+            return changed(ref, {100: (2,)})
+
+
+@pytest.mark.parametrize(("origin", "end"), WHAT_BECOMES)
+def test_the_origin_of_a_file_says_what_becomes_of_a_record_that_was_not_sent(
+    make_ref: Callable[..., FileRef], origin: Origins, end: Ends
+) -> None:
+    books = books_of(one_record(make_ref("a"), origin))
+    if end == "unreadable":
+        books.failed(0, Verdict(Reason.UNREADABLE_FILE, "cut off"))
+    elif end == "held":
+        books.block_read(0, 100, 3)
+        books.hold(0, [Tag(7, 0, 100, 2)], "the month is over", TOMORROW)
+    if (origin, end) == ("new", "not reached"):
+        books.never_sent(0)
+    close(books, 0)
+    settlement = books.settlement()
+    (file,) = settlement.files
+    found = (file.state, file.tally, len(settlement.set_aside), len(settlement.kept))
+    assert found == WHAT_BECOMES[origin, end]
+    waits_until = TOMORROW if end == "held" else NOON
+    assert file.open == ((replace(OPEN, not_before=waits_until),) if file.state is FileState.OPEN else ())
+
+
+@pytest.mark.parametrize("origin", get_args(Origins))
+def test_of_any_origin_a_record_that_is_sent_or_refused_is_counted_as_that(
+    make_ref: Callable[..., FileRef], origin: Origins
+) -> None:
+    for verdict, tally in ((None, Tally(accepted=1)), (REFUSED, Tally(quarantined=1))):
+        books = books_of(one_record(make_ref("a"), origin))
+        books.block_read(0, 100, 3)
+        (tag,) = join(books, 2)
+        if verdict is None:
+            books.accepted([tag])
+        else:
+            books.refused(tag, verdict)
+        close(books, 0)
+        settlement = books.settlement()
+        (file,) = settlement.files
+        assert (file.state, file.tally, settlement.kept) == (FileState.DONE, tally, [])
+        assert len(settlement.set_aside) == tally.quarantined

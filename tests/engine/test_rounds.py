@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.engine.rounds import PATIENCE, TURN, Rounds
+from braze_etl.engine.rounds import PATIENCE, TURN, LeftOpen, Rounds
+from braze_etl.engine.tasks import Task
 from braze_etl.errors import LeaseHeldError
-from braze_etl.state.ledger import LeaseOwner, LedgerIdentity
+from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
+from braze_etl.state.ledger import Backlog, LeaseOwner, LedgerIdentity
 from braze_etl.state.memory import MemoryLedger
+from tests.engine.due_files import deferred
 
 
 def owner(command: str) -> LeaseOwner:
@@ -113,3 +116,52 @@ def test_a_backfill_that_is_stopped_while_it_waits_ends_without_the_lease(scene:
         scene.at(30, scene.stop)
         with backfill.next() as held:
             assert not held
+
+
+def test_a_throttled_file_comes_back_when_its_time_has_come_and_once(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    clock = ManualClock(now)
+    ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=clock)
+    left_open = LeftOpen()
+    wait = OpenPositions(Reason.THROTTLED, now + timedelta(seconds=30), {10: (1, 2)})
+    settlement = FileSettlement(make_ref("a"), FileState.OPEN, Tally(accepted=8, deferred=2), (wait,))
+    ledger.settle("r1", [settlement], Backlog())
+    left_open.settled([settlement])
+    clock.advance(29)
+    assert list(left_open.ready(ledger, clock.now())) == []
+    clock.advance(6)
+    (due,) = left_open.ready(ledger, clock.now())
+    assert (due.ref.key, due.carried, due.deferred()) == ("a", Tally(accepted=8), {Reason.THROTTLED: 2})
+    clock.advance(60)
+    assert list(left_open.ready(ledger, clock.now())) == []
+
+
+def test_a_file_in_which_older_records_wait_is_left_to_the_next_run(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    clock = ManualClock(now)
+    ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=clock)
+    wait = OpenPositions(Reason.DAILY_QUOTA, now + timedelta(seconds=10), {10: (1,)})
+    fresh = OpenPositions(Reason.THROTTLED, now + timedelta(seconds=10), {10: (2,)})
+    settlement = FileSettlement(make_ref("a"), FileState.OPEN, Tally(deferred=2), (fresh, wait))
+    ledger.settle("r1", [settlement], Backlog())
+    left_open = LeftOpen()
+    left_open.began(Task(1, (deferred(make_ref("a"), fresh, later=(wait,)),)))
+    left_open.settled([settlement])
+    clock.advance(60)
+    assert list(left_open.ready(ledger, clock.now())) == []
+
+
+def test_files_that_other_runs_left_open_are_not_its_business(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    clock = ManualClock(now)
+    ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=clock)
+    wait = OpenPositions(Reason.THROTTLED, now, {10: (1,)})
+    ledger.settle(
+        "r0", [FileSettlement(make_ref("a"), FileState.OPEN, Tally(deferred=1), (wait,))], Backlog()
+    )
+    left_open = LeftOpen()
+    clock.advance(60)
+    assert list(left_open.ready(ledger, clock.now())) == []

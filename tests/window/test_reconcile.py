@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from braze_etl.engine import tasks
 from braze_etl.engine.worklists.listed import Pace
 from tests.faults.world import NOON, World
 
@@ -139,3 +140,48 @@ def test_a_backfill_gives_way_to_a_run_and_sends_nothing_a_second_time(
     assert scheduled.done + report.done == 30
     assert world.held() == everything(world)
     assert world.clock.now() > NOON
+
+
+def throttle_anna_at_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each request take 40 s, and Amplitude take nothing of a user until she has been refused once."""
+    world.wire.throttled["user-anna"] = "throttled_users"
+    send = world.wire.send
+
+    def send_slowly(body: bytes, *, gzip: bool) -> Any:
+        world.clock.advance(40)
+        answer = send(body, gzip=gzip)
+        if b"user-anna" in body:
+            world.wire.throttled.clear()
+        return answer
+
+    monkeypatch.setattr(world.wire, "send", send_slowly)
+
+
+def test_a_run_leaves_what_was_deferred_to_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, sqlite=False)
+    world.write(world.key(9, 0), ["user-anna"])
+    for hours_ago in range(8, 0, -1):
+        world.write(world.key(hours_ago, 0), ["user-ben"] * 3)
+    throttle_anna_at_first(world, monkeypatch)
+    monkeypatch.setattr(tasks, "MAX_FILES", 1)
+    report = world.run()
+    assert (report.exit_code, report.done, report.events.deferred) == (4, 8, 1)
+    assert world.run().exit_code == 0
+    assert world.held() == everything(world)
+
+
+def test_a_backfill_takes_up_between_its_rounds_what_it_has_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, sqlite=False)
+    world.write(world.key(9, 0), ["user-anna"])
+    for hours_ago in range(8, 0, -1):
+        world.write(world.key(hours_ago, 0), ["user-ben"] * 3)
+    throttle_anna_at_first(world, monkeypatch)
+    monkeypatch.setattr(tasks, "MAX_FILES", 1)
+    report = world.run(command="backfill")
+    assert (report.exit_code, report.done, report.events.deferred) == (0, 9, 0)
+    assert report.events.read == report.events.accepted == 25
+    assert world.held() == everything(world)

@@ -1,0 +1,235 @@
+"""What every work list holds, wherever its due files come from: one line in `ADAPTERS` for each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from braze_etl.clock import ManualClock
+from braze_etl.engine.books import Tag, TaskBooks
+from braze_etl.engine.due import DueFile, Origin
+from braze_etl.engine.flow import WorkList
+from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.engine.worklists import listed, replayed
+from braze_etl.engine.worklists.listed import Listed
+from braze_etl.engine.worklists.replayed import Replayed
+from braze_etl.flows.currents_to_amplitude import remapped
+from braze_etl.flows.currents_to_amplitude.remapped import Comparer, Mappings, Remapped
+from braze_etl.mapping.mapping import EventMapping
+from braze_etl.mapping.settings import MappingOptions
+from braze_etl.model import FileRef, FileSettlement, FileState, Position, Reason, SetAside, Tally
+from braze_etl.quarantine.entry import EVERYTHING
+from braze_etl.quarantine.quarantine import Quarantine
+from braze_etl.state.ledger import LedgerIdentity
+from braze_etl.state.memory import MemoryLedger
+from braze_etl.storage.folder import FolderStore
+from fixtures.generate import sample_record, write_avro
+from tests.engine.due_files import FixedListing
+
+NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
+ORPHAN = "users.UserOrphan"
+BEFORE = EventMapping.load(MappingOptions())
+AFTER = EventMapping.load(MappingOptions.model_validate({"send": [ORPHAN]}))
+FILES = 7
+AT_ONCE = 2
+
+
+class Adapter(ABC):
+    """A work list over seven files with a record each, the names of which tell their order."""
+
+    origin: Origin
+    records: int | None = None
+    """How many records the work list knows to be sent."""
+
+    def __init__(self, folder: Path) -> None:
+        self.export, self.aside = folder / "export", folder / "aside"
+        self.ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=ManualClock(NOON))
+        self.quarantine = Quarantine(FolderStore(self.aside, must_exist=False))
+        self.refs = [self._write(number) for number in range(FILES)]
+
+    def _write(self, number: int) -> FileRef:
+        name = f"file-{number}"
+        write_avro(self.export / name, ORPHAN, [sample_record(ORPHAN, number)])
+        (stored,) = [item for item in next(FolderStore(self.export).pages()).objects if item.key == name]
+        hour = NOON - timedelta(hours=FILES - number)
+        return FileRef(name, stored.etag, stored.size, stored.modified, ORPHAN, hour)
+
+    def tell_ledger(self, tally: Tally) -> None:
+        """Have the ledger know the files as done, with these books each."""
+        files = [FileSettlement(ref, FileState.DONE, tally, (), BEFORE.version) for ref in self.refs]
+        self.ledger.settle("run-1", files, None)
+
+    @abstractmethod
+    def new(self) -> WorkList:
+        """The work list of a new run."""
+
+
+class OfASource(Adapter):
+    origin = Origin.NEW
+
+    def new(self) -> WorkList:
+        return Listed(lambda: FixedListing(self.refs))
+
+
+class OfTheQuarantine(Adapter):
+    origin = Origin.QUARANTINED
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.tell_ledger(Tally(quarantined=1))
+        places = (Position(ref.key, ref.etag, 100, 0) for ref in reversed(self.refs))
+        self.quarantine.file("run-1", NOON, [SetAside(place, ORPHAN, Reason.REJECTED) for place in places])
+
+    def new(self) -> WorkList:
+        hours = {ref.key: ref.hour for ref in self.refs}
+        return Replayed(Quarantine(FolderStore(self.aside)), EVERYTHING, hours.get)
+
+
+class OfAChangedMapping(Adapter):
+    origin = Origin.CHANGED
+    records = FILES
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        Mappings(self.ledger, BEFORE).keep()
+        self.tell_ledger(Tally(filtered=1))
+
+    def new(self) -> WorkList:
+        comparer = Comparer(FolderStore(self.export), Mappings(self.ledger, AFTER))
+        return Remapped(lambda: FixedListing(self.refs), comparer, sends=True)
+
+
+ADAPTERS = [OfASource, OfTheQuarantine, OfAChangedMapping]
+
+
+@pytest.fixture(params=ADAPTERS, ids=[adapter.__name__ for adapter in ADAPTERS])
+def adapter(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Adapter:
+    monkeypatch.setattr(listed, "_CHUNK", AT_ONCE)
+    monkeypatch.setattr(replayed, "_LOOKUP", AT_ONCE)
+    monkeypatch.setattr(remapped, "_AT_ONCE", AT_ONCE)
+    made: Adapter = request.param(tmp_path)
+    return made
+
+
+def never() -> bool:
+    return False
+
+
+def find(adapter: Adapter, work: WorkList) -> list[DueFile]:
+    return list(work.find(adapter.ledger, NOON, never))
+
+
+def accepted(due: Sequence[DueFile]) -> Settlement:
+    """A task with these files, of each of which Amplitude takes a record."""
+    books = TaskBooks(Task(0, tuple(due)), AFTER.version)
+    for number, file in enumerate(due):
+        block, record = next(file.places(), (100, 0))
+        books.block_read(number, block, 1)
+        books.joined_batch(number)
+        books.accepted([Tag(0, number, block, record or 0)])
+        books.read_to_end(number)
+    books.reading = False
+    return books.settlement()
+
+
+def test_it_gives_every_file_once_the_oldest_hour_first(adapter: Adapter) -> None:
+    due = find(adapter, adapter.new())
+    assert [(file.ref.key, file.origin, file.ready) for file in due] == [
+        (ref.key, adapter.origin, True) for ref in adapter.refs
+    ]
+
+
+def test_it_looks_no_further_than_it_is_asked_to(adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, asked = adapter.ledger.known, list[int]()
+
+    def counted(files: Sequence[FileRef]) -> Any:
+        asked.append(len(files))
+        return known(files)
+
+    monkeypatch.setattr(adapter.ledger, "known", counted)
+    files = adapter.new().find(adapter.ledger, NOON, never)
+    next(files)
+    assert sum(asked) <= 2 * AT_ONCE
+    assert len(list(files)) == FILES - 1
+    assert sum(asked) == FILES
+
+
+def test_it_ends_early_when_it_is_told_to_and_goes_on_when_it_is_asked_again(adapter: Adapter) -> None:
+    work, answers = adapter.new(), iter([False, False, True, True, True])
+    first = list(work.find(adapter.ledger, NOON, lambda: next(answers, True)))
+    assert len(first) < FILES
+    rest = find(adapter, work)
+    assert [file.ref.key for file in first + rest] == [ref.key for ref in adapter.refs]
+
+
+def test_nothing_is_begun_after_a_stop(adapter: Adapter) -> None:
+    assert list(adapter.new().find(adapter.ledger, NOON, lambda: True)) == []
+
+
+def test_it_says_what_it_has_found(adapter: Adapter) -> None:
+    work = adapter.new()
+    find(adapter, work)
+    found = work.found()
+    assert (found.archived.files, found.changed, found.records) == (0, 0, adapter.records)
+    assert list(work.later(adapter.ledger, NOON, never)) == []
+
+
+def test_what_is_settled_is_not_found_again(adapter: Adapter) -> None:
+    work = adapter.new()
+    for file in find(adapter, work):
+        told = work.claim([accepted([file])])
+        assert [(each.ref, each.tally.accepted) for each in told] == [(file.ref, 1)]
+        adapter.ledger.settle("run-2", told, None)
+        work.settled()
+    work.finish(in_order=True)
+    assert find(adapter, adapter.new()) == []
+    assert adapter.quarantine.depth() == 0
+
+
+def test_files_that_come_back_together_are_claimed_together(adapter: Adapter) -> None:
+    work = adapter.new()
+    due = find(adapter, work)
+    told = work.claim([accepted(due[:3]), accepted(due[3:5])])
+    adapter.ledger.settle("run-2", told, None)
+    work.settled()
+    work.finish(in_order=True)
+    assert [file.ref.key for file in find(adapter, adapter.new())] == [ref.key for ref in adapter.refs[5:]]
+
+
+def test_a_crash_between_the_claim_and_the_ledger_leaves_all_due(adapter: Adapter) -> None:
+    work = adapter.new()
+    due = find(adapter, work)
+    work.claim([accepted(due)])
+    assert [file.ref for file in find(adapter, adapter.new())] == [file.ref for file in due]
+
+
+def test_what_the_ledger_was_not_told_stays_due_when_others_are_settled(adapter: Adapter) -> None:
+    """The ledger failed at the first group, and took the second."""
+    work = adapter.new()
+    due = find(adapter, work)
+    work.claim([accepted(due[:1])])
+    adapter.ledger.settle("run-2", work.claim([accepted(due[1:])]), None)
+    work.settled()
+    work.finish(in_order=False)
+    assert [file.ref.key for file in find(adapter, adapter.new())] == [due[0].ref.key]
+
+
+def test_a_crash_before_the_end_of_the_run_repeats_what_is_settled_with_the_same_books(
+    adapter: Adapter,
+) -> None:
+    work = adapter.new()
+    adapter.ledger.settle("run-2", work.claim([accepted(find(adapter, work))]), None)
+    work.settled()
+    after = adapter.new()
+    again = find(adapter, after)
+    adapter.ledger.settle("run-3", after.claim([accepted(again)]), None)
+    after.settled()
+    after.finish(in_order=True)
+    assert find(adapter, adapter.new()) == []
+    known = adapter.ledger.known(adapter.refs)
+    assert all(file.tally == Tally(accepted=1) for file in known.values())
