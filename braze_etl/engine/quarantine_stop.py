@@ -32,21 +32,18 @@ class QuarantineStop:
     """Asked at the beginning of a round and after each settlement, under the lease.
 
     *share* is `quarantine.stop_at`, None for no bound. *lifted*: this run may exceed it, and ends the stop
-    of an earlier one. It *applies* to all but a replay, which neither obeys a stop nor ends one.
+    of an earlier one. A replay has none: it neither obeys a stop nor ends one.
     """
 
-    def __init__(
-        self, ledger: Ledger, share: float | None, *, lifted: bool = False, applies: bool = True
-    ) -> None:
+    def __init__(self, ledger: Ledger, share: float | None, *, lifted: bool = False) -> None:
         self._ledger = ledger
         self._share = 1.0 if share is None else share
         self._lifted = lifted
-        self._applies = applies
         self.exceeded = False
 
     def admit(self) -> None:
         """Raise `QuarantineStopError` while an earlier stop stands; forget it where that was decided."""
-        stopped = self._ledger.get_note(NOTE) if self._applies else None
+        stopped = self._ledger.get_note(NOTE)
         if not stopped:
             return
         if not self._lifted and self._share < 1.0:
@@ -55,10 +52,8 @@ class QuarantineStop:
 
     def check(self, report: RunReport, now: datetime) -> QuarantineStopError | None:
         """Give the error that ends the run when *report* exceeds the bound, and remember the stop."""
-        if self.exceeded or self._lifted or not self._applies:
-            return None
         read, set_aside = report.events.read, _counted(report)
-        if read < LEAST or set_aside / read <= self._share:
+        if self.exceeded or self._lifted or read < LEAST or set_aside / read <= self._share:
             return None
         self.exceeded = True
         share = f"{self._share * 100:g}%"

@@ -114,7 +114,7 @@ class Run:
         self._stop = stop
         self._options = options
         self._watchers = watchers
-        self._quarantine_stop = quarantine_stop or QuarantineStop(ledger, None, applies=False)
+        self._quarantine_stop = quarantine_stop
         self._budget = budget
         self._busy = busy
         self._due = Discovery()
@@ -152,7 +152,8 @@ class Run:
             if self._rounds.number == 1:
                 self._ledger.begin_run(self._record())
             self._suspects.read()
-            self._quarantine_stop.admit()
+            if self._quarantine_stop:
+                self._quarantine_stop.admit()
             if self._budget:
                 self._budget.open()
             for _ in work:
@@ -168,7 +169,7 @@ class Run:
         return False
 
     def _should_stop(self) -> bool:
-        return self._stop.asked or self._quarantine_stop.exceeded
+        return self._stop.asked or bool(self._quarantine_stop and self._quarantine_stop.exceeded)
 
     def _should_pause(self) -> bool:
         return self._should_stop() or self._rounds.is_over()
@@ -347,7 +348,8 @@ class Run:
         self._left_open.settled(files)
         for settlement in settlements:
             self._count(settlement)
-        report.error = self._quarantine_stop.check(report, self._clock.now()) or report.error
+        if self._quarantine_stop:
+            report.error = self._quarantine_stop.check(report, self._clock.now()) or report.error
 
     def _count(self, settlement: Settlement) -> None:
         self.report.add(settlement)

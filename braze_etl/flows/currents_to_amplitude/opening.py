@@ -175,17 +175,18 @@ def _opened(
             stop=stop,
             options=_options(settings, request, workers),
             watchers=(hooks, *observers.watchers),
-            quarantine_stop=QuarantineStop(
-                ledger,
-                settings.quarantine.stop_at,
-                lifted=request.allow_quarantine,
-                applies=request.replay is None,
-            ),
+            quarantine_stop=_quarantine_stop(settings, request, ledger),
             budget=budget,
             busy=BusyDays(ledger, clock, settings.mapping.identity.flag_above),
         )
     finally:
         ledger.close()
+
+
+def _quarantine_stop(settings: Settings, request: Request, ledger: Ledger) -> QuarantineStop | None:
+    if request.replay is not None:
+        return None
+    return QuarantineStop(ledger, settings.quarantine.stop_at, lifted=request.allow_quarantine)
 
 
 def _work_list(
