@@ -10,6 +10,7 @@ from braze_etl.commands._output import print_error, print_json
 from braze_etl.commands._progress import progress_for
 from braze_etl.commands._report_text import print_report
 from braze_etl.commands._stopping import LastWords, interrupted, stopping
+from braze_etl.commands.plan.admission import Intent, admit
 from braze_etl.engine.exits import Stop, softened
 from braze_etl.errors import BrazeEtlError, LeaseHeldError
 from braze_etl.flows.currents_to_amplitude.opening import Observers, Request, open_run
@@ -48,7 +49,12 @@ def _perform(
         stopping(stop, clock, last_words.end),
         progress_for(sys.stderr) as bar,
         open_run(
-            settings, request, clock, stop, Observers((run_log, bar), bar.in_flight, run_log.troubled)
+            settings,
+            request,
+            clock,
+            stop,
+            Observers((run_log, bar), bar.in_flight, run_log.troubled),
+            admit=lambda: admit(settings, _intent(request), clock),
         ) as run,
         common_facts(run_id=run.report.run_id),
         run_log.entry(run.report),
@@ -61,3 +67,15 @@ def _perform(
     else:
         print_report(report)
     return report.exit_code or 0
+
+
+def _intent(request: Request) -> Intent:
+    """What has to be confirmed: a backfill over the budget, and a first run that is large."""
+    sends = request.replay is None
+    return Intent(
+        scope=None if request.covers_all else request.scope,
+        resend=request.resend,
+        changed_only=request.changed_only,
+        asks_budget=sends and request.command == "backfill" and not request.over_budget,
+        asks_first_run=sends and not request.confirm_first_run,
+    )

@@ -11,7 +11,6 @@ from datetime import timedelta
 from braze_etl.braze.currents.keys import hour_of_key
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import Clock, duration_text, iso
-from braze_etl.commands.plan.admission import Intent, admit
 from braze_etl.delivery.batches import Trouble
 from braze_etl.delivery.destination import Probe
 from braze_etl.engine.busy import BusyDays
@@ -94,15 +93,22 @@ _NOBODY = Observers()
 
 @contextmanager
 def open_run(
-    settings: Settings, request: Request, clock: Clock, stop: Stop, observers: Observers = _NOBODY
+    settings: Settings,
+    request: Request,
+    clock: Clock,
+    stop: Stop,
+    observers: Observers = _NOBODY,
+    *,
+    admit: Callable[[], None] = lambda: None,
 ) -> Iterator[Run]:
     """Open the ledger and everything else that a run needs; raises `ConfigError` or `StateError`.
 
+    *admit* is called before anything is touched, and raises where something has to be confirmed first.
     A scheduled run that fails before it holds the lease of its ledger notifies the webhook.
     """
     report = RunReport("", settings.pipeline, request.command, clock.now())
     try:
-        with _opened(settings, request, clock, stop, observers) as run:
+        with _opened(settings, request, clock, stop, observers, admit=admit) as run:
             report = run.report
             yield run
     except BrazeEtlError as error:
@@ -113,7 +119,13 @@ def open_run(
 
 @contextmanager
 def _opened(
-    settings: Settings, request: Request, clock: Clock, stop: Stop, observers: Observers
+    settings: Settings,
+    request: Request,
+    clock: Clock,
+    stop: Stop,
+    observers: Observers,
+    *,
+    admit: Callable[[], None],
 ) -> Iterator[Run]:
     if not settings.amplitude.api_key.get_secret_value():
         raise ConfigError(
@@ -121,7 +133,7 @@ def _opened(
             remedy="Set it to ${AMPLITUDE_API_KEY}, and that in the environment.",
         )
     mapping = open_mapping(settings)
-    admit(settings, _intent(request), clock)
+    admit()
     # Before the ledger, which a bad address must not bring into the world.
     quarantine, lifetime = open_quarantine(settings), source_lifetime(settings)
     probing = Probing(settings, clock, observers.troubled)
@@ -219,18 +231,6 @@ def _work_list(
         stale_after=settings.window.source_stale_after,
         sweep=sweep(settings, ledger, clock) if everything else None,
         before_start=BeforeStart(ledger, hours(settings, clock), clock) if everything else None,
-    )
-
-
-def _intent(request: Request) -> Intent:
-    """What has to be confirmed: a backfill over the budget, and a first run that is large."""
-    sends = request.replay is None
-    return Intent(
-        scope=None if request.covers_all else request.scope,
-        resend=request.resend,
-        changed_only=request.changed_only,
-        asks_budget=sends and request.command == "backfill" and not request.over_budget,
-        asks_first_run=sends and not request.confirm_first_run,
     )
 
 
