@@ -65,8 +65,21 @@ class InlinePool:
     """The pool's interface over one worker in this thread."""
 
     def __init__(self, folder: Path, project: Project, quarantine: Quarantine, mapping: EventMapping) -> None:
-        self.folder, self.project, self.quarantine, self.mapping = folder, project, quarantine, mapping
         self.settled: list[Settlement] = []
+        store, reader, stop = FolderStore(folder), EventReader(mapping), threading.Event()
+        sender: Any = Sender(
+            ToProject(project), Amplitude(SETTINGS), SystemClock(), Random(1), stop, executor=InlineExecutor()
+        )
+        self._worker = TaskRunner(
+            store=store,
+            reader=reader,
+            mapping=mapping.version,
+            payloads=Payloads(store, reader, quarantine, SystemClock(), keep=False),
+            sender=sender,
+            builder=BatchBuilder(SETTINGS.limits),
+            send=self.settled.append,
+            stop=stop,
+        )
 
     @property
     def busy(self) -> bool:
@@ -81,35 +94,15 @@ class InlinePool:
         return 1_000
 
     def submit(self, task: Task) -> bool:
-        stop = threading.Event()
-        sender: Any = Sender(
-            ToProject(self.project),
-            Amplitude(SETTINGS),
-            SystemClock(),
-            Random(1),
-            stop,
-            executor=InlineExecutor(),
-        )
-        store, reader = FolderStore(self.folder), EventReader(self.mapping)
-        worker = TaskRunner(
-            store=store,
-            reader=reader,
-            mapping=self.mapping.version,
-            payloads=Payloads(store, reader, self.quarantine, SystemClock(), keep=False),
-            sender=sender,
-            builder=BatchBuilder(SETTINGS.limits),
-            send=self.settled.append,
-            stop=stop,
-        )
         inbox: Any = queue.SimpleQueue()
         for message in (task, QUIT):
             inbox.put(message)
-        worker.serve(inbox)
+        self._worker.serve(inbox)
         return True
 
     def poll(self, timeout: float) -> Iterator[Settlement]:
-        settled, self.settled = self.settled, []
-        yield from settled
+        while self.settled:
+            yield self.settled.pop(0)
 
     def stop(self) -> None: ...
 
