@@ -10,7 +10,7 @@ from braze_etl.commands._output import print_error, print_json
 from braze_etl.commands._progress import progress_for
 from braze_etl.commands._report_text import print_report
 from braze_etl.commands._stopping import LastWords, interrupted, stopping
-from braze_etl.commands.plan.admission import Intent, admit
+from braze_etl.commands.plan.planning import Intent, admit
 from braze_etl.engine.exits import Stop, softened
 from braze_etl.errors import BrazeEtlError, LeaseHeldError
 from braze_etl.flows.currents_to_amplitude.opening import Observers, Request, open_run

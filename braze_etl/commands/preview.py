@@ -36,8 +36,7 @@ from braze_etl.mapping.settings import MappingOptions
 from braze_etl.model import Damage, Event, FileRef, Reason, Record, Verdict
 from braze_etl.quoting import json_text, visible
 from braze_etl.storage.opening import open_store
-from braze_etl.storage.settings import StoreAccess
-from braze_etl.storage.store import Store
+from braze_etl.storage.store import Store, StoreAccess
 from braze_etl.uri import S3Place, parse_uri
 
 _LONGEST = 60

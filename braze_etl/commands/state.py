@@ -18,7 +18,7 @@ from braze_etl.commands._output import facts_table, print_json, stdout_console
 from braze_etl.errors import UsageError
 from braze_etl.state.ledger import LeaseHolder, LeaseOwner, Ledger, LedgerIdentity
 from braze_etl.state.opening import Copied, copy_ledger, find_identity, open_ledger
-from braze_etl.storage.settings import StoreAccess
+from braze_etl.storage.store import StoreAccess
 
 
 @dataclass(frozen=True)

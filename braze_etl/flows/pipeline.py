@@ -14,7 +14,7 @@ from braze_etl.state.ledger import Ledger, LedgerIdentity, LedgerMissingError
 from braze_etl.state.memory import MemoryLedger
 from braze_etl.state.opening import open_ledger
 from braze_etl.storage.opening import open_store, server_time
-from braze_etl.storage.settings import StoreAccess
+from braze_etl.storage.store import StoreAccess
 
 
 class PipelineSettings(Protocol):

@@ -26,8 +26,7 @@ import orjson
 
 from braze_etl.clock import Clock, iso
 from braze_etl.errors import StateError
-from braze_etl.state.ledger import LeaseHolder, LeaseOwner
-from braze_etl.state.rules import lease_held
+from braze_etl.state.ledger import LeaseHolder, LeaseOwner, lease_held
 from braze_etl.state.sqlite_schema import in_our_words
 from braze_etl.storage.folder import make_file
 

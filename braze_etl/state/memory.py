@@ -24,8 +24,6 @@ from braze_etl.state.ledger import (
     OpenFile,
     RunRecord,
     SettledFile,
-)
-from braze_etl.state.rules import (
     claims,
     first_hour,
     is_unused,

@@ -12,14 +12,24 @@ from typing import Literal
 from braze_etl.clock import Clock
 from braze_etl.errors import ConfigError, StateError
 from braze_etl.model import FileState, Reason
-from braze_etl.state.ledger import LeaseOwner, Ledger, LedgerIdentity, LedgerMissingError, LedgerSummary
+from braze_etl.state.ledger import (
+    LeaseOwner,
+    Ledger,
+    LedgerIdentity,
+    LedgerMissingError,
+    LedgerSummary,
+    Vouch,
+    anything_goes,
+    is_unused,
+    never_create,
+    not_empty,
+    start_hour,
+)
 from braze_etl.state.memory import MemoryLedger
-from braze_etl.state.rules import Vouch, anything_goes, is_unused, never_create, not_empty, start_hour
 from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.opening import open_conditional_store
-from braze_etl.storage.settings import StoreAccess
-from braze_etl.storage.store import ConditionalStore
+from braze_etl.storage.store import ConditionalStore, StoreAccess
 from braze_etl.uri import refuse_unreplaced
 
 _FORMS = (

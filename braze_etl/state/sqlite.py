@@ -24,6 +24,7 @@ from braze_etl.state.file_lease import FileLease
 from braze_etl.state.ledger import (
     NO_NOTES,
     Backlog,
+    Creation,
     KnownFile,
     LeaseHolder,
     LeaseOwner,
@@ -34,6 +35,17 @@ from braze_etl.state.ledger import (
     OpenFile,
     RunRecord,
     SettledFile,
+    Vouch,
+    anything_goes,
+    check_identity,
+    claims,
+    first_hour,
+    is_unused,
+    lease_held,
+    missing,
+    newly_accepted,
+    not_empty,
+    start_hour,
 )
 from braze_etl.state.rows import (
     Row,
@@ -51,20 +63,6 @@ from braze_etl.state.rows import (
     ref_of,
     run_of,
     run_row,
-)
-from braze_etl.state.rules import (
-    Creation,
-    Vouch,
-    anything_goes,
-    check_identity,
-    claims,
-    first_hour,
-    is_unused,
-    lease_held,
-    missing,
-    newly_accepted,
-    not_empty,
-    start_hour,
 )
 from braze_etl.state.sqlite_schema import connect, in_our_words, transaction
 

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from braze_etl.errors import StateError
-from braze_etl.state.ledger import Backlog
+from braze_etl.state.ledger import Backlog, Creation, check_version, missing
 from braze_etl.state.rows import backlog_text, micros
-from braze_etl.state.rules import Creation, check_version, missing
 from braze_etl.storage.folder import close_to_others, make_file, make_folder
 
 Migration: TypeAlias = Callable[[sqlite3.Connection], None]

@@ -31,8 +31,8 @@ from braze_etl.state.ledger import (
     LedgerMissingError,
     LedgerSummary,
     RunRecord,
+    never_create,
 )
-from braze_etl.state.rules import never_create
 
 _ENTRIES_READ: Final = 100_000
 """Half a second's worth; behind that, the quarantine is counted from a listing, and not by reason."""

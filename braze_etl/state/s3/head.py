@@ -16,9 +16,8 @@ import orjson
 
 from braze_etl.errors import StateError
 from braze_etl.model import FileState, Reason
-from braze_etl.state.ledger import Backlog, LedgerIdentity, LedgerSummary
+from braze_etl.state.ledger import Backlog, LedgerIdentity, LedgerSummary, check_version
 from braze_etl.state.rows import backlog_of, backlog_text, micros_or_none, moment, moment_or_none
-from braze_etl.state.rules import check_version
 from braze_etl.state.s3.objects import ObjectGoneError, Objects
 from braze_etl.storage.store import Version
 

@@ -23,8 +23,7 @@ import orjson
 
 from braze_etl.clock import Clock, iso
 from braze_etl.errors import StateError
-from braze_etl.state.ledger import LeaseHolder, LeaseOwner
-from braze_etl.state.rules import lease_held
+from braze_etl.state.ledger import LeaseHolder, LeaseOwner, lease_held
 from braze_etl.state.s3.head import Head, Heads
 from braze_etl.state.s3.objects import Objects
 

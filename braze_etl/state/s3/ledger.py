@@ -18,6 +18,7 @@ from braze_etl.model import FileRef, FileSettlement, FileState, Reason
 from braze_etl.state.ledger import (
     NO_NOTES,
     Backlog,
+    Creation,
     KnownFile,
     LeaseHolder,
     LeaseOwner,
@@ -28,9 +29,6 @@ from braze_etl.state.ledger import (
     OpenFile,
     RunRecord,
     SettledFile,
-)
-from braze_etl.state.rules import (
-    Creation,
     Vouch,
     anything_goes,
     claims,

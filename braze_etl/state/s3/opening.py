@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from braze_etl.errors import StateError
-from braze_etl.state.rules import Creation, check_identity, missing
+from braze_etl.state.ledger import Creation, check_identity, missing
 from braze_etl.state.s3.head import HEAD, Head, Heads
 from braze_etl.state.s3.objects import Objects
 

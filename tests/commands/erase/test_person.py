@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from braze_etl.commands.erase.person import Person
+from braze_etl.commands.erase.erase import Person
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions, MappingSection

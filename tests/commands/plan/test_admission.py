@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.commands.plan import admission
-from braze_etl.commands.plan.admission import Intent, admit
+from braze_etl.commands.plan import planning
+from braze_etl.commands.plan.planning import Intent, admit
 from braze_etl.errors import ConfigError, UsageError
 from braze_etl.flows.currents_to_amplitude.flow import Scope, due_now
 from braze_etl.flows.currents_to_amplitude.settings import Settings
@@ -51,7 +51,7 @@ def deliver(settings: Settings) -> None:
 
 
 def test_without_bounds_nothing_is_listed(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "make_plan", None)
+    monkeypatch.setattr(planning, "make_plan", None)
     admit(configure(), BACKFILL, CLOCK)
 
 
@@ -62,7 +62,7 @@ def test_a_first_run_is_asked_about_and_a_later_one_is_not(
     with pytest.raises(UsageError, match="first run against the project 'default'"):
         admit(settings, Intent(asks_first_run=True), CLOCK)
     deliver(settings)
-    monkeypatch.setattr(admission, "make_plan", None)
+    monkeypatch.setattr(planning, "make_plan", None)
     admit(settings, Intent(asks_first_run=True), CLOCK)
 
 

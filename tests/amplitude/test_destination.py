@@ -7,7 +7,7 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from braze_etl.amplitude.body import Mend, encode, mend_nothing
+from braze_etl.amplitude.destination import Mend, encode, mend_nothing
 from braze_etl.amplitude.settings import DeliverySettings
 from braze_etl.delivery.destination import Body, DictItems, Encoded, Oversize, Unencodable
 from braze_etl.errors import DeliveryError
