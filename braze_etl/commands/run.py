@@ -1,4 +1,4 @@
-"""`braze-etl run`: one pass of the scheduled job."""
+"""`braze-etl run`: one run of the scheduled job."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class BusyIds:
 
 
 class BusyDays:
-    """The ids of a pass by the UTC day of sending, kept in the ledger for this day and the one before.
+    """The ids of a run by the UTC day of sending, kept in the ledger for this day and the one before.
 
     With *bound* None nothing is counted, and what an earlier configuration left there is forgotten.
     """

@@ -101,7 +101,7 @@ class Dispatcher:
             self._drawn.append(task)
 
     def _take(self, events: list[Settlement | Died]) -> Iterator[list[Settlement]]:
-        """Give what was settled, and only then see to the dead: that may be the end of the pass."""
+        """Give what was settled, and only then see to the dead: that may be the end of the run."""
         settled = [event for event in events if isinstance(event, Settlement)]
         if any(settlement.fatal for settlement in settled):
             self.stop()

@@ -193,7 +193,7 @@ _AT_ONCE = 500
 class Discovery:
     """Takes due files, and gives each back once for the tasks; use as a context manager.
 
-    `error` is what broke the listing off: what was found is delivered all the same, and the pass fails.
+    `error` is what broke the listing off: what was found is delivered all the same, and the run fails.
     `complete` is whether everything due was found; `waiting` counts files of which every record has to wait
     for their time.
     """

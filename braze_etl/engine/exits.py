@@ -1,4 +1,4 @@
-"""When a pass has to stop, and the exit code it ends with (CONTRACT.md, exit codes)."""
+"""When a run has to stop, and the exit code it ends with (CONTRACT.md, exit codes)."""
 
 from __future__ import annotations
 

@@ -253,7 +253,7 @@ class Density:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a pass is about to do. Files and bytes are exact, and `seconds` None where no run had a rate."""
+    """What a run is about to do. Files and bytes are exact, and `seconds` None where no run had a rate."""
 
     files: int
     bytes: int

@@ -1,4 +1,4 @@
-"""How old files and records are when they are accepted: histograms that add up over passes."""
+"""How old files and records are when they are accepted: histograms that add up over runs."""
 
 from __future__ import annotations
 

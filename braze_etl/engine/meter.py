@@ -139,7 +139,7 @@ class Meter:
         self._ledger.put_note(NOTE, self._noted.as_note())
 
     def _warn(self, settlement: Settlement) -> None:
-        """Warn once a pass of each bound that is nearly spent, and of one that is exceeded."""
+        """Warn once a run of each bound that is nearly spent, and of one that is exceeded."""
         for line in self.account.lines:
             for name, applies in (("warned", line.warned), ("used_up", line.used_up)):
                 warning = f"budget_{line.name}_{name}"

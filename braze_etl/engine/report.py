@@ -20,7 +20,7 @@ from braze_etl.model import Counts, FileState, Outcome, Reason, Tally
 from braze_etl.state.ledger import BacklogLine, RunRecord
 
 NOT_CUT_OFF: Final = frozenset({0, 3, 4})
-"""Exit codes of a pass that got to its end; whether it was a success, `succeeded` says."""
+"""Exit codes of a run that got to its end; whether it was a success, `succeeded` says."""
 WORK_LEFT: Final = 4
 OUT_OF_REACH: Final = "out_of_reach_files"
 """The warning that counts the files of `RunReport.unavailable`."""
@@ -88,7 +88,7 @@ class RunReport:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the pass did its work (CONTRACT.md, when it is green).
+        """Whether the run did its work (CONTRACT.md, when it is green).
 
         Code 4 left some for the next, as it does whenever time is up: that is a success when anything was
         settled, or when all that is left waits for its time. A scheduled run that never got to the end of a
@@ -218,7 +218,7 @@ class RunReport:
 
 
 def succeeded(run: RunRecord) -> bool:
-    """Whether a pass on record did its work; of older releases the exit code alone tells it."""
+    """Whether a run on record did its work; of older releases the exit code alone tells it."""
     return bool(run.report.get("succeeded", run.exit_code in NOT_CUT_OFF))
 
 

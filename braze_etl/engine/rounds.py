@@ -5,7 +5,7 @@
 3. The backfill takes the lease when it is free again, asks the ledger anew, and goes on: first with the files
    that it left open itself, and of which a record may be tried again now.
 
-Every other pass is one round. Who meets a pass that makes no way is told `LeaseHeldError` at once.
+Every other run is one round. Who meets a run that makes no way is told `LeaseHeldError` at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _GLANCE: Final = 1.0
 
 
 class Rounds:
-    """The rounds of one pass, each with the lease of its ledger."""
+    """The rounds of one run, each with the lease of its ledger."""
 
     def __init__(
         self, ledger: Ledger, owner: LeaseOwner, clock: Clock, should_stop: Callable[[], bool]
@@ -98,7 +98,7 @@ _MOST: Final = 10_000
 
 
 class LeftOpen:
-    """The files that a pass has left open, for its next round; beyond `_MOST`, they wait for a later run."""
+    """The files that a run has left open, for its next round; beyond `_MOST`, they wait for a later run."""
 
     def __init__(self) -> None:
         self._keys: set[str] = set()

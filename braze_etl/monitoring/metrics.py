@@ -1,7 +1,7 @@
-"""The metrics: their names, what they say, and how a pass that has ended becomes their samples.
+"""The metrics: their names, what they say, and how a run that has ended becomes their samples.
 
 Counters are the totals that the ledger keeps, so that they grow from pass to pass. Gauges are of the last
-pass. What has to be compared with the present is a point in time, for an age would stand still with the job.
+run. What has to be compared with the present is a point in time, for an age would stand still with the job.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ _SUMS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known when a pass has ended; `quarantined` is None if the quarantine can't be read."""
+    """What is known when a run has ended; `quarantined` is None if the quarantine can't be read."""
 
     report: RunReport
     totals: Totals

@@ -1,4 +1,4 @@
-"""Totals over all passes, kept in the ledger: a job that ends after a minute has no counters of its own."""
+"""Totals over all runs, kept in the ledger: a job that ends after a minute has no counters of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHER: Final = "other"
 
 @dataclass(slots=True)
 class Totals:
-    """Counts since the ledger has kept them. A pass that is killed is not in them; its files are.
+    """Counts since the ledger has kept them. A run that is killed is not in them; its files are.
 
     `records` are by event type, and then by `accepted` or the reason. `runs` are by command and exit code.
     `last` says of each command when it ended, after how many seconds, with which code, and when it succeeded.
@@ -40,7 +40,7 @@ class Totals:
     last: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, report: RunReport) -> None:
-        """Count a pass that has ended."""
+        """Count a run that has ended."""
         self._add_records(report)
         self.files.update({FileState.DONE.value: report.done, FileState.FAILED.value: report.failed})
         requests = report.requests

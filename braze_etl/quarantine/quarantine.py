@@ -48,7 +48,7 @@ class Quarantine:
         self._beside: list[str] = []
 
     def prepare(self, records: int) -> list[str]:
-        """Find out, before anything is sent, whether what a pass of so many records sets aside can be filed.
+        """Find out, before anything is sent, whether what a run of so many records sets aside can be filed.
 
         A segment that is damaged is put beside, for a person to look at; returns the keys they have now.
         """

@@ -1,7 +1,8 @@
-"""A whole pass in one process, without a socket: what it stores, in which order, and what a crash leaves."""
+"""A whole run in one process, without a socket: what it stores, in which order, and what a crash leaves."""
 
 from __future__ import annotations
 
+import io
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from braze_etl.engine import rounds, tasks
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.flow import WorkList
 from braze_etl.engine.report import RunReport
-from braze_etl.engine.run import Flow, Run, RunOptions
+from braze_etl.engine.run import Flow, Run, RunOptions, Watcher
 from braze_etl.engine.tasks import Settlement, Task
 from braze_etl.engine.worker import QUIT, Payloads, TaskRunner
 from braze_etl.engine.worklists.listed import Listed
@@ -33,6 +34,7 @@ from braze_etl.errors import LeaseHeldError, StateError, StoreError
 from braze_etl.flows.currents_to_amplitude.drift import Drift
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.remapped import Comparer, Mappings, Remapped
+from braze_etl.logs import configure_logging
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
 from braze_etl.model import FileSettlement, FileState
@@ -110,7 +112,7 @@ class InlinePool:
 
 
 class Setting:
-    """Everything of a pass that outlives it."""
+    """Everything of a run that outlives it."""
 
     def __init__(self, folder: Path) -> None:
         self.source = folder / "export"
@@ -173,7 +175,7 @@ def crashing_at(calls: int, *targets: tuple[Any, str]) -> Callable[[], int]:
     return lambda: made
 
 
-def test_a_pass_delivers_files_and_says_so(setting: Setting) -> None:
+def test_a_run_delivers_files_and_says_so(setting: Setting) -> None:
     report = setting.run()
     assert report.exit_code == 3
     assert report.done == report.discovered > 0
@@ -181,6 +183,45 @@ def test_a_pass_delivers_files_and_says_so(setting: Setting) -> None:
     assert setting.quarantine.depth() == report.events.quarantined
     assert setting.ledger.runs(1)[0].report == report.as_dict()
     assert setting.run().discovered == 0
+
+
+class Broken(Watcher):
+    """A watcher that fails at whatever it is told."""
+
+    def discovered(self, outlook: Any, warnings: Any) -> None:
+        raise OSError("full")
+
+    def settled(self, settlement: Settlement) -> None:
+        raise OSError("full")
+
+    def ended(self, report: RunReport) -> None:
+        raise OSError("full")
+
+
+class Attentive(Watcher):
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def discovered(self, outlook: Any, warnings: Any) -> None:
+        self.told.append("discovered")
+
+    def settled(self, settlement: Settlement) -> None:
+        self.told.append("settled")
+
+    def ended(self, report: RunReport) -> None:
+        self.told.append("ended")
+
+
+def test_a_watcher_that_fails_is_nobody_elses_matter(setting: Setting) -> None:
+    other, log = Attentive(), io.StringIO()
+    configure_logging("json", log)
+    report = setting.run(watchers=(Broken(), other))
+    configure_logging("text")
+    assert report.exit_code == 3
+    assert (other.told[0], set(other.told[1:-1]), other.told[-1]) == ("discovered", {"settled"}, "ended")
+    lines = [line for line in log.getvalue().splitlines() if "Broken" in line]
+    assert len(lines) == len(other.told)
+    assert all("full" in line for line in lines)
 
 
 @pytest.mark.parametrize("step", range(1, 6))
@@ -207,7 +248,7 @@ def test_a_crash_before_any_write_loses_nothing(setting: Setting, step: int, tmp
 
 
 def cut_off(setting: Setting) -> tuple[Path, bytes]:
-    """Have a pass find a file cut off, and then put the whole one there; gives the file and what is in it."""
+    """Have a run find a file cut off, and then put the whole one there; gives the file and what is in it."""
     path = max(setting.source.rglob("*.avro"), key=lambda path: path.stat().st_size)
     content = path.read_bytes()
     path.write_bytes(content[:-100])

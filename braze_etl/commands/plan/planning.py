@@ -342,7 +342,7 @@ def _empty(settings: Settings, reports: list[dict[str, Any]], *, exact: bool) ->
 
 @dataclass(frozen=True)
 class Intent:
-    """What a pass covers (None: all that is due, as `run` does), and what has not been confirmed yet."""
+    """What a run covers (None: all that is due, as `run` does), and what has not been confirmed yet."""
 
     scope: ScopeOf | None = None
     resend: bool = False

@@ -180,7 +180,7 @@ class History:
         }
 
     def _held(self) -> dict[str, Any] | None:
-        """What the budget held in the last pass that was not cut off; None if it held nothing."""
+        """What the budget held in the last run that was not cut off; None if it held nothing."""
         ended = (run.report for run in self._passes() if run.exit_code in NOT_CUT_OFF)
         budget = next(ended, {}).get("budget") or {}
         if not budget.get("held"):

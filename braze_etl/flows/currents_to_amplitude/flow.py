@@ -1,4 +1,4 @@
-"""From settings to the parts of a pass: the one place that knows which setting reaches which room."""
+"""From settings to the parts of a run: the one place that knows which setting reaches which room."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MOST_IN_FLIGHT = 16
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which part of the source a pass covers: hours from *since* (inclusive) to *until* (exclusive)."""
+    """Which part of the source a run covers: hours from *since* (inclusive) to *until* (exclusive)."""
 
     since: datetime
     until: datetime | None = None
@@ -49,7 +49,7 @@ class Scope:
 
 
 ScopeOf: TypeAlias = Callable[[Settings, Ledger], Scope]
-"""What a pass covers may depend on its ledger."""
+"""What a run covers may depend on its ledger."""
 
 
 def stated_scope(scope: Scope) -> ScopeOf:
@@ -225,7 +225,7 @@ def due_now(
 
 
 def covering(settings: Settings, scope: Scope, *, covers_all: bool) -> Callable[[OpenFile], bool]:
-    """Which of the ledger's open files belong to a pass: for `run` all that are selected, however old."""
+    """Which of the ledger's open files belong to a run: for `run` all that are selected, however old."""
     chosen = selection(settings, scope.event_types)
 
     def covers(file: OpenFile) -> bool:

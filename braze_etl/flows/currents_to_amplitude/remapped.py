@@ -302,7 +302,7 @@ def _difference(after: Reasons, past: list[tuple[Judgement, Reasons]], version: 
 
 NOT_COMPARABLE: Final = "not_comparable_files"
 _AT_ONCE: Final = 50
-"""Files that are compared in one go: what another pass could wait for meanwhile."""
+"""Files that are compared in one go: what another run could wait for meanwhile."""
 WORDS: Final = {
     NotComparable.MAPPING_UNKNOWN: "by which mapping they were judged is not known, or is none that this "
     "program can evaluate; `backfill --resend` sends such files whole",

@@ -46,7 +46,7 @@ def test_whoever_waits_or_does_something_gets_on_and_who_is_stuck_does_not() -> 
     assert not life.gets_on()
 
 
-def busy(pipe: Connection, _blueprint: object) -> None:
+def busy(pipe: Connection, _spec: object) -> None:
     """A worker that has three requests under way, and does not say when they have ended."""
     pipe.send(READY)
     while (task := pipe.recv()) != QUIT:
