@@ -18,7 +18,7 @@ _log = get_logger(__name__)
 
 _POLL = 0.25
 _MAX_DEATHS = 20
-"""More dead workers than this in one round are no file's fault: memory limit, broken installation."""
+"""More dead workers than this are no file's fault: memory limit, broken installation."""
 
 
 class Dispatcher:
@@ -27,6 +27,10 @@ class Dispatcher:
     They come in groups: all that arrived while the ones before were stored, at most two of each worker. Once
     *gives_up* says so, workers that have not settled are killed, and their tasks left; *stuck* is told those
     of workers that gave no sign of life.
+
+    An iteration also ends when *should_pause* says so and nothing is in flight any more; another one goes on
+    from there, if it `has_more`. *review* is asked for what is still to be done of a task when its time has
+    come, None for nothing.
 
     No task is handed out before it is on record (see `suspects`): whoever stores a group of settlements notes
     with it what `take_begun` gives, and *note* is called where there is no settlement to go with.
@@ -38,6 +42,8 @@ class Dispatcher:
         tasks: Iterator[Task],
         should_stop: Callable[[], bool],
         *,
+        should_pause: Callable[[], bool] = lambda: False,
+        review: Callable[[Task], Task | None] = lambda task: task,
         gives_up: Callable[[], bool] = lambda: False,
         note: Callable[[list[Task]], None] = lambda _: None,
         passed: Callable[[Task], None] = lambda _: None,
@@ -46,6 +52,8 @@ class Dispatcher:
         self._pool = pool
         self._tasks = tasks
         self._should_stop = should_stop
+        self._should_pause = should_pause
+        self._review = review
         self._gives_up = gives_up
         self._note = note
         self._passed = passed
@@ -70,6 +78,12 @@ class Dispatcher:
                 self._pool.kill()
                 return
             yield from self._take(list(self._pool.poll(_POLL)))
+
+    def has_more(self) -> bool:
+        """Whether another iteration would have something to do."""
+        if not (self.stopping or self._drawn or self._next) and (task := next(self._tasks, None)) is not None:
+            self._next.append(task)
+        return not self.stopping and bool(self._drawn or self._next)
 
     def take_begun(self) -> list[Task]:
         """All that is in flight or about to be; the caller puts it on record before it goes on."""
@@ -117,7 +131,12 @@ class Dispatcher:
                 yield killers
 
     def _next_task(self) -> Task | None:
-        return self._next.popleft() if self._next else next(self._tasks, None)
+        """The next task of which something is left; None when there is none, or it is time for a pause."""
+        while not self._should_pause():
+            task = self._next.popleft() if self._next else next(self._tasks, None)
+            if task is None or (left := self._review(task)) is not None:
+                return task and left
+        return None
 
     def stop(self) -> None:
         """Begin nothing more; what is in flight still comes."""

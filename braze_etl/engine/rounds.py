@@ -1,6 +1,6 @@
 """Who holds the lease of a ledger, and for how long: a backfill makes way for the scheduled run.
 
-1. A backfill works in rounds. After `TURN` seconds it settles what is in flight and gives the lease back.
+1. A backfill works in rounds. After `ROUND` seconds it settles what is in flight and gives the lease back.
 2. The lease is free for a moment. A run that found the backfill at work has waited for that, and takes it.
 3. The backfill takes the lease when it is free again, asks the ledger anew, and goes on: first with the files
    that it left open itself, and of which a record may be tried again now.
@@ -19,12 +19,12 @@ from typing import Final
 from braze_etl.clock import Clock
 from braze_etl.engine.due import DueFile, open_files
 from braze_etl.engine.tasks import Task
-from braze_etl.errors import LeaseHeldError
+from braze_etl.errors import FatalError, LeaseHeldError
 from braze_etl.model import FileSettlement, FileState
 from braze_etl.state.ledger import LeaseOwner, Ledger, OpenFile
 
 GIVES_WAY: Final = "backfill"
-TURN: Final = 120.0
+ROUND: Final = 120.0
 """Seconds that a round of a backfill takes, and a little more: what is in flight is settled first."""
 PATIENCE: Final = 300.0
 """Seconds that a run waits for a backfill to give way."""
@@ -44,19 +44,21 @@ class Rounds:
         self._should_stop = should_stop
         self._ends = math.inf
         self.number = 0
+        self.failure: FatalError | None = None
+        """Why the lease could not be had for another round; what the rounds before did stands."""
 
     @contextmanager
     def next(self) -> Iterator[bool]:
         """Hold the lease for the length of a round.
 
         The first raises `LeaseHeldError` when the lease can't be had. Between rounds others are waited for;
-        False when it is time to stop before they are done.
+        False when it is time to stop before they are done, or with a `failure` of the ledger.
         """
         with ExitStack() as lease:
             held = self._retaken(lease) if self.number else self._taken_first(lease)
             self.number += 1
             if self._owner.command == GIVES_WAY:
-                self._ends = self._clock.monotonic() + TURN
+                self._ends = self._clock.monotonic() + ROUND
             yield held
 
     def is_over(self) -> bool:
@@ -74,10 +76,13 @@ class Rounds:
 
     def _retaken(self, lease: ExitStack) -> bool:
         until = self._clock.monotonic() + _PAUSE
-        while not self._should_stop():
-            if self._clock.monotonic() >= until and self._taken(lease):
-                return True
-            self._clock.wait(_GLANCE)
+        try:
+            while not self._should_stop():
+                if self._clock.monotonic() >= until and self._taken(lease):
+                    return True
+                self._clock.wait(_GLANCE)
+        except FatalError as error:
+            self.failure = error
         return False
 
     def _taken(self, lease: ExitStack) -> bool:
@@ -115,11 +120,11 @@ class LeftOpen:
             if file.state is FileState.OPEN and fresh:
                 self._keys.add(file.ref.key)
 
-    def ready(self, ledger: Ledger, now: datetime) -> Iterator[DueFile]:
+    def ready(self, ledger: Ledger, now: datetime) -> list[DueFile]:
         """The remembered files with open records that may be tried now; each is given once."""
-        for due in open_files(filter(self._is_ours, ledger.open_files(ready_by=now)), now=now):
-            self._keys.remove(due.ref.key)
-            yield due
+        ready = list(open_files(filter(self._is_ours, ledger.open_files(ready_by=now)), now=now))
+        self._keys.difference_update(due.ref.key for due in ready)
+        return ready
 
     def _is_ours(self, file: OpenFile) -> bool:
         return file.ref.key in self._keys

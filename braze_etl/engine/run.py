@@ -16,7 +16,7 @@ import itertools
 import os
 import secrets
 import socket
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -120,6 +120,8 @@ class Run:
         self._due = Discovery()
         self._suspects = Suspects(ledger)
         self._left_open = LeftOpen()
+        self._reopened: set[int] = set()
+        """The numbers of tasks for what was left open, until it is their turn."""
         self._numbers = itertools.count()
         self._began = clock.monotonic()
         self._now = clock.now()
@@ -143,11 +145,14 @@ class Run:
         """Find, deliver, look again. It pauses where a round is over: nothing is in flight then."""
         yield from self._discover()
         yield from self._deliver()
-        yield from self._look_later()
+        yield from self._deliver_late()
         yield from self._try_suspects()
 
     def _one_round(self, work: Generator[None, None, None]) -> bool:
-        """Go on with the work until the round is over; False when there is no other to come."""
+        """Go on with the work until the round is over; False when there is no other to come.
+
+        What ends it is in the report, and so is what was found and done before that.
+        """
         try:
             if self._rounds.number == 1:
                 self._ledger.begin_run(self._record())
@@ -179,41 +184,48 @@ class Run:
     def _discover(self) -> Iterator[None]:
         """Find what is due, which may take several rounds, and say so before anything is sent."""
         due = self._due
-        self._collect(self._work.find(self._ledger, self._now, self._should_pause))
+        self._collect_due()
         while not (due.complete or due.error or self._should_stop()):
             yield
-            self._collect(self._work.find(self._ledger, self._now, self._should_pause))
-        self.report.cut_short = not due.complete and due.error is None
+            self._collect_due()
         if backlog := self._backlog():
             self._ledger.record_listing(self._now, backlog, complete=True)
         self._report_discovered(self._overdue())
 
-    def _look_later(self) -> Iterator[None]:
+    def _deliver_late(self) -> Iterator[None]:
         """Find what came to light after that, and deliver it."""
-        files, overdue = self._due.files, self._overdue()
-        if not self._due.complete or self.report.error or self._should_stop():
+        due, files, overdue = self._due, self._due.files, self._overdue()
+        if not due.complete or self.report.error or self._should_stop():
             return
-        self._collect(self._work.later(self._ledger, self._now, self._should_stop))
-        self.report.error = self._due.error
-        if self._due.files > files:
-            # From now on the ledger knows of them: the next listing goes back to their hours, come what may.
-            self._ledger.record_listing(self._now, self._due.backlog.backlog(), complete=True)
+        self._collect(self._work.later(self._ledger, self._now, self._should_stop), _never)
+        self.report.error = due.error
+        if due.files > files:
+            due.complete = False  # until the ledger knows of them
+            self._ledger.record_listing(self._now, due.backlog.backlog(), complete=True)
             self._report_discovered(self._overdue() - overdue)
-            yield from self._deliver()
+        due.complete = True  # the next listing goes back to their hours, come what may
+        yield from self._deliver()
 
-    def _collect(self, files: Iterable[DueFile]) -> None:
+    def _collect_due(self) -> None:
         try:
-            self._due.collect(files, self._should_pause)
+            self._collect(self._work.find(self._ledger, self._now, self._should_pause), self._should_pause)
+        finally:
+            self.report.cut_short = not self._due.complete and self._due.error is None
+
+    def _collect(self, files: Iterable[DueFile], should_stop: Callable[[], bool]) -> None:
+        """Take *files*, and have the report say what there is so far: the run may end with that."""
+        report, due = self.report, self._due
+        try:
+            due.collect(files, should_stop)
         finally:
             found = self._work.found()
-            self.report.archived, self.report.changed = found.archived, found.changed
-            self.report.listing = found.listing
-            self.report.warnings |= found.warnings
+            report.archived, report.changed, report.listing = found.archived, found.changed, found.listing
+            report.warnings |= found.warnings
+            report.discovered, report.waiting, report.bytes = due.files, due.waiting, due.bytes
 
     def _report_discovered(self, overdue: int) -> None:
         report, due = self.report, self._due
         report.error = report.error or due.error
-        report.discovered, report.waiting, report.bytes = due.files, due.waiting, due.bytes
         if overdue:
             report.warnings["overdue_files"] += overdue
         outlook = Outlook.of(
@@ -256,20 +268,23 @@ class Run:
         self._prepare_to_settle()
         with closing(self._flow.executor()) as executor:
             self._probe()
-            while self._dispatch(executor, tasks) and self._rounds.is_over():
+            dispatcher = Dispatcher(
+                executor,
+                self._with_reopened(tasks),
+                self._should_stop,
+                should_pause=self._rounds.is_over,
+                review=self._still_due,
+                gives_up=lambda: self._stop.gives_up_workers,
+                note=self._suspects.note,
+                passed=self._suspects.passed,
+                stuck=self._suspects.stuck,
+            )
+            self._settle_all(dispatcher)
+            while dispatcher.has_more():
                 yield
+                self._settle_all(dispatcher)
 
-    def _dispatch(self, executor: WorkerPool, tasks: Iterator[Task]) -> bool:
-        """Do the tasks of a round; False after a stop."""
-        dispatcher = Dispatcher(
-            executor,
-            self._of_this_round(tasks),
-            self._should_stop,
-            gives_up=lambda: self._stop.gives_up_workers,
-            note=self._suspects.note,
-            passed=self._suspects.passed,
-            stuck=self._suspects.stuck,
-        )
+    def _settle_all(self, dispatcher: Dispatcher) -> None:
         for settlements in dispatcher:
             try:
                 self._settle(settlements, dispatcher.take_begun())
@@ -278,37 +293,39 @@ class Run:
                 dispatcher.stop()
                 self.report.error = self.report.error or error
                 self._due.complete = False  # its backlog counts as delivered what is not on record
-        return not dispatcher.stopping
 
-    def _of_this_round(self, tasks: Iterator[Task]) -> Iterator[Task]:
-        """Give tasks until the round is over: first what the rounds before left open and is ready now."""
-        if self._rounds.number > 1:
-            for again in group(self._left_open.ready(self._ledger, self._clock.now()), self._numbers):
-                self._take_back(again)
-                yield again
-        while not self._rounds.is_over() and (task := self._still_due(tasks)) is not None:
-            self._left_open.began(task)
-            yield task
-
-    def _still_due(self, tasks: Iterator[Task]) -> Task | None:
-        """The next task, without files that somebody else settled while the lease was free."""
+    def _with_reopened(self, tasks: Iterator[Task]) -> Iterator[Task]:
+        """Give the tasks, and with those of each further round what was left open and is ready now."""
+        number = self._rounds.number
         for task in tasks:
-            if self._rounds.number == 1:
-                return task
-            known = self._ledger.known([due.ref for due in task.files])
-            theirs = {key for key, file in known.items() if _began_after(file.run_id, self.report.run_id)}
+            yield task
+            if self._rounds.number > number:
+                number = self._rounds.number
+                for again in group(self._left_open.ready(self._ledger, self._clock.now()), self._numbers):
+                    self._reopened.add(again.number)
+                    yield again
+
+    def _still_due(self, task: Task) -> Task | None:
+        """What is left of a task whose turn has come: somebody else may have settled files of it."""
+        theirs = self._settled_by_others(task) if self._rounds.number > 1 else frozenset()
+        left = tuple(due for due in task.files if due.ref.key not in theirs)
+        if task.number in self._reopened:
+            # Its records were deferred by this run. Now their outcome is open once more.
+            self._reopened.remove(task.number)
+            for due in left:
+                self.report.take_back(due.ref.event_type, due.deferred())
+        else:
+            self._left_open.began(task)
             for due in task.files:
                 if due.ref.key in theirs:
                     self._due.backlog.delivered(due.ref)
-                    self.report.discovered -= 1
-            if left := tuple(due for due in task.files if due.ref.key not in theirs):
-                return replace(task, files=left)
-        return None
+                    self._due.files -= 1
+            self.report.discovered = self._due.files
+        return replace(task, files=left) if left else None
 
-    def _take_back(self, task: Task) -> None:
-        """The records of a task were deferred by this run, and their outcome is open once more."""
-        for due in task.files:
-            self.report.take_back(due.ref.event_type, due.deferred())
+    def _settled_by_others(self, task: Task) -> Collection[str]:
+        known = self._ledger.known([due.ref for due in task.files])
+        return {key for key, file in known.items() if _began_after(file.run_id, self.report.run_id)}
 
     def _probe(self) -> None:
         finding = self._flow.probe()
@@ -366,6 +383,7 @@ class Run:
         """Judge, store and report how it ended. Without the lease, nothing is stored."""
         report = self.report
         report.without_lease = not held
+        report.error = report.error or self._rounds.failure
         self._judge()
         report.finished_at, report.seconds = self._clock.now(), self._clock.monotonic() - self._began
         report.extras.warn(report.records_read)
@@ -382,12 +400,9 @@ class Run:
         except FatalError as error:
             report.error = report.error or error
             report.exit_code = exit_code(report, self._stop)
-        self._notify(self._report_end)
-
-    def _report_end(self, watcher: Watcher) -> None:
-        watcher.ended(self.report)
+        self._notify(lambda watcher: watcher.ended(report))
         if self._stop.signum is not None:  # perhaps only now
-            self.report.exit_code = exit_code(self.report, self._stop)
+            report.exit_code = exit_code(report, self._stop)
 
     def _judge(self) -> None:
         """Whether it failed as a whole; an interrupted run does not know what it would have done."""
@@ -403,7 +418,7 @@ class Run:
         """Bring quarantine, notes and budget up to date; the run is on record whether or not that works."""
         report = self.report
         try:
-            self._work.finish(in_order=self._due.complete and not report.error)
+            self._work.finish(in_order=self._due.complete)
             self._quarantine.expire_payloads(self._now)
             if self._busy and (above := self._busy.remember()):
                 report.warnings["busy_ids"] = above
@@ -442,6 +457,10 @@ class Run:
                 notify(watcher)
             except Exception as error:  # noqa: BLE001 - whatever fails in who watches, the run goes on
                 _log.warning("who watches the run failed", watcher=type(watcher).__name__, error=str(error))
+
+
+def _never() -> bool:
+    return False
 
 
 def _began_after(theirs: str, ours: str) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -149,3 +150,51 @@ def test_what_arrives_together_comes_as_one_group_also_beside_a_death(files: lis
     with pytest.raises(FatalError, match="could not start"):
         groups.extend(Dispatcher(Both(), tasks, lambda: False))  # type: ignore[arg-type]  # a double
     assert [[each.task for each in settled] for settled in groups] == [[0, 1]]
+
+
+def test_in_a_pause_nothing_is_handed_out_also_not_again_and_nothing_is_lost(files: list[DueFile]) -> None:
+    pool, paused = ScriptedPool(deadly="b"), False
+    tasks = group(files, count(), target=lambda _: 2000)
+    dispatcher = Dispatcher(pool, tasks, lambda: False, should_pause=lambda: paused)  # type: ignore[arg-type]
+    settled: list[Settlement] = []
+    while dispatcher.has_more():
+        paused = False
+        for settlements in dispatcher:
+            settled += settlements
+            paused = True
+        assert not pool.busy
+    assert not dispatcher.has_more()
+    assert {file.ref.key for each in settled for file in each.files} == set("abcdef")
+    assert pool.seen.count(["b"]) == 1, "its task was tried once with its neighbour, and once alone"
+
+
+def test_retried_tasks_keep_numbers_of_their_own_over_all_pauses(files: list[DueFile]) -> None:
+    pool, numbers = ScriptedPool(deadly="a"), list[int]()
+    submit = pool.submit
+
+    def note(task: Task) -> bool:
+        if taken := submit(task):
+            numbers.append(task.number)
+        return taken
+
+    pool.submit = note  # type: ignore[method-assign]
+    tasks, paused = group(files, count(), target=lambda _: 2000), False
+    dispatcher = Dispatcher(pool, tasks, lambda: False, should_pause=lambda: paused)  # type: ignore[arg-type]
+    while dispatcher.has_more():
+        paused = False
+        for _ in dispatcher:
+            paused, pool.deadly = True, "e"
+    assert len(numbers) == len(set(numbers))
+
+
+def test_what_is_left_of_a_task_is_asked_when_its_turn_has_come(files: list[DueFile]) -> None:
+    pool = ScriptedPool()
+
+    def review(task: Task) -> Task | None:
+        left = tuple(due for due in task.files if due.ref.key not in "ab")
+        return replace(task, files=left) if left else None
+
+    tasks = group(files, count(), target=lambda _: 2000)
+    for _ in Dispatcher(pool, tasks, lambda: False, review=review):  # type: ignore[arg-type]  # a double
+        pass
+    assert [key for keys in pool.seen for key in keys] == list("cdef")

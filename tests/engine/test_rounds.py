@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.engine.rounds import PATIENCE, TURN, LeftOpen, Rounds
+from braze_etl.engine.rounds import PATIENCE, ROUND, LeftOpen, Rounds
 from braze_etl.engine.tasks import Task
 from braze_etl.errors import LeaseHeldError
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
@@ -58,11 +58,11 @@ def test_a_round_of_a_backfill_ends_and_that_of_a_run_does_not(scene: Scene) -> 
         with backfill.next() as held:
             assert held
             assert not backfill.is_over()
-            scene.clock.advance(TURN)
+            scene.clock.advance(ROUND)
             assert backfill.is_over()
     run = scene.rounds("run")
     with run.next():
-        scene.clock.advance(10 * TURN)
+        scene.clock.advance(10 * ROUND)
         assert not run.is_over()
 
 

@@ -6,7 +6,7 @@ import io
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,8 +23,9 @@ from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.delivery.http import NoReply, Reply
 from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.engine import rounds, tasks
+from braze_etl.engine.due import DueFile
 from braze_etl.engine.exits import Stop
-from braze_etl.engine.flow import WorkList
+from braze_etl.engine.flow import ShouldStop, WorkList
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import Flow, Run, RunOptions, Watcher
 from braze_etl.engine.tasks import Settlement, Task
@@ -40,7 +41,7 @@ from braze_etl.mapping.settings import MappingOptions
 from braze_etl.model import FileSettlement, FileState
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.sandbox.amplitude.project import Project
-from braze_etl.state.ledger import LedgerIdentity
+from braze_etl.state.ledger import Ledger, LedgerIdentity
 from braze_etl.state.memory import MemoryLedger
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import ExportSpec, generate
@@ -132,7 +133,7 @@ class Setting:
         def new_listing() -> Listing:
             return Listing(FolderStore(self.source), since=spec.start)
 
-        work: WorkList = Listed(new_listing, covers_all=covers_all)
+        work: WorkList = options.pop("work", None) or Listed(new_listing, covers_all=covers_all)
         if changed_only:
             work = Remapped(new_listing, Comparer(FolderStore(self.source), mappings), sends=True)
         executor: Any = lambda: InlinePool(self.source, self.project, self.quarantine, self.mapping)  # noqa: E731
@@ -307,8 +308,8 @@ def change_mind(setting: Setting) -> None:
     setting.mapping = EventMapping.load(MappingOptions.model_validate(everything))
 
 
-def run_changed(setting: Setting) -> RunReport:
-    return setting.run("backfill", changed_only=True)
+def run_changed(setting: Setting, **options: Any) -> RunReport:
+    return setting.run("backfill", changed_only=True, **options)
 
 
 def test_what_a_changed_mapping_lets_through_is_delivered_and_the_books_go_on(setting: Setting) -> None:
@@ -372,6 +373,41 @@ def test_a_run_that_waits_comes_before_the_files_that_are_still_to_be_compared(
     report = run_changed(setting)
     assert report.events.accepted > 0
     assert leases[0] == 0 < leases[1], "nothing is compared before the lease was passed on"
+
+
+def test_a_stop_between_rounds_that_only_compared_leaves_work_and_says_so(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_mind(setting)
+    monkeypatch.setattr(rounds.Rounds, "is_over", lambda _: True)
+    stop = Stop()
+    monkeypatch.setattr(rounds.Rounds, "_retaken", lambda *_: False)
+    report = run_changed(setting, stop=stop)
+    assert (report.exit_code, report.cut_short, report.without_lease) == (4, True, True)
+
+
+class Later(Listed):
+    """A list of which more comes to light when it is time to stop."""
+
+    def __init__(self, *arguments: Any, stop: Stop) -> None:
+        super().__init__(*arguments)
+        self.stop = stop
+        self.in_order: bool | None = None
+
+    def later(self, ledger: Ledger, now: datetime, stop: ShouldStop) -> Iterator[DueFile]:
+        self.stop.request(15)
+        assert stop()
+        yield from super().later(ledger, now, stop)
+
+    def finish(self, *, in_order: bool) -> None:
+        self.in_order = in_order
+
+
+def test_a_stop_does_not_take_back_how_far_the_sweep_has_come(setting: Setting) -> None:
+    stop = Stop()
+    work = Later(lambda: Listing(FolderStore(setting.source), since=ExportSpec().start), stop=stop)
+    assert setting.run(work=work, stop=stop).exit_code == 143
+    assert work.in_order
 
 
 def test_nothing_is_marked_done_when_the_quarantine_cannot_be_written(setting: Setting) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from braze_etl.engine import tasks
 from braze_etl.engine.worklists.listed import Pace
+from braze_etl.errors import StateError
+from braze_etl.state.ledger import LeaseOwner
 from tests.faults.world import NOON, World
 
 DAY = 86_400
@@ -185,3 +188,88 @@ def test_a_backfill_takes_up_between_its_rounds_what_it_has_left_open(
     assert (report.exit_code, report.done, report.events.deferred) == (0, 9, 0)
     assert report.events.read == report.events.accepted == 25
     assert world.held() == everything(world)
+
+
+class Leases:
+    """Counts the leases of a ledger, and can have one fail."""
+
+    def __init__(self, world: World) -> None:
+        self.taken = 0
+        self.fails_at = 0
+        self._lease = world.ledger.lease
+        world.ledger.lease = self._take  # type: ignore[method-assign]
+
+    def _take(self, owner: LeaseOwner) -> AbstractContextManager[None]:
+        self.taken += 1
+        if self.taken == self.fails_at:
+            raise StateError("the ledger is gone", remedy="Bring it back.")
+        return self._lease(owner)
+
+
+def takes(world: World, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Have each request take so long."""
+    send = world.wire.send
+
+    def send_slowly(body: bytes, *, gzip: bool) -> Any:
+        world.clock.advance(seconds)
+        return send(body, gzip=gzip)
+
+    monkeypatch.setattr(world.wire, "send", send_slowly)
+
+
+def test_a_ledger_that_is_gone_between_rounds_ends_a_backfill_with_the_books_of_what_it_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, sqlite=False)
+    for hours_ago in range(8, 0, -1):
+        world.write(world.key(hours_ago, 0), ["user-anna"] * 3)
+    takes(world, monkeypatch, 40)
+    monkeypatch.setattr(tasks, "MAX_FILES", 1)
+    leases = Leases(world)
+    leases.fails_at = 2
+    report = world.run(command="backfill")
+    assert report.exit_code == 1
+    assert "the ledger is gone" in str(report.error)
+    assert 0 < report.done < 8
+    assert report.discovered == 8
+    assert len(world.held()) == report.events.accepted == 3 * report.done
+
+
+def test_a_backfill_that_has_nothing_left_asks_for_no_other_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, sqlite=False)
+    world.write(world.key(9, 0), ["user-anna"])
+    takes(world, monkeypatch, 130)
+    leases = Leases(world)
+    assert world.run(command="backfill").exit_code == 0
+    assert leases.taken == 1
+    assert world.ledger.runs(1)[0].exit_code == 0
+
+
+def test_a_run_between_rounds_may_send_what_a_backfill_has_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, sqlite=False)
+    world.write(world.key(9, 0), ["user-anna"])
+    for hours_ago in range(8, 0, -1):
+        world.write(world.key(hours_ago, 0), ["user-ben"] * 3)
+    throttle_anna_at_first(world, monkeypatch)
+    monkeypatch.setattr(tasks, "MAX_FILES", 1)
+    reports: list[Any] = []
+
+    def wait(_seconds: float, _wake: object = None) -> bool:
+        if not reports:
+            reports.append(world.run())
+        world.clock.advance(1)
+        return False
+
+    monkeypatch.setattr(world.clock, "wait", wait)
+    sent = world.wire.sent
+    report = world.run(command="backfill")
+    (scheduled,) = reports
+    assert scheduled.done > 0
+    assert min(report.events.deferred, report.events.accepted, scheduled.events.accepted) >= 0
+    assert world.held() == everything(world)
+    assert world.wire.sent > sent
+    assert world.run().discovered == 0
