@@ -18,7 +18,7 @@ from braze_etl.commands._options import (
     range_options,
     required_config,
 )
-from braze_etl.engine.executors.local import start_fork_server
+from braze_etl.engine.executors.fork_server import start_fork_server
 from braze_etl.errors import UsageError
 
 

@@ -15,7 +15,7 @@ from braze_etl.commands._options import (
     pass_options,
     required_config,
 )
-from braze_etl.engine.executors.local import start_fork_server
+from braze_etl.engine.executors.fork_server import start_fork_server
 
 
 @click.command()

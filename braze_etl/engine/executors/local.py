@@ -5,7 +5,6 @@ First the parent's side, then what runs in a worker (see `serve`).
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import queue
 import signal
@@ -15,9 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
 from random import Random
 from typing import Any, Final
 
@@ -27,44 +24,13 @@ from braze_etl.delivery.batches import BatchBuilder, Trouble
 from braze_etl.delivery.sender import Sender
 from braze_etl.engine.books import Tag
 from braze_etl.engine.busy import BusyIds
+from braze_etl.engine.executors.fork_server import start_fork_server, worker_context
 from braze_etl.engine.flow import WorkerParts, WorkerSpec
 from braze_etl.engine.meter import Allowance, Asking
 from braze_etl.engine.tasks import Ask, Grant, Settlement, Task
 from braze_etl.engine.worker import NEWS, QUIT, Inbox, Life, Payloads, TaskRunner
-from braze_etl.errors import FatalError, UsageError
+from braze_etl.errors import FatalError
 from braze_etl.model import FileRef
-
-_IS_THERE = "forkserver" in multiprocessing.get_all_start_methods()
-
-
-def worker_context() -> BaseContext:
-    """The way in which workers are started here."""
-    return multiprocessing.get_context("forkserver" if _IS_THERE else "spawn")
-
-
-def start_fork_server(module: str) -> None:
-    """Start it with *module* imported, unless it runs already (or this system has none).
-
-    It is deaf to SIGTERM, which a scheduler may send to the whole process group: that would end the server,
-    and with it all that is known of the workers. What is blocked here stays blocked in what is started here.
-
-    Raises `UsageError` if the folder for temporary files does not take its socket.
-    """
-    if not _IS_THERE:
-        return
-    multiprocessing.set_forkserver_preload([module])
-    resource_tracker.ensure_running()  # which would unblock the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        forkserver.ensure_running()
-    except OSError as error:
-        raise UsageError(
-            f"no worker process can be started: the folder for temporary files takes no socket: {error}",
-            remedy="Set TMPDIR to a folder that can be written, with a path of at most 70 characters.",
-        ) from None
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
 
 PATIENCE: Final = 300.0
 """Seconds without a sign of life after which a worker is given up; the largest sound block takes a few."""

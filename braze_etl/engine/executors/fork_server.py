@@ -1,0 +1,45 @@
+"""The fork server: the process that worker processes are forked from, with all that they import in it.
+
+Forking the parent itself would copy its threads' locks. This module imports next to nothing of the program, so
+that a command can start the server first, and both processes import at the same time.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import BaseContext
+
+from braze_etl.errors import UsageError
+
+_IS_THERE = "forkserver" in multiprocessing.get_all_start_methods()
+
+
+def worker_context() -> BaseContext:
+    """The way in which workers are started here."""
+    return multiprocessing.get_context("forkserver" if _IS_THERE else "spawn")
+
+
+def start_fork_server(module: str) -> None:
+    """Start it with *module* imported, unless it runs already (or this system has none).
+
+    It is deaf to SIGTERM, which a scheduler may send to the whole process group: that would end the server,
+    and with it all that is known of the workers. What is blocked here stays blocked in what is started here.
+
+    Raises `UsageError` if the folder for temporary files does not take its socket.
+    """
+    if not _IS_THERE:
+        return
+    multiprocessing.set_forkserver_preload([module])
+    resource_tracker.ensure_running()  # which would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        forkserver.ensure_running()
+    except OSError as error:
+        raise UsageError(
+            f"no worker process can be started: the folder for temporary files takes no socket: {error}",
+            remedy="Set TMPDIR to a folder that can be written, with a path of at most 70 characters.",
+        ) from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
