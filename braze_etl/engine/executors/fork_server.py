@@ -1,7 +1,7 @@
 """The fork server: the process that worker processes are forked from, with all that they import in it.
 
-Forking the parent itself would copy its threads' locks. This module imports next to nothing of the program, so
-that a command can start the server first, and both processes import at the same time.
+Forking the parent itself would copy its threads' locks. This module imports next to nothing, so that a
+command can start the server first, and both processes import at the same time.
 """
 
 from __future__ import annotations
