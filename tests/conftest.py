@@ -29,6 +29,9 @@ _CREDENTIALS = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 
+# A test starts the program hundreds of times: each start would compile all its modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 NOW = datetime(2026, 10, 3, 12, 30, tzinfo=UTC)
 MakeRef: TypeAlias = Callable[..., FileRef]
 
