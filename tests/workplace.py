@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from braze_etl.sandbox.amplitude.project import Project
 from braze_etl.sandbox.faults import Faults, parse_faults
 from braze_etl.sandbox.server import SandboxServer
 from fixtures.generate import ExportSpec, ExportSummary, generate
+from tests.warm import can_be_forked, carry_out
 
 KEY = "0123456789abcdef0123456789abcdef"
 _GUARD = 100.0
@@ -96,7 +97,7 @@ class Workplace:
         process = subprocess.Popen(
             command or self.command(*arguments),
             cwd=self.folder,
-            env={**os.environ, "BRAZE_ETL_CONFIG": "config.yaml", **environ},
+            env=self._environ(environ),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -114,7 +115,13 @@ class Workplace:
 
     def do(self, *arguments: str, **environ: str) -> Result:
         """Run a command to its end."""
-        return ended(self.start(*arguments, command=None, **environ))
+        whole = self._environ(environ)
+        if not can_be_forked(whole):
+            return ended(self.start(*arguments, command=None, **environ))
+        return _result(*carry_out([*arguments], self.folder, whole, _GUARD))
+
+    def _environ(self, environ: Mapping[str, str]) -> dict[str, str]:
+        return {**os.environ, "BRAZE_ETL_CONFIG": "config.yaml", **environ}
 
     def run(self, *arguments: str) -> dict[str, Any]:
         """`braze-etl run --output json`; the report, checked for its balance."""
@@ -144,8 +151,12 @@ class Workplace:
 def ended(process: subprocess.Popen[str]) -> Result:
     """Wait for a command to end; no command ever shows a traceback."""
     out, err = process.communicate(timeout=_GUARD)
+    return _result(process.returncode, out, err)
+
+
+def _result(code: int, out: str, err: str) -> Result:
     assert "Traceback" not in err, err
-    return Result(process.returncode, out, err)
+    return Result(code, out, err)
 
 
 @contextmanager

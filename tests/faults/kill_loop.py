@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 
 from tests.faults.processes import fork_server, kill, session, wait_until, workers
-from tests.workplace import Workplace, Written, ended, open_workplace
+from tests.workplace import Workplace, Written, open_workplace
 
 _EVENTS = 1200
 _BATCH = 100
@@ -116,7 +116,7 @@ def _strike(process: subprocess.Popen[str], victim: str) -> None:
 
 def _finish(place: Workplace) -> None:
     for _ in range(_MOST_RUNS):
-        if ended(place.start("run", "--output", "json")).code in (0, 3):
+        if place.do("run", "--output", "json").code in (0, 3):
             return
     raise AssertionError(f"after {_MOST_RUNS} runs that nobody killed there is work left")
 
