@@ -7,6 +7,7 @@ needs the process while it runs, starts the interpreter (`Workplace.start`).
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -143,6 +144,7 @@ def _import_all() -> None:
 if __name__ == "__main__":
     del sys.path[0]  # this folder, whose names would hide others
     _import_all()
+    gc.freeze()  # no child looks through what all of them share: that takes longer than most commands
     if (words := _serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
         sys.argv[1:] = words
         runpy.run_module("braze_etl", run_name="__main__", alter_sys=True)
