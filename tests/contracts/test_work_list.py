@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,24 @@ from braze_etl.engine.tasks import Settlement, Task
 from braze_etl.engine.worklists import listed, replayed
 from braze_etl.engine.worklists.listed import Listed
 from braze_etl.engine.worklists.replayed import Replayed
+from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude import remapped
 from braze_etl.flows.currents_to_amplitude.remapped import Comparer, Mappings, Remapped
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
-from braze_etl.model import FileRef, FileSettlement, FileState, Position, Reason, SetAside, Tally
+from braze_etl.model import (
+    FileRef,
+    FileSettlement,
+    FileState,
+    OpenPositions,
+    Position,
+    Reason,
+    SetAside,
+    Tally,
+)
 from braze_etl.quarantine.entry import EVERYTHING
 from braze_etl.quarantine.quarantine import Quarantine
-from braze_etl.state.ledger import LedgerIdentity
+from braze_etl.state.ledger import BacklogLine, LedgerIdentity
 from braze_etl.state.memory import MemoryLedger
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import sample_record, write_avro
@@ -42,15 +53,21 @@ AT_ONCE = 2
 class Adapter(ABC):
     """A work list over seven files with a record each, the names of which tell their order."""
 
-    origin: Origin
+    origins: tuple[Origin, ...]
     records: int | None = None
     """How many records the work list knows to be sent."""
+    left_open: tuple[int, ...] = ()
+    """The files that the ledger knows to be open."""
+    archived: FileRef | None = None
+    breaks_off_at: FileRef | None = None
+    """Before that one, the source is out of reach."""
 
     def __init__(self, folder: Path) -> None:
         self.export, self.aside = folder / "export", folder / "aside"
         self.ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=ManualClock(NOON))
         self.quarantine = Quarantine(FolderStore(self.aside, must_exist=False))
         self.refs = [self._write(number) for number in range(FILES)]
+        self.in_source = self.refs
 
     def _write(self, number: int) -> FileRef:
         name = f"file-{number}"
@@ -64,20 +81,61 @@ class Adapter(ABC):
         files = [FileSettlement(ref, FileState.DONE, tally, (), BEFORE.version) for ref in self.refs]
         self.ledger.settle("run-1", files, None)
 
+    def listing(self) -> FixedListing:
+        """A listing of what is in the source."""
+        return FixedListing(self._listed())
+
+    def _listed(self) -> Iterator[FileRef]:
+        for ref in self.in_source:
+            if ref == self.breaks_off_at:
+                raise StoreError("out of reach")
+            yield replace(ref, archived=ref == self.archived)
+
     @abstractmethod
     def new(self) -> WorkList:
         """The work list of a new run."""
 
 
 class OfASource(Adapter):
-    origin = Origin.NEW
+    origins = (Origin.NEW,) * FILES
 
     def new(self) -> WorkList:
-        return Listed(lambda: FixedListing(self.refs))
+        return Listed(self.listing)
+
+
+class OfASourceAndOpenFiles(OfASource):
+    """The first file is older than the listing goes back, the last is gone, and another was replaced."""
+
+    left_open = (0, 2, 4, 6)
+    origins = tuple(Origin.DEFERRED if number in (0, 2, 6) else Origin.NEW for number in range(FILES))
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.in_source = self.refs[1:6]
+        files = [self.refs[number] for number in self.left_open]
+        files[2] = replace(files[2], etag="before")
+        self.leave_open(*files)
+
+    def leave_open(self, *files: FileRef) -> None:
+        """Have the ledger know that a record of each was deferred."""
+        still = (OpenPositions(Reason.THROTTLED, NOON, {100: (0,)}),)
+        books = Tally(deferred=1)
+        settled = [FileSettlement(ref, FileState.OPEN, books, still, BEFORE.version) for ref in files]
+        self.ledger.settle("run-1", settled, None)
+
+
+class OfARangeAndItsOpenFiles(OfASourceAndOpenFiles):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.leave_open(replace(self.refs[0], key="elsewhere", hour=NOON - timedelta(days=9)))
+
+    def new(self) -> WorkList:
+        since = self.refs[0].hour
+        return Listed(self.listing, covers_all=False, covers=lambda file: file.ref.hour >= since)
 
 
 class OfTheQuarantine(Adapter):
-    origin = Origin.QUARANTINED
+    origins = (Origin.QUARANTINED,) * FILES
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -91,7 +149,7 @@ class OfTheQuarantine(Adapter):
 
 
 class OfAChangedMapping(Adapter):
-    origin = Origin.CHANGED
+    origins = (Origin.CHANGED,) * FILES
     records = FILES
 
     def __init__(self, folder: Path) -> None:
@@ -101,10 +159,12 @@ class OfAChangedMapping(Adapter):
 
     def new(self) -> WorkList:
         comparer = Comparer(FolderStore(self.export), Mappings(self.ledger, AFTER))
-        return Remapped(lambda: FixedListing(self.refs), comparer, sends=True)
+        return Remapped(self.listing, comparer, sends=True)
 
 
-ADAPTERS = [OfASource, OfTheQuarantine, OfAChangedMapping]
+LISTINGS = [OfASource, OfASourceAndOpenFiles, OfARangeAndItsOpenFiles, OfAChangedMapping]
+ADAPTERS = [*LISTINGS, OfTheQuarantine]
+of_a_listing = pytest.mark.parametrize("adapter", LISTINGS, indirect=True)
 
 
 @pytest.fixture(params=ADAPTERS, ids=[adapter.__name__ for adapter in ADAPTERS])
@@ -140,7 +200,7 @@ def accepted(due: Sequence[DueFile]) -> Settlement:
 def test_it_gives_every_file_once_the_oldest_hour_first(adapter: Adapter) -> None:
     due = find(adapter, adapter.new())
     assert [(file.ref.key, file.origin, file.ready) for file in due] == [
-        (ref.key, adapter.origin, True) for ref in adapter.refs
+        (ref.key, origin, True) for ref, origin in zip(adapter.refs, adapter.origins, strict=True)
     ]
 
 
@@ -156,7 +216,7 @@ def test_it_looks_no_further_than_it_is_asked_to(adapter: Adapter, monkeypatch: 
     next(files)
     assert sum(asked) <= 2 * AT_ONCE
     assert len(list(files)) == FILES - 1
-    assert sum(asked) == FILES
+    assert sum(asked) == len(adapter.in_source)
 
 
 def test_it_ends_early_when_it_is_told_to_and_goes_on_when_it_is_asked_again(adapter: Adapter) -> None:
@@ -165,6 +225,37 @@ def test_it_ends_early_when_it_is_told_to_and_goes_on_when_it_is_asked_again(ada
     assert len(first) < FILES
     rest = find(adapter, work)
     assert [file.ref.key for file in first + rest] == [ref.key for ref in adapter.refs]
+    assert tuple(file.origin for file in first + rest) == adapter.origins
+    assert list(work.later(adapter.ledger, NOON, never)) == []
+
+
+def test_a_pause_at_the_end_leaves_nothing_to_be_given_again(adapter: Adapter) -> None:
+    work = adapter.new()
+    find(adapter, work)
+    assert find(adapter, work) == []
+
+
+@of_a_listing
+def test_a_source_that_is_out_of_reach_says_so_after_all_that_was_found(adapter: Adapter) -> None:
+    adapter.breaks_off_at = adapter.in_source[3]
+    files, found = adapter.new().find(adapter.ledger, NOON, never), list[str]()
+    with pytest.raises(StoreError, match="out of reach"):
+        found.extend(file.ref.key for file in files)
+    left_open = [adapter.refs[number] for number in adapter.left_open]
+    expected = [ref.key for ref in adapter.refs if ref in [*adapter.in_source[:3], *left_open]]
+    assert found == expected
+
+
+@of_a_listing
+def test_an_archived_file_is_left_alone_and_counted_until_it_is_restored(adapter: Adapter) -> None:
+    archived = adapter.archived = adapter.refs[3]
+    work = adapter.new()
+    assert [file.ref.key for file in find(adapter, work)] == [
+        ref.key for ref in adapter.refs if ref != archived
+    ]
+    assert work.found().archived == BacklogLine(1, archived.size)
+    adapter.archived = None
+    assert archived.key in [file.ref.key for file in find(adapter, adapter.new())]
 
 
 def test_nothing_is_begun_after_a_stop(adapter: Adapter) -> None:

@@ -6,6 +6,7 @@ import io
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -38,7 +39,7 @@ from braze_etl.flows.currents_to_amplitude.remapped import Comparer, Mappings, R
 from braze_etl.logs import configure_logging
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
-from braze_etl.model import FileSettlement, FileState
+from braze_etl.model import FileSettlement, FileState, OpenPositions, Reason, Tally
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.sandbox.amplitude.project import Project
 from braze_etl.state.ledger import Ledger, LedgerIdentity
@@ -525,3 +526,37 @@ def test_a_time_limit_leaves_the_rest_for_the_next_run(setting: Setting) -> None
     report = setting.run(stop=Stop(max_runtime=timedelta(0)))
     assert report.events.read == 0
     assert setting.run().remaining == 0
+
+
+def test_a_ledger_that_fails_when_the_listing_begins_is_told_and_nothing_else(setting: Setting) -> None:
+    summary, failed = setting.ledger.summary, list[bool]()
+
+    def failing_once() -> Any:
+        if not failed:
+            failed.append(True)
+            raise StateError("the disk is gone", remedy="Mount it.")
+        return summary()
+
+    setting.ledger.summary = failing_once
+    report = setting.run()
+    assert (report.exit_code, report.discovered) == (1, 0)
+    assert report.error is not None
+    assert report.error.message == "the disk is gone"
+    assert report.as_dict()["exit_code"] == 1
+
+
+def test_a_file_that_is_open_and_was_replaced_counts_once_however_often_its_listing_pauses(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *_, last = Listing(FolderStore(setting.source), since=ExportSpec().start)
+    still = (OpenPositions(Reason.THROTTLED, setting.clock.now(), {100: (0,)}),)
+    open_files = [
+        FileSettlement(ref, FileState.OPEN, Tally(deferred=1), still)
+        for ref in (first, replace(last, etag="before"))
+    ]
+    setting.ledger.settle("20260101T000000Z-before", open_files, None)
+    monkeypatch.setattr(rounds, "_PAUSE", 0.0)
+    monkeypatch.setattr(rounds.Rounds, "is_over", lambda rounds: rounds.number == 1)
+    files = sum(1 for _ in setting.source.rglob("*.avro"))
+    report = setting.run("backfill", covers_all=False)
+    assert (report.discovered, report.remaining) == (files, 0)

@@ -323,13 +323,13 @@ def make_plan(
         look = due_now(settings, ledger, scope, clock.now(), resend=resend)
         if exact:
             store, _ = open_source(settings)
-            ExactPlanner(store, plan, EventReader(mapping, decoder=settings.decoder)).take(look.files)
+            ExactPlanner(store, plan, EventReader(mapping, decoder=settings.decoder)).take(look.due)
         else:
-            estimate(look.files, plan, Density.of(reports), mapping)
-        seen, recognition = look.found.familiarity, Recognition(ledger, settings.source.uri)
+            estimate(look.due, plan, Density.of(reports), mapping)
+        seen, recognition = look.due.familiarity, Recognition(ledger, settings.source.uri)
         plan.unfamiliar = seen.strangers
         plan.refusal = recognition.judge(look.listing, seen, complete=True, covers_all=scope is None).refusal
-    plan.archived = look.found.archived
+    plan.archived = look.due.archived
     plan.restore = restore_command(settings.source.uri, plan.archived)
     return plan
 

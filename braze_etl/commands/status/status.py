@@ -257,9 +257,9 @@ def _list(settings: Settings, ledger: Ledger, now: datetime) -> tuple[Backlog, d
     from braze_etl.flows.currents_to_amplitude.flow import due_now
 
     tally, look = BacklogTally(), due_now(settings, ledger, None, now)
-    for file in look.files:
+    for file in look.due:
         tally.discovered(file.ref)
-    return tally.backlog(), look.found.newest_hour
+    return tally.backlog(), look.due.newest_hour
 
 
 def _set_aside(settings: Settings) -> QuarantineDepth:

@@ -31,16 +31,48 @@ from braze_etl.model import FileRef, FileState
 from braze_etl.state.ledger import BacklogLine, KnownFile, Ledger, OpenFile
 from braze_etl.uri import S3Place, parse_uri
 
+Covers: TypeAlias = Callable[[OpenFile], bool]
+"""Whether an open file of the ledger belongs to what is listed."""
 _CHUNK = 1000
+
+
+class Chunks:
+    """A listing, cut into lists of up to *size* files; `over` when nothing more comes of it."""
+
+    def __init__(self, listing: Iterable[FileRef], size: int) -> None:
+        self._refs = iter(listing)
+        self._size = size
+        self.over = False
+
+    def until(self, stop: ShouldStop) -> Iterator[list[FileRef]]:
+        """Go on until *stop* says so. Where the listing breaks off, what came before is given first."""
+        chunk: list[FileRef] = []
+        broken: StoreError | None = None
+        try:
+            while not stop():
+                if (ref := next(self._refs, None)) is None:
+                    self.over = True
+                    break
+                chunk.append(ref)
+                if len(chunk) == self._size:
+                    yield chunk
+                    chunk = []
+        except StoreError as error:
+            self.over, broken = True, error
+        if chunk:
+            yield chunk
+        if broken is not None:
+            raise broken
 
 
 class DueFiles:
     """Iterates over the due files of a listing, lazily and in its order.
 
-    `changed` counts done files whose content changed after Amplitude's de-duplication window: they are
-    reported, and not sent again. `resent_late` counts files that are, because of *resend*. `archived` are
-    files that would be due, and have to be restored first. `familiarity` is *expected* of a listing of all
-    that is due. `newest_hour` is that of the files up to *now*, whatever the ledger knows of them.
+    The open files of the ledger that *covers* takes for its own come in between. `changed` counts done files
+    whose content changed after Amplitude's de-duplication window: they are reported, and not sent again.
+    `resent_late` counts files that are, because of *resend*. `archived` are files that would be due, and have
+    to be restored first. `familiarity` expects what the ledger knows, if all that is due is listed.
+    `newest_hour` is that of the files up to *now*, whatever the ledger knows of them.
     """
 
     def __init__(
@@ -50,34 +82,58 @@ class DueFiles:
         *,
         now: datetime,
         resend: bool = False,
-        expected: Familiarity | None = None,
+        covers: Covers | None = None,
+        covers_all: bool = False,
     ) -> None:
-        self._listing = iter(listing)
+        self._chunks = Chunks(listing, _CHUNK)
         self._ledger = ledger
         self._now = now
         self._resend = resend
+        self._covers = covers
+        self._reached = (_EVER, "")
         self.changed = 0
         self.archived = BacklogLine()
         self.resent_late = 0
-        self.familiarity = expected or Familiarity(None)
+        self.familiarity = Familiarity.of(ledger.summary()) if covers_all else Familiarity(None)
         self.newest_hour: datetime | None = None
 
     def __iter__(self) -> Iterator[DueFile]:
         return self.until(lambda: False)
 
+    @property
+    def over(self) -> bool:
+        """Whether the listing has come to its end, or broken off."""
+        return self._chunks.over
+
     def until(self, stop: ShouldStop) -> Iterator[DueFile]:
-        """Go on with the listing until *stop* says so."""
-        for chunk in _chunks(self._listing, stop):
+        """Go on with the listing until *stop* says so; a `StoreError` of it comes after all else."""
+        for due in by_hour(self._listed(stop), self._left_open()):
+            if not self.over and _order(due) > self._reached:
+                # Only an open file can lie there. It waits for the listing, which may give it as a new one.
+                return
+            yield due
+
+    def _listed(self, stop: ShouldStop) -> Iterator[DueFile]:
+        for chunk in self._chunks.until(stop):
             known = self._ledger.known(chunk)
             self.familiarity.note(chunk, known)
             begun = (ref.hour for ref in reversed(chunk) if ref.hour <= self._now)
             self.newest_hour = next(begun, self.newest_hour)
+            self._reached = (chunk[-1].hour, chunk[-1].key)
             for ref in chunk:
                 due = self._judge(ref, known.get(ref.key))
                 if due is not None and ref.archived:
                     self.archived += BacklogLine(1, ref.size)
                 elif due is not None:
                     yield due
+
+    def _left_open(self) -> Iterator[DueFile]:
+        """The open files that were not given yet: others may have settled some since the last call."""
+        if self._covers is None:
+            return iter(())
+        covers, given = self._covers, self._reached
+        files = (file for file in self._ledger.open_files() if covers(file) and _order(file) > given)
+        return open_files(files, now=self._now)
 
     def _judge(self, ref: FileRef, known: KnownFile | None) -> DueFile | None:
         if known is None:
@@ -116,23 +172,8 @@ def _until_broken(stream: Iterable[DueFile], errors: list[StoreError]) -> Iterat
         errors.append(error)
 
 
-def _order(due: DueFile) -> tuple[datetime, str]:
+def _order(due: DueFile | OpenFile) -> tuple[datetime, str]:
     return (due.ref.hour, due.ref.key)
-
-
-def _chunks(refs: Iterator[FileRef], stop: ShouldStop) -> Iterator[list[FileRef]]:
-    """Cut into lists. Where the listing breaks off, what came before is given first."""
-    chunk: list[FileRef] = []
-    try:
-        while not stop() and (ref := next(refs, None)) is not None:
-            chunk.append(ref)
-            if len(chunk) == _CHUNK:
-                yield chunk
-                chunk = []
-    except StoreError:
-        yield chunk
-        raise
-    yield chunk
 
 
 Hours: TypeAlias = Callable[[datetime, datetime], Iterable[FileRef]]
@@ -271,7 +312,7 @@ class Listed(WorkList):
         uri: str = "",
         *,
         covers_all: bool = True,
-        covers: Callable[[OpenFile], bool] = lambda _: True,
+        covers: Covers = lambda _: True,
         accept_source: bool = False,
         resend: bool = False,
         stale_after: timedelta = timedelta(hours=24),
@@ -293,13 +334,18 @@ class Listed(WorkList):
 
     def find(self, ledger: Ledger, now: datetime, stop: ShouldStop) -> Iterator[DueFile]:
         """List; raises `SourceError` at the end where the ledger does not recognize the source."""
-        streams = [] if self._listing else [self._opened(ledger, now)]
+        if self._listing is None:
+            self._open(ledger, now)
+        if not self._due.over:
+            yield from self._go_on(ledger, now, stop)
+
+    def _go_on(self, ledger: Ledger, now: datetime, stop: ShouldStop) -> Iterator[DueFile]:
         broken: StoreError | None = None
         try:
-            yield from by_hour(self._due.until(stop), *streams)
+            yield from self._due.until(stop)
         except StoreError as error:
             broken = error
-        complete = broken is None and not stop()
+        complete = self._due.over and broken is None
         self._recognize(ledger, complete=complete)
         if broken is not None:
             raise broken
@@ -307,12 +353,18 @@ class Listed(WorkList):
             note_newest_hour(ledger, self._uri, self._due.newest_hour)
             report_silence(Freshness.read(ledger, self._stale_after), now)
 
-    def _opened(self, ledger: Ledger, now: datetime) -> Iterator[DueFile]:
-        """Begin the listing, and give the open files that come with it."""
-        self._listing = self._new_listing()
-        expected = Familiarity.of(ledger.summary()) if self.covers_all else None
-        self._due = DueFiles(self._listing, ledger, now=now, resend=self._resend, expected=expected)
-        return open_files(filter(self._covers, ledger.open_files()), now=now)
+    def _open(self, ledger: Ledger, now: datetime) -> None:
+        """Begin the listing; `StateError` from the ledger, and then nothing has begun."""
+        listing = self._new_listing()
+        self._due = DueFiles(
+            listing,
+            ledger,
+            now=now,
+            resend=self._resend,
+            covers=self._covers,
+            covers_all=self.covers_all,
+        )
+        self._listing = listing
 
     def _recognize(self, ledger: Ledger, *, complete: bool) -> None:
         """Go on with a source that the ledger knows; raises `SourceError` for another one."""

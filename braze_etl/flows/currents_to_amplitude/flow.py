@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from braze_etl.amplitude.destination import Amplitude
 from braze_etl.amplitude.settings import DeliverySettings, endpoint_url, gzip_default
@@ -14,10 +14,8 @@ from braze_etl.braze.currents.listing import Listing, Selection
 from braze_etl.clock import Clock, hour_of
 from braze_etl.config.loading import Config
 from braze_etl.engine.budget import Terms
-from braze_etl.engine.due import DueFile, open_files
 from braze_etl.engine.executors.cores import usable_cores
-from braze_etl.engine.source_health import Familiarity
-from braze_etl.engine.worklists.listed import DueFiles, Hours, Pace, Reconcile, by_hour
+from braze_etl.engine.worklists.listed import Covers, DueFiles, Hours, Pace, Reconcile
 from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import store_access
@@ -202,12 +200,10 @@ def _in_flight(settings: Settings) -> int:
     return _MOST_IN_FLIGHT if limit == "auto" else limit
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """The due files, to be iterated over once, oldest hour first; `found` says more when that is done."""
+class Look(NamedTuple):
+    """The due files, to be iterated over once, oldest hour first: they say more when that is done."""
 
-    files: Iterator[DueFile]
-    found: DueFiles
+    due: DueFiles
     listing: Listing
 
 
@@ -215,16 +211,14 @@ def due_now(
     settings: Settings, ledger: Ledger, scope: Scope | None, now: datetime, *, resend: bool = False
 ) -> Look:
     """List what a `run` would find due, or with *scope* a `backfill`, which may *resend*."""
-    chosen = scope or live_scope(settings, ledger)
-    covers = covering(settings, chosen, covers_all=scope is None)
-    left_open = open_files(filter(covers, ledger.open_files()), now=now)
-    expected = Familiarity.of(ledger.summary()) if scope is None else None
+    chosen, covers_all = scope or live_scope(settings, ledger), scope is None
+    covers = covering(settings, chosen, covers_all=covers_all)
     listed = listing(settings, chosen, now)
-    found = DueFiles(listed, ledger, now=now, resend=resend, expected=expected)
-    return Look(by_hour(found, left_open), found, listed)
+    due = DueFiles(listed, ledger, now=now, resend=resend, covers=covers, covers_all=covers_all)
+    return Look(due, listed)
 
 
-def covering(settings: Settings, scope: Scope, *, covers_all: bool) -> Callable[[OpenFile], bool]:
+def covering(settings: Settings, scope: Scope, *, covers_all: bool) -> Covers:
     """Which of the ledger's open files belong to a run: for `run` all that are selected, however old."""
     chosen = selection(settings, scope.event_types)
 

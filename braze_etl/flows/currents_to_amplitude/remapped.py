@@ -13,7 +13,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Final, TypeAlias, cast
 
@@ -24,7 +23,7 @@ from braze_etl.engine.budget import Account, Spending
 from braze_etl.engine.due import DueFile, Origin, Wanted
 from braze_etl.engine.flow import Found, ShouldStop, WorkList
 from braze_etl.engine.source_health import Listing
-from braze_etl.engine.worklists.listed import restore_command
+from braze_etl.engine.worklists.listed import Chunks, restore_command
 from braze_etl.errors import FileError, SourceGoneError
 from braze_etl.flows.currents_to_amplitude.flow import (
     Scope,
@@ -381,15 +380,16 @@ class Remapped(WorkList):
         self._comparer = comparer
         self._sends = sends
         self._listing: Listing | None = None
-        self._files: Iterator[FileRef] = iter(())
+        self._files = Chunks((), _AT_ONCE)
 
     def find(self, ledger: Ledger, now: datetime, stop: ShouldStop) -> Iterator[DueFile]:  # noqa: ARG002
         """Compare file by file, as far as *stop* lets it; that is asked now and then."""
         if self._listing is None:
             self._listing = self._new_listing()
-            self._files = iter(self._listing)
+            self._files = Chunks(self._listing, _AT_ONCE)
+        reported = self._files.over
         open_files: dict[str, OpenFile] = {}
-        while not stop() and (chunk := list(islice(self._files, _AT_ONCE))):
+        for chunk in self._files.until(stop):
             known = ledger.known(chunk)
             if not open_files and any(each.state is FileState.OPEN for each in known.values()):
                 open_files = {file.ref.key: file for file in ledger.open_files()}
@@ -399,7 +399,7 @@ class Remapped(WorkList):
                     yield from self._of_file(ref, known[ref.key], open_files.get(ref.key), settled)
             if settled and self._sends:
                 ledger.note_mappings(settled)
-        if self._sends and not stop():
+        if self._sends and self._files.over and not reported:
             self.difference.report()
 
     def found(self) -> Found:

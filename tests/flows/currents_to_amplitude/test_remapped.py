@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from braze_etl.flows.currents_to_amplitude.remapped import (
     NotComparable,
     Remapped,
 )
+from braze_etl.logs import configure_logging
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Outcome, Reason, Tally, Verdict
@@ -157,7 +159,7 @@ def test_it_ends_when_it_may_not_go_on_and_the_rest_stays_a_candidate(setting: S
     refs = [setting.file(f"{number:03}", ORPHAN, {}) for number in range(60)]
     comparer = Comparer(setting.store, Mappings(setting.ledger, AFTER))
     work = Remapped(lambda: FixedListing(refs), comparer, sends=True)
-    answers = iter([False, True])
+    answers = iter([False] * 50)
     assert len(list(work.find(setting.ledger, NOON, lambda: next(answers, True)))) == 50
     assert len(list(work.find(setting.ledger, NOON, lambda: False))) == 10
     assert len(setting.remapped(refs)[0]) == 60
@@ -280,3 +282,16 @@ def test_the_plan_is_told_to_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "4 files are left alone" in out
     assert "--resend" in out
     assert "aws s3api restore" in out
+
+
+def test_the_difference_is_told_once_though_the_run_pauses_when_all_is_compared(tmp_path: Path) -> None:
+    setting, log = Setting(tmp_path), io.StringIO()
+    ref = setting.file("a", ORPHAN, {})
+    work = Remapped(
+        lambda: FixedListing([ref]), Comparer(setting.store, Mappings(setting.ledger, AFTER)), sends=True
+    )
+    configure_logging("json", log)
+    given = [due.ref for _ in range(2) for due in work.find(setting.ledger, NOON, lambda: False)]
+    configure_logging("text")
+    assert given == [ref]
+    assert log.getvalue().count("the mapping lets through") == 1
