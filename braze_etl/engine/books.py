@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import repeat
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
-from braze_etl.engine.due import ORIGINS, DueFile, OriginRules, Place, Rest, Wanted
+from braze_etl.engine.due import ORIGINS, DueFile, OriginRules, Place, Rest, StaysAsItWas, Wanted
 from braze_etl.engine.tasks import Settlement, Task
 from braze_etl.errors import FileUnavailableError
 from braze_etl.model import (
@@ -286,7 +286,9 @@ class TaskBooks:
         for block, record in places:
             self.fixed(file, block, record, verdict)
 
-    def _leave(self, file: int, places: list[Place], rest: Rest, until: datetime | None = None) -> None:
+    def _leave(
+        self, file: int, places: list[Place], rest: StaysAsItWas, until: datetime | None = None
+    ) -> None:
         """Leave wanted records as they were; what is deferred stays so until then at least."""
         book = self._files[file]
         for place in places:
@@ -295,8 +297,10 @@ class TaskBooks:
                 book.unsettled = True
             elif rest is Rest.STAYS_ASIDE:
                 self._stays_aside(file, place, part)
-            else:
+            elif rest is Rest.STAYS_OPEN:
                 self._stays_open(file, place, part, until)
+            else:
+                assert_never(rest)
 
     def _stays_aside(self, file: int, place: Place, part: Wanted) -> None:
         # Its entries tell why already, and those words stay true.

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
-from typing import IO, Final, Self, TypeAlias
+from typing import IO, Final, Literal, Self, TypeAlias
 
 from braze_etl.engine.backlog import BacklogTally
 from braze_etl.errors import StoreError
@@ -45,30 +45,34 @@ class Origin(StrEnum):
 
 
 class Rest(StrEnum):
-    """What becomes of a record of which Amplitude was not asked."""
+    """What becomes of a record of which the destination was not asked."""
 
     SET_ASIDE = "set_aside"
     """It is filed in the quarantine, and its file counts as failed."""
     STAYS_ASIDE = "stays_aside"
-    """Its entries in the quarantine stay, and so do their words."""
+    """Its entries in the quarantine stay, and so do their words: `Wanted.reasons`."""
     STAYS_OPEN = "stays_open"
-    """It is deferred as it was."""
+    """It is deferred as it was: until `Wanted.not_before`, for the first of the reasons."""
     FILTERED = "filtered"
     """It counts as filtered, and its file as judged up to there."""
     FILE_STAYS = "file_stays"
     """The ledger is told nothing of its file, which stays as it was."""
 
 
+StaysAsItWas: TypeAlias = Literal[Rest.STAYS_ASIDE, Rest.STAYS_OPEN, Rest.FILE_STAYS]
+
+
 @dataclass(frozen=True, slots=True)
 class OriginRules:
     """What becomes of records that can't be read, that were not reached, and that the budget held.
 
-    A record that is accepted or filtered is counted, and one that is refused is set aside: of any origin.
+    Their types allow what the books can carry out. Of any origin, a record that is accepted or filtered is
+    counted, and one that is refused is set aside. What settling does is the work list's (`WorkList.claim`).
     """
 
-    unreadable: Rest
-    not_reached: Rest
-    held: Rest
+    unreadable: StaysAsItWas | Literal[Rest.SET_ASIDE]
+    not_reached: StaysAsItWas
+    held: StaysAsItWas | Literal[Rest.FILTERED]
 
 
 ORIGINS: Final[Mapping[Origin, OriginRules]] = {
