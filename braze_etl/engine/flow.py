@@ -65,6 +65,10 @@ class WorkList:
         """Give what the ledger is to be told of these, right before it is."""
         return [file for settlement in settlements for file in settlement.files]
 
+    def replaces(self, files: Sequence[FileSettlement]) -> Sequence[FileSettlement]:
+        """Which of the claimed *files*, if done, are whole in place of earlier bytes of their keys."""
+        return files
+
     def settled(self) -> None:
         """The ledger was told what was claimed last."""
 

@@ -353,7 +353,7 @@ class Run:
         claimed = self._work.claim(settlements)
         set_aside = [each for settlement in settlements for each in settlement.set_aside]
         report.newly_set_aside += self._quarantine.file(report.run_id, self._now, set_aside)
-        report.closed += self._quarantine.close(_whole(claimed))
+        report.closed += self._quarantine.close(_whole(self._work.replaces(claimed)))
         files = [file for settlement in settlements for file in settlement.files]
         for file in files:
             if file.state in (FileState.DONE, FileState.FAILED):

@@ -288,6 +288,27 @@ def test_what_could_not_be_read_is_replayed_when_it_can_be(workplace: Workplace,
     assert {row[1] for row in file_books(workplace)} == {file_books(workplace)[-1][1]}
 
 
+def test_entries_for_bytes_that_were_replaced_stay_aside_as_their_replay_says(
+    workplace: Workplace, export: Written
+) -> None:
+    path, *_ = workplace.files()
+    content = path.read_bytes()
+    overwrite(path, content[:-20] + b"?" * 20)
+    workplace.run()
+    os.utime(path)  # replaced, and no better
+    workplace.run()
+    listed = quarantine(workplace, "list", "--reason", "damaged_block")["entries"]
+    (gone, there) = sorted(listed, key=lambda entry: str(entry["at"]))
+
+    overwrite(path, content)
+    report = replay(workplace, "--reason", "damaged_block")
+    assert (report["files"]["done"], report["files"]["failed"]) == (1, 1)
+    assert report["reasons"]["damaged_block"] == 1
+    assert "closed" not in report
+    (left,) = quarantine(workplace, "list", "--reason", "damaged_block")["entries"]
+    assert (left["id"], left["id"] == there["id"]) == (gone["id"], False)
+
+
 def payloads(place: Workplace) -> Iterator[Path]:
     return place.folder.glob("state/quarantine/payloads/**/*.jsonl")
 

@@ -163,6 +163,10 @@ class Replayed(WorkList):
             self._claimed -= {entry_id(each.position, each.reason) for each in settlement.set_aside}
         return told
 
+    def replaces(self, files: Sequence[FileSettlement]) -> Sequence[FileSettlement]:  # noqa: ARG002
+        """None: one that is done may not be whole, and entries for earlier bytes may be taken up as well."""
+        return ()
+
     def settled(self) -> None:
         """What was claimed last may be removed."""
         self._untrue |= self._claimed

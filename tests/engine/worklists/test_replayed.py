@@ -66,7 +66,8 @@ class Setting:
 
     def __init__(self, folder: Path) -> None:
         self.ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=ManualClock(NOW))
-        self.quarantine = Quarantine(FolderStore(folder / "aside", must_exist=False))
+        self.store = FolderStore(folder / "aside", must_exist=False)
+        self.quarantine = Quarantine(self.store)
         self.quarantine.file("r0", NOW, [aside(100, 1), aside(100, 2), aside(900, 0)])
         self.replay = self.again()
 
@@ -82,12 +83,15 @@ class Setting:
         return due
 
     def settle(self, books: TaskBooks) -> Settlement:
-        """What a run does with a settlement: file, ledger, entries."""
+        """What a run does with a settlement: file, close, ledger, entries."""
         books.read_to_end(0)
         books.reading = False
         settlement = books.settlement()
+        claimed = self.replay.claim([settlement])
         self.quarantine.file("r1", NOW, settlement.set_aside)
-        self.ledger.settle("r1", self.replay.claim([settlement]), None)
+        whole = [file.ref for file in self.replay.replaces(claimed) if file.state is FileState.DONE]
+        self.quarantine.close([(each.key, each.etag) for each in whole])
+        self.ledger.settle("r1", claimed, None)
         self.replay.settled()
         return settlement
 
@@ -193,6 +197,22 @@ def test_no_row_is_written_for_a_file_that_the_ledger_has_not_as_it_is(setting: 
     assert setting.ledger.known([ref()]) == before
     assert settlement.files[0].state is None, "it counts as remaining"
     assert setting.left() == [(900, 0, "invalid_user_id")]
+
+
+def test_a_payload_of_bytes_that_were_replaced_is_there_until_its_own_turn(setting: Setting) -> None:
+    gone = SetAside(Position(KEY, "e0", 100, 1), KIND, Reason.SOURCE_GONE, "words", {"id": "1"})
+    setting.quarantine.file("r0", NOW, [gone])
+    setting.quarantine = Quarantine(setting.store)
+    setting.quarantine.prepare(4)
+    setting.again()
+    setting.knows(accepted=7, quarantined=3)
+    due = {each.ref.etag: each for each in setting.replay.find(setting.ledger, NOW, lambda: False)}
+    books = setting.books_of(due["e1"])
+    accept(books, (100, 1), (100, 2), (900, 0))
+    assert setting.settle(books).files[0].state is FileState.DONE
+    (entry,) = setting.quarantine.entries(Selection(reasons=frozenset({Reason.SOURCE_GONE})))
+    assert due["e0"].by_block() == {100: frozenset({1})}
+    assert setting.quarantine.payload(entry, NOW) == {"id": "1"}
 
 
 def test_records_that_are_open_already_are_left_alone(setting: Setting) -> None:
