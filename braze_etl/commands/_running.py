@@ -1,4 +1,4 @@
-"""What `run` and `backfill` share: the run itself, its progress, its report, and its end."""
+"""What `run`, `backfill` and `quarantine replay` share: the run, its progress, its report, and its end."""
 
 from __future__ import annotations
 

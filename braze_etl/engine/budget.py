@@ -1,4 +1,4 @@
-"""What people and machines are told of a budget: the bounds, what is spent of them, and the money."""
+"""A budget in numbers: its bounds and its price, what is spent of it, and what is too much to be sent."""
 
 from __future__ import annotations
 

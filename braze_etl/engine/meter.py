@@ -1,4 +1,6 @@
-"""The parent's side of a budget: counts what is spent, grants what is left, and has the state remember it.
+"""A budget at work: a worker asks before it sends, and the parent counts, grants and has the state remember.
+
+`Allowance` and `Asking` are the worker's side, `Meter` is the parent's.
 
 Where a bound stops types, nothing is sent that was not granted before, and no grant is given that is not on
 record: after a crash the state may say more than was sent, and never less. Elsewhere, what was accepted is on
@@ -76,7 +78,7 @@ that a crash leaves counted too much."""
 
 
 class Meter:
-    """What is spent, under the lease of the ledger; `open` it first. All under one thread."""
+    """What is spent, under the lease of the ledger: from `open` to `close`, in each round. One thread."""
 
     def __init__(self, ledger: Ledger, terms: Terms, clock: Clock, *, workers: int = 1) -> None:
         self.terms: Final = terms
@@ -91,8 +93,8 @@ class Meter:
     def open(self) -> None:
         """Read what the state remembers; also after the lease was in other hands."""
         self._granted.clear()
-        self._open = True
         self._noted = self._spent = Spent.from_note(self._ledger.get_note(NOTE), self._clock.now())
+        self._open = True
 
     def answer(self, ask: Ask) -> Grant:
         """Grant events for a task: what was asked for or more, unless a bound is near; `StateError`."""
@@ -119,11 +121,15 @@ class Meter:
     def close(self) -> None:
         """Have the state remember what is spent to the event; call it while nothing is in flight.
 
-        What was granted to workers that died is counted as spent.
+        What was granted to workers that died is counted as spent. One that is not open writes nothing: what
+        the state remembers may be another run's by now.
         """
+        if not self._open:
+            return
         self._roll()
-        if self._open and self._noted != self._spent:
+        if self._noted != self._spent:
             self._note()
+        self._open = False
 
     @property
     def account(self) -> Account:

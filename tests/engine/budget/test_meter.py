@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braze_etl.engine.budget import Terms
+from braze_etl.engine.budget import NOTE, Terms
 from braze_etl.engine.meter import Meter
 from braze_etl.engine.tasks import Ask, Settlement, Task
+from braze_etl.errors import StateError
 from braze_etl.model import Reason
 from tests.engine.budget.world import OTHER, STOPPED, World, due
 
@@ -126,6 +128,36 @@ def test_a_meter_that_never_read_the_state_does_not_write_it(world: World) -> No
     world.meter.close()
     Meter(world.ledger, world.terms, world.clock).close()
     assert world.noted() == (20, 20)
+
+
+def test_one_that_is_closed_leaves_alone_what_another_run_spends_after_midnight(world: World) -> None:
+    ours = world.meter
+    settled(world, 1, STOPPED, blocks=(20,))
+    ours.close()
+    world.clock.advance(15 * 60)
+    world.started()
+    settled(world, 1, STOPPED, blocks=(5,))
+    world.meter.close()
+    ours.close()
+    assert world.noted() == (25, 5)
+    ours.open()
+    ours.close()
+    assert world.noted() == (25, 5)
+
+
+def test_one_that_could_not_read_the_state_again_does_not_write_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled(world, 1, STOPPED, blocks=(20,))
+    world.meter.close()
+    world.clock.advance(15 * 60)
+    before = world.ledger.get_note(NOTE)
+    monkeypatch.setattr(world.ledger, "get_note", Mock(side_effect=StateError("gone")))
+    with pytest.raises(StateError):
+        world.meter.open()
+    monkeypatch.undo()
+    world.meter.close()
+    assert world.ledger.get_note(NOTE) == before
 
 
 @settings(max_examples=150, deadline=None)
