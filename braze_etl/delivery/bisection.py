@@ -59,7 +59,7 @@ class Bisection:
         All others are settled on return. None: nothing was accepted, so nothing is known.
         """
         lone = len(indexes) == 1
-        suspects = self._round_up(indexes, refusal)
+        suspects = self._suspects(indexes, refusal)
         if suspects and not self._evidence():
             return self._lone(suspects[0]) if lone else None
         return {one.index: one.refusal.words for one in suspects if self._confirmed(one)}
@@ -67,7 +67,7 @@ class Bisection:
     def _evidence(self) -> bool:
         return self._accepted() > self._start
 
-    def _round_up(self, indexes: Sequence[int], refusal: Refused) -> list[_Suspect]:
+    def _suspects(self, indexes: Sequence[int], refusal: Refused) -> list[_Suspect]:
         """Search again and again in what is left, unless nothing is accepted within two searches."""
         suspects: list[_Suspect] = []
         rest, answer = indexes, refusal

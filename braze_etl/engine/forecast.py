@@ -20,7 +20,7 @@ RECENT_RUNS: Final = 10
 """How many run reports rates and estimates are measured from."""
 
 _HOUR = timedelta(hours=1)
-_PASSES: Final = frozenset({"run", "backfill"})
+_MEASURED: Final = frozenset({"run", "backfill"})
 _CUT_SHORT: Final = 4
 _FASTER: Final = "raise --max-runtime, run more often, or use more workers"
 _TELLING: Final = 0.1
@@ -41,13 +41,13 @@ class Rate:
     @classmethod
     def of(cls, reports: Sequence[Mapping[str, Any]]) -> Self:
         """Measure it from run reports, the newest first."""
-        passes = [each for each in reports if each.get("command") in _PASSES]
-        read = [(_size(each), each["seconds"]) for each in passes if "error" not in each]
+        measured = [each for each in reports if each.get("command") in _MEASURED]
+        read = [(_size(each), each["seconds"]) for each in measured if "error" not in each]
         most = max((size for size, _ in read), default=0)
         telling = [(size, seconds) for size, seconds in read if size and size >= _TELLING * most]
         in_all = sum(seconds for _, seconds in telling)
         per_second = sum(size for size, _ in telling) / in_all if in_all else None
-        return cls(per_second, _running_share([each for each in passes if each["command"] == "run"]))
+        return cls(per_second, _running_share([each for each in measured if each["command"] == "run"]))
 
     def hours(self, size: int) -> float | None:
         """Hours by the clock on the wall in which runs clear *size* bytes; None when nothing was measured."""

@@ -79,7 +79,7 @@ def open_state(
 
     def vouch(start_at: datetime) -> None:
         if witnesses is not None:
-            hear_stores(settings, witnesses)
+            receive_store_times(settings, witnesses)
             witnesses.vouch(start_at, configured=settings.source.start_at is not None)
 
     return open_ledger(
@@ -94,7 +94,7 @@ def open_state(
     )
 
 
-def hear_stores(settings: PipelineSettings, witnesses: Witnesses) -> None:
+def receive_store_times(settings: PipelineSettings, witnesses: Witnesses) -> None:
     """Have the stores that have answered this process tell their time."""
     for name, section in (("source", settings.source), ("state", settings.state)):
         if name == "source" or section.uri.startswith("s3://"):  # a ledger's may be that of no store

@@ -1,6 +1,6 @@
 """The metrics: their names, what they say, and how a run that has ended becomes their samples.
 
-Counters are the totals that the ledger keeps, so that they grow from pass to pass. Gauges are of the last
+Counters are the totals that the ledger keeps, so that they grow from run to run. Gauges are of the last
 run. What has to be compared with the present is a point in time, for an age would stand still with the job.
 """
 

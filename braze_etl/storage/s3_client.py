@@ -60,7 +60,7 @@ def _client_for(access: StoreAccess, max_pool_connections: int) -> S3Client:
         ),
     )
     client.meta.events.register_last("before-call.s3", _ask_nothing_first)
-    client.meta.events.register("after-call.s3", clock_of(access).hear)
+    client.meta.events.register("after-call.s3", clock_of(access).receive_time)
     client.meta.events.register_last("before-parameter-build.s3", _ask_for_a_region_once)
     if access.requester_pays:
         client.meta.events.register("before-call.s3", _pay)
@@ -74,20 +74,20 @@ class ServerClock:
     """The time that a server has told with its last answer, and how long ago that was."""
 
     def __init__(self) -> None:
-        self._heard: tuple[datetime, float] | None = None
+        self._told: tuple[datetime, float] | None = None
 
-    def hear(self, parsed: dict[str, Any], **_event: object) -> None:
+    def receive_time(self, parsed: dict[str, Any], **_event: object) -> None:
         """Take the header Date of an answer, whatever else it says."""
         headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         with suppress(ValueError):
             told = parsedate_to_datetime(headers.get("date", ""))
-            self._heard = told if told.tzinfo else told.replace(tzinfo=UTC), time.monotonic()
+            self._told = told if told.tzinfo else told.replace(tzinfo=UTC), time.monotonic()
 
     def now(self) -> datetime | None:
         """What the server would say now; None where it has not told, or its words could not be read."""
-        if self._heard is None:
+        if self._told is None:
             return None
-        told, at = self._heard
+        told, at = self._told
         return told + timedelta(seconds=time.monotonic() - at)
 
 

@@ -300,7 +300,7 @@ def test_a_named_decision_only_names_events_of_the_request(events: list[Event]) 
     assert sorted(named) == list(range(len(events)))
 
 
-def test_of_a_lane_with_more_than_a_window_takes_as_many_go_on_at_once() -> None:
+def test_of_a_key_with_more_than_a_window_takes_as_many_go_on_at_once() -> None:
     events = [event(number, device_id="phone") for number in range(100)]
     answer = reply(429, eps_threshold=2, throttled_devices={"phone": 4}, throttled_events=list(range(100)))
     decision = decide(answer, events)

@@ -1,4 +1,4 @@
-"""A stand-in for the wire, and one pass of a sender over it: inline, on a clock that only waits move."""
+"""A stand-in for the wire, and one delivery of a sender over it: inline, on a clock that only waits move."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Wire:
 
 
 @dataclass
-class Pass:
+class Delivered:
     """What came of delivering some batches."""
 
     wire: Wire
@@ -157,7 +157,7 @@ def deliver(
     latency: float = 0.0,
     seed: int = 1,
     **changes: Any,
-) -> Pass:
+) -> Delivered:
     """Deliver *batches* one after the other and read all outcomes."""
     clock = ManualClock(NOON)
     wire = Wire(behaviour, clock, latency)
@@ -169,7 +169,7 @@ def deliver(
         stop or threading.Event(),
         executor=InlineExecutor(),
     )
-    outcome = Pass(wire, clock, sender.counts, None, sender.limit)
+    outcome = Delivered(wire, clock, sender.counts, None, sender.limit)
     try:
         for one in batches:
             sender.submit(one)

@@ -137,7 +137,7 @@ def test_silenced_devices_are_set_aside_and_delay_nobody() -> None:
     assert out.clock.monotonic() == 0.0
 
 
-def test_a_throttled_user_comes_back_open_at_once_and_later_batches_leave_its_lane_alone() -> None:
+def test_a_throttled_user_comes_back_open_at_once_and_later_batches_leave_that_user_alone() -> None:
     def throttles_ann(events: Sequence[Event]) -> Answer:
         hit = [place for place, one in enumerate(events) if one["user_id"] == "ann"]
         return reply(429, throttled_users={"ann": 1200}, throttled_events=hit) if hit else ok()
@@ -153,7 +153,7 @@ def test_a_throttled_user_comes_back_open_at_once_and_later_batches_leave_its_la
     assert (out.counts.throttled, out.limit) == (1, 4)
 
 
-def test_a_batch_of_closed_lanes_alone_costs_no_request() -> None:
+def test_a_batch_of_throttled_keys_alone_costs_no_request() -> None:
     answer = reply(429, throttled_users={"user-0": 1200})
     out = deliver(in_turn(answer), batch(1), batch(1))
     assert len(out.requests) == 1

@@ -22,14 +22,14 @@ def later(seconds: float) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def test_events_of_a_closed_lane_wait_and_no_others() -> None:
+def test_events_of_a_throttled_key_wait_and_no_others() -> None:
     throttles = throttled_by_amplitude()
     throttles.close({ANN: SHORT}, NOON)
     found = throttles.filter([event(0), event(1, user_id="ann"), event(2, device_id="ann")], NOON)
     assert found == {1: Wait(Reason.THROTTLED, NOON + later(30))}
 
 
-def test_a_lane_opens_when_its_time_is_over() -> None:
+def test_a_key_is_free_when_its_time_is_over() -> None:
     throttles = throttled_by_amplitude()
     throttles.close({ANN: SHORT}, NOON)
     assert throttles.filter([event(0, user_id="ann")], NOON + later(29))
@@ -50,7 +50,7 @@ def test_a_shorter_wait_does_not_replace_a_longer_one() -> None:
     assert throttles.filter([event(0, user_id="ann")], NOON + later(3600))
 
 
-def test_memory_is_bounded_and_lanes_that_are_over_make_room() -> None:
+def test_memory_is_bounded_and_keys_that_are_free_make_room() -> None:
     throttles = throttled_by_amplitude(most=3)
     throttles.close({ThrottleKey("user_id", str(n)): SHORT for n in range(10)}, NOON)
     assert len(throttles) == 3
@@ -75,7 +75,7 @@ def passing(throttles: Throttles, events: int, seconds: float) -> int:
     return events - len(throttles.filter(anns, NOON + later(seconds)))
 
 
-def test_of_a_lane_with_more_than_a_window_takes_as_many_are_sent_as_it_takes() -> None:
+def test_of_a_key_with_more_than_a_window_takes_as_many_are_sent_as_it_takes() -> None:
     throttles = throttled_by_amplitude()
     refused(throttles, 2000, 0, most=900)
     assert passing(throttles, 2000, 29) == 0
@@ -85,7 +85,7 @@ def test_of_a_lane_with_more_than_a_window_takes_as_many_are_sent_as_it_takes() 
     assert [passing(throttles, 1100, 61), passing(throttles, 1100, 62)] == [0, 900]
 
 
-def test_a_lane_that_only_has_to_wait_sends_all_of_it_after_that() -> None:
+def test_a_key_that_only_has_to_wait_sends_all_of_it_after_that() -> None:
     throttles = throttled_by_amplitude()
     refused(throttles, 2000, 0, most=30_000)
     assert passing(throttles, 2000, 30) == 2000
@@ -93,7 +93,7 @@ def test_a_lane_that_only_has_to_wait_sends_all_of_it_after_that() -> None:
     assert len(throttles) == 0
 
 
-def test_a_lane_that_is_refused_right_after_its_wait_sends_half_and_half_again() -> None:
+def test_a_key_that_is_refused_right_after_its_wait_sends_half_and_half_again() -> None:
     throttles = throttled_by_amplitude()
     refused(throttles, 2000, 0)
     assert passing(throttles, 2000, 30) == 2000

@@ -78,13 +78,13 @@ def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Pass:
-    """A Job that runs one pass of braze-etl, from a Job or from the template of a CronJob."""
+class RunJob:
+    """A Job that does one run of braze-etl, from a Job or from the template of a CronJob."""
 
     job: dict[str, Any]
 
     @classmethod
-    def of(cls, objects: list[dict[str, Any]]) -> Pass:
+    def of(cls, objects: list[dict[str, Any]]) -> RunJob:
         cron = [each["spec"]["jobTemplate"] for each in objects if each["kind"] == "CronJob"]
         return cls((cron or [one(objects, "Job")])[0]["spec"])
 

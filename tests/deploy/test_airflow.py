@@ -17,7 +17,7 @@ import pytest
 
 from braze_etl import __version__
 from braze_etl.clock import parse_duration
-from tests.deploy.manifests import CONFIGS, Pass, documents, image_parts, one, option, render
+from tests.deploy.manifests import CONFIGS, RunJob, documents, image_parts, one, option, render
 
 DAG_FILE = CONFIGS / "airflow/braze_etl_dag.py"
 _OPERATOR = [
@@ -133,7 +133,7 @@ def test_a_run_ends_by_itself_before_its_deadline_and_the_next_start(made: dict[
 
 
 def test_its_pod_is_that_of_the_cron_job(made: dict[str, Made]) -> None:
-    task, cron = made["KubernetesPodOperator"].given, Pass.of(render("production"))
+    task, cron = made["KubernetesPodOperator"].given, RunJob.of(render("production"))
     assert task["arguments"] == cron.args
     assert task["image"] == cron.container["image"]
     assert image_parts(task["image"])[1] == __version__
@@ -154,7 +154,7 @@ def test_its_pod_is_that_of_the_cron_job(made: dict[str, Made]) -> None:
 
 def test_nothing_of_the_pod_is_left_to_chance_but_what_the_operator_can_not_say() -> None:
     """Keys of the CronJob's pod and container, each of which the test above compares or the operator sets."""
-    cron = Pass.of(render("production"))
+    cron = RunJob.of(render("production"))
     said = {"serviceAccountName", "automountServiceAccountToken", "terminationGracePeriodSeconds"}
     said |= {"securityContext", "containers", "volumes", "restartPolicy"}
     assert cron.pod.keys() - said == {"enableServiceLinks"}

@@ -26,7 +26,7 @@ from tests.deploy.manifests import (
     RENDERED,
     ROLE_SUBJECT,
     ROOT,
-    Pass,
+    RunJob,
     documents,
     image_parts,
     longest_stop,
@@ -73,16 +73,16 @@ def test_what_it_is_rendered_from_is_valid_too(path: Path) -> None:
     kubernetes_validate.validate(document, _NEWEST, strict=True)
 
 
-def test_every_pass_runs_once_and_is_not_repeated_by_kubernetes(objects: list[dict[str, Any]]) -> None:
-    one_pass = Pass.of(objects)
-    assert one_pass.job["backoffLimit"] == 0
-    assert one_pass.pod["restartPolicy"] == "Never"
-    assert one_pass.job["ttlSecondsAfterFinished"] > 0
+def test_every_run_is_begun_once_and_is_not_repeated_by_kubernetes(objects: list[dict[str, Any]]) -> None:
+    run = RunJob.of(objects)
+    assert run.job["backoffLimit"] == 0
+    assert run.pod["restartPolicy"] == "Never"
+    assert run.job["ttlSecondsAfterFinished"] > 0
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_a_job_by_hand_that_meets_another_pass_is_started_again(name: str) -> None:
-    (rule,) = Pass.of(render(name)).job["podFailurePolicy"]["rules"]
+def test_a_job_by_hand_that_meets_another_run_is_started_again(name: str) -> None:
+    (rule,) = RunJob.of(render(name)).job["podFailurePolicy"]["rules"]
     assert rule == {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [11]}}
 
 
@@ -98,15 +98,15 @@ def test_scheduled_runs_do_not_overlap_and_their_history_is_bounded(scheduled: l
 def test_a_scheduled_run_ends_by_itself_though_its_node_and_image_took_a_minute(
     scheduled: list[dict[str, Any]],
 ) -> None:
-    run = Pass.of(scheduled)
+    run = RunJob.of(scheduled)
     assert _START + run.max_runtime + run.grace < run.deadline
     assert run.max_runtime < min(intervals(one(scheduled, "CronJob")["spec"]["schedule"]))
     assert option(run.args, "--ok-exit") == "3,4"
 
 
 @pytest.mark.parametrize("name", ["first-run", "backfill"])
-def test_a_pass_by_hand_ends_by_itself_too(name: str) -> None:
-    by_hand = Pass.of(render(name))
+def test_a_run_by_hand_ends_by_itself_too(name: str) -> None:
+    by_hand = RunJob.of(render(name))
     assert by_hand.max_runtime < by_hand.deadline - by_hand.grace
 
 
@@ -114,18 +114,18 @@ def test_there_is_time_to_settle_what_is_in_flight_and_to_tell_everybody(
     objects: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     settings = load_config(written(objects, tmp_path)).settings
-    assert Pass.of(objects).grace > longest_stop(settings)
+    assert RunJob.of(objects).grace > longest_stop(settings)
 
 
 def test_the_image_is_pinned_to_this_version(objects: list[dict[str, Any]]) -> None:
-    name, pin = image_parts(Pass.of(objects).container["image"])
+    name, pin = image_parts(RunJob.of(objects).container["image"])
     assert "/" in name
     assert pin.startswith("sha256:") or pin == __version__
 
 
 def test_a_pod_may_do_nothing_that_it_does_not_need(objects: list[dict[str, Any]]) -> None:
     """The profile `restricted` of the Pod Security Standards, and a root file system that is only read."""
-    pod, container = Pass.of(objects).pod, Pass.of(objects).container
+    pod, container = RunJob.of(objects).pod, RunJob.of(objects).container
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["securityContext"]["runAsUser"] > 0
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -140,18 +140,18 @@ def test_a_pod_may_do_nothing_that_it_does_not_need(objects: list[dict[str, Any]
 
 
 def test_memory_and_processors_are_bounded(objects: list[dict[str, Any]]) -> None:
-    resources = Pass.of(objects).container["resources"]
+    resources = RunJob.of(objects).container["resources"]
     assert resources["limits"].keys() == resources["requests"].keys() == {"cpu", "memory"}
 
 
 def test_what_a_pod_names_is_there(objects: list[dict[str, Any]]) -> None:
-    one_pass = Pass.of(objects)
+    run = RunJob.of(objects)
     maps = {each["metadata"]["name"] for each in objects if each["kind"] == "ConfigMap"}
-    named = {v["name"]: v["configMap"]["name"] for v in one_pass.pod["volumes"] if "configMap" in v}
+    named = {v["name"]: v["configMap"]["name"] for v in run.pod["volumes"] if "configMap" in v}
     assert set(named.values()) == maps
-    mounts = {mount["name"]: mount["mountPath"] for mount in one_pass.container["volumeMounts"]}
-    assert mounts.keys() == {volume["name"] for volume in one_pass.pod["volumes"]}
-    folder, _, file = one_pass.env["BRAZE_ETL_CONFIG"].rpartition("/")
+    mounts = {mount["name"]: mount["mountPath"] for mount in run.container["volumeMounts"]}
+    assert mounts.keys() == {volume["name"] for volume in run.pod["volumes"]}
+    folder, _, file = run.env["BRAZE_ETL_CONFIG"].rpartition("/")
     assert folder == mounts["settings"]
     assert file in one(objects, "ConfigMap")["data"]
     assert mounts["tmp"] == "/tmp"
@@ -159,7 +159,7 @@ def test_what_a_pod_names_is_there(objects: list[dict[str, Any]]) -> None:
 
 def test_the_account_is_that_of_the_role(objects: list[dict[str, Any]]) -> None:
     account = one(objects, "ServiceAccount")["metadata"]
-    assert Pass.of(objects).pod["serviceAccountName"] == account["name"]
+    assert RunJob.of(objects).pod["serviceAccountName"] == account["name"]
     assert f"system:serviceaccount:{account['namespace']}:{account['name']}" == ROLE_SUBJECT
     assert account["annotations"]["eks.amazonaws.com/role-arn"].startswith("arn:aws:iam::")
 
@@ -172,15 +172,15 @@ def test_jobs_by_hand_share_settings_image_and_account_with_the_schedule(
         for kind in ("ConfigMap", "ServiceAccount"):
             assert one(by_hand, kind) == one(scheduled, kind)
         for same in ("image", "securityContext", "volumeMounts", "envFrom"):
-            assert Pass.of(by_hand).container[same] == Pass.of(scheduled).container[same]
+            assert RunJob.of(by_hand).container[same] == RunJob.of(scheduled).container[same]
         for same in ("serviceAccountName", "securityContext", "volumes", "terminationGracePeriodSeconds"):
-            assert Pass.of(by_hand).pod[same] == Pass.of(scheduled).pod[same]
+            assert RunJob.of(by_hand).pod[same] == RunJob.of(scheduled).pod[same]
 
 
 def test_every_variable_of_the_configuration_is_given_and_the_key_comes_from_a_secret(
     objects: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    env = Pass.of(objects).env
+    env = RunJob.of(objects).env
     plain = {name: value for name, value in env.items() if isinstance(value, str)}
     secrets = {name: value["secretKeyRef"] for name, value in env.items() if not isinstance(value, str)}
     config = load_config(written(objects, tmp_path), {**plain, **dict.fromkeys(secrets, "secret")})
@@ -191,7 +191,7 @@ def test_every_variable_of_the_configuration_is_given_and_the_key_comes_from_a_s
 def test_what_else_the_secret_holds_reaches_the_configuration(
     objects: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    assert Pass.of(objects).container["envFrom"] == [{"secretRef": {"name": "braze-etl"}}]
+    assert RunJob.of(objects).container["envFrom"] == [{"secretRef": {"name": "braze-etl"}}]
     path, webhook = written(objects, tmp_path), "https://hooks.example.com/1"
     assert load_config(path, {}).settings.notify.webhook is None
     told = load_config(path, {"NOTIFY_WEBHOOK": webhook}).settings.notify.webhook
@@ -214,7 +214,7 @@ def test_the_operator_of_secrets_is_switched_on_in_one_place_for_the_schedule_an
 
 def test_a_first_run_can_be_confirmed(copied: Path) -> None:
     switched_on(copied / "overlays/production/first-run/kustomization.yaml", "- op: add", lines=3)
-    args = Pass.of(render("first-run", root=copied)).args
+    args = RunJob.of(render("first-run", root=copied)).args
     assert args[0] == "run"
     assert args[-1] == "--confirm-first-run"
     understood("first-run", args)
@@ -249,7 +249,7 @@ def test_the_configuration_passes_its_check(objects: list[dict[str, Any]], tmp_p
 def test_only_the_first_run_may_create_a_ledger(tmp_path: Path) -> None:
     for name in RENDERED:
         objects = render(name)
-        plain = {key: value for key, value in Pass.of(objects).env.items() if isinstance(value, str)}
+        plain = {key: value for key, value in RunJob.of(objects).env.items() if isinstance(value, str)}
         settings = load_config(written(objects, tmp_path), plain).settings
         assert settings.state.create == ("auto" if name == "first-run" else "never")
         assert settings.state.uri.startswith("s3://")
@@ -258,7 +258,7 @@ def test_only_the_first_run_may_create_a_ledger(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", RENDERED)
 def test_every_command_line_is_one_that_the_program_knows(name: str) -> None:
-    params = understood(name, Pass.of(render(name)).args)
+    params = understood(name, RunJob.of(render(name)).args)
     assert ("max_runtime" in params) == (name != "command")
 
 

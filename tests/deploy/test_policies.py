@@ -64,7 +64,7 @@ def upload(place: Workplace, s3: str, **more: Any) -> None:
 
 
 def every_command(place: Workplace, s3: str) -> None:
-    """All that the program does with S3: a beginning, from a disk into S3, passes, looks, what people do."""
+    """All that the program does with S3: a beginning, from a disk into S3, runs, looks, what people do."""
     key = {"AMPLITUDE_API_KEY": KEY}
 
     def do(*arguments: str, **environ: str) -> None:

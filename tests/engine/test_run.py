@@ -439,7 +439,7 @@ def test_tasks_that_come_back_together_are_stored_in_one_transaction(
     assert stored == [report.discovered]
 
 
-def test_a_refused_key_ends_the_pass_before_any_event(setting: Setting) -> None:
+def test_a_refused_key_ends_the_run_before_any_event(setting: Setting) -> None:
     setting.finding = Probe(Standing.REFUSED, "the key was refused", "Check it.")
     report = setting.run()
     assert (report.exit_code, report.events.read) == (1, 0)
@@ -447,7 +447,7 @@ def test_a_refused_key_ends_the_pass_before_any_event(setting: Setting) -> None:
     assert setting.ids() == []
 
 
-def test_a_second_pass_meets_the_lease_of_the_first(setting: Setting) -> None:
+def test_a_second_run_meets_the_lease_of_the_first(setting: Setting) -> None:
     settle = setting.ledger.settle
 
     def meanwhile(run_id: str, files: list[FileSettlement], *more: Any) -> None:
@@ -467,7 +467,7 @@ def test_a_backfill_leaves_the_backlog_of_the_live_job_alone(setting: Setting) -
     assert setting.ledger.summary().backlog.files == owed
 
 
-def test_a_quarantine_out_of_reach_ends_the_pass_before_anything_is_sent(
+def test_a_quarantine_out_of_reach_ends_the_run_before_anything_is_sent(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def out_of_reach(_: Quarantine, _records: int) -> None:
@@ -506,7 +506,7 @@ def test_after_one_settlement_that_failed_nothing_more_is_sent(
     assert setting.ledger.summary().backlog.files == 0
 
 
-def test_a_pass_with_nothing_to_send_asks_nothing_of_the_quarantine(
+def test_a_run_with_nothing_to_send_asks_nothing_of_the_quarantine(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting.run()
@@ -514,7 +514,7 @@ def test_a_pass_with_nothing_to_send_asks_nothing_of_the_quarantine(
     assert setting.run().exit_code == 0
 
 
-def test_a_pass_that_is_stopped_at_once_reads_nothing(setting: Setting) -> None:
+def test_a_run_that_is_stopped_at_once_reads_nothing(setting: Setting) -> None:
     stop = Stop()
     stop.request(15)
     report = setting.run(stop=stop)

@@ -54,7 +54,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(failures=st.sampled_from([0, 2, 100]))
     def run(self, failures: int) -> None:
-        """A pass, at whose beginning so many requests fail: a few, or more than it bears."""
+        """A run, at whose beginning so many requests fail: a few, or more than it bears."""
         self.world.wire.failures = failures
         report = self.world.run()
         self.world.wire.failures = 0

@@ -1,4 +1,4 @@
-"""A whole job in one thread: real files, ledger and pass; Amplitude without a socket, time by hand."""
+"""A whole job in one thread: real files, ledger and run; Amplitude without a socket, time by hand."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ class World:
         )
 
     def run(self, ledger: Ledger | None = None, command: str = "run") -> RunReport:
-        """One pass over all that is due: a scheduled one, which may sweep, or a backfill."""
+        """One run over all that is due: a scheduled one, which may sweep, or a backfill."""
         ledger, scheduled = ledger or self.ledger, command == "run"
         flow = Flow(
             work=Listed(self.listing, covers_all=scheduled, sweep=self._sweep(ledger) if scheduled else None),
@@ -236,7 +236,7 @@ class World:
         ).run()
 
     def crash(self, ledger: Ledger | None = None) -> None:
-        """One pass that may end in the middle; what it had not stored is forgotten."""
+        """One run that may end in the middle; what it had not stored is forgotten."""
         with suppress(Crash):
             self.run(ledger)
         self.wire.crash_at = None

@@ -29,7 +29,7 @@ Told = Callable[..., "After"]
 
 
 class After:
-    """A job that has ended many times: `end` is one of its passes."""
+    """A job that has ended many times: `end` is one of its runs."""
 
     def __init__(self, folder: Path, **sections: Any) -> None:
         plain = {"pipeline": "eu", "source": {"uri": "x"}, "amplitude": {"region": "US", "api_key": "k"}}

@@ -42,7 +42,7 @@ def exposed(found: Facts) -> str:
     return generate_latest(exposition(METRICS, samples_of(found), pipeline="eu")).decode()
 
 
-def test_a_pass_becomes_the_samples_that_operators_ask_for(now: datetime) -> None:
+def test_a_run_becomes_the_samples_that_operators_ask_for(now: datetime) -> None:
     text = exposed(facts(now))
     for line in (
         f'braze_etl_records_total{{event_type="{OPEN}",outcome="accepted",pipeline="eu",reason=""}} 5.0',

@@ -120,7 +120,7 @@ def test_files_are_told_one_by_one_only_to_whoever_wants_details(
     assert (task["message"], task["events"]) == ("task settled", 4)
 
 
-def test_a_pass_that_could_not_begin_ends_with_its_code(
+def test_a_run_that_could_not_begin_ends_with_its_code(
     at_level: Callable[[LogLevel], Lines], now: datetime
 ) -> None:
     lines = at_level("info")

@@ -26,7 +26,7 @@ def report(
     return found
 
 
-def test_totals_grow_from_pass_to_pass_and_survive_in_the_ledger(now: datetime) -> None:
+def test_totals_grow_from_run_to_run_and_survive_in_the_ledger(now: datetime) -> None:
     first = report(now, {OPEN: Tally(accepted=5, filtered=2)})
     first.done, first.counts.reasons = 2, Counter({(OPEN, Reason.NO_IDENTITY): 2})
     first.requests = RequestCounts(

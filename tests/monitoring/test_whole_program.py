@@ -183,7 +183,7 @@ def test_an_option_goes_before_the_environment(place: Workplace) -> None:
     assert not result.err.startswith("{")
 
 
-def test_a_pass_that_finds_another_at_work_leaves_all_alone(place: Workplace, watcher: Watcher) -> None:
+def test_a_run_that_finds_another_at_work_leaves_all_alone(place: Workplace, watcher: Watcher) -> None:
     place.export(events=50, hours=1)
     place.run()
     before, heard = (place.folder / "braze_etl.prom").read_bytes(), len(watcher.heard)

@@ -320,16 +320,16 @@ def make_plan(
         reports = recent_reports(ledger)
         plan = _empty(settings, reports, exact=exact)
         plan.account = Account.read(ledger, terms, clock.now()) if terms.configured else None
-        look = due_now(settings, ledger, scope, clock.now(), resend=resend)
+        due, listed = due_now(settings, ledger, scope, clock.now(), resend=resend)
         if exact:
             store, _ = open_source(settings)
-            ExactPlanner(store, plan, EventReader(mapping, decoder=settings.decoder)).take(look.due)
+            ExactPlanner(store, plan, EventReader(mapping, decoder=settings.decoder)).take(due)
         else:
-            estimate(look.due, plan, Density.of(reports), mapping)
-        seen, recognition = look.due.familiarity, Recognition(ledger, settings.source.uri)
+            estimate(due, plan, Density.of(reports), mapping)
+        seen, recognition = due.familiarity, Recognition(ledger, settings.source.uri)
         plan.unfamiliar = seen.strangers
-        plan.refusal = recognition.judge(look.listing, seen, complete=True, covers_all=scope is None).refusal
-    plan.archived = look.due.archived
+        plan.refusal = recognition.judge(listed, seen, complete=True, covers_all=scope is None).refusal
+    plan.archived = due.archived
     plan.restore = restore_command(settings.source.uri, plan.archived)
     return plan
 

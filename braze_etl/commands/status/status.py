@@ -256,10 +256,11 @@ def _list(settings: Settings, ledger: Ledger, now: datetime) -> tuple[Backlog, d
     """List what is due, and the newest hour; the job's own last listing is what its window is measured by."""
     from braze_etl.flows.currents_to_amplitude.flow import due_now
 
-    tally, look = BacklogTally(), due_now(settings, ledger, None, now)
-    for file in look.due:
+    due, _ = due_now(settings, ledger, None, now)
+    tally = BacklogTally()
+    for file in due:
         tally.discovered(file.ref)
-    return tally.backlog(), look.due.newest_hour
+    return tally.backlog(), due.newest_hour
 
 
 def _set_aside(settings: Settings) -> QuarantineDepth:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from braze_etl.amplitude.destination import Amplitude
 from braze_etl.amplitude.settings import DeliverySettings, endpoint_url, gzip_default
@@ -200,22 +200,18 @@ def _in_flight(settings: Settings) -> int:
     return _MOST_IN_FLIGHT if limit == "auto" else limit
 
 
-class Look(NamedTuple):
-    """The due files, to be iterated over once, oldest hour first: they say more when that is done."""
-
-    due: DueFiles
-    listing: Listing
-
-
 def due_now(
     settings: Settings, ledger: Ledger, scope: Scope | None, now: datetime, *, resend: bool = False
-) -> Look:
-    """List what a `run` would find due, or with *scope* a `backfill`, which may *resend*."""
+) -> tuple[DueFiles, Listing]:
+    """List what a `run` would find due, or with *scope* a `backfill`, which may *resend*.
+
+    The due files can be iterated over once, oldest hour first; both say more when that is done.
+    """
     chosen, covers_all = scope or live_scope(settings, ledger), scope is None
     covers = covering(settings, chosen, covers_all=covers_all)
     listed = listing(settings, chosen, now)
     due = DueFiles(listed, ledger, now=now, resend=resend, covers=covers, covers_all=covers_all)
-    return Look(due, listed)
+    return due, listed
 
 
 def covering(settings: Settings, scope: Scope, *, covers_all: bool) -> Covers:

@@ -43,7 +43,7 @@ from braze_etl.flows.currents_to_amplitude.flow import (
 from braze_etl.flows.currents_to_amplitude.remapped import Mappings, remapped
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.currents_to_amplitude.worker import worker_spec
-from braze_etl.flows.pipeline import hear_stores, keeps_payloads, open_quarantine, open_state
+from braze_etl.flows.pipeline import keeps_payloads, open_quarantine, open_state, receive_store_times
 from braze_etl.logs import get_logger
 from braze_etl.monitoring.hooks import Hooks, notify_of_failed_start
 from braze_etl.quarantine.entry import Selection as Entries
@@ -139,7 +139,7 @@ def _opened(
     probing = Probing(settings, clock, observers.troubled)
     ledger = open_state(settings, clock, witnesses=probing.witnesses)
     try:
-        hear_stores(settings, probing.witnesses)
+        receive_store_times(settings, probing.witnesses)
         _warn(settings, request, ledger, lifetime)
         mappings = Mappings(ledger, mapping)
         mappings.keep()

@@ -45,7 +45,7 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
 def deliver(settings: Settings) -> None:
     """Have the ledger know the file as delivered."""
     ledger: Ledger = open_state(settings, CLOCK)
-    (due,) = due_now(settings, ledger, Scope(SINCE), CLOCK.now()).due
+    ((due,), _) = due_now(settings, ledger, Scope(SINCE), CLOCK.now())
     ledger.settle("r1", [FileSettlement(due.ref, FileState.DONE, Tally(accepted=40))], None)
     ledger.close()
 

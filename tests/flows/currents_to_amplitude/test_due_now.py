@@ -28,7 +28,8 @@ def test_before_the_first_run_nothing_is_made_and_two_days_are_due(
 ) -> None:
     with closing(ledger_to_read(settings, ManualClock(now))) as ledger:
         assert ledger.start_at == now.replace(minute=0) - timedelta(hours=48)
-        assert list(due_now(settings, ledger, None, now).due) == []
+        due, _ = due_now(settings, ledger, None, now)
+        assert list(due) == []
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
 
