@@ -39,7 +39,7 @@ class _Part(BaseModel):
 
 
 class PushgatewaySection(_Part):
-    """Where metrics are pushed to at the end of a run, under the grouping key `job` and `pipeline`."""
+    """Where metrics are pushed to at the end of a pass, under the grouping key `job` and `pipeline`."""
 
     url: Address | None = Field(default=None, description="Without /metrics; user:password@ may stand in it.")
     job: str = Field(default="braze_etl", min_length=1, description="The label `job`.")
