@@ -103,13 +103,13 @@ class Dispatcher:
             if task.trial:
                 self._trials[task.number] = task
 
-    def _draw(self) -> None:
-        """Take as many tasks as workers have room for."""
+    def _draw(self, *, trials: bool = True) -> None:
+        """Take as many tasks as workers have room for, and no trial without *trials*."""
         while len(self._drawn) < self._pool.room and not self.stopping:
             task = self._next_task()
             if task is None:
                 return
-            if task.alone and (self._pool.busy or self._drawn):
+            if (task.trial and not trials) or (task.alone and (self._pool.busy or self._drawn)):
                 self._next.appendleft(task)
                 return
             self._drawn.append(task)
@@ -124,7 +124,7 @@ class Dispatcher:
                 self._passed(tried)
                 self._next.appendleft(replace(tried, number=next(self._numbers), attempt=0, trial=False))
         if settled:
-            self._draw()
+            self._draw(trials=False)  # see `suspects`, point 1
             yield settled
         for event in events:
             if isinstance(event, Died) and (killers := list(self._on_death(event))):

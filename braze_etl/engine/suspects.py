@@ -3,7 +3,8 @@
 A file whose reading takes the memory of a whole pod ends the run, and nobody is left to set it aside.
 
 1. The ledger notes a task's files before a worker has them: with the settlement that makes room for the task,
-   or by a write of its own before the first.
+   or by a write of its own, before the first task and before each trial. Who is killed while it stores a
+   settlement has not begun the trial that comes next.
 2. A run that ends in order clears the note. So whatever the next run finds in it was begun by one that was
    killed: these files are suspects, most of them innocent.
 3. Suspects are read last, so that all others are delivered first; and alone, with nothing else in flight.

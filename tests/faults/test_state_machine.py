@@ -120,3 +120,18 @@ TestHistories = Histories.TestCase
 TestHistories.settings = LIMITS
 TestHistoriesOnDisk = HistoriesOnDisk.TestCase
 TestHistoriesOnDisk.settings = LIMITS
+
+
+def test_a_file_that_was_only_the_next_one_whenever_a_run_was_killed_is_not_set_aside(tmp_path: Path) -> None:
+    world = World(tmp_path, sqlite=True)
+    for number in range(3):
+        world.write(world.key(20 + number, 0), ["user-anna"])
+    world.write(world.key(47, 0), ["user-anna"] * 4)
+    world.crash(CrashingLedger(world.ledger, 1, after=False))
+    world.wire.crash_at = world.wire.sent + 3
+    world.crash()
+    for _ in range(2):
+        world.crash(CrashingLedger(world.ledger, 1, after=True))
+    assert world.run().failed == 0
+    assert world.held() == {id_ for ids in world.expected.values() for id_ in ids}
+    world.close()
