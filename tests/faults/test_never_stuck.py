@@ -181,7 +181,7 @@ def hang(*_args, **_more):
     while True:
         ctypes.CDLL(None).sleep(100)
 socket.getaddrinfo = hang
-from braze_etl.commands import main
+from braze_etl.__main__ import main
 main()
 """
 
