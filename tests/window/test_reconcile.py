@@ -160,15 +160,21 @@ def throttle_anna_at_first(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(world.wire, "send", send_slowly)
 
 
-def test_a_run_leaves_what_was_deferred_to_the_next_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = World(tmp_path, sqlite=False)
+def where_anna_waits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Nine files, a task each; the oldest holds a record of a user who is throttled at first."""
+    world = World(folder, sqlite=False)
     world.write(world.key(9, 0), ["user-anna"])
     for hours_ago in range(8, 0, -1):
         world.write(world.key(hours_ago, 0), ["user-ben"] * 3)
     throttle_anna_at_first(world, monkeypatch)
     monkeypatch.setattr(tasks, "MAX_FILES", 1)
+    return world
+
+
+def test_a_run_leaves_what_was_deferred_to_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = where_anna_waits(tmp_path, monkeypatch)
     report = world.run()
     assert (report.exit_code, report.done, report.events.deferred) == (4, 8, 1)
     assert world.run().exit_code == 0
@@ -178,12 +184,7 @@ def test_a_run_leaves_what_was_deferred_to_the_next_one(
 def test_a_backfill_takes_up_between_its_rounds_what_it_has_left_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World(tmp_path, sqlite=False)
-    world.write(world.key(9, 0), ["user-anna"])
-    for hours_ago in range(8, 0, -1):
-        world.write(world.key(hours_ago, 0), ["user-ben"] * 3)
-    throttle_anna_at_first(world, monkeypatch)
-    monkeypatch.setattr(tasks, "MAX_FILES", 1)
+    world = where_anna_waits(tmp_path, monkeypatch)
     report = world.run(command="backfill")
     assert (report.exit_code, report.done, report.events.deferred) == (0, 9, 0)
     assert report.events.read == report.events.accepted == 25
@@ -250,12 +251,7 @@ def test_a_backfill_that_has_nothing_left_asks_for_no_other_round(
 def test_a_run_between_rounds_may_send_what_a_backfill_has_left_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World(tmp_path, sqlite=False)
-    world.write(world.key(9, 0), ["user-anna"])
-    for hours_ago in range(8, 0, -1):
-        world.write(world.key(hours_ago, 0), ["user-ben"] * 3)
-    throttle_anna_at_first(world, monkeypatch)
-    monkeypatch.setattr(tasks, "MAX_FILES", 1)
+    world = where_anna_waits(tmp_path, monkeypatch)
     reports: list[Any] = []
 
     def wait(_seconds: float, _wake: object = None) -> bool:
