@@ -129,7 +129,6 @@ class WorkerParts:
     `lasting` is the same store, which does not give way when the run has to stop. `keeps_payloads`: what is
     set aside gets its record. `stops` knows the event types that end with a bound of the budget; without it,
     nothing has to be granted before it is sent. `judged_by` is the version of what judges the records.
-    `counts_ids`: how many events each person has is asked for.
     """
 
     clock: Clock
@@ -141,7 +140,6 @@ class WorkerParts:
     keeps_payloads: bool
     stops: Callable[[str], bool] | None
     judged_by: str
-    counts_ids: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,7 +249,6 @@ WARNINGS: Final = {
     "resent_after_7_days": "files sent again, by `--resend`, after Amplitude had forgotten their ids",
     "older_than_deduplication": "replayed entries older than 7 days, which Amplitude may count twice",
     "not_comparable_files": "files left alone by `--changed-only`: what their mapping sent can't be told",
-    "busy_ids": "ids with more events a day than mapping.identity.flag_above",
     "budget_month_warned": "budget.warn_at of the month is spent",
     "budget_month_used_up": "the month's bound is used up",
     "budget_day_warned": "budget.warn_at of the day is spent",

@@ -24,7 +24,6 @@ from datetime import timedelta
 from braze_etl.clock import Clock
 from braze_etl.delivery.batches import RequestCounts
 from braze_etl.delivery.destination import Probe, Standing
-from braze_etl.engine.busy import BusyDays
 from braze_etl.engine.clock_skew import WARNING as CLOCK_DIFFERS
 from braze_etl.engine.dispatch import Dispatcher
 from braze_etl.engine.due import Discovery, DueFile
@@ -104,7 +103,6 @@ class Run:
         watchers: Sequence[Watcher] = (),
         quarantine_stop: QuarantineStop | None = None,
         budget: Meter | None = None,
-        busy: BusyDays | None = None,
     ) -> None:
         self._flow = flow
         self._work = flow.work
@@ -116,7 +114,6 @@ class Run:
         self._watchers = watchers
         self._quarantine_stop = quarantine_stop
         self._budget = budget
-        self._busy = busy
         self._due = Discovery()
         self._suspects = Suspects(ledger)
         self._left_open = LeftOpen()
@@ -372,8 +369,6 @@ class Run:
         self.report.add(settlement)
         if self._work.covers_all:  # a backfill's files are old on purpose
             self.report.latency.note(settlement.files, self._clock.now())
-        if self._busy:
-            self._busy.settled([settlement.busy])
         self.report.error = self.report.error or settlement.fatal
         self._notify(lambda watcher: watcher.settled(settlement))
 
@@ -420,8 +415,6 @@ class Run:
         try:
             self._work.finish(in_order=self._due.complete)
             self._quarantine.expire_payloads(self._now)
-            if self._busy and (above := self._busy.remember()):
-                report.warnings["busy_ids"] = above
         except FatalError as error:
             report.error = report.error or error
         if self._budget:

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Protocol, Self
 
 from braze_etl.delivery.batches import RequestCounts
-from braze_etl.engine.busy import BusyIds
 from braze_etl.engine.due import DueFile
 from braze_etl.errors import BrazeEtlError, FileReplacedError, FileUnavailableError
 from braze_etl.model import Counts, FileRef, FileSettlement, Position, SetAside
@@ -157,8 +156,6 @@ class Settlement:
     unavailable: Unavailable = field(default_factory=Unavailable)
     requests: RequestCounts = field(default_factory=RequestCounts)
     extras: Extras | None = None
-    busy: BusyIds = field(default_factory=BusyIds)
-    """What was sent by id, where that is asked for; that of several tasks may come with one of them."""
     worker: int = 0
     in_flight_limit: int = 0
     fatal: BrazeEtlError | None = None

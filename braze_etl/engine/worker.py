@@ -22,7 +22,6 @@ from braze_etl.clock import Clock
 from braze_etl.delivery.batches import BatchBuilder
 from braze_etl.delivery.sender import Sender
 from braze_etl.engine.books import Tag, TaskBooks, tags_of
-from braze_etl.engine.busy import BusyIds
 from braze_etl.engine.due import DueFile, Origin, Place
 from braze_etl.engine.flow import Block, Reader
 from braze_etl.engine.meter import Allowance
@@ -238,7 +237,6 @@ class TaskRunner:
         payloads: Payloads | None = None,
         allowance: Allowance | None = None,
         mapping: str = "",
-        busy: BusyIds | None = None,
         beat: Callable[[int], None] = lambda _: None,
         life: Life | None = None,
     ) -> None:
@@ -247,7 +245,6 @@ class TaskRunner:
         self._payloads = payloads
         self._allowance = allowance
         self._mapping = mapping
-        self._busy = busy
         self._beat = beat
         self._life = life or Life()
         self._sender = sender
@@ -374,8 +371,6 @@ class TaskRunner:
             events, tags = _sorted_out(books, number, block.offset, part, wanted, first=first)
             if self._allowance:
                 events, tags = self._allowance.admit(books, number, events, tags)
-            if self._busy is not None:
-                self._busy.take(events)
             self._fill_batches(books, number, events, tags, size)
             first += len(part)
 
@@ -433,8 +428,6 @@ class TaskRunner:
         settlement.repairs = self._reader.take_repairs() + self._mended
         self._mended.clear()
         settlement.extras = self._reader.take_extras()
-        if self._busy is not None:
-            settlement.busy = self._busy.hand_over()
         if settlement.requests.short_ingests:
             settlement.warnings["short_ingests"] = settlement.requests.short_ingests
         settlement.worker, settlement.in_flight_limit = os.getpid(), self._sender.limit

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 
 import click
@@ -27,7 +28,9 @@ UPDATE = bool(os.environ.get("BRAZE_ETL_UPDATE_FROZEN"))
 def _help(_: Setting) -> str:
     """The help of every command, on a screen of one width."""
     pages = []
-    for words, command in commands():
+    for words, each in commands():
+        command = copy(each)
+        command._help_option = None  # a test that has run the command left its own option there
         context = click.Context(command, info_name=" ".join(("braze-etl", *words)), max_content_width=100)
         context.terminal_width = 100
         pages.append(command.get_help(context))

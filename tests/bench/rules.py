@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from braze_etl.engine.books import TaskBooks, tags_of
-from braze_etl.engine.busy import BusyIds
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.meter import Allowance
 from braze_etl.engine.tasks import Grant, Task
@@ -102,10 +101,6 @@ def _budget() -> Step:
     return lambda events: allowance.admit(books, 0, events, tags[: len(events)])
 
 
-def _busy() -> Step:
-    return BusyIds().take
-
-
 CASES = (
     Case("the plain mapping once more", always=True),
     Case("choose: another type is left out", {"choose": {"exclude": ["users.messages.sms.*"]}}),
@@ -132,7 +127,6 @@ CASES = (
     Case("identity: lower case", {"identity": {"lower_case": True}}),
     Case("identity: shared ids", {"identity": {"shared": ["guest@acme.example", "kiosk-0001"]}}),
     Case("identity: anonymous: drop", {"identity": {"anonymous": "drop"}}),
-    Case("identity: flag_above (busy ids)", step=_busy),
     Case("loop guard: names", {"loop_guard": {"names": ["[Amplitude] *"]}}),
     Case("loop guard: a property", {"loop_guard": {"properties": {"source": "amplitude"}}}),
     Case("time: min and max_future", {"time": {"min": "2020-01-01", "max_future": "30d"}}),

@@ -111,8 +111,8 @@ def throttling(site: Site) -> Finding:
         return ok(f"no throttling in the last {len(runs)} runs")
     return warn(
         f"{throttled:,} throttled requests in the last {len(runs)} runs, {deferred:,} records deferred",
-        "One user or device delays nobody else here. mapping.identity.flag_above names ids with very many "
-        "events, identity.shared takes them out, and amplitude.rate bounds the whole.",
+        "One user or device delays nobody else here. With mapping.identity.flag_above, `plan --exact` names "
+        "ids with very many events; identity.shared takes them out, and amplitude.rate bounds the whole.",
     )
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from braze_etl.flows.currents_to_amplitude.settings import Settings
 
 _PLACES = {
-    "busy_ids": "ids above the bound, in the ledger",
     "run_reports": "errors of past runs, in the ledger",
     "quarantine_records": "records kept in the quarantine",
     "quarantine_details": "words of its entries",

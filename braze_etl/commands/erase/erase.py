@@ -17,7 +17,6 @@ from typing import Any, Final
 import orjson
 
 from braze_etl.clock import Clock, iso
-from braze_etl.engine.busy import NOTE
 from braze_etl.flows.currents_to_amplitude.flow import mapping_options
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import open_quarantine, open_state, store_access
@@ -128,7 +127,6 @@ def erase(settings: Settings, id_: str, clock: Clock, *, dry_run: bool = False) 
             stack.enter_context(people.table)
         ledger = _ledger(settings, clock, stack, dry_run=dry_run)
         if ledger is not None:
-            places["busy_ids"] = _from_busy_ids(ledger, person, dry_run=dry_run)
             places["run_reports"] = _from_reports(ledger, person, dry_run=dry_run)
         records, words = open_quarantine(settings).erase(person, dry_run=dry_run)
         places |= {"quarantine_records": records, "quarantine_details": words}
@@ -149,19 +147,6 @@ def _ledger(settings: Settings, clock: Clock, stack: ExitStack, *, dry_run: bool
     owner = LeaseOwner.here(f"erase-{secrets.token_hex(3)}", "erase")
     stack.enter_context(ledger.lease(owner))
     return ledger
-
-
-def _from_busy_ids(ledger: Ledger, person: Person, *, dry_run: bool) -> Found:
-    note = ledger.get_note(NOTE)
-    looked_at = sum(len(day["ids"]) for day in note.values())
-    clean = {
-        day: {**fact, "ids": {id_: n for id_, n in fact["ids"].items() if id_ not in person.names}}
-        for day, fact in note.items()
-    }
-    found = looked_at - sum(len(day["ids"]) for day in clean.values())
-    if found and not dry_run:
-        ledger.put_note(NOTE, clean)
-    return Found(looked_at, found)
 
 
 def _from_reports(ledger: Ledger, person: Person, *, dry_run: bool) -> Found:

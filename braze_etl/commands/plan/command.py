@@ -108,6 +108,10 @@ def _print(made: Plan) -> None:
     if facts["users"] is not None:
         error = f" (an estimate, give or take {facts['users_error']:.1%})" if facts["users_error"] else ""
         console.print(f"{facts['users']:,} distinct users{error}")
+    for day in facts.get("busy_ids", {"days": ()})["days"]:
+        ids = ", ".join(f"{each['id']} ({each['events']:,})" for each in day["ids"])
+        bound = facts["busy_ids"]["flag_above"]
+        console.print(f"ids above {bound:,} events on {day['day']}: {ids}", markup=False)
     console.print(f"from {facts['oldest_hour']} to {facts['newest_hour']}")
     console.print(f"takes {_time(facts['seconds'])}; at Amplitude's limit {_time(facts['seconds_at_limit'])}")
 

@@ -6,14 +6,15 @@ Nothing is written.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from datetime import date
 from typing import Any, Final
 
 from braze_etl.clock import Clock, iso
+from braze_etl.commands.plan.people import STANDARD_ERROR, BusyIds, Users
 from braze_etl.engine.budget import Account, Spending
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.forecast import Density, Rate, recent_reports
@@ -46,88 +47,8 @@ from braze_etl.model import Damage, Event, FileRef, Outcome, Reason, ReasonCount
 from braze_etl.state.ledger import BacklogLine, Ledger, LedgerMissingError, never_create
 from braze_etl.storage.store import Store
 
-EXACT_UP_TO: Final = 5_000
-_BITS: Final = 14
-_REGISTERS: Final = 1 << _BITS
-_MAX_RANK: Final = 64 - _BITS + 1
-STANDARD_ERROR: Final = 1.04 / math.sqrt(_REGISTERS)
-"""Of the estimate: 0.8 %; two out of three are within it, and 997 of 1,000 within three times it."""
-
 PROJECT_LIMIT: Final = 100_000.0
 """Events a second that a project may send to the batch endpoint by default (amplitude.md 1.2)."""
-
-
-class Distinct:
-    """Counts distinct texts. Behind `EXACT_UP_TO` of them it keeps 16 kB of HyperLogLog registers instead.
-
-    Read by Ertl's estimator (New cardinality estimation algorithms for HyperLogLog sketches, 2017), which has
-    no bias at any size; with hashes of 64 bits no register ever reaches its top, which saves a term of it.
-    """
-
-    def __init__(self) -> None:
-        self._seen: set[int] | None = set()
-        self._registers = bytearray()
-
-    @property
-    def exact(self) -> bool:
-        """Whether `count` is no estimate."""
-        return self._seen is not None
-
-    def add(self, text: str) -> None:
-        """Count *text*, unless it was counted before."""
-        digest = int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
-        if self._seen is None:
-            self._register(digest)
-            return
-        self._seen.add(digest)
-        if len(self._seen) > EXACT_UP_TO:
-            self._registers = bytearray(_REGISTERS)
-            for each in self._seen:
-                self._register(each)
-            self._seen = None
-
-    def _register(self, digest: int) -> None:
-        index, rest = digest & (_REGISTERS - 1), digest >> _BITS
-        rank = _MAX_RANK - rest.bit_length()
-        self._registers[index] = max(self._registers[index], rank)
-
-    @property
-    def count(self) -> int:
-        """How many distinct texts there were."""
-        if self._seen is not None:
-            return len(self._seen)
-        ranks = Counter(self._registers)
-        total = 0.0
-        for rank in range(_MAX_RANK, 0, -1):
-            total = (total + ranks[rank]) / 2
-        total += _REGISTERS * _sigma(ranks[0] / _REGISTERS)
-        return round(_REGISTERS**2 / (2 * math.log(2) * total))
-
-
-def _sigma(empty: float) -> float:
-    """What empty registers weigh, by their share: x + the sum of x^(2^k) * 2^(k-1), for x below 1."""
-    total, weight, before = empty, 1.0, -1.0
-    while total != before:
-        before = total
-        empty *= empty
-        total += empty * weight
-        weight *= 2
-    return total
-
-
-@dataclass(slots=True)
-class Users:
-    """Distinct users of what is to be sent, of each type and in all: by user_id, or else by device_id."""
-
-    total: Distinct = field(default_factory=Distinct)
-    by_event_type: defaultdict[str, Distinct] = field(default_factory=lambda: defaultdict(Distinct))
-
-    def add(self, event_type: str, event: Event) -> None:
-        """Count whom an event belongs to."""
-        user = event.get("user_id")
-        name = f"device:{event.get('device_id')}" if user is None else f"user:{user}"
-        self.total.add(name)
-        self.by_event_type[event_type].add(name)
 
 
 @dataclass(slots=True)
@@ -144,6 +65,8 @@ class Plan:
     to_send: Counter[str] = field(default_factory=Counter)
     reasons: ReasonCounts = field(default_factory=Counter)
     users: Users = field(default_factory=Users)
+    busy_ids: BusyIds | None = None
+    """Ids with very many events; None where nothing asks for them."""
     oldest: FileRef | None = None
     newest: FileRef | None = None
     archived: BacklogLine = field(default_factory=BacklogLine)
@@ -215,6 +138,7 @@ class Plan:
             "newest_hour": iso(self.newest.hour) if self.newest else None,
             "by_event_type": {event_type: self._line(event_type) for event_type in sorted(self.files)},
             **({"budget": spending.as_dict()} if (spending := self.spending) else {}),
+            **({"busy_ids": self.busy_ids.as_dict()} if self.busy_ids else {}),
         }
 
     def _line(self, event_type: str) -> dict[str, Any]:
@@ -294,21 +218,23 @@ class ExactPlanner:
         return self._plan
 
     def _read(self, file: DueFile) -> None:
-        event_type = file.ref.event_type
+        event_type, day = file.ref.event_type, file.ref.hour.date()
         for block, records in blocks_of(file, self._store, self._reader):
             if isinstance(block, Damage):
                 self._plan.refuse(event_type, Reason.DAMAGED_BLOCK)
                 continue
             for number, outcome in enumerate(block.outcomes):
                 if records is None or number in records:
-                    self._count(event_type, outcome)
+                    self._count(event_type, day, outcome)
 
-    def _count(self, event_type: str, outcome: Event | Verdict) -> None:
+    def _count(self, event_type: str, day: date, outcome: Event | Verdict) -> None:
         if isinstance(outcome, Verdict):
             self._plan.refuse(event_type, outcome.reason)
             return
         self._plan.send(event_type)
         self._plan.users.add(event_type, outcome)
+        if self._plan.busy_ids:
+            self._plan.busy_ids.add(day, outcome)
 
 
 def make_plan(
@@ -337,7 +263,9 @@ def make_plan(
 def _empty(settings: Settings, reports: list[dict[str, Any]], *, exact: bool) -> Plan:
     amplitude = settings.amplitude
     limit = min(PROJECT_LIMIT, amplitude.rate or PROJECT_LIMIT)
-    return Plan(amplitude.max_events, exact, Rate.of(reports), limit)
+    bound = settings.mapping.identity.flag_above
+    busy_ids = BusyIds(bound) if exact and bound is not None else None
+    return Plan(amplitude.max_events, exact, Rate.of(reports), limit, busy_ids=busy_ids)
 
 
 @dataclass(frozen=True)

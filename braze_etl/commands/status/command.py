@@ -198,8 +198,6 @@ def _facts(found: PipelineStatus) -> Iterator[tuple[str, str]]:
         yield "schema drift", escape(found.drift_words)
     if found.account is not None:
         yield from ((name, escape(words)) for name, words in found.account.facts())
-    if found.busy is not None and found.busy.words:
-        yield f"ids above {found.busy.bound:,} a day", escape(found.busy.words)
     yield "lease", escape(str(found.holder)) if found.holder else "free"
 
 

@@ -13,7 +13,6 @@ from braze_etl.clock import Clock, iso
 from braze_etl.engine import quarantine_stop as bound
 from braze_etl.engine.backlog import BacklogTally, by_age
 from braze_etl.engine.budget import Account, Spent
-from braze_etl.engine.busy import BusyStanding
 from braze_etl.engine.forecast import RECENT_RUNS, Density, Forecast, Rate, Window, forecast
 from braze_etl.engine.report import succeeded
 from braze_etl.engine.source_health import Freshness
@@ -87,8 +86,6 @@ class PipelineStatus:
     """How the budget stands; None where neither bounds nor a price are configured."""
     quarantine_stop: dict[str, Any] = field(default_factory=dict)
     """Which run was stopped by `quarantine.stop_at`, while that stands."""
-    busy: BusyStanding | None = None
-    """Ids with very many events; None where they are not counted."""
 
     @property
     def at_risk(self) -> bool:
@@ -148,7 +145,6 @@ class PipelineStatus:
             "quarantine_stop": self.quarantine_stop or None,
             "drift": {**self.drift, "unknown_event_types": self.unknown_types},
             **({"budget": self._budget(self.account)} if self.account else {}),
-            **({"busy_ids": self.busy.as_dict()} if self.busy else {}),
             "lease": str(self.holder) if self.holder else None,
             "runs": [_run(run) for run in self.runs],
         }
@@ -209,7 +205,6 @@ def pipeline_status(settings: Settings, clock: Clock, *, refresh: bool = False) 
             drift=drift,
             account=_account(settings, ledger, now),
             quarantine_stop=ledger.get_note(bound.NOTE),
-            busy=_busy(settings, ledger, now),
         )
 
 
@@ -237,11 +232,6 @@ def _account(settings: Settings, ledger: Ledger | None, now: datetime) -> Accoun
     if not terms.configured:
         return None
     return Account.read(ledger, terms, now) if ledger else Account(terms, Spent.nothing(now))
-
-
-def _busy(settings: Settings, ledger: Ledger, now: datetime) -> BusyStanding | None:
-    bound = settings.mapping.identity.flag_above
-    return None if bound is None else BusyStanding.read(ledger, now, bound)
 
 
 def _ledger(settings: Settings, clock: Clock, *, even_new: bool) -> Ledger:

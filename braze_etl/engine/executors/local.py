@@ -23,7 +23,6 @@ from braze_etl.deadline import WATCH, Halt
 from braze_etl.delivery.batches import BatchBuilder, Trouble
 from braze_etl.delivery.sender import Sender
 from braze_etl.engine.books import Tag
-from braze_etl.engine.busy import BusyIds
 from braze_etl.engine.executors.fork_server import start_fork_server, worker_context
 from braze_etl.engine.flow import WorkerParts, WorkerSpec
 from braze_etl.engine.meter import Allowance, Asking
@@ -374,7 +373,6 @@ def _task_runner(
         stop=stop,
         allowance=parts.stops and Allowance(parts.stops, lambda ask: life.wait(asking, ask)),
         mapping=parts.judged_by,
-        busy=BusyIds() if parts.counts_ids else None,
         beat=Heart(report, parts.clock).beat,
         life=life,
     )

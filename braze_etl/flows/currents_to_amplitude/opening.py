@@ -13,7 +13,6 @@ from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import Clock, duration_text, iso
 from braze_etl.delivery.batches import Trouble
 from braze_etl.delivery.destination import Probe
-from braze_etl.engine.busy import BusyDays
 from braze_etl.engine.clock_skew import Witnesses
 from braze_etl.engine.executors.local import WorkerPool, serve
 from braze_etl.engine.exits import Stop
@@ -189,7 +188,6 @@ def _opened(
             watchers=(hooks, *observers.watchers),
             quarantine_stop=_quarantine_stop(settings, request, ledger),
             budget=budget,
-            busy=BusyDays(ledger, clock, settings.mapping.identity.flag_above),
         )
     finally:
         ledger.close()

@@ -40,5 +40,4 @@ def _open(settings: Settings, processes: int, keep_payloads: bool, rationed: boo
         keeps_payloads=keep_payloads,
         stops=budget_terms(settings).stops if rationed else None,
         judged_by=mapping.version,
-        counts_ids=settings.mapping.identity.flag_above is not None,
     )

@@ -124,22 +124,3 @@ def test_whoever_was_erased_does_not_come_back_with_a_replay(place: Workplace, d
 def test_without_an_id_nothing_is_done(do: Do, words: list[str]) -> None:
     told = do(*words, "--output", "json")
     assert (told.code, told.error["type"]) == (2, "UsageError")
-
-
-def test_ids_above_the_bound_are_told_by_status_until_they_are_erased(workplace: Workplace, do: Do) -> None:
-    workplace.export(events=120, hours=1)
-    workplace.configure(mapping={"identity": {"flag_above": 1}}, workers=1)
-    report = workplace.do("run", "--output", "json")
-    flagged = report.json["warnings"]["busy_ids"]
-    status = do("status", "--output", "json").json
-    (day,) = status["busy_ids"]["days"]
-    assert day["sent"] == report.json["events"]["accepted"]
-    above = [each for each in day["ids"] if each["flagged"]]
-    busiest = above[0]["id"]
-    assert len(above) == min(flagged, 50)
-    assert busiest not in report.out + report.err
-    assert f"{busiest} ({above[0]['events']})" in do("status").out
-
-    receipt = do("erase", "--user", busiest, "--output", "json").json
-    assert receipt["places"]["busy_ids"]["removed"] == 1
-    assert busiest not in do("status", "--output", "json").out

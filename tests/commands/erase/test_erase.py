@@ -10,7 +10,6 @@ import pytest
 
 from braze_etl.clock import ManualClock
 from braze_etl.commands.erase.erase import erase
-from braze_etl.engine.busy import NOTE
 from braze_etl.errors import ConfigError, LeaseHeldError
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import open_quarantine, open_state
@@ -66,8 +65,6 @@ def fill(settings: Settings, clock: ManualClock) -> None:
     with closing(open_state(settings, clock)) as ledger:
         ledger.finish_run(RunRecord("run-1", "run", NOW, NOW, 1, {"pipeline": "anna-1", **report}))
         ledger.finish_run(RunRecord("run-2", "run", NOW, NOW, 0, {"events": {}}))
-        day = {"sent": 9, "missed": 0, "ids": {"anna-1": 5, "bert-2": 4}}
-        ledger.put_note(NOTE, {"2026-10-05": day, "2026-10-04": day})
         ledger.put_note("another", {"of": "anna-1"})
 
 
@@ -79,7 +76,6 @@ def test_a_person_is_removed_from_every_place_and_the_books_stay(
     fill(settings, clock)
     receipt = erase(settings, "anna-1", clock)
     assert receipt.places == {
-        "busy_ids": Found(4, 2),
         "run_reports": Found(2, 1),
         "quarantine_records": Found(3, 2),
         "quarantine_details": Found(3, 1),
@@ -90,7 +86,6 @@ def test_a_person_is_removed_from_every_place_and_the_books_stay(
     assert [entry.detail for entry in entries] == ["HTTP 400: bad user [erased]", "", ""]
     assert [quarantine.payload(entry, NOW) is None for entry in entries] == [True, True, False]
     with closing(open_state(settings, clock)) as ledger:
-        assert [day["ids"] for day in ledger.get_note(NOTE).values()] == [{"bert-2": 4}] * 2
         second, first = ledger.runs(10)
         assert first.report["error"]["message"] == "the last one: no [erased]"
         assert first.report["pipeline"] == "anna-1"  # a name that somebody chose is no person
@@ -133,9 +128,9 @@ def test_a_rehearsal_changes_nothing_and_needs_no_lease(clock: ManualClock) -> N
     fill(settings, clock)
     with closing(open_state(settings, clock)) as ledger, ledger.lease(LeaseOwner("r1", "host", 1, "run")):
         receipt = erase(settings, "anna-1", clock, dry_run=True)
-    assert receipt.found == 6
-    assert receipt.as_dict()["places"]["busy_ids"] == {"looked_at": 4, "found": 2}
-    assert erase(settings, "anna-1", clock).found == 6
+    assert receipt.found == 4
+    assert receipt.as_dict()["places"]["run_reports"] == {"looked_at": 2, "found": 1}
+    assert erase(settings, "anna-1", clock).found == 4
 
 
 def test_nothing_is_erased_while_a_run_is_at_work(clock: ManualClock) -> None:
@@ -147,7 +142,7 @@ def test_nothing_is_erased_while_a_run_is_at_work(clock: ManualClock) -> None:
         pytest.raises(LeaseHeldError, match="r1"),
     ):
         erase(settings, "anna-1", clock)
-    assert erase(settings, "anna-1", clock).found == 6
+    assert erase(settings, "anna-1", clock).found == 4
 
 
 def test_no_ledger_is_made_for_it(tmp_path: Path, clock: ManualClock) -> None:
@@ -155,7 +150,7 @@ def test_no_ledger_is_made_for_it(tmp_path: Path, clock: ManualClock) -> None:
     open_quarantine(settings).file("run-1", NOW, [kept(1, external_user_id="anna-1")])
     receipt = erase(settings, "anna-1", clock)
     assert receipt.places["quarantine_records"] == Found(1, 1)
-    assert "busy_ids" not in receipt.places
+    assert "run_reports" not in receipt.places
     assert not (tmp_path / "state" / "braze-etl.db").exists()
 
 
@@ -163,7 +158,7 @@ def test_a_list_that_is_missing_stops_it_before_anything_is_touched(clock: Manua
     fill(configured(), clock)
     with pytest.raises(ConfigError, match="no suppress list"):
         erase(configured(mapping={"privacy": {"suppress": "absent.txt"}}), "anna-1", clock)
-    assert erase(configured(), "anna-1", clock).found == 6
+    assert erase(configured(), "anna-1", clock).found == 4
 
 
 def test_a_copy_of_the_look_up_table_goes_when_it_holds_the_person(

@@ -51,6 +51,17 @@ def test_an_exact_plan_shows_users_and_reasons_in_a_line_for_each_type(do: Do) -
     assert "10 distinct users\n" in out
 
 
+def test_an_exact_plan_names_busy_ids_where_a_bound_is_configured(do: Do) -> None:
+    assert "ids above" not in do("--exact")
+    config = yaml.safe_load(Path("config.yaml").read_text())
+    config["mapping"] = {"identity": {"flag_above": 1}}
+    Path("config.yaml").write_text(yaml.safe_dump(config))
+    out = do("--exact")
+    assert "ids above 1 events on 2026-10-01: user-0 (2), user-2 (2), " in out
+    assert "user-1 (" not in out
+    assert len(json.loads(do("--exact", "--output", "json"))["busy_ids"]["days"][0]["ids"]) == 9
+
+
 def test_an_estimate_says_that_it_is_one(do: Do) -> None:
     out = do()
     assert "estimated" in out

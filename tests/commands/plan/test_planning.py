@@ -83,6 +83,20 @@ def test_an_exact_plan_counts_users_and_says_why_records_are_not_sent(
     assert not (tmp_path / "state").exists()
 
 
+def test_an_exact_plan_names_ids_with_more_events_a_day_than_the_configured_bound(
+    settings: Settings, export: Export
+) -> None:
+    export(PURCHASE, ["user-one"] * 3 + ["user-two"], hour=5)
+    export(PURCHASE, ["user-two"] * 2 + ["[REDACTED]"] * 3, hour=6)
+    assert "busy_ids" not in plan(settings, exact=True)
+    identity = {"identity": {"flag_above": 2}}
+    flagging = Settings.model_validate({**settings.model_dump(exclude_unset=True), "mapping": identity})
+    assert "busy_ids" not in plan(flagging, exact=False)
+    (day,) = plan(flagging, exact=True)["busy_ids"]["days"]
+    assert day["day"] == "2026-10-01"
+    assert day["ids"] == [{"id": "user-one", "events": 3}, {"id": "user-two", "events": 3}]
+
+
 def test_a_range_is_planned_as_a_backfill_would_take_it(settings: Settings, export: Export) -> None:
     for hour in (5, 6, 7):
         export(PURCHASE, ["somebody"], hour=hour)
