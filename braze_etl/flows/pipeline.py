@@ -11,8 +11,8 @@ from braze_etl.flows.settings import Quarantine as QuarantineSection
 from braze_etl.flows.settings import SourceSection, State, StoreSection, WrittenStoreSection
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import Ledger, LedgerIdentity, LedgerMissingError
-from braze_etl.state.memory import MemoryLedger
 from braze_etl.state.opening import open_ledger
+from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.opening import open_store, server_time
 from braze_etl.storage.store import StoreAccess
 
@@ -107,4 +107,4 @@ def ledger_to_read(settings: PipelineSettings, clock: Clock) -> Ledger:
     try:
         return open_state(settings, clock, read_only=True)
     except LedgerMissingError:
-        return MemoryLedger(settings.identity, start_at=settings.source.start_at, clock=clock)
+        return SqliteLedger.in_memory(settings.identity, start_at=settings.source.start_at, clock=clock)

@@ -124,6 +124,37 @@ class FileLease:
         self.check()
 
 
+class MemoryLease:
+    """The lease of a ledger that only the object at *place* leads to."""
+
+    def __init__(self, place: str, clock: Clock) -> None:
+        self._place = place
+        self._clock = clock
+        self._holder: LeaseHolder | None = None
+
+    @contextmanager
+    def held(self, owner: LeaseOwner) -> Iterator[None]:
+        """Hold the lease; `LeaseHeldError` when it is held."""
+        if self._holder is not None:
+            raise lease_held(self._place, self._holder)
+        self._holder = LeaseHolder(owner, self._clock.now())
+        try:
+            yield
+        finally:
+            self._holder = None
+
+    def check(self) -> None:
+        """Do nothing: nobody else reaches it."""
+
+    def is_held(self) -> bool:
+        """Whether somebody holds it."""
+        return self._holder is not None
+
+    def holder(self) -> LeaseHolder | None:
+        """Say who holds the lease."""
+        return self._holder
+
+
 def _lock(descriptor: int, kind: int) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

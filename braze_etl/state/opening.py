@@ -25,7 +25,6 @@ from braze_etl.state.ledger import (
     not_empty,
     start_hour,
 )
-from braze_etl.state.memory import MemoryLedger
 from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.opening import open_conditional_store
@@ -121,14 +120,14 @@ def _memory(
     create: bool,
     read_only: bool,
     vouch: Vouch,
-) -> MemoryLedger:
+) -> Ledger:
     """A ledger in memory never exists before it is opened."""
     if read_only:
         raise LedgerMissingError("A ledger in memory keeps nothing between commands.", remedy=_FORMS)
     if not create:
         raise never_create("memory://")
     vouch(start_hour(start_at, clock))
-    return MemoryLedger(identity, clock=clock, start_at=start_at)
+    return SqliteLedger.in_memory(identity, clock=clock, start_at=start_at)
 
 
 @dataclass(frozen=True, slots=True)

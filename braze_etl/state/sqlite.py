@@ -1,4 +1,4 @@
-"""The ledger in one SQLite file on a local disk.
+"""The ledger in SQLite: one file on a local disk, or in memory for as long as the object lives.
 
 The rollback journal is kept instead of a write-ahead log: the ledger is one file to copy, a reader needs no
 write access to it, and with `synchronous=EXTRA` a settlement is on the disk when `settle` returns. The price,
@@ -13,14 +13,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import orjson
 
 from braze_etl.clock import Clock
 from braze_etl.errors import StateError
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
-from braze_etl.state.file_lease import FileLease
+from braze_etl.state.file_lease import FileLease, MemoryLease
 from braze_etl.state.ledger import (
     NO_NOTES,
     Backlog,
@@ -64,7 +64,7 @@ from braze_etl.state.rows import (
     run_of,
     run_row,
 )
-from braze_etl.state.sqlite_schema import connect, in_our_words, transaction
+from braze_etl.state.sqlite_schema import connect, connect_in_memory, in_our_words, transaction
 
 RUNS_KEPT: Final = 10_000
 _PAGE: Final = 200
@@ -147,15 +147,21 @@ _MOST_FILES: Final = 2_000
 
 
 class SqliteLedger:
-    """A `Ledger` in the SQLite file at *path*."""
+    """A `Ledger` in the database that *connection* leads to; errors call it *path*."""
 
     def __init__(
-        self, path: Path, connection: sqlite3.Connection, identity: LedgerIdentity, *, clock: Clock
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        lease: FileLease | MemoryLease,
+        identity: LedgerIdentity,
+        *,
+        clock: Clock,
     ) -> None:
         self._path = path
         self._connection = connection
+        self._lease = lease
         self._clock = clock
-        self._lease = FileLease(path.resolve(), place=str(path), clock=clock)
         project, region, start_at, created_at = self._query(_CREATION)[0]
         check_identity(str(path), LedgerIdentity(identity.pipeline, project, region), identity)
         self.identity: Final = identity
@@ -173,15 +179,24 @@ class SqliteLedger:
         create: bool = True,
         read_only: bool = False,
         vouch: Vouch = anything_goes,
-    ) -> SqliteLedger:
+    ) -> Self:
         """Open the ledger, or create it (and its folder) where *create* allows; errors: see `open_ledger`."""
         creation = Creation(identity, start_hour(start_at, clock), clock.now(), vouch)
         connection = connect(path, creation, create=create, read_only=read_only)
         try:
-            return cls(path, connection, identity, clock=clock)
+            lease = FileLease(path.resolve(), place=str(path), clock=clock)
+            return cls(path, connection, lease, identity, clock=clock)
         except BaseException:
             connection.close()
             raise
+
+    @classmethod
+    def in_memory(cls, identity: LedgerIdentity, *, clock: Clock, start_at: datetime | None = None) -> Self:
+        """Make a new ledger that ends with the object."""
+        creation = Creation(identity, start_hour(start_at, clock), clock.now())
+        path = Path(":memory:")
+        lease = MemoryLease(str(path), clock)
+        return cls(path, connect_in_memory(creation), lease, identity, clock=clock)
 
     @classmethod
     def identity_at(cls, path: Path) -> LedgerIdentity:

@@ -227,6 +227,13 @@ def connect(path: Path, creation: Creation, *, create: bool, read_only: bool) ->
     return connection
 
 
+def connect_in_memory(creation: Creation) -> sqlite3.Connection:
+    """Make a database that ends with its connection."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    _upgrade(connection, creation)
+    return connection
+
+
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Write all of it or nothing; the lock is taken at once, so that what is read inside stays true."""

@@ -14,7 +14,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from braze_etl.clock import ManualClock
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
 from braze_etl.state.ledger import Backlog, KnownFile, Ledger
-from braze_etl.state.memory import MemoryLedger
 from braze_etl.state.s3.compaction import Compactor
 from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.sqlite import SqliteLedger
@@ -53,7 +52,6 @@ class Histories(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.clock = ManualClock(NOON)
         self.path = Path(self.folder.name, "ledger.db")
-        self.memory = MemoryLedger(IDENTITY, clock=self.clock)
         self.sqlite = SqliteLedger.open(self.path, IDENTITY, clock=self.clock)
         self.bucket = MemoryBucket()
         self.s3 = self.on_s3()
@@ -61,7 +59,7 @@ class Histories(RuleBasedStateMachine):
 
     @property
     def all(self) -> list[Ledger]:
-        return [self.memory, self.sqlite, self.s3]
+        return [self.sqlite, self.s3]
 
     def on_s3(self) -> S3Ledger:
         return S3Ledger.open(self.bucket, "state/", IDENTITY, clock=self.clock, keeper=by_hand)
@@ -93,8 +91,8 @@ class Histories(RuleBasedStateMachine):
     @rule(minute=st.integers(0, 5))
     def ready(self, minute: int) -> None:
         by = NOON + timedelta(minutes=minute)
-        expected = [each for each in self.memory.open_files() if min(o.not_before for o in each.open) <= by]
-        assert [list(ledger.open_files(by)) for ledger in self.all] == [expected] * 3
+        expected = [each for each in self.sqlite.open_files() if min(o.not_before for o in each.open) <= by]
+        assert [list(ledger.open_files(by)) for ledger in self.all] == [expected] * 2
 
     @invariant()
     def the_last_settlement_of_a_file_stands(self) -> None:
@@ -108,8 +106,8 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def all_sum_up_alike(self) -> None:
-        memory, sqlite, s3 = (replace(each.summary(), schema_version=0) for each in self.all)
-        assert memory == sqlite == s3
+        sqlite, s3 = (replace(each.summary(), schema_version=0) for each in self.all)
+        assert sqlite == s3
 
     def teardown(self) -> None:
         self.sqlite.close()

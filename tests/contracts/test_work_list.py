@@ -37,7 +37,7 @@ from braze_etl.model import (
 from braze_etl.quarantine.entry import EVERYTHING
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import BacklogLine, LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import sample_record, write_avro
 from tests.engine.due_files import FixedListing
@@ -64,7 +64,7 @@ class Adapter(ABC):
 
     def __init__(self, folder: Path) -> None:
         self.export, self.aside = folder / "export", folder / "aside"
-        self.ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=ManualClock(NOON))
+        self.ledger = SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=ManualClock(NOON))
         self.quarantine = Quarantine(FolderStore(self.aside, must_exist=False))
         self.refs = [self._write(number) for number in range(FILES)]
         self.in_source = self.refs

@@ -11,7 +11,7 @@ from braze_etl.engine.due import DueFile, open_files
 from braze_etl.engine.worklists.listed import DueFiles, by_hour
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
 from braze_etl.state.ledger import Backlog, LedgerIdentity, OpenFile
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 from tests.engine.due_files import changed, deferred
 
 
@@ -21,28 +21,28 @@ def clock(now: datetime) -> ManualClock:
 
 
 @pytest.fixture
-def ledger(clock: ManualClock) -> MemoryLedger:
-    return MemoryLedger(LedgerIdentity("p", "default", "US"), clock=clock)
+def ledger(clock: ManualClock) -> SqliteLedger:
+    return SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=clock)
 
 
-def settle(ledger: MemoryLedger, ref: FileRef, state: FileState, *, accepted: int = 1) -> None:
+def settle(ledger: SqliteLedger, ref: FileRef, state: FileState, *, accepted: int = 1) -> None:
     tally = Tally(accepted=accepted, quarantined=1 - accepted)
     ledger.settle("r1", [FileSettlement(ref, state, tally)], Backlog())
 
 
-def due_keys(ledger: MemoryLedger, *refs: FileRef, now: datetime, resend: bool = False) -> list[str]:
+def due_keys(ledger: SqliteLedger, *refs: FileRef, now: datetime, resend: bool = False) -> list[str]:
     return [due.ref.key for due in DueFiles(refs, ledger, now=now, resend=resend)]
 
 
 def test_what_the_ledger_does_not_know_is_due_whatever_its_age(
-    ledger: MemoryLedger, make_ref: Callable[..., FileRef], now: datetime
+    ledger: SqliteLedger, make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
     assert due_keys(ledger, make_ref("old", hours_ago=10_000), make_ref("new"), now=now) == ["old", "new"]
 
 
 @pytest.mark.parametrize("state", [FileState.DONE, FileState.FAILED])
 def test_what_is_settled_is_not_due_unless_resent(
-    ledger: MemoryLedger, make_ref: Callable[..., FileRef], now: datetime, state: FileState
+    ledger: SqliteLedger, make_ref: Callable[..., FileRef], now: datetime, state: FileState
 ) -> None:
     settle(ledger, make_ref("a"), state)
     assert due_keys(ledger, make_ref("a"), now=now) == []
@@ -50,7 +50,7 @@ def test_what_is_settled_is_not_due_unless_resent(
 
 
 def test_a_changed_file_is_read_again_while_amplitude_still_knows_its_ids(
-    ledger: MemoryLedger, clock: ManualClock, make_ref: Callable[..., FileRef]
+    ledger: SqliteLedger, clock: ManualClock, make_ref: Callable[..., FileRef]
 ) -> None:
     settle(ledger, make_ref("a"), FileState.DONE)
     changed = make_ref("a", etag="e2")
@@ -63,7 +63,7 @@ def test_a_changed_file_is_read_again_while_amplitude_still_knows_its_ids(
 
 
 def test_a_failed_file_is_read_again_whenever_it_changes_unless_parts_of_it_would_count_twice(
-    ledger: MemoryLedger, clock: ManualClock, make_ref: Callable[..., FileRef]
+    ledger: SqliteLedger, clock: ManualClock, make_ref: Callable[..., FileRef]
 ) -> None:
     settle(ledger, make_ref("a"), FileState.FAILED, accepted=0)
     settle(ledger, make_ref("b"), FileState.FAILED, accepted=1)

@@ -10,12 +10,14 @@ from braze_etl.engine.report import RunReport
 from braze_etl.errors import QuarantineStopError
 from braze_etl.model import Reason, Tally
 from braze_etl.state.ledger import LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 
 
 @pytest.fixture
-def ledger(now: datetime) -> MemoryLedger:
-    return MemoryLedger(LedgerIdentity("eu", "default", "US"), start_at=None, clock=ManualClock(now))
+def ledger(now: datetime) -> SqliteLedger:
+    return SqliteLedger.in_memory(
+        LedgerIdentity("eu", "default", "US"), start_at=None, clock=ManualClock(now)
+    )
 
 
 def read(now: datetime, accepted: int, set_aside: int, reason: Reason = Reason.INVALID_USER_ID) -> RunReport:
@@ -40,18 +42,18 @@ def read(now: datetime, accepted: int, set_aside: int, reason: Reason = Reason.I
     ],
 )
 def test_a_run_stops_above_its_share_of_enough_records(
-    ledger: MemoryLedger, now: datetime, share: float | None, outcomes: tuple[int, int], stops: bool
+    ledger: SqliteLedger, now: datetime, share: float | None, outcomes: tuple[int, int], stops: bool
 ) -> None:
     stop = QuarantineStop(ledger, share)
     error = stop.check(read(now, *outcomes), now)
     assert (error is not None, stop.exceeded, bool(ledger.get_note(NOTE))) == (stops, stops, stops)
 
 
-def test_what_the_source_had_deleted_does_not_count(ledger: MemoryLedger, now: datetime) -> None:
+def test_what_the_source_had_deleted_does_not_count(ledger: SqliteLedger, now: datetime) -> None:
     assert QuarantineStop(ledger, 0.2).check(read(now, 0, 5_000, Reason.SOURCE_GONE), now) is None
 
 
-def test_a_stop_stands_until_it_is_lifted_once(ledger: MemoryLedger, now: datetime) -> None:
+def test_a_stop_stands_until_it_is_lifted_once(ledger: SqliteLedger, now: datetime) -> None:
     QuarantineStop(ledger, 0.2).check(read(now, 0, 5_000), now)
     for _ in range(2):
         with pytest.raises(QuarantineStopError, match="r1"):

@@ -14,7 +14,7 @@ from braze_etl.engine.tasks import Task
 from braze_etl.errors import LeaseHeldError
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
 from braze_etl.state.ledger import Backlog, LeaseOwner, LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 from tests.engine.due_files import deferred
 
 
@@ -27,7 +27,7 @@ class Scene:
 
     def __init__(self, now: datetime) -> None:
         self.clock = ManualClock(now)
-        self.ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=self.clock)
+        self.ledger = SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=self.clock)
         self.events: list[tuple[float, Callable[[], Any]]] = []
         self.stopped = False
 
@@ -122,7 +122,7 @@ def test_a_throttled_file_comes_back_when_its_time_has_come_and_once(
     make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
     clock = ManualClock(now)
-    ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=clock)
+    ledger = SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=clock)
     left_open = LeftOpen()
     wait = OpenPositions(Reason.THROTTLED, now + timedelta(seconds=30), {10: (1, 2)})
     settlement = FileSettlement(make_ref("a"), FileState.OPEN, Tally(accepted=8, deferred=2), (wait,))
@@ -141,7 +141,7 @@ def test_a_file_in_which_older_records_wait_is_left_to_the_next_run(
     make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
     clock = ManualClock(now)
-    ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=clock)
+    ledger = SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=clock)
     wait = OpenPositions(Reason.DAILY_QUOTA, now + timedelta(seconds=10), {10: (1,)})
     fresh = OpenPositions(Reason.THROTTLED, now + timedelta(seconds=10), {10: (2,)})
     settlement = FileSettlement(make_ref("a"), FileState.OPEN, Tally(deferred=2), (fresh, wait))
@@ -157,7 +157,7 @@ def test_files_that_other_runs_left_open_are_not_its_business(
     make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
     clock = ManualClock(now)
-    ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=clock)
+    ledger = SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=clock)
     wait = OpenPositions(Reason.THROTTLED, now, {10: (1,)})
     ledger.settle(
         "r0", [FileSettlement(make_ref("a"), FileState.OPEN, Tally(deferred=1), (wait,))], Backlog()

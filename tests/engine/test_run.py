@@ -43,7 +43,7 @@ from braze_etl.model import FileSettlement, FileState, OpenPositions, Reason, Ta
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.sandbox.amplitude.project import Project
 from braze_etl.state.ledger import Ledger, LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import ExportSpec, generate
 
@@ -120,7 +120,7 @@ class Setting:
         self.source = folder / "export"
         self.clock = SystemClock()
         self.project = Project(api_key="k")
-        self.ledger: Any = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=self.clock)
+        self.ledger: Any = SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=self.clock)
         self.quarantine: Any = Quarantine(FolderStore(folder / "aside", must_exist=False))
         self.finding = Probe(Standing.FINE)
         self.mapping = EventMapping.load(MappingOptions())

@@ -16,7 +16,7 @@ from braze_etl.engine.source_health import Familiarity, Judgement, Recognition
 from braze_etl.errors import SourceError
 from braze_etl.model import FileRef, FileSettlement, FileState, Tally
 from braze_etl.state.ledger import Backlog, BacklogLine, LedgerIdentity, LedgerSummary
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 
 MakeRef: TypeAlias = Callable[..., FileRef]
@@ -102,7 +102,7 @@ class Source:
 
     def __init__(self, folder: Path, now: datetime, ref: FileRef) -> None:
         self.folder = folder
-        self.ledger = MemoryLedger(LedgerIdentity("p", "shop", "US"), clock=ManualClock(now))
+        self.ledger = SqliteLedger.in_memory(LedgerIdentity("p", "shop", "US"), clock=ManualClock(now))
         self.ref = ref
         done = FileSettlement(ref, FileState.DONE, Tally(accepted=1), ())
         self.ledger.settle("r1", [done], Backlog())

@@ -14,13 +14,13 @@ from braze_etl.engine.suspects import NOTE, Suspects
 from braze_etl.engine.tasks import Task
 from braze_etl.model import FileRef, FileSettlement, FileState, Tally
 from braze_etl.state.ledger import LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 
 
 @pytest.fixture
-def ledger() -> MemoryLedger:
+def ledger() -> SqliteLedger:
     clock = ManualClock(datetime(2026, 11, 24, tzinfo=UTC))
-    return MemoryLedger(LedgerIdentity("p", "default", "US"), clock=clock)
+    return SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=clock)
 
 
 @pytest.fixture
@@ -28,20 +28,20 @@ def files(make_ref: Callable[..., FileRef]) -> list[DueFile]:
     return [DueFile(make_ref(name)) for name in "abcdef"]
 
 
-def next_run(ledger: MemoryLedger, files: list[DueFile]) -> tuple[Suspects, list[DueFile]]:
+def next_run(ledger: SqliteLedger, files: list[DueFile]) -> tuple[Suspects, list[DueFile]]:
     """What the next run knows, and the files that it reads first."""
     suspects = Suspects(ledger)
     suspects.read()
     return suspects, list(suspects.filter(files))
 
 
-def killed(ledger: MemoryLedger, files: list[DueFile], *, trial: bool) -> None:
+def killed(ledger: SqliteLedger, files: list[DueFile], *, trial: bool) -> None:
     """A run was killed when it had these in flight."""
     suspects, _ = next_run(ledger, files)
     suspects.note([Task(0, tuple(files), alone=trial, trial=trial)])
 
 
-def test_a_run_that_ended_in_order_leaves_no_suspects(ledger: MemoryLedger, files: list[DueFile]) -> None:
+def test_a_run_that_ended_in_order_leaves_no_suspects(ledger: SqliteLedger, files: list[DueFile]) -> None:
     suspects, first = next_run(ledger, files)
     assert first == files
     suspects.note([Task(0, tuple(files))])
@@ -52,7 +52,7 @@ def test_a_run_that_ended_in_order_leaves_no_suspects(ledger: MemoryLedger, file
 
 
 def test_what_a_killed_run_had_suspects_comes_last_alone_and_on_trial(
-    ledger: MemoryLedger, files: list[DueFile]
+    ledger: SqliteLedger, files: list[DueFile]
 ) -> None:
     killed(ledger, files[2:4], trial=False)
     suspects, first = next_run(ledger, files)
@@ -65,14 +65,14 @@ def test_what_a_killed_run_had_suspects_comes_last_alone_and_on_trial(
 
 
 def test_a_file_that_was_replaced_is_no_suspect(
-    ledger: MemoryLedger, files: list[DueFile], make_ref: Callable[..., FileRef]
+    ledger: SqliteLedger, files: list[DueFile], make_ref: Callable[..., FileRef]
 ) -> None:
     killed(ledger, files[:1], trial=False)
     other = DueFile(make_ref("a", etag="another"))
     assert next_run(ledger, [other])[1] == [other]
 
 
-def test_the_third_death_alone_and_on_trial_is_the_last(ledger: MemoryLedger, files: list[DueFile]) -> None:
+def test_the_third_death_alone_and_on_trial_is_the_last(ledger: SqliteLedger, files: list[DueFile]) -> None:
     killed(ledger, files, trial=False)
     killed(ledger, files[:1], trial=True)
     suspects, _ = next_run(ledger, files)
@@ -86,14 +86,14 @@ def test_the_third_death_alone_and_on_trial_is_the_last(ledger: MemoryLedger, fi
     assert [task.files[0].ref.key for task in suspects.tasks(count())] == list("bcdef")
 
 
-def test_files_that_were_not_alone_are_never_given_up(ledger: MemoryLedger, files: list[DueFile]) -> None:
+def test_files_that_were_not_alone_are_never_given_up(ledger: SqliteLedger, files: list[DueFile]) -> None:
     for _ in range(20):
         killed(ledger, files[:2], trial=True)
     assert next_run(ledger, files)[0].given_up() == []
 
 
 def test_waiting_for_amplitude_when_a_run_is_killed_makes_nobody_guilty(
-    ledger: MemoryLedger, files: list[DueFile]
+    ledger: SqliteLedger, files: list[DueFile]
 ) -> None:
     for _ in range(10):
         killed(ledger, files[:1], trial=False)
@@ -105,7 +105,7 @@ def test_waiting_for_amplitude_when_a_run_is_killed_makes_nobody_guilty(
 
 
 def test_a_trial_that_ended_well_clears_a_file_of_those_before(
-    ledger: MemoryLedger, files: list[DueFile]
+    ledger: SqliteLedger, files: list[DueFile]
 ) -> None:
     killed(ledger, files[:1], trial=True)
     suspects, _ = next_run(ledger, files)
@@ -117,7 +117,7 @@ def test_a_trial_that_ended_well_clears_a_file_of_those_before(
 
 
 def test_a_settled_file_is_no_suspect_and_one_that_was_not_reached_stays_one(
-    ledger: MemoryLedger, files: list[DueFile]
+    ledger: SqliteLedger, files: list[DueFile]
 ) -> None:
     killed(ledger, files[:3], trial=False)
     suspects, _ = next_run(ledger, files[:2])
@@ -128,7 +128,7 @@ def test_a_settled_file_is_no_suspect_and_one_that_was_not_reached_stays_one(
     assert next_run(ledger, files)[1] == [files[0], *files[2:]]  # c was not due any more
 
 
-def test_thousands_of_suspects_share_tasks(ledger: MemoryLedger, make_ref: Callable[..., FileRef]) -> None:
+def test_thousands_of_suspects_share_tasks(ledger: SqliteLedger, make_ref: Callable[..., FileRef]) -> None:
     many = [DueFile(make_ref(f"f{number:04}")) for number in range(1001)]
     killed(ledger, many, trial=False)
     suspects, first = next_run(ledger, many)
@@ -139,7 +139,7 @@ def test_thousands_of_suspects_share_tasks(ledger: MemoryLedger, make_ref: Calla
 
 
 def test_a_file_that_held_its_worker_when_its_run_had_to_end_is_a_suspect(
-    ledger: MemoryLedger, files: list[DueFile]
+    ledger: SqliteLedger, files: list[DueFile]
 ) -> None:
     for trial in (False, True, True):
         suspects, _ = next_run(ledger, files)

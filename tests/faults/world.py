@@ -40,7 +40,6 @@ from braze_etl.model import FileRef
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.sandbox.amplitude.project import Project
 from braze_etl.state.ledger import Ledger, LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
 from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import sample_record, write_avro
@@ -196,7 +195,7 @@ class World:
     def _open_ledger(self) -> Ledger:
         start = NOON - timedelta(days=2)
         if self._path is None:
-            return MemoryLedger(self._identity, clock=self.clock, start_at=start)
+            return SqliteLedger.in_memory(self._identity, clock=self.clock, start_at=start)
         return SqliteLedger.open(self._path, self._identity, clock=self.clock, start_at=start)
 
     def write(self, key: str, users: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from braze_etl.logs import configure_logging
 from braze_etl.monitoring.hooks import Hooks
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 from tests.conftest import NOW
 from tests.monitoring.watching import Watcher, watching
@@ -35,7 +35,9 @@ class After:
         plain = {"pipeline": "eu", "source": {"uri": "x"}, "amplitude": {"region": "US", "api_key": "k"}}
         settings = Settings.model_validate({**plain, **sections})
         self.clock = ManualClock(NOW)
-        self.ledger = MemoryLedger(LedgerIdentity("eu", "default", "US"), start_at=None, clock=self.clock)
+        self.ledger = SqliteLedger.in_memory(
+            LedgerIdentity("eu", "default", "US"), start_at=None, clock=self.clock
+        )
         self.quarantine = Quarantine(FolderStore(folder))
         self.hooks = Hooks(
             settings.pipeline,

@@ -14,7 +14,6 @@ import pytest
 from braze_etl.clock import ManualClock
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
 from braze_etl.state.ledger import Backlog, BacklogLine, LeaseOwner, Ledger, LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
 from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.opening import open_conditional_store
@@ -75,7 +74,7 @@ def by_hand(renew: Callable[[], bool]) -> AbstractContextManager[None]:
 
 
 def in_memory(request: pytest.FixtureRequest, clock: ManualClock) -> Callable[[], Ledger]:
-    only = MemoryLedger(IDENTITY, clock=clock)
+    only = SqliteLedger.in_memory(IDENTITY, clock=clock)
     return lambda: only
 
 

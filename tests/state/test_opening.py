@@ -8,7 +8,6 @@ import pytest
 from braze_etl.clock import ManualClock, hour_of
 from braze_etl.errors import ConfigError, StateError
 from braze_etl.state.ledger import LedgerMissingError
-from braze_etl.state.memory import MemoryLedger
 from braze_etl.state.opening import open_ledger
 from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.opening import open_store
@@ -36,7 +35,7 @@ def test_four_slashes_are_absolute(here: Path, clock: ManualClock) -> None:
 
 
 def test_memory_is_a_fresh_ledger_each_time(clock: ManualClock) -> None:
-    assert isinstance(open_ledger("memory://", IDENTITY, clock=clock), MemoryLedger)
+    assert isinstance(open_ledger("memory://", IDENTITY, clock=clock), SqliteLedger)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from braze_etl.clock import ManualClock
 from braze_etl.errors import LeaseHeldError, StateError
 from braze_etl.model import Reason
 from braze_etl.state.ledger import Backlog, LeaseOwner, Ledger, LedgerContents, RunRecord, SettledFile
-from braze_etl.state.memory import MemoryLedger
 from braze_etl.state.opening import copy_ledger
 from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.sqlite import SqliteLedger
@@ -39,9 +38,6 @@ LARGE = {"rules": ["a rule of some length"] * 100}
 
 def kind_of(name: str, folder: Path, clock: ManualClock) -> Kind:
     """Handles on one ledger of that kind, which is made now."""
-    if name == "memory":
-        only = MemoryLedger(IDENTITY, clock=clock)
-        return lambda: only
     if name == "sqlite":
         return lambda: SqliteLedger.open(folder / "ledger.db", IDENTITY, clock=clock)
     bucket = MemoryBucket()
@@ -77,8 +73,8 @@ def content(ledger: Ledger) -> object:
     return known, list(ledger.open_files()), ledger.runs(1000), summary, facts, ledger.note_key("aa")
 
 
-@pytest.mark.parametrize("target", ["memory", "sqlite", "s3"])
-@pytest.mark.parametrize("source", ["memory", "sqlite", "s3"])
+@pytest.mark.parametrize("target", ["sqlite", "s3"])
+@pytest.mark.parametrize("source", ["sqlite", "s3"])
 def test_a_copy_tells_all_that_its_original_tells(source: str, target: str, tmp_path: Path) -> None:
     for name in ("from", "to"):
         (tmp_path / name).mkdir()
@@ -95,12 +91,12 @@ def test_a_copy_tells_all_that_its_original_tells(source: str, target: str, tmp_
     copy.close()
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite", "s3"])
+@pytest.mark.parametrize("kind", ["sqlite", "s3"])
 class TestRefusals:
     def test_a_ledger_in_use_is_left_as_it_is(self, kind: str, tmp_path: Path) -> None:
         used = kind_of(kind, tmp_path, ManualClock(NOON))()
         used.settle("run-1", [done(ref("mine"), accepted=1)], backlog(3))
-        original = lived(MemoryLedger(IDENTITY, clock=ManualClock(NOON)))
+        original = lived(SqliteLedger.in_memory(IDENTITY, clock=ManualClock(NOON)))
         with pytest.raises(StateError, match="there is not empty") as caught:
             copy_ledger(original, used, COPIER, place="there")
         assert caught.value.remedy
@@ -111,7 +107,7 @@ class TestRefusals:
 
     def test_nothing_is_copied_while_a_run_is_at_work(self, kind: str, tmp_path: Path) -> None:
         place = kind_of(kind, tmp_path, ManualClock(NOON))
-        other = MemoryLedger(IDENTITY, clock=ManualClock(NOON))
+        other = SqliteLedger.in_memory(IDENTITY, clock=ManualClock(NOON))
         with place().lease(OWNER):
             for source, target in ((place(), other), (other, place())):
                 with pytest.raises(LeaseHeldError, match="run-1"):
@@ -120,19 +116,19 @@ class TestRefusals:
 
     def test_a_copy_that_breaks_off_leaves_an_empty_ledger(self, kind: str, tmp_path: Path) -> None:
         place = kind_of(kind, tmp_path, ManualClock(NOON))
-        original = _Breaking(IDENTITY, clock=ManualClock(NOON))
+        original = _Breaking.in_memory(IDENTITY, clock=ManualClock(NOON))
         lived(original)
         with pytest.raises(StateError, match="the disk is gone"):
             copy_ledger(original, place(), COPIER, place="there")
         assert place().summary().files == {}
         assert place().runs(5) == []
-        healthy = lived(MemoryLedger(IDENTITY, clock=ManualClock(NOON)))
+        healthy = lived(SqliteLedger.in_memory(IDENTITY, clock=ManualClock(NOON)))
         copy_ledger(healthy, place(), COPIER, place="there")
         assert content(place()) == content(healthy)
 
     def test_a_copy_that_lost_a_file_on_the_way_is_noticed(self, kind: str, tmp_path: Path) -> None:
         target = kind_of(kind, tmp_path, ManualClock(NOON))()
-        original = _Forgetful(IDENTITY, clock=ManualClock(NOON))
+        original = _Forgetful.in_memory(IDENTITY, clock=ManualClock(NOON))
         lived(original)
         with pytest.raises(StateError, match="does not tell what its original tells") as caught:
             copy_ledger(original, target, COPIER, place="there")
@@ -144,7 +140,7 @@ def _broken(files: list[SettledFile]) -> Iterator[SettledFile]:
     raise StateError("the disk is gone")
 
 
-class _Breaking(MemoryLedger):
+class _Breaking(SqliteLedger):
     """A ledger that can't be read to its end."""
 
     def contents(self) -> LedgerContents:
@@ -152,7 +148,7 @@ class _Breaking(MemoryLedger):
         return replace(whole, files=_broken(list(whole.files)[:50]))
 
 
-class _Forgetful(MemoryLedger):
+class _Forgetful(SqliteLedger):
     def contents(self) -> LedgerContents:
         whole = super().contents()
         return replace(whole, files=list(whole.files)[1:])

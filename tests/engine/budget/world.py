@@ -13,7 +13,7 @@ from braze_etl.engine.meter import Allowance, Meter
 from braze_etl.engine.tasks import Settlement, Task
 from braze_etl.model import FileRef, Reason
 from braze_etl.state.ledger import LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 
 EVENING = datetime(2026, 11, 24, 23, 50, tzinfo=UTC)
 STOPPED, OTHER = "users.messages.email.Open", "users.behaviors.Purchase"
@@ -28,7 +28,7 @@ class World:
 
     def __init__(self, terms: Terms, *, workers: int = 1) -> None:
         self.clock = ManualClock(EVENING)
-        self.ledger = MemoryLedger(LedgerIdentity("p", "shop", "US"), clock=self.clock)
+        self.ledger = SqliteLedger.in_memory(LedgerIdentity("p", "shop", "US"), clock=self.clock)
         self.workers = workers
         self.terms = terms
         self.sent = 0

@@ -9,7 +9,7 @@ from braze_etl.clock import ManualClock
 from braze_etl.engine.worklists.listed import BeforeStart
 from braze_etl.model import FileRef
 from braze_etl.state.ledger import LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 
 
 class Slow:
@@ -32,7 +32,7 @@ def test_a_long_history_is_counted_in_parts_and_no_file_twice(
     make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
     clock = ManualClock(now)
-    ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=clock, start_at=now)
+    ledger = SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=clock, start_at=now)
     hours = Slow(make_ref, clock, [90, 90, 80, 80, 80, 70, 60, 60, 50])
     counts: list[int | None] = []
     while not counts or counts[-1] is None:
@@ -45,7 +45,7 @@ def test_a_long_history_is_counted_in_parts_and_no_file_twice(
 
 def test_a_stop_ends_it_and_the_next_run_goes_on(make_ref: Callable[..., FileRef], now: datetime) -> None:
     clock = ManualClock(now)
-    ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=clock, start_at=now)
+    ledger = SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=clock, start_at=now)
     hours = Slow(make_ref, clock, [90, 80, 70])
     assert BeforeStart(ledger, hours, clock).count(lambda: hours.listed == 3) is None
     assert BeforeStart(ledger, hours, clock).count(lambda: False) == 3

@@ -15,7 +15,7 @@ from braze_etl.engine.worklists.listed import Listed, Pace, Reconcile
 from braze_etl.logs import configure_logging
 from braze_etl.model import FileRef, FileSettlement, FileState, Tally
 from braze_etl.state.ledger import LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 from tests.engine.due_files import FixedListing
 
 
@@ -25,8 +25,8 @@ def clock(now: datetime) -> ManualClock:
 
 
 @pytest.fixture
-def ledger(clock: ManualClock) -> MemoryLedger:
-    return MemoryLedger(LedgerIdentity("p", "default", "US"), clock=clock)
+def ledger(clock: ManualClock) -> SqliteLedger:
+    return SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=clock)
 
 
 def never() -> bool:
@@ -34,7 +34,7 @@ def never() -> bool:
 
 
 def test_a_quiet_source_is_told_once_though_the_run_pauses_when_all_is_found(
-    ledger: MemoryLedger, now: datetime, make_ref: Callable[..., FileRef]
+    ledger: SqliteLedger, now: datetime, make_ref: Callable[..., FileRef]
 ) -> None:
     log, work = io.StringIO(), Listed(lambda: FixedListing([make_ref("old", hours_ago=30)]))
     configure_logging("json", log)
@@ -45,7 +45,7 @@ def test_a_quiet_source_is_told_once_though_the_run_pauses_when_all_is_found(
 
 
 def test_a_pause_and_a_stop_hide_no_late_file(
-    ledger: MemoryLedger,
+    ledger: SqliteLedger,
     clock: ManualClock,
     make_ref: Callable[..., FileRef],
     monkeypatch: pytest.MonkeyPatch,

@@ -25,7 +25,7 @@ from braze_etl.model import (
 from braze_etl.quarantine.entry import EVERYTHING, Selection
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 
 
@@ -65,7 +65,7 @@ class Setting:
     """A quarantine with three records of one file, and a ledger."""
 
     def __init__(self, folder: Path) -> None:
-        self.ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=ManualClock(NOW))
+        self.ledger = SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=ManualClock(NOW))
         self.store = FolderStore(folder / "aside", must_exist=False)
         self.quarantine = Quarantine(self.store)
         self.quarantine.file("r0", NOW, [aside(100, 1), aside(100, 2), aside(900, 0)])

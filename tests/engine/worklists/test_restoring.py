@@ -11,13 +11,13 @@ from braze_etl.clock import ManualClock
 from braze_etl.engine.worklists.listed import DueFiles, restore_command
 from braze_etl.model import FileRef, FileSettlement, FileState, Tally
 from braze_etl.state.ledger import Backlog, BacklogLine, LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 
 
 def test_an_archived_file_is_not_due_and_counts_only_while_it_is_undelivered(
     make_ref: Callable[..., FileRef], now: datetime
 ) -> None:
-    ledger = MemoryLedger(LedgerIdentity("p", "default", "US"), clock=ManualClock(now))
+    ledger = SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=ManualClock(now))
     delivered, waiting, plain = (make_ref(name, size=10) for name in ("a", "b", "c"))
     ledger.settle("r1", [FileSettlement(delivered, FileState.DONE, Tally(accepted=1))], Backlog())
     listed = [replace(delivered, archived=True), replace(waiting, archived=True), plain]

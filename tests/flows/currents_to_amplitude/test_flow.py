@@ -12,7 +12,7 @@ from braze_etl.flows.currents_to_amplitude.flow import live_scope, source_lifeti
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import keeps_payloads
 from braze_etl.state.ledger import Backlog, LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 
 
 @pytest.fixture
@@ -47,8 +47,10 @@ def test_a_lifetime_that_can_not_be_asked_for_keeps_no_run_from_its_work(s3_serv
     assert source_lifetime(settings) is None
 
 
-def new_ledger(now: datetime, start: datetime) -> MemoryLedger:
-    return MemoryLedger(LedgerIdentity("p", "default", "US"), clock=ManualClock(now), start_at=start)
+def new_ledger(now: datetime, start: datetime) -> SqliteLedger:
+    return SqliteLedger.in_memory(
+        LedgerIdentity("p", "default", "US"), clock=ManualClock(now), start_at=start
+    )
 
 
 def test_the_first_run_lists_from_the_start_and_later_ones_from_a_look_back_ago(

@@ -29,7 +29,7 @@ from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Outcome, Reason, Tally, Verdict
 from braze_etl.state.ledger import KnownFile, LedgerIdentity, OpenFile
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import sample_record, write_avro
 from tests.engine.due_files import FixedListing
@@ -53,7 +53,7 @@ class Setting:
         self.folder = folder
         self.store = FolderStore(folder)
         self.clock = ManualClock(NOON)
-        self.ledger = MemoryLedger(LedgerIdentity("default", "shop", "EU"), clock=self.clock)
+        self.ledger = SqliteLedger.in_memory(LedgerIdentity("default", "shop", "EU"), clock=self.clock)
         Mappings(self.ledger, BEFORE).keep()
 
     def file(self, name: str, kind: str, *changes: dict[str, Any]) -> FileRef:

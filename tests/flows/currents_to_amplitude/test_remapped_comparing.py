@@ -24,7 +24,7 @@ from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingOptions
 from braze_etl.model import FileRef, FileState, Reason, Tally
 from braze_etl.state.ledger import KnownFile, LedgerIdentity
-from braze_etl.state.memory import MemoryLedger
+from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import sample_record, write_avro
 
@@ -63,7 +63,7 @@ class Setting:
         self.folder = folder
         self.store = CountingStore(folder)
         identity = LedgerIdentity("default", "shop", "EU")
-        self.ledger = MemoryLedger(identity, clock=ManualClock(NOON))
+        self.ledger = SqliteLedger.in_memory(identity, clock=ManualClock(NOON))
 
     def file(self, kind: str, *changes: dict[str, Any]) -> FileRef:
         """Write a file with a record for each of *changes* to an ordinary one, in more than one block."""
