@@ -11,6 +11,7 @@ from braze_etl.commands._progress import progress_for
 from braze_etl.commands._report_text import print_report
 from braze_etl.commands._stopping import LastWords, interrupted, stopping
 from braze_etl.commands.plan.planning import Intent, admit
+from braze_etl.config.loading import Config
 from braze_etl.engine.exits import Stop, softened
 from braze_etl.errors import BrazeEtlError, LeaseHeldError
 from braze_etl.flows.currents_to_amplitude.opening import Observers, Request, open_run
@@ -19,15 +20,15 @@ from braze_etl.logs import common_facts
 from braze_etl.monitoring.run_log import RunLog, report_failure
 
 
-def perform(settings: Settings, request: Request, *, as_json: bool, ok_exit: frozenset[int]) -> int:
+def perform(config: Config[Settings], request: Request, *, as_json: bool, ok_exit: frozenset[int]) -> int:
     """Do a run, print its report or its error, and return the exit code that *ok_exit* leaves of it."""
     set_up_logging()
     clock = SystemClock()
-    timeout = settings.amplitude.timeout.total_seconds()
+    timeout = config.settings.amplitude.timeout.total_seconds()
     stop = Stop(clock, max_runtime=request.max_runtime, timeout=timeout)
     last_words = LastWords(stop, clock, as_json=as_json, ok_exit=ok_exit)
     try:
-        code = _perform(settings, request, stop, last_words, as_json=as_json)
+        code = _perform(config, request, stop, last_words, as_json=as_json)
     except BrazeEtlError as caught:
         error = interrupted(caught, stop)
         if not sys.stderr.isatty() and not isinstance(error, LeaseHeldError):
@@ -40,16 +41,16 @@ def perform(settings: Settings, request: Request, *, as_json: bool, ok_exit: fro
 
 
 def _perform(
-    settings: Settings, request: Request, stop: Stop, last_words: LastWords, *, as_json: bool
+    config: Config[Settings], request: Request, stop: Stop, last_words: LastWords, *, as_json: bool
 ) -> int:
-    clock = SystemClock()
+    settings, clock = config.settings, SystemClock()
     run_log = RunLog(clock)
     with (
         common_facts(pipeline=settings.pipeline, command=request.command),
         stopping(stop, clock, last_words.end),
         progress_for(sys.stderr) as bar,
         open_run(
-            settings,
+            config,
             request,
             clock,
             stop,

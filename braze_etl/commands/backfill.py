@@ -66,10 +66,10 @@ def backfill(
     else:
         hours = hour_range(since, to, until)
         scope = stated_scope(Scope(hours.since, hours.until, event_types))
-    settings = required_config(config_path).require("")
-    require_types(settings, event_types)
+    config = required_config(config_path)
+    require_types(config.require(""), event_types)
     return perform(
-        settings,
+        config,
         Request(
             "backfill",
             scope=scope,

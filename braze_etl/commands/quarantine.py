@@ -241,10 +241,10 @@ def replay(
     from braze_etl.commands._running import perform
     from braze_etl.flows.currents_to_amplitude.opening import Request
 
-    settings = required_config(config_path).require("")
-    where = selection(open_entries(settings), **asked)
+    config = required_config(config_path)
+    where = selection(open_entries(config.require("")), **asked)
     return perform(
-        settings,
+        config,
         Request("quarantine replay", replay=where, max_runtime=max_runtime, workers=workers),
         as_json=output == "json",
         ok_exit=ok_exit,

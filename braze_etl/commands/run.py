@@ -45,9 +45,10 @@ def run(
     from braze_etl.flows.currents_to_amplitude.flow import live_scope
     from braze_etl.flows.currents_to_amplitude.opening import Request
 
-    settings = required_config(config_path).require("")
+    config = required_config(config_path)
+    config.require("")
     return perform(
-        settings,
+        config,
         Request(
             "run",
             scope=live_scope,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from braze_etl.clock import duration_text
 from braze_etl.config.secrets import Veil, is_secret, without_tokens
-from braze_etl.config.yaml import KeyPath, NoYamlError, Place, Problem, YamlReader, dotted
+from braze_etl.config.yaml import KeyPath, NoYamlError, Place, Problem, Variables, YamlReader, dotted
 from braze_etl.errors import ConfigError
 from braze_etl.quoting import masked, visible
 
@@ -30,12 +31,43 @@ _LARGEST: Final = 1_000_000
 _SHOWN: Final = 20
 
 
+@dataclass(frozen=True, slots=True)
+class Unresolved(Generic[SettingsT]):
+    """Settings on their way to another process, which takes what is `${NAME}` from its own environment.
+
+    So no secret travels, unless it stands in the configuration itself: that one does.
+    """
+
+    model: type[SettingsT]
+    data: dict[str, Any]
+    """What the configuration and its mapping file hold, as it is written there."""
+
+    def resolve(self, environ: Mapping[str, str] = os.environ) -> SettingsT:
+        """The settings in this process; raises `ConfigError` where *environ* is not that of the command."""
+        variables = Variables(environ)
+        data = variables.resolve(self.data)
+        if missing := sorted(set(variables.unset.values())):
+            raise ConfigError(
+                f"a worker needs the environment variable {', '.join(missing)}: it is not set there",
+                remedy="Give workers the environment of the command that starts them.",
+            )
+        try:
+            return self.model.model_validate(data)
+        except ValidationError as error:
+            paths = sorted({dotted(mistake["loc"]) for mistake in error.errors()})
+            raise ConfigError(
+                f"the environment of a worker makes {', '.join(paths)} wrong",
+                remedy="Give workers the environment of the command that starts them.",
+            ) from None
+
+
 @dataclass(frozen=True)
 class Config(Generic[SettingsT]):
     """The settings of one pipeline, and which of their values the environment still owes."""
 
     settings: SettingsT
     path: Path
+    unresolved: Unresolved[SettingsT]
     unset: Mapping[KeyPath, str] = field(default_factory=dict)
     """Variable name by the path of the value that needs it."""
     places: Mapping[KeyPath, Place] = field(default_factory=dict)
@@ -73,23 +105,27 @@ def load(
 
     *stand_ins* are for required values that hold no free text, while the variable behind them is unset.
     """
-    reader = YamlReader(environ)
+    reader, variables = YamlReader(), Variables(environ)
     problems: list[Problem] = []
     settings: SettingsT | None = None
     try:
-        data = reader.read(_text_of(path))
-        _include_mapping(data, reader)
-        settings = _validated(model, data, {path: stand_ins.get(path) for path in reader.unset})
+        written = reader.read(_text_of(path))
+        _include_mapping(written, reader, environ)
+        data = variables.resolve(written)
+        settings = _validated(model, data, {path: stand_ins.get(path) for path in variables.unset})
         found = islice(examine(settings), _SHOWN + 1)
         problems += [Problem(reader.place(where), words) for where, words in found]
     except NoYamlError as error:  # what it would lack or have too much, nobody can tell
         raise _mistaken(path, [*error.args]) from None
     except ValidationError as error:
-        problems += _explain(model, error, reader)
+        problems += _explain(model, error, reader, variables)
     problems += reader.problems
+    for where in variables.no_text:
+        words = f"{dotted(where)} holds NUL, or half a surrogate pair: that is no text"
+        problems.append(Problem(reader.place(where), words))
     if problems or settings is None:
         raise _mistaken(path, sorted(problems))
-    return Config(settings, path, reader.unset, reader.places)
+    return Config(settings, path, Unresolved(model, written), variables.unset, reader.places)
 
 
 def _mistaken(path: Path, problems: Sequence[Problem]) -> ConfigError:
@@ -130,11 +166,11 @@ def _reason(error: OSError | ValueError) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _include_mapping(data: dict[str, Any], reader: YamlReader) -> None:
+def _include_mapping(written: dict[str, Any], reader: YamlReader, environ: Mapping[str, str]) -> None:
     """Put the keys of the mapping file beside those of the section that names it."""
-    section = data.get("mapping")
-    name = section.get("file") if isinstance(section, dict) else None
-    if not isinstance(section, dict) or not isinstance(name, str) or ("mapping", "file") in reader.unset:
+    section, variables = written.get("mapping"), Variables(environ)
+    name = variables.resolve(section.get("file")) if isinstance(section, dict) else None
+    if not isinstance(section, dict) or not isinstance(name, str) or variables.unset:
         return
     here = dict(reader.places)
     try:
@@ -175,7 +211,9 @@ def _validated(
     return model.model_validate(data)
 
 
-def _explain(model: type[BaseModel], error: ValidationError, reader: YamlReader) -> Iterator[Problem]:
+def _explain(
+    model: type[BaseModel], error: ValidationError, reader: YamlReader, variables: Variables
+) -> Iterator[Problem]:
     by_path: dict[KeyPath, list[ErrorDetails]] = {}
     for mistake in error.errors():
         # A union's branches ("literal", "int") stand at the end of the path; the file has no such keys.
@@ -183,7 +221,7 @@ def _explain(model: type[BaseModel], error: ValidationError, reader: YamlReader)
         while path and path not in reader.places and mistake["type"] != "missing":
             path = path[:-1]
         by_path.setdefault(path, []).append(mistake)
-    veil = _veil(reader)
+    veil = _veil(variables)
     for number, path in enumerate(sorted(by_path, key=reader.place)):
         # To look for the nearest key takes a while: only for what is shown.
         near = partial(_nearest, model, path) if number < _SHOWN else str
@@ -191,9 +229,10 @@ def _explain(model: type[BaseModel], error: ValidationError, reader: YamlReader)
         yield Problem(reader.place(path), f"{dotted(path)} {words}")
 
 
-def _veil(reader: YamlReader) -> Veil:
+def _veil(variables: Variables) -> Veil:
     veil = Veil()
-    for value in (*reader.from_environment, *(text for path, text in reader.scalars if is_secret(path))):
+    secrets = (text for path, text in variables.texts if is_secret(path))
+    for value in (*variables.from_environment, *secrets):
         veil.add(value)
     return veil
 

@@ -1,4 +1,4 @@
-"""YAML as data: every value keeps its place, and `${NAME}` is replaced after parsing."""
+"""YAML as data in which every value keeps its place, and `${NAME}` in such data, replaced after parsing."""
 
 from __future__ import annotations
 
@@ -48,21 +48,53 @@ class NoYamlError(ValueError):
     """A file that can't be taken apart; its argument is the `Problem`."""
 
 
-class YamlReader:
-    """Reads files into one tree of data.
-
-    `places` and `unset` (the name of the variable that a value still waits for) are by path from the root of
-    that tree.
-    """
+class Variables:
+    """Replaces `${NAME}` and `${NAME:-default}` in the texts of a tree of data."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self.places: dict[KeyPath, Place] = {(): Place("", 1)}
         self.unset: dict[KeyPath, str] = {}
-        self.problems: list[Problem] = []
-        self.scalars: list[tuple[KeyPath, str]] = []
+        """The name of the variable that a value still waits for; until then its text stays."""
+        self.no_text: list[KeyPath] = []
+        """Values that hold NUL, or half a surrogate pair; they are None."""
+        self.texts: list[tuple[KeyPath, str]] = []
         """Every text, as it is in the end."""
         self.from_environment: set[str] = set()
+
+    def resolve(self, value: Any, path: KeyPath = ()) -> Any:
+        """Give the *value* at *path* with all variables replaced, as far as they are set."""
+        if isinstance(value, dict):
+            return {key: self.resolve(each, (*path, key)) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.resolve(each, (*path, index)) for index, each in enumerate(value)]
+        return self._text(value, path) if isinstance(value, str) else value
+
+    def _text(self, text: str, path: KeyPath) -> str | None:
+        replaced = _VARIABLE.sub(lambda match: self._value(match, path), text)
+        if text and not replaced:
+            return None
+        self.texts.append((path, replaced))
+        if _NO_TEXT.search(replaced):
+            self.no_text.append(path)
+            return None
+        return replaced
+
+    def _value(self, match: re.Match[str], path: KeyPath) -> str:
+        name, default = match[1], match[2]
+        value = self._environ.get(name) or default
+        if value is None:
+            self.unset[path] = name
+            return match[0]
+        self.from_environment.add(value)
+        return value
+
+
+class YamlReader:
+    """Reads files into one tree of data; `places` are by path from its root."""
+
+    def __init__(self) -> None:
+        self.places: dict[KeyPath, Place] = {(): Place("", 1)}
+        self.problems: list[Problem] = []
         self._above: list[yaml.Node] = []
         self._values = 0
 
@@ -122,16 +154,6 @@ class YamlReader:
             taken = "it for something else" if is_secret(path) else f"{node.value} for {value!r}"
             words = f"{dotted(path)}: YAML takes {taken}; put it in quotes, or write that"
             self.problems.append(Problem(place, words))
-        return self._text(value, path, place) if isinstance(value, str) else value
-
-    def _text(self, text: str, path: KeyPath, place: Place) -> str | None:
-        value = self._substitute(text, path)
-        if value is not None:
-            self.scalars.append((path, value))
-            if _NO_TEXT.search(value):
-                words = f"{dotted(path)} holds NUL, or half a surrogate pair: that is no text"
-                self.problems.append(Problem(place, words))
-                return None
         return value
 
     def _items(
@@ -146,19 +168,6 @@ class YamlReader:
             seen.add(key)
             self.places[(*path, key)] = place
             yield key, self._value(loader, value_node, (*path, key), file)
-
-    def _substitute(self, text: str, path: KeyPath) -> str | None:
-        def value_of(match: re.Match[str]) -> str:
-            name, default = match[1], match[2]
-            value = self._environ.get(name) or default
-            if value is None:
-                self.unset[path] = name
-                return match[0]
-            self.from_environment.add(value)
-            return value
-
-        replaced = _VARIABLE.sub(value_of, text)
-        return replaced if replaced or not text else None
 
 
 class _BoundedLoader(yaml.SafeLoader):

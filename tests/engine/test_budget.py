@@ -24,16 +24,16 @@ def test_what_was_sent_is_remembered_even_if_it_cannot_be_settled(
     workplace.export(events=60, hours=1, duplicates=0)
     workplace.configure(budget={"per_month": "1M", "stop": stop}, workers=1)
     monkeypatch.chdir(workplace.folder)
-    settings = load_config(workplace.folder / "config.yaml").require("")
+    config = load_config(workplace.folder / "config.yaml")
 
     def full(*_: Any) -> None:
         raise StateError("disk full", remedy="Make room.")
 
     monkeypatch.setattr(SqliteLedger, "settle", full)
     clock = SystemClock()
-    with open_run(settings, Request("run"), clock, Stop()) as run:
+    with open_run(config, Request("run"), clock, Stop()) as run:
         report = run.run()
     assert (report.exit_code, report.events.accepted) == (1, 0)
-    ledger = open_state(settings, clock, read_only=True)
+    ledger = open_state(config.settings, clock, read_only=True)
     assert ledger.get_note(NOTE)["month_events"] >= len(workplace.accepted_ids()) > 0
     ledger.close()

@@ -78,7 +78,7 @@ def mapped(record: Record) -> Transform:
     """Map a record by a mapping as it is written: `mapped(text, event_type, fields, people=None)`."""
 
     def run(text: str, event_type: str, fields: Record, people: People | None = None) -> Event | Verdict:
-        options = MappingOptions.model_validate(YamlReader({}).read(text))
+        options = MappingOptions.model_validate(YamlReader().read(text))
         plan = EventMapping.load(options, people).plan(event_type)
         return mapper_for(plan)(record | fields, HOUR)
 

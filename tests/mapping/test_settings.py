@@ -52,7 +52,7 @@ def schema() -> dict[str, Any]:
 def faults(schema: dict[str, Any], text: str) -> list[str]:
     """What an editor would underline."""
     validator = Draft202012Validator(schema)
-    data = json.loads(json.dumps(YamlReader({}).read(text), default=str))  # to editors, dates are texts
+    data = json.loads(json.dumps(YamlReader().read(text), default=str))  # to editors, dates are texts
     return [error.json_path for error in validator.iter_errors(data)]
 
 

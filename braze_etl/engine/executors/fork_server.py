@@ -7,6 +7,7 @@ command can start the server first, and both processes import at the same time.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
@@ -14,6 +15,8 @@ from multiprocessing.context import BaseContext
 from braze_etl.errors import UsageError
 
 _IS_THERE = "forkserver" in multiprocessing.get_all_start_methods()
+_environ: dict[str, str] = {}
+"""The environment that the server was started with, and all that it starts."""
 
 
 def worker_context() -> BaseContext:
@@ -31,6 +34,7 @@ def start_fork_server(module: str) -> None:
     """
     if not _IS_THERE:
         return
+    _environ.update({} if _environ else os.environ)
     multiprocessing.set_forkserver_preload([module])
     resource_tracker.ensure_running()  # which would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -43,3 +47,9 @@ def start_fork_server(module: str) -> None:
         ) from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def changed_environ() -> dict[str, str | None]:
+    """What this process has changed in its environment since it started the server; None: removed."""
+    changed: dict[str, str | None] = dict.fromkeys(_environ.keys() - os.environ.keys())
+    return changed | dict(os.environ.items() - _environ.items()) if _environ else {}

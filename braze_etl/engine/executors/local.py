@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -23,12 +23,12 @@ from braze_etl.deadline import WATCH, Halt
 from braze_etl.delivery.batches import BatchBuilder, Trouble
 from braze_etl.delivery.sender import Sender
 from braze_etl.engine.books import Tag
-from braze_etl.engine.executors.fork_server import start_fork_server, worker_context
+from braze_etl.engine.executors.fork_server import changed_environ, start_fork_server, worker_context
 from braze_etl.engine.flow import WorkerParts, WorkerSpec
 from braze_etl.engine.meter import Allowance, Asking
 from braze_etl.engine.tasks import Ask, Grant, Settlement, Task
 from braze_etl.engine.worker import NEWS, QUIT, Inbox, Life, Payloads, TaskRunner
-from braze_etl.errors import FatalError
+from braze_etl.errors import BrazeEtlError, FatalError
 from braze_etl.model import FileRef
 
 PATIENCE: Final = 300.0
@@ -95,6 +95,9 @@ class Silence:
         return self.seconds
 
 
+Message = Settlement | Ask | Pulse | Trouble | BrazeEtlError | str
+"""What a worker says."""
+
 Serve = Callable[[Connection, Any], None]
 """A worker's main function: serves tasks that arrive on the pipe until `QUIT`, built by a `WorkerSpec`."""
 
@@ -125,7 +128,7 @@ class _Worker:
     def __init__(self, context: Any, serve: Serve, spec: object, clock: Clock) -> None:
         self.pipe, theirs = context.Pipe()
         self.process = _started(
-            lambda: context.Process(target=_main, args=(serve, theirs, spec), daemon=True)
+            lambda: context.Process(target=_main, args=(serve, theirs, spec, changed_environ()), daemon=True)
         )
         theirs.close()
         self.ready = False
@@ -133,6 +136,8 @@ class _Worker:
         self.in_flight = 0
         self.silence = Silence(clock)
         self.given_up: str | None = None
+        self.unfit: str | None = None
+        """Why it could not open what it works with, in its own words."""
 
     def watch(self) -> None:
         """Kill it when it has had work, and given no sign of life, for longer than any sound file takes."""
@@ -267,7 +272,7 @@ class WorkerPool:
     def _receive(self, worker: _Worker) -> Iterator[Settlement | Died]:
         try:
             while worker.pipe.poll():
-                message: Settlement | Ask | Pulse | Trouble | str = worker.pipe.recv()
+                message: Message = worker.pipe.recv()
                 worker.silence.end()
                 if isinstance(message, Settlement):
                     del worker.tasks[message.task]
@@ -283,7 +288,7 @@ class WorkerPool:
             worker.pipe.close()
             yield _death(worker)
 
-    def _take_sign(self, worker: _Worker, message: Ask | Pulse | Trouble | str) -> None:
+    def _take_sign(self, worker: _Worker, message: Ask | Pulse | Trouble | BrazeEtlError | str) -> None:
         if isinstance(message, Ask):
             worker.send(self._answer(message))
         elif isinstance(message, Pulse):
@@ -291,6 +296,8 @@ class WorkerPool:
             self._watch(sum(each.in_flight for each in self._workers))
         elif isinstance(message, Trouble):
             self._troubled(message)
+        elif isinstance(message, BrazeEtlError):
+            worker.unfit = message.message
         else:
             worker.ready = message == READY
 
@@ -314,22 +321,31 @@ def _started(new_process: Callable[[], Any]) -> Any:
 def _death(worker: _Worker) -> Died:
     code = worker.process.exitcode or 0
     cause = worker.given_up or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
-    error = None if worker.ready else f"a worker process could not start ({cause})"
+    error = None if worker.ready else f"a worker process could not start ({worker.unfit or cause})"
     return Died(tuple(worker.tasks.values()), cause, error)
 
 
-def _main(serve: Serve, pipe: Connection, spec: object) -> None:
+def _main(serve: Serve, pipe: Connection, spec: object, environ: Mapping[str, str | None]) -> None:
     # The parent decides when to stop; a Ctrl-C reaches the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for name, value in environ.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
     serve(pipe, spec)
 
 
 def serve(pipe: Connection, spec: WorkerSpec) -> None:
     """The main function of a worker process: a `TaskRunner` over what the flow has it open."""
     inbox: Inbox = queue.SimpleQueue()
-    stop, parts, life = threading.Event(), spec.open(), Life()
     report = partial(_report, pipe)
+    try:
+        parts = spec.open()
+    except BrazeEtlError as error:
+        report(error)
+        return
+    stop, life = threading.Event(), Life()
     destination, clock = parts.destination, parts.clock
     transport = destination.connect(clock)
     sender: Sender[Tag] = Sender(
@@ -382,7 +398,7 @@ _SPEAKING = threading.Lock()
 """A message to the parent is whole, whichever thread sends it."""
 
 
-def _report(pipe: Connection, message: Settlement | Ask | Pulse | Trouble | str) -> None:
+def _report(pipe: Connection, message: Message) -> None:
     """Send to the parent; when it is gone, leave as quietly as `_listen` does."""
     try:
         with _SPEAKING:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from braze_etl.braze.currents.keys import hour_of_key
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import Clock, duration_text, iso
+from braze_etl.config.loading import Config
 from braze_etl.delivery.batches import Trouble
 from braze_etl.delivery.destination import Probe
 from braze_etl.engine.clock_skew import Witnesses
@@ -92,7 +93,7 @@ _NOBODY = Observers()
 
 @contextmanager
 def open_run(
-    settings: Settings,
+    config: Config[Settings],
     request: Request,
     clock: Clock,
     stop: Stop,
@@ -105,9 +106,10 @@ def open_run(
     *admit* is called before anything is touched, and raises where something has to be confirmed first.
     A scheduled run that fails before it holds the lease of its ledger notifies the webhook.
     """
+    settings = config.require("")
     report = RunReport("", settings.pipeline, request.command, clock.now())
     try:
-        with _opened(settings, request, clock, stop, observers, admit=admit) as run:
+        with _opened(config, request, clock, stop, observers, admit=admit) as run:
             report = run.report
             yield run
     except BrazeEtlError as error:
@@ -118,7 +120,7 @@ def open_run(
 
 @contextmanager
 def _opened(
-    settings: Settings,
+    config: Config[Settings],
     request: Request,
     clock: Clock,
     stop: Stop,
@@ -126,6 +128,7 @@ def _opened(
     *,
     admit: Callable[[], None],
 ) -> Iterator[Run]:
+    settings = config.settings
     if not settings.amplitude.api_key.get_secret_value():
         raise ConfigError(
             "amplitude.api_key is not set",
@@ -146,7 +149,7 @@ def _opened(
         budget = Meter(ledger, budget_terms(settings), clock, workers=workers)
         rationed = budget.terms.enforced and not request.over_budget
         keeps = keeps_payloads(settings, lifetime)
-        spec = worker_spec(settings, workers, keep_payloads=keeps, rationed=rationed)
+        spec = worker_spec(config.unresolved, workers, keep_payloads=keeps, rationed=rationed)
         flow = Flow(
             work=_work_list(
                 settings,

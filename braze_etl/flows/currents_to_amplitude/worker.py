@@ -1,10 +1,11 @@
-"""What a worker of this flow opens in its own process, from the settings alone."""
+"""What a worker of this flow opens in its own process, from the configuration alone."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from braze_etl.clock import SystemClock
+from braze_etl.config.loading import Unresolved
 from braze_etl.engine.flow import WorkerParts, WorkerSpec
 from braze_etl.flows.currents_to_amplitude.flow import (
     budget_terms,
@@ -18,7 +19,9 @@ from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import open_quarantine
 
 
-def worker_spec(settings: Settings, processes: int, *, keep_payloads: bool, rationed: bool) -> WorkerSpec:
+def worker_spec(
+    settings: Unresolved[Settings], processes: int, *, keep_payloads: bool, rationed: bool
+) -> WorkerSpec:
     """What *processes* workers are built from, which share the limits of the settings.
 
     With *keep_payloads*, what is set aside gets its record; when *rationed*, nothing is sent before the
@@ -27,7 +30,10 @@ def worker_spec(settings: Settings, processes: int, *, keep_payloads: bool, rati
     return WorkerSpec(partial(_open, settings, processes, keep_payloads, rationed), __name__)
 
 
-def _open(settings: Settings, processes: int, keep_payloads: bool, rationed: bool) -> WorkerParts:
+def _open(
+    unresolved: Unresolved[Settings], processes: int, keep_payloads: bool, rationed: bool
+) -> WorkerParts:
+    settings = unresolved.resolve()
     mapping = open_mapping(settings)
     lasting, _ = open_source(settings, gives_way=False)
     return WorkerParts(

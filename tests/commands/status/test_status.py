@@ -223,10 +223,10 @@ def test_a_run_that_could_not_store_reports_what_status_says_afterwards(
         settle(*arguments)
 
     monkeypatch.setattr(SqliteLedger, "settle", fills_up)
-    settings, clock = load_config(workplace.folder / "config.yaml").require(""), SystemClock()
-    with open_run(settings, Request("run", covers_all=True), clock, Stop()) as run:
+    config, clock = load_config(workplace.folder / "config.yaml"), SystemClock()
+    with open_run(config, Request("run", covers_all=True), clock, Stop()) as run:
         report = run.run()
-    facts, found = report.as_dict(), pipeline_status(settings, clock)
+    facts, found = report.as_dict(), pipeline_status(config.settings, clock)
     assert (report.exit_code, report.done > 0, report.remaining > 0) == (1, stored > 0, True)
     assert (
         facts["window"]["oldest_undelivered"] == found.as_dict()["window"]["oldest_undelivered"] is not None

@@ -95,7 +95,7 @@ LISTS = [
 
 
 def load(text: str, people: People) -> EventMapping:
-    return EventMapping.load(MappingOptions.model_validate(YamlReader({}).read(text)), people)
+    return EventMapping.load(MappingOptions.model_validate(YamlReader().read(text)), people)
 
 
 RICH = [load(text, people) for text, people in zip((CHOOSING, NAMING, HIDING, RAW), LISTS, strict=True)]

@@ -1,0 +1,118 @@
+"""What travels to a worker: settings with `${NAME}` in them, which it resolves from its own environment."""
+
+from __future__ import annotations
+
+import pickle
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from pydantic import BaseModel, SecretStr
+
+from braze_etl.clock import SystemClock
+from braze_etl.config.loading import Config
+from braze_etl.config.yaml import KeyPath
+from braze_etl.engine.exits import Stop
+from braze_etl.errors import ConfigError
+from braze_etl.flows.currents_to_amplitude.opening import Request, open_run
+from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
+from braze_etl.flows.currents_to_amplitude.worker import worker_spec
+from tests.workplace import KEY, Workplace
+
+ENDPOINT: KeyPath = ("amplitude", "endpoint")
+
+
+def secret_paths(annotation: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """The paths of all settings that are secrets by their type."""
+    if annotation is SecretStr:
+        yield path
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, field in annotation.model_fields.items():
+            yield from secret_paths(field.annotation, (*path, field.alias or name))
+    else:
+        for part in get_args(annotation):
+            yield from secret_paths(part, path)
+
+
+def loaded(folder: Path, *, in_environment: bool) -> tuple[Config[Settings], dict[str, str], list[str]]:
+    """A configuration with every secret there is, the environment for it, and the secrets."""
+    data: dict[str, Any] = {"source": {"uri": "./export"}, "amplitude": {"region": "EU"}}
+    environ, tokens = dict[str, str](), list[str]()
+    for number, keys in enumerate([*secret_paths(Settings), ENDPOINT]):
+        section: Any = data
+        for part in keys[:-1]:
+            section = section.setdefault(part, {})
+        tokens.append(secrets.token_hex(16))
+        name, url = f"SECRET_{number}", "" if keys[-1] in ("api_key", "salt") else "https://example.com/"
+        environ[name] = tokens[-1]
+        section[keys[-1]] = url + (f"${{{name}}}" if in_environment else tokens[-1])
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return load_config(path, environ), environ, tokens
+
+
+def test_no_secret_travels_and_a_worker_opens_the_same_settings(tmp_path: Path) -> None:
+    config, environ, tokens = loaded(tmp_path, in_environment=True)
+    spec = worker_spec(config.unresolved, 2, keep_payloads=False, rationed=False)
+    pickled = pickle.dumps(spec)
+    assert len(tokens) == 6
+    assert [token for token in tokens if token.encode() in pickled] == []
+    opened = pickle.loads(pickle.dumps(config.unresolved)).resolve(environ)
+    for name in Settings.model_fields:
+        assert getattr(opened, name) == getattr(config.settings, name), name
+    assert opened.amplitude.api_key.get_secret_value() in tokens
+
+
+def test_a_secret_in_the_file_itself_reaches_workers_all_the_same(tmp_path: Path) -> None:
+    config, _, tokens = loaded(tmp_path, in_environment=False)
+    assert pickle.loads(pickle.dumps(config.unresolved)).resolve({}) == config.settings
+    assert config.settings.amplitude.api_key.get_secret_value() in tokens
+
+
+def test_the_keys_of_a_mapping_file_travel_along(tmp_path: Path) -> None:
+    (tmp_path / "mapping.yaml").write_text('send: ["users.messages.email.*"]\nidentity:\n  anonymous: ${N}\n')
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"source: {{uri: x}}\namplitude: {{region: US}}\nmapping: {{file: '{tmp_path}/${{M}}.yaml'}}\n"
+    )
+    environ = {"M": "mapping", "N": "braze_id"}
+    config = load_config(path, environ)
+    (tmp_path / "mapping.yaml").unlink()
+    assert config.unresolved.resolve(environ) == config.settings
+    assert config.settings.mapping.identity.anonymous == "braze_id"
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"N": "7"}, "needs the environment variable REGION"),
+        ({"REGION": "EU", "N": "many"}, "amplitude.max_events"),
+    ],
+)
+def test_an_environment_that_is_not_the_commands_is_told_in_words(
+    tmp_path: Path, environ: dict[str, str], words: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("source: {uri: x}\namplitude:\n  region: ${REGION}\n  max_events: ${N}\n")
+    config = load_config(path, {"REGION": "EU", "N": "7"})
+    with pytest.raises(ConfigError, match=words):
+        config.unresolved.resolve(environ)
+
+
+def test_a_variable_that_was_set_after_the_first_run_reaches_the_workers_of_the_next(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workplace.export(events=40, hours=1, duplicates=0)
+    monkeypatch.chdir(workplace.folder)
+    for name in ("FIRST", "SECOND"):
+        monkeypatch.setenv(name, KEY)
+        state = {"uri": f"sqlite:///{name}.db"}
+        workplace.configure(workers=1, state=state, amplitude={"api_key": f"${{{name}}}"})
+        config = load_config(workplace.folder / "config.yaml")
+        with open_run(config, Request("run", covers_all=True), SystemClock(), Stop()) as run:
+            report = run.run()
+        assert report.error is None
+        assert report.events.accepted > 0
