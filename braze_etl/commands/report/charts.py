@@ -1,9 +1,11 @@
-"""The charts of the report: what Vega-Lite draws, the same numbers as a table, and the words around both."""
+"""The panels of the report: what Vega-Lite draws or a table tells, and the words around both.
+
+Four questions have a chart. Vega-Lite makes rates, shares and stacks of the numbers in the history, which are
+bounded whatever the number of runs.
+"""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -12,6 +14,7 @@ from braze_etl.commands.report.words import count, listed, share, short, size, s
 from braze_etl.model import Reason
 
 Spec: TypeAlias = dict[str, Any]
+Data: TypeAlias = Mapping[str, Any]
 
 ROWS: Final = "rows"
 """The name of a chart's data, for whoever asks Vega for it."""
@@ -35,7 +38,7 @@ _CONFIG: Final[Spec] = {
     "text": {"color": "var(--text)", "font": _FONT, "fontSize": 12.5},
     "rule": {"strokeWidth": 1.5},
 }
-
+_TALL: Final = 260
 _STEP: Final = 40
 _NARROW: Final = 480
 """Pixels: below that, a label and a long figure would run into each other."""
@@ -44,28 +47,13 @@ _LETTER: Final = 7.6
 _LEAST: Final = 0.008
 """The share of the width that the smallest part gets: a part that can't be seen would be told as none."""
 _FIGURE: Final = f"(width < {_NARROW} ? datum.brief : datum.figure)"
-
-_MARK: Final[Spec] = {"type": "bar", "height": 10, "yOffset": 10, "tooltip": None}
-
-Period: TypeAlias = tuple[str, str]
-"""Where the axis begins and ends: a chart must not hide that nothing has come for days."""
-
-_TALL: Final = 260
-_MOST_TICKS: Final = 8
 _FEW: Final = 24
-"""So many points are shown as such; of more, the last one alone."""
+"""So many points are shown as such; of more, the line alone."""
 _ROOMY: Final = 14
 """Pixels: bars that are narrower are not parted from their neighbours."""
-_STACK: Final[Spec] = {"stack": "value", "groupby": ["from"], "as": ["low", "high"]}
-
-_DOTTED: Final[Spec] = {"condition": {"test": "datum.dot", "value": 1}, "value": 0}
-
 _MIDNIGHT: Final = "utchours(datum.value) + utcminutes(datum.value) == 0"
 
-Data = Mapping[str, Any]
-
 _OUTCOMES: Final = ("accepted", "filtered", "quarantined")
-_BUDGET: Final = "Events spent of what may be sent in this month and on this day, as the state has them now."
 _COLOURS: Final = ("s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8")
 
 
@@ -79,126 +67,118 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Chart:
+class Panel:
     """`about` says in one sentence what is to be seen, also to those who don't see it.
 
-    `legend` has pairs of a label and the name of a colour, `notes` what else there is to say.
+    With a `spec` it is a chart, and the table has the same numbers. `legend` has pairs of a label and the
+    name of a colour, `notes` what else there is to say.
     """
 
-    name: str
     title: str
     about: str
-    spec: Spec
     table: Table
+    spec: Spec | None = None
     legend: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
 
 
-def finished(spec: Spec, rows: Sequence[Spec], about: str, **height: Any) -> Spec:
-    """A whole specification: *spec* with its data, as wide as the page lets it be."""
-    return {
-        "description": about,
-        "width": "container",
-        "config": _CONFIG,
-        **height,
-        **spec,
-        "data": {"name": ROWS, "values": list(rows)},
+def panels(data: Data) -> dict[str, Panel]:
+    """Those that have something to show, by the name of their place in the page."""
+    made = {
+        "latency": _latency(data),
+        "backlog_age": _backlog_age(data),
+        "delivered": _delivered(data),
+        "outcomes": _outcomes(data),
+        "filtered": _reasons(data, "filtered", "Filtered, by reason"),
+        "quarantined": _reasons(data, "quarantined", "Quarantined, by reason"),
+        "backlog": _backlog(data),
+        "budget": _budget(data),
     }
+    return {name: panel for name, panel in made.items() if panel is not None}
 
 
-def inks(series: Mapping[str, str]) -> Spec:
+def _finished(rows: Sequence[Spec], about: str, height: int, **spec: Any) -> Spec:
+    """A whole specification, as wide as the page lets it be."""
+    whole = {"description": about, "width": "container", "height": height, "config": _CONFIG}
+    return {**whole, "data": {"name": ROWS, "values": list(rows)}, **spec}
+
+
+def _inks(series: Mapping[str, str]) -> Spec:
     """The channel that colours each of the series, which are told apart by a legend outside of the chart."""
-    return {
-        "type": "nominal",
-        "scale": {"domain": list(series), "range": [colour(each) for each in series.values()]},
-        "legend": None,
-    }
+    scale = {"domain": list(series), "range": [_colour(each) for each in series.values()]}
+    return {"field": "series", "type": "nominal", "scale": scale, "legend": None}
 
 
-def colour(name: str) -> str:
-    """A colour of the page."""
+def _colour(name: str) -> str:
     return f"var(--{name})"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A stretch of a bar: what it is, how many records, and the name of its colour."""
-
-    name: str
-    records: int
-    ink: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A labelled bar of one or several parts.
-
-    `figure` stands at its right end, and `brief` instead where there is little room.
-    """
-
-    label: str
-    parts: Sequence[Part]
-    figure: str
-    brief: str
-
-    @property
-    def records(self) -> int:
-        """Those of all parts."""
-        return sum(part.records for part in self.parts)
+def _outcomes(data: Data) -> Panel | None:
+    """Of each event type: what became of its records."""
+    by_type = data["by_event_type"]
+    if not by_type:
+        return None
+    about = "What became of the records of each event type, as shares of all its records."
+    table = [
+        [name, *(count(books[each]) for each in _OUTCOMES), count(sum(books.values()))]
+        for name, books in by_type.items()
+    ]
+    rows = [row for name, books in by_type.items() for row in _parts(name, books)]
+    return Panel(
+        "By event type",
+        about,
+        Table(["event type", *_OUTCOMES, "all"], table),
+        _shares(rows, about, bars=len(by_type)),
+        [(each, each) for each in _OUTCOMES],
+    )
 
 
-def bars(lines: Sequence[Bar], about: str, *, whole: bool = False) -> Spec:
-    """The chart of these bars, in their order; *whole*: all are equally wide, and their parts are shares."""
-    longest = max(bar.records for bar in lines)
-    rows = [row for bar in lines for row in _rows(bar, bar.records if whole else longest)]
-    spec = {
-        "encoding": {"y": {"field": "label", "type": "nominal", "sort": None, "axis": None}},
-        "layer": [
+def _parts(name: str, books: Mapping[str, int]) -> Iterator[Spec]:
+    """A row for each outcome; the figure stands at the right end, and its brief form where room is scarce."""
+    records = sum(books.values())
+    accepted = share(books["accepted"], records) if books["accepted"] else "none"
+    aside = f", {count(books['quarantined'])} quarantined" if books["quarantined"] else ""
+    words = {"figure": f"{accepted} of {count(records)} accepted{aside}", "brief": accepted}
+    for place, each in enumerate(_OUTCOMES):
+        yield {"label": short(name), **words, "series": each, "place": place, "records": books[each]}
+
+
+def _shares(rows: Sequence[Spec], about: str, *, bars: int) -> Spec:
+    """A labelled bar for each event type, in their order; all are equally wide."""
+    part = f"datum.records && max(datum.records / datum.all, {_LEAST})"
+    return _finished(
+        rows,
+        about,
+        _STEP * bars,
+        encoding={"y": {"field": "label", "type": "nominal", "sort": None, "axis": None}},
+        layer=[
             {
-                "mark": {**_MARK, "color": colour("track")},
-                "encoding": {"x": {"value": 0}, "x2": {"value": "width"}},
+                "transform": [
+                    {"joinaggregate": [{"op": "sum", "field": "records", "as": "all"}], "groupby": ["label"]},
+                    {"calculate": part, "as": "part"},
+                ],
+                "mark": {
+                    "type": "bar",
+                    "height": 10,
+                    "yOffset": 10,
+                    "stroke": _colour("card"),
+                    "tooltip": True,
+                },
+                "encoding": {
+                    "x": {"field": "part", "type": "quantitative", "stack": "normalize", "axis": None},
+                    "color": _inks({each: each for each in _OUTCOMES}),
+                    "order": {"field": "place"},
+                    "tooltip": [
+                        {"field": "label", "title": "of"},
+                        {"field": "series", "title": "what"},
+                        {"field": "records", "type": "quantitative", "format": ",", "title": "records"},
+                    ],
+                },
             },
-            _parts(),
             _text("datum.label", f"max(60, width - {_LETTER} * length({_FIGURE}) - 12)", align="left", x=0),
             _text(_FIGURE, "width", align="right", x="width"),
         ],
-    }
-    return finished(spec, rows, about, height=_STEP * len(lines))
-
-
-def _rows(bar: Bar, full: int) -> Iterator[Spec]:
-    """A row for each part, with where it begins and ends in a bar from 0 to 1."""
-    words = {"label": bar.label, "figure": bar.figure, "brief": bar.brief}
-    low = 0.0
-    for part, width in zip(bar.parts, _widths(bar, full), strict=True):
-        facts = {"part": part.name, "value": part.records, "ink": colour(part.ink)}
-        yield {**words, **facts, "low": round(low, 5), "high": round(low + width, 5)}
-        low += width
-
-
-def _widths(bar: Bar, full: int) -> list[float]:
-    """The shares of the parts; what the smallest get beyond theirs is taken from the largest one."""
-    exact = [part.records / full if full else 0.0 for part in bar.parts]
-    widths = [max(width, _LEAST) if width else 0.0 for width in exact]
-    excess = max(0.0, sum(widths) - max(sum(exact), _LEAST))
-    widths[widths.index(max(widths))] -= excess
-    return widths
-
-
-def _parts() -> Spec:
-    return {
-        "mark": {**_MARK, "stroke": colour("card"), "strokeWidth": 1, "tooltip": True},
-        "encoding": {
-            "x": {"field": "low", "type": "quantitative", "axis": None, "scale": {"domain": [0, 1]}},
-            "x2": {"field": "high"},
-            "color": {"field": "ink", "type": "nominal", "scale": None},
-            "tooltip": [
-                {"field": "label", "title": "of"},
-                {"field": "part", "title": "what"},
-                {"field": "value", "type": "quantitative", "format": ",", "title": "records"},
-            ],
-        },
-    }
+    )
 
 
 def _text(words: str, limit: str, *, align: str, x: int | str) -> Spec:
@@ -211,138 +191,151 @@ def _text(words: str, limit: str, *, align: str, x: int | str) -> Spec:
     }
 
 
-@dataclass(frozen=True)
-class Limit:
-    """A level that a line is seen against."""
-
-    level: float
-    label: str
-    colour: str
-
-
-def stacked(rows: Sequence[Spec], series: Mapping[str, str], about: str, *, period: Period) -> Spec:
-    """Bars of `value` by `series` from `from` to `to`; *series* has the colour of each, the lowest first."""
-    order = {name: place for place, name in enumerate(series)}
-    ranked = [{**row, "order": order[row["series"]]} for row in rows]
-    spec = {
-        "transform": [{**_STACK, "sort": [{"field": "order", "order": "ascending"}]}],
-        "layer": [_ends(period), _amounts_by(series, len({row["from"] for row in rows})), _edges(rows)],
-    }
-    return finished(spec, ranked, about, height=_TALL)
-
-
-def _amounts_by(series: Mapping[str, str], bars: int) -> Spec:
-    gap = {"expr": f"width > {_ROOMY * bars} ? 1 : 0"}
-    tooltip = [
-        {"field": "when", "title": "when"},
-        {"field": "series", "title": "event type"},
-        {"field": "records", "type": "quantitative", "format": ",", "title": "accepted"},
+def _delivered(data: Data) -> Panel | None:
+    """Accepted records an hour, by event type."""
+    found = data["delivered"]
+    series = dict(zip(found["event_types"], _COLOURS, strict=False))
+    if not series:
+        return None
+    width = {1: "", 24: ", averaged over a day", 168: ", averaged over a week"}
+    each = width.get(found["hours"], f", averaged over {found['hours']} hours")
+    about = f"Records that Amplitude accepted, per hour{each}, by event type."
+    table = [
+        [stretch(bucket["from"], bucket["to"]), *map(count, bucket["accepted"].values())]
+        for bucket in reversed(found["buckets"])
+        if any(bucket["accepted"].values())
     ]
-    ink = {"field": "series", **inks(series)}
-    return {
-        "mark": {"type": "rect", "stroke": colour("card"), "strokeWidth": gap},
-        "encoding": {**_top(), "y2": {"field": "low"}, "color": ink, "tooltip": tooltip},
-    }
+    return Panel(
+        "Delivered per hour",
+        about,
+        Table(["UTC, all records of", *map(short, series)], table),
+        _rates(data, series, about),
+        [(short(name), ink) for name, ink in series.items()],
+    )
 
 
-def _edges(rows: Sequence[Spec]) -> Spec:
-    """Lines that part amounts from those above them, but for amounts that a line would hide."""
-    heights = Counter[str]()
-    for row in rows:
-        heights[row["from"]] += row["value"]
-    seen = 4 / _TALL * max(heights.values())
-    return {
-        "transform": [{"filter": f"datum.value > {seen}"}],
-        "mark": {"type": "rule", "color": colour("card"), "strokeWidth": 1, "tooltip": None},
-        "encoding": _top(),
-    }
+def _rates(data: Data, series: Mapping[str, str], about: str) -> Spec:
+    """Bars from `from` to `to`, stacked by series, the lowest first."""
+    buckets = data["delivered"]["buckets"]
+    rows = [
+        {
+            **{name: bucket[name] for name in ("from", "to", "hours")},
+            "when": stretch(bucket["from"], bucket["to"]),
+            "series": name,
+            "place": place,
+            "records": records,
+        }
+        for bucket in buckets
+        for place, (name, records) in enumerate(bucket["accepted"].items())
+        if records
+    ]
+    gap = {"expr": f"width > {_ROOMY * len(buckets)} ? 1 : 0"}
+    return _finished(
+        rows,
+        about,
+        _TALL,
+        transform=[
+            {"calculate": "datum.records / datum.hours", "as": "rate"},
+            {
+                "stack": "rate",
+                "groupby": ["from"],
+                "sort": [{"field": "place"}],
+                "as": ["low", "high"],
+            },
+        ],
+        mark={"type": "rect", "stroke": _colour("card"), "strokeWidth": gap},
+        encoding={
+            "x": _time("from", data, since=buckets[0]["from"]),
+            "x2": {"field": "to"},
+            "y": {"field": "low", "type": "quantitative", "axis": _amounts()},
+            "y2": {"field": "high"},
+            "color": _inks(series),
+            "tooltip": [
+                {"field": "when", "title": "when"},
+                {"field": "series", "title": "event type"},
+                {"field": "records", "type": "quantitative", "format": ",", "title": "accepted"},
+            ],
+        },
+    )
 
 
-def _top() -> Spec:
-    """The upper end of an amount, over its stretch of time."""
-    high = {"field": "high", "type": "quantitative", "axis": _amounts()}
-    return {"x": _time("from"), "x2": {"field": "to"}, "y": high}
+def _latency(data: Data) -> Panel | None:
+    """How old records were when Amplitude accepted them, against the objective."""
+    objective = data["objective_hours"]
+    about = (
+        "Mean age of the records at their acceptance, since the beginning of their hour, by scheduled run."
+        f" The objective is {objective:g} hours."
+    )
+    title = f"Latency against the {objective:g}-hour line"
+    return _ages(title, about, data, data["latency"], ink="s1")
 
 
-def line(
-    rows: Sequence[Spec],
-    limits: Sequence[Limit],
-    about: str,
-    *,
-    measure: str,
-    unit: str,
-    ink: str,
-    period: Period,
-) -> Spec:
-    """A line of `value` at `at` whose axis reaches above every limit; points tell their `figure`."""
-    highest = max([row["value"] for row in rows] + [limit.level * 1.08 for limit in limits], default=1)
-    scale = {"domain": [0, highest or 1], "nice": False}
-    y = {
-        "field": "value",
-        "type": "quantitative",
-        "scale": scale,
-        "axis": {**_amounts(unit), **_ticks(limits, highest)},
-    }
-    dotted = 0 if len(rows) <= _FEW else len(rows) - 1
-    points = [{**row, "dot": place >= dotted} for place, row in enumerate(rows)]
-    layers = [_ends(period), *_curve(y, ink, measure), *(layer for each in limits for layer in _limit(each))]
-    return finished({"layer": layers}, points, about, height=_TALL)
+def _backlog_age(data: Data) -> Panel | None:
+    """The age of the oldest undelivered hour, against the objective."""
+    about = "Age of the oldest undelivered hour, or of the last complete listing, when runs ended."
+    return _ages("Age of the backlog", about, data, data["backlog_age"], ink="s2")
 
 
-def _curve(y: Spec, ink: str, measure: str) -> list[Spec]:
+def _ages(title: str, about: str, data: Data, points: Sequence[Data], *, ink: str) -> Panel | None:
+    if not points:
+        return None
+    objective = data["objective_hours"]
+    told = [(when(each["at"]), f"{each['hours']:.1f}", f"{objective - each['hours']:.1f}") for each in points]
+    rows = [
+        {**point, "when": moment, "figure": f"{age} hours, {left} left"}
+        for point, (moment, age, left) in zip(points, told, strict=True)
+    ]
+    spec = _finished(rows, about, _TALL, layer=[_curve(data, ink, dotted=len(rows) <= _FEW), *_limits(data)])
+    return Panel(title, about, Table(["UTC", "age in hours", "hours left"], told[::-1]), spec)
+
+
+def _curve(data: Data, ink: str, *, dotted: bool) -> Spec:
     """The line with the area below it, and its points: seen or not, they tell their value."""
-    steps = {"interpolate": "step-after", "color": colour(ink)}
-    place = {"x": _time("at"), "y": y}
-    tooltip = [{"field": "when", "title": "when"}, {"field": "figure", "title": measure}]
-    dot = {"type": "point", "size": 55, "filled": True, "color": colour(ink)}
-    return [
-        {"mark": {"type": "area", "opacity": 0.16, **steps}, "encoding": place},
-        {"mark": {"type": "line", "strokeWidth": 2, **steps}, "encoding": place},
-        {"mark": dot, "encoding": {**place, "tooltip": tooltip, "opacity": _DOTTED}},
-    ]
-
-
-def _limit(limit: Limit) -> list[Spec]:
-    only: Spec = {"values": [{}]}  # else there would be one for each point, on top of each other
-    level = {"datum": limit.level, "type": "quantitative"}
-    words = {"type": "text", "align": "right", "baseline": "bottom", "dy": -4, "fontWeight": 600}
-    return [
-        {
-            "data": only,
-            "mark": {"type": "rule", "strokeDash": [6, 4], "color": colour(limit.colour)},
-            "encoding": {"y": level},
-        },
-        {
-            "data": only,
-            "mark": {**words, "color": colour(limit.colour)},
-            "encoding": {"y": level, "x": {"value": "width"}, "text": {"value": limit.label}},
-        },
-    ]
-
-
-def _ticks(limits: Sequence[Limit], highest: float) -> Spec:
-    """Quarters of the first limit, so that no line of the grid runs close to a limit."""
-    if not limits:
-        return {}
-    quarter = limits[0].level / 4
-    steps = math.ceil(highest / quarter / _MOST_TICKS)
-    return {"values": [quarter * steps * number for number in range(int(highest / quarter / steps) + 1)]}
-
-
-def _ends(period: Period) -> Spec:
-    """Nothing to see, but the axis reaches from end to end: a stated domain is not merged over layers."""
+    steps = {"interpolate": "step-after", "color": _colour(ink)}
     return {
-        "data": {"values": [{"at": moment} for moment in period]},
-        "mark": {"type": "point", "opacity": 0, "tooltip": None},
-        "encoding": {"x": _time("at")},
+        "mark": {
+            "type": "area",
+            "fillOpacity": 0.16,
+            "line": {"strokeWidth": 2, **steps},
+            "point": {"size": 55, "color": _colour(ink), "opacity": 1 if dotted else 0},
+            **steps,
+        },
+        "encoding": {
+            "x": _time("at", data),
+            "y": {"field": "hours", "type": "quantitative", "axis": {**_amounts(" h"), "grid": False}},
+            "tooltip": [{"field": "when", "title": "when"}, {"field": "figure", "title": "age"}],
+        },
     }
 
 
-def _time(field: str) -> Spec:
+def _limits(data: Data) -> list[Spec]:
+    """The objective and the warning, as labelled lines."""
+    objective, warn_at = data["objective_hours"], data["warn_at_hours"]
+    values = [
+        {"level": objective, "label": f"objective {objective:g} h", "ink": _colour("bad")},
+        {"level": warn_at, "label": f"warning {warn_at:g} h", "ink": _colour("warn")},
+    ]
+    words = {"type": "text", "align": "right", "baseline": "top", "dy": 5, "fontWeight": 600}
+    place = {
+        "y": {"field": "level", "type": "quantitative"},
+        "color": {"field": "ink", "type": "nominal", "scale": None},
+    }
+    lines = {"mark": {"type": "rule", "strokeDash": [6, 4], "tooltip": None}, "encoding": place}
+    labels = {
+        "mark": {**words, "tooltip": None},
+        "encoding": {**place, "x": {"value": "width"}, "text": {"field": "label"}},
+    }
+    return [{"data": {"values": values}, **each} for each in (lines, labels)]
+
+
+def _time(field: str, data: Data, *, since: str = "9") -> Spec:
+    """The axis reaches over the whole period: a chart must not hide that nothing has come for days."""
+    period = data["period"]
+    first, last = ({"expr": f"toDate({end!r})"} for end in (min(period["since"], since), period["until"]))
     return {
         "field": field,
         "type": "temporal",
-        "scale": {"type": "utc"},
+        "scale": {"type": "utc", "domainMin": first, "domainMax": last},
         "axis": {
             "grid": False,
             "labelOverlap": "greedy",
@@ -361,177 +354,49 @@ def _amounts(unit: str = "") -> Spec:
     }
 
 
-def outcomes(data: Data) -> Chart | None:
-    """Of each event type: what became of its records."""
-    by_type = data["by_event_type"]
-    if not by_type:
-        return None
-    about = "What became of the records of each event type, as shares of all its records."
-    lines = [
-        Bar(
-            short(name),
-            [Part(each, books[each], each) for each in _OUTCOMES],
-            _ended(books),
-            _accepted(books),
-        )
-        for name, books in by_type.items()
-    ]
+def _backlog(data: Data) -> Panel | None:
+    """What runs left for later."""
     rows = [
-        [name, *(count(books[each]) for each in _OUTCOMES), count(sum(books.values()))]
-        for name, books in by_type.items()
+        [when(each["at"]), count(each["files"]), size(each["bytes"])]
+        for each in reversed(data["backlog_size"])
+        if each["bytes"]
     ]
-    return Chart(
-        "outcomes",
-        "By event type",
-        about,
-        bars(lines, about, whole=True),
-        Table(["event type", *_OUTCOMES, "all"], rows),
-        [(each, each) for each in _OUTCOMES],
-    )
+    about = "Files that were due and not delivered when runs ended."
+    table = Table(["UTC", "files left by the run", "backlog"], rows)
+    return Panel("Size of the backlog", about, table) if rows else None
 
 
-def delivered(data: Data) -> Chart | None:
-    """Accepted records an hour, by event type."""
-    found = data["delivered"]
-    series = dict(zip(found["event_types"], _COLOURS, strict=False))
-    if not series:
-        return None
-    each = "" if found["hours"] == 1 else f", averaged over {_days(found['hours'])}"
-    about = f"Records that Amplitude accepted, per hour{each}, by event type."
-    rows = [row for bucket in found["buckets"] for row in _stack(bucket)]
-    table = [
-        [_stretch(bucket), *map(count, bucket["accepted"].values())]
-        for bucket in reversed(found["buckets"])
-        if any(bucket["accepted"].values())
-    ]
-    return Chart(
-        "delivered",
-        "Delivered per hour",
-        about,
-        stacked(rows, series, about, period=_period(data)),
-        Table(["UTC, all records of", *map(short, series)], table),
-        [(short(name), ink) for name, ink in series.items()],
-    )
-
-
-def _stack(bucket: Data) -> Iterator[Spec]:
-    """What was delivered in a stretch of time; nothing is told once, so that the axis has its place."""
-    for place, (name, records) in enumerate(bucket["accepted"].items()):
-        if records or not place:
-            yield {
-                "from": bucket["from"],
-                "to": bucket["to"],
-                "when": _stretch(bucket),
-                "series": name,
-                "value": round(records / bucket["hours"], 2),
-                "records": records,
-            }
-
-
-def _period(data: Data) -> Period:
-    return data["period"]["since"], data["period"]["until"]
-
-
-def _stretch(bucket: Data) -> str:
-    return stretch(bucket["from"], bucket["to"])
-
-
-def latency(data: Data) -> Chart | None:
-    """How old records were when Amplitude accepted them, against the objective."""
-    about = (
-        "Mean age of the records at their acceptance, since the beginning of their hour, by scheduled run."
-        f" The objective is {data['objective_hours']:g} hours."
-    )
-    title = f"Latency against the {data['objective_hours']:g}-hour line"
-    return _ages("latency", title, about, data, data["latency"], ink="s1")
-
-
-def backlog_age(data: Data) -> Chart | None:
-    """The age of the oldest undelivered hour, against the objective."""
-    about = "Age of the oldest undelivered hour, or of the last complete listing, when runs ended."
-    return _ages("backlog_age", "Age of the backlog", about, data, data["backlog_age"], ink="s2")
-
-
-def _ages(name: str, title: str, about: str, data: Data, points: list[Data], *, ink: str) -> Chart | None:
-    if not points:
-        return None
-    objective, warn_at = data["objective_hours"], data["warn_at_hours"]
-    rows = [
-        {
-            "at": point["at"],
-            "when": when(point["at"]),
-            "value": point["hours"],
-            "figure": f"{point['hours']:.1f} hours, {objective - point['hours']:.1f} left",
-        }
-        for point in points
-    ]
-    limits = [
-        Limit(objective, f"objective {objective:g} h", "bad"),
-        Limit(warn_at, f"warning {warn_at:g} h", "warn"),
-    ]
-    table = [
-        [when(each["at"]), f"{each['hours']:.1f}", f"{objective - each['hours']:.1f}"]
-        for each in reversed(points)
-    ]
-    spec = line(rows, limits, about, measure="age", unit=" h", ink=ink, period=_period(data))
-    return Chart(name, title, about, spec, Table(["UTC", "age in hours", "hours left"], table))
-
-
-def backlog(data: Data) -> Chart | None:
-    """The bytes that runs left for later."""
-    points = data["backlog_size"]
-    if not any(point["bytes"] for point in points):
-        return None
-    about = "Bytes of files that were due and not delivered when runs ended."
-    rows = [
-        {"at": each["at"], "when": when(each["at"]), "value": each["bytes"], "figure": size(each["bytes"])}
-        for each in points
-    ]
-    table = [[when(each["at"]), count(each["files"]), size(each["bytes"])] for each in reversed(points)]
-    spec = line(rows, [], about, measure="backlog", unit="B", ink="s2", period=_period(data))
-    return Chart(
-        "backlog",
-        "Size of the backlog",
-        about,
-        spec,
-        Table(["UTC", "files left by the run", "backlog"], table),
-    )
-
-
-def reasons(data: Data, outcome: str, title: str) -> Chart | None:
+def _reasons(data: Data, outcome: str, title: str) -> Panel | None:
     """Why records were filtered, or quarantined."""
     counts = data["reasons"][outcome]
-    if not counts:
-        return None
     total = sum(counts.values())
-    about = f"Records that were {outcome}, by reason."
-    lines = [
-        Bar(
-            _worded(reason),
-            [Part(outcome, records, outcome)],
-            f"{count(records)} ({share(records, total)})",
-            count(records),
-        )
-        for reason, records in counts.items()
-    ]
     rows = [[_meaning(reason), count(records), share(records, total)] for reason, records in counts.items()]
-    return Chart(outcome, title, about, bars(lines, about), Table(["reason", "records", "share"], rows))
+    about = f"Records that were {outcome}, by reason."
+    return Panel(title, about, Table(["reason", "records", "share"], rows)) if rows else None
 
 
-def budget(data: Data) -> Chart | None:
-    """The chart, or None where no bound is configured."""
+def _meaning(reason: str) -> str:
+    """A reason with what it means; one that only another release knows has its name alone."""
+    return f"{reason}: {Reason(reason).meaning}" if reason in set(Reason) else reason
+
+
+def _budget(data: Data) -> Panel | None:
+    """What is spent; None where no bound is configured."""
     found = data["now"].get("budget", {})
     bounds = {name: each for name in ("month", "day") if (each := found.get(name)) and each["limit"]}
     if not bounds:
         return None
-    lines = [_bound(f"{name} {each['period']}", each) for name, each in bounds.items()]
     rows = [
-        [f"{name} {each['period']}", *(count(each[column]) for column in ("spent", "limit", "left"))]
+        [
+            f"{name} {each['period']}",
+            f"{share(each['spent'], each['limit'])} of {count(each['limit'])}",
+            *(count(each[column]) for column in ("spent", "left")),
+        ]
         for name, each in bounds.items()
     ]
-    table = Table(["budget", "spent", "limit", "left"], rows)
+    about = "Events spent of what may be sent in this month and on this day, as the state has them now."
     notes = [*_used_up(bounds), *budget_notes(data)]
-    return Chart("budget", "Budget", _BUDGET, bars(lines, _BUDGET, whole=True), table, notes=notes)
+    return Panel("Budget", about, Table(["budget", "used", "spent", "left"], rows), notes=notes)
 
 
 def budget_notes(data: Data) -> Iterator[str]:
@@ -543,36 +408,7 @@ def budget_notes(data: Data) -> Iterator[str]:
         yield f"Cost: {cost['month']} {cost['currency']} this month, {cost['day']} {cost['currency']} today."
 
 
-def _bound(label: str, bound: Mapping[str, Any]) -> Bar:
-    tone = "bad" if not bound["left"] else "warn" if bound["warned"] else "accepted"
-    parts = [Part("spent", bound["spent"], tone), Part("left", bound["left"], "track")]
-    spent = share(bound["spent"], bound["limit"])
-    return Bar(label, parts, f"{spent} of {count(bound['limit'])} spent", spent)
-
-
 def _used_up(bounds: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for name, each in bounds.items():
         if not each["left"]:
             yield f"Of the {name} nothing is left until {when(each['ends_at'])}."
-
-
-def _accepted(books: Mapping[str, int]) -> str:
-    return share(books["accepted"], sum(books.values())) if books["accepted"] else "none"
-
-
-def _ended(books: Mapping[str, int]) -> str:
-    aside = f", {count(books['quarantined'])} quarantined" if books["quarantined"] else ""
-    return f"{_accepted(books)} of {count(sum(books.values()))} accepted{aside}"
-
-
-def _worded(reason: str) -> str:
-    return reason.replace("_", " ")
-
-
-def _meaning(reason: str) -> str:
-    """A reason with what it means; one that only another release knows has its name alone."""
-    return f"{reason}: {Reason(reason).meaning}" if reason in set(Reason) else reason
-
-
-def _days(hours: int) -> str:
-    return {24: "a day", 168: "a week"}.get(hours, f"{hours} hours")

@@ -63,7 +63,7 @@ def render(data: Mapping[str, Any]) -> str:
     scripts = [_charting(), _inline(_read("page.js"))]
     return environment.from_string(_read("page.html.jinja")).render(
         data=data,
-        charts=_drawn(data),
+        panels=charts.panels(data),
         drift=drift_table(data["drift"]),
         budget_notes=list(charts.budget_notes(data)),
         verdict=verdict(data),
@@ -89,21 +89,6 @@ def _charting() -> str:
     from vl_convert import javascript_bundle
 
     return _inline(javascript_bundle("window.vegaEmbed = vegaEmbed;"))
-
-
-def _drawn(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The charts that have something to show, by the name of their place in the page."""
-    drawn = {
-        "outcomes": charts.outcomes(data),
-        "delivered": charts.delivered(data),
-        "latency": charts.latency(data),
-        "backlog_age": charts.backlog_age(data),
-        "backlog": charts.backlog(data),
-        "filtered": charts.reasons(data, "filtered", "Filtered, by reason"),
-        "quarantined": charts.reasons(data, "quarantined", "Quarantined, by reason"),
-        "budget": charts.budget(data),
-    }
-    return {name: chart for name, chart in drawn.items() if chart is not None}
 
 
 def _read(name: str) -> str:

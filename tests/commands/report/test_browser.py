@@ -153,7 +153,7 @@ def test_the_very_first_page_shows_its_single_point(browser: Page, write: Callab
     )
     times = [label for label in browser.ask(labels) if ":" in label]
     assert len(set(times)) == len(times) >= 3
-    assert set(browser.inked()) >= {"latency", "backlog_age", "backlog", "delivered"}
+    assert set(browser.inked()) == {"latency", "backlog_age", "delivered", "outcomes"}
     assert least_ink_of_marks(browser) > 0.0002
 
 
@@ -182,12 +182,6 @@ def test_every_chart_has_its_data(browser: Page, page: Path, month: Data) -> Non
     assert len(rows["outcomes"]) == 3 * len(month["by_event_type"])
     assert len(rows["latency"]) == len(month["latency"])
     assert len(rows["backlog_age"]) == len(month["backlog_age"])
-    assert {row["value"] for row in rows["quarantined"]} == set(month["reasons"]["quarantined"].values())
-    assert {row["value"] for row in rows["filtered"]} == set(month["reasons"]["filtered"].values())
-    assert [row["value"] for row in rows["budget"]] == [12_400_000, 7_600_000, 310_000, 490_000]
-    assert max(row["value"] for row in rows["backlog"]) == max(
-        each["bytes"] for each in month["backlog_size"]
-    )
 
 
 def test_the_switch_goes_from_the_scheme_of_the_system_to_light_and_dark(browser: Page, page: Path) -> None:

@@ -179,7 +179,7 @@ def test_the_budget_is_that_of_the_state_and_of_the_configuration_as_they_are_no
     plain = settings.model_dump(mode="json", include={"pipeline", "source", "amplitude"}, exclude_unset=True)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({**plain, "budget": {"per_month": 3000}}))
     do()
-    assert "0% of 3,000 spent" in (tmp_path / "report.html").read_text()
+    assert "0% of 3,000" in (tmp_path / "report.html").read_text()
 
 
 def test_a_run_that_holds_the_lease_is_at_work(do: Do, settings: Settings) -> None:
