@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.people import Suppression
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 
 TYPES = (
     "users.behaviors.CustomEvent",
@@ -96,7 +96,6 @@ _OPTIONS = _some(
     loop_guard=_some(names=st.just(["a*"]), properties=st.just({"size": ["M"]})),
     purchase=_some(revenue=st.sampled_from(["count", "ignore"])),
     time=_some(min=st.just("2024-01-01"), max_future=st.sampled_from(["0s", "30d"])),
-    min_id_length=st.sampled_from([1, 5]),
 )
 
 
@@ -118,4 +117,5 @@ _LISTS = st.builds(
 
 def mappings() -> st.SearchStrategy[EventMapping]:
     """Any mapping, with any lists of people."""
-    return st.builds(EventMapping.load, _OPTIONS.map(MappingOptions.model_validate), _LISTS)
+    options = _OPTIONS.map(MappingSection.model_validate)
+    return st.builds(EventMapping.load, options, _LISTS, min_id_length=st.sampled_from([1, 5]))

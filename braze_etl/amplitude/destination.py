@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from braze_etl.amplitude.probe import probe
 from braze_etl.amplitude.replies import decide, throttle_keys
-from braze_etl.amplitude.settings import NAMES, DeliverySettings
+from braze_etl.amplitude.settings import NAMES, Amplitude
 from braze_etl.clock import Clock
 from braze_etl.delivery.destination import (
     Body,
@@ -37,17 +37,20 @@ def mend_nothing(event: Event, repairs: Counter[str]) -> None:
     """Leave events as they are."""
 
 
-class Amplitude:
-    """Takes events; *mend* is called for those that can't be sent as they are (see `encode`)."""
+class BatchApi:
+    """Takes the events of one of so many *processes*.
+
+    *mend* is called for those that can't be sent as they are (see `encode`).
+    """
 
     names: Final[Names] = NAMES
     repeatable_for: Final = timedelta(days=7)
     """So long Amplitude keeps one of several events with an insert_id (amplitude.md, 1.5)."""
 
-    def __init__(self, settings: DeliverySettings, mend: Mend = mend_nothing) -> None:
+    def __init__(self, settings: Amplitude, mend: Mend = mend_nothing, *, processes: int = 1) -> None:
         self._settings = settings
         self._mend = mend
-        self.limits = settings.limits
+        self.limits = settings.limits(processes)
         self.address = shown_url(settings.url)
 
     def connect(self, clock: Clock, *, gives_way: bool = False) -> HttpTransport:
@@ -68,7 +71,7 @@ class Amplitude:
 
 def encode(
     items: Items,
-    settings: DeliverySettings,
+    settings: Amplitude,
     *,
     gzip: bool,
     limit: int,

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from braze_etl.amplitude.replies import decide
-from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.amplitude.settings import Amplitude
 from braze_etl.clock import Clock
 from braze_etl.delivery.destination import (
     Accepted,
@@ -29,7 +29,7 @@ from braze_etl.delivery.destination import (
 from braze_etl.delivery.http import NoReply, Reply, Transport, kind_of
 
 
-def probe(transport: Transport, settings: DeliverySettings) -> Probe:
+def probe(transport: Transport, settings: Amplitude) -> Probe:
     """Post a request with an empty list of events, and read what the answer says of key and endpoint.
 
     Amplitude wants at least one event (amplitude.md, 1.1), so a right key gets a documented refusal of the
@@ -39,12 +39,12 @@ def probe(transport: Transport, settings: DeliverySettings) -> Probe:
     return _probe(transport, settings)[1]
 
 
-def _probe(transport: Transport, settings: DeliverySettings) -> tuple[Reply | NoReply, Probe]:
+def _probe(transport: Transport, settings: Amplitude) -> tuple[Reply | NoReply, Probe]:
     answer, decision = post(transport, settings)
     return answer, replace(_read(decision, kind_of(answer)), date=getattr(answer, "date", None))
 
 
-def post(transport: Transport, settings: DeliverySettings, *events: Item) -> tuple[Reply | NoReply, Decision]:
+def post(transport: Transport, settings: Amplitude, *events: Item) -> tuple[Reply | NoReply, Decision]:
     """Post *events* as they are; give the answer, and what it means."""
     raw = orjson.dumps({"api_key": settings.api_key.get_secret_value(), "events": events})
     answer = transport.send(raw, gzip=False)
@@ -68,7 +68,7 @@ _USELESS: Final[Item] = {}
 """An event that lacks all it needs: whoever looks at it refuses the whole request (amplitude.md, 1.3)."""
 
 
-def ask(settings: DeliverySettings, clock: Clock) -> tuple[Reply | NoReply, Probe]:
+def ask(settings: Amplitude, clock: Clock) -> tuple[Reply | NoReply, Probe]:
     """Ask twice, and give the last answer with what both say.
 
     First as a run does, without an event. A server that misses the event before it looks at the key says

@@ -1,13 +1,16 @@
-"""Where to send and within which limits (amplitude.md, sections 0 and 1.2)."""
+"""The `amplitude` section: where events go, and within which limits (amplitude.md, sections 0 and 1.2)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from braze_etl.clock import Clock
+from braze_etl.config.secrets import checked_key, checked_url, leads_away_in_clear
+from braze_etl.config.values import Duration, Section, Size
 from braze_etl.delivery.destination import Limits, Names
 from braze_etl.delivery.http import HttpTransport
 from braze_etl.errors import UsageError
@@ -17,7 +20,8 @@ _BATCH = "/batch"
 _HTTP_V2 = "/2/httpapi"
 _BATCH_BYTES = 20_000_000
 _HTTP_V2_BYTES = 1_000_000
-_EVENTS = 2000
+_MOST_IN_FLIGHT = 16
+"""With `concurrency: auto`: 50,000 events/s at 200 ms a request take about 6 (performance.md)."""
 _LEAST_RATE = 500.0
 """Events a second over all processes: the smallest plans allow 1,000 (performance.md)."""
 
@@ -63,42 +67,86 @@ def gzip_default(url: str) -> bool:
     return urlsplit(url).hostname in _HOSTS.values()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliverySettings:
-    """Where and how one of so many `processes` sends events. Bytes are uncompressed, durations are seconds.
+class Amplitude(Section):
+    """The project that the events go to."""
 
-    `concurrency` bounds its requests in flight; None leaves the bound to the sender. `rate` is in events per
-    second, None for no bound of our own.
-    """
+    project: str = Field(default="default", min_length=1, description="A name; the ledger belongs to it.")
+    api_key: Annotated[SecretStr, AfterValidator(checked_key)] = Field(
+        default=SecretStr(""), description="The project's API key, from the environment."
+    )
+    region: Literal["US", "EU"] = Field(description="Amplitude's data centre; a key works in one alone.")
+    insecure: bool = Field(
+        default=False, description="Let `endpoint` be an http:// address that is not this machine."
+    )
+    endpoint: str | None = Field(default=None, repr=False, description="Another URL: sandbox, proxy.")
+    gzip: Literal["auto"] | bool = Field(
+        default="auto", description="Compress requests; auto: at Amplitude's own endpoints."
+    )
+    max_events: int = Field(default=2000, ge=1, le=2000, description="Events per request.")
+    max_bytes: Size = Field(
+        default=18_000_000, ge=1_000, le=20_000_000, description="Uncompressed bytes per request."
+    )
+    concurrency: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        default="auto", description="Most requests in flight, over all workers; auto: 16."
+    )
+    min_id_length: int = Field(
+        default=5, ge=1, le=1024, description="Amplitude refuses shorter ids; sent along with each request."
+    )
+    timeout: Duration = Field(default=timedelta(seconds=20), description="Of one request.")
+    give_up_after: Duration = Field(default=timedelta(minutes=10), description="Of nothing but failures.")
+    rate: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Most events a second, over all workers; null: no bound of our own."
+    )
 
-    url: str = field(repr=False)
-    api_key: SecretStr
-    gzip: bool
-    max_events: int = _EVENTS
-    max_bytes: int = 18_000_000
-    concurrency: int | None = None
-    min_id_length: int = 5
-    timeout: float = 20.0
-    give_up_after: float = 600.0
-    rate: float | None = None
-    processes: int = 1
+    @field_validator("endpoint")
+    @classmethod
+    def _is_url(cls, value: str | None, others: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if leads_away_in_clear(checked_url(value)) and not others.data.get("insecure"):
+            raise ValueError(
+                "key and events would travel in the clear to another machine; write https://, or set"
+                " amplitude.insecure: true where the way there is your own"
+            )
+        return value
+
+    @field_validator("timeout", "give_up_after")
+    @classmethod
+    def _positive(cls, value: timedelta) -> timedelta:
+        if value <= timedelta(0):
+            raise ValueError("must be longer than 0s")
+        return value
 
     @property
-    def limits(self) -> Limits:
-        """The limits of one process: what is configured, but never more than the endpoint takes."""
+    def url(self) -> str:
+        """The URL that batches are posted to."""
+        return endpoint_url(self.region, self.endpoint)
+
+    @property
+    def compresses(self) -> bool:
+        """Whether bodies are compressed."""
+        return gzip_default(self.url) if self.gzip == "auto" else self.gzip
+
+    @property
+    def in_flight(self) -> int:
+        """Most requests in flight, over all processes."""
+        return _MOST_IN_FLIGHT if self.concurrency == "auto" else self.concurrency
+
+    def limits(self, processes: int = 1) -> Limits:
+        """The limits of one of so many *processes*: as configured, but never more than the endpoint takes."""
         http_v2 = urlsplit(self.url).path.rstrip("/").endswith(_HTTP_V2)
         return Limits(
-            items=max(1, min(self.max_events, _EVENTS)),
+            items=self.max_events,
             bytes=min(self.max_bytes, _HTTP_V2_BYTES if http_v2 else _BATCH_BYTES),
-            gzip=self.gzip,
-            concurrency=self.concurrency,
-            rate=self.rate,
-            least_rate=_LEAST_RATE / self.processes,
+            gzip=self.compresses,
+            concurrency=max(1, self.in_flight // processes),
+            rate=self.rate / processes if self.rate else None,
+            least_rate=_LEAST_RATE / processes,
             window=WINDOW,
-            give_up_after=self.give_up_after,
+            give_up_after=self.give_up_after.total_seconds(),
         )
 
     def connect(self, clock: Clock, *, gives_way: bool = False) -> HttpTransport:
         """The wire to Amplitude; to be closed. `gives_way` is that of `HttpTransport`."""
-        secret = self.api_key.get_secret_value()
-        return HttpTransport(self.url, clock, timeout=self.timeout, secret=secret, gives_way=gives_way)
+        secret, timeout = self.api_key.get_secret_value(), self.timeout.total_seconds()
+        return HttpTransport(self.url, clock, timeout=timeout, secret=secret, gives_way=gives_way)

@@ -29,14 +29,14 @@ from braze_etl.errors import SourceGoneError, UsageError
 from braze_etl.flows.currents_to_amplitude.flow import open_mapping
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.flows.pipeline import store_access
 from braze_etl.mapping.limits import mend_event
 from braze_etl.mapping.mapping import EventMapping, TypePlan
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Damage, Event, FileRef, Reason, Record, Verdict
 from braze_etl.quoting import json_text, visible
 from braze_etl.storage.opening import open_store
-from braze_etl.storage.store import Store, StoreAccess
+from braze_etl.storage.settings import StoreAccess
+from braze_etl.storage.store import Store
 from braze_etl.uri import S3Place, parse_uri
 
 _LONGEST = 60
@@ -162,8 +162,8 @@ def preview_file(source: str, settings: Settings | None) -> Iterator[Preview]:
 
     Raises `UsageError` if there is no such file, `UnreadableFileError` if it can't be read.
     """
-    mapping = open_mapping(settings) if settings else EventMapping.load(MappingOptions())
-    access = store_access(settings, settings.source) if settings else StoreAccess()
+    mapping = open_mapping(settings) if settings else EventMapping.load(MappingSection())
+    access = settings.source.access() if settings else StoreAccess()
     store, key = _locate(source, access)
     try:
         with closing(store.open(key)) as stream:

@@ -18,7 +18,7 @@ from braze_etl.commands._output import facts_table, print_json, stdout_console
 from braze_etl.errors import UsageError
 from braze_etl.state.ledger import LeaseHolder, LeaseOwner, Ledger, LedgerIdentity
 from braze_etl.state.opening import Copied, copy_ledger, find_identity, open_ledger
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,8 @@ def place_of(text: str) -> LedgerPlace:
 
 def configured_place(path: Path | None) -> LedgerPlace:
     """The place that a configuration names."""
-    from braze_etl.flows.pipeline import store_access
-
     settings = required_config(path).require("state", "source", "amplitude.region")
-    return LedgerPlace(settings.state.uri, store_access(settings, settings.state), settings.identity)
+    return LedgerPlace(settings.state.uri, settings.state.access(settings.source), settings.identity)
 
 
 @click.command()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 from braze_etl.clock import duration_text, parse_duration, parse_hour
 from braze_etl.errors import ConfigError
@@ -20,6 +20,12 @@ _TIMES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _LEDGER = re.compile(r"sqlite:///(?!:memory:$).*[^/]|s3://.*|memory://.*", re.DOTALL)
 _UNSET = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+
+
+class Section(BaseModel):
+    """What a section does not know is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def parse_size(value: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final, Self
@@ -20,51 +20,35 @@ _MILLION: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Bounds in events (None: no bound), the part of one that warns, the types that stop, and the price."""
+    """What may be sent, and what it costs; `bounds.stop` holds globs, and no words for many."""
 
-    per_month: int | None = None
-    per_day: int | None = None
-    warn_at: float = 0.8
-    stop: tuple[str, ...] = ()
-    per_million: Decimal | None = None
-    currency: str = "USD"
-
-    @classmethod
-    def of(cls, budget: BudgetSection, cost: CostSection, *, stop: tuple[str, ...]) -> Self:
-        """The terms that are configured; *stop* are the globs of `budget.stop`, without words for many."""
-        return cls(
-            per_month=budget.per_month,
-            per_day=budget.per_day,
-            warn_at=budget.warn_at,
-            stop=stop,
-            per_million=cost.per_million,
-            currency=cost.currency,
-        )
+    bounds: BudgetSection = field(default_factory=BudgetSection)
+    cost: CostSection = field(default_factory=CostSection)
 
     @property
     def bounded(self) -> bool:
         """Whether there is any bound."""
-        return self.per_month is not None or self.per_day is not None
+        return self.bounds.per_month is not None or self.bounds.per_day is not None
 
     @property
     def enforced(self) -> bool:
         """Whether a bound is more than a warning."""
-        return self.bounded and bool(self.stop)
+        return self.bounded and bool(self.bounds.stop)
 
     @property
     def configured(self) -> bool:
         """Whether anybody wants to know what is spent."""
-        return self.bounded or self.per_million is not None
+        return self.bounded or self.cost.per_million is not None
 
     def stops(self, event_type: str) -> bool:
         """Whether that type is held beyond a bound."""
-        return selects(event_type, self.stop)
+        return selects(event_type, self.bounds.stop)
 
     def price(self, events: int) -> Decimal | None:
         """What so many events cost, rounded to a hundredth; None without a price."""
-        if self.per_million is None:
+        if self.cost.per_million is None:
             return None
-        return (self.per_million * events / _MILLION).quantize(_CENT, ROUND_HALF_UP)
+        return (self.cost.per_million * events / _MILLION).quantize(_CENT, ROUND_HALF_UP)
 
 
 NOTE: Final = "budget"
@@ -202,7 +186,7 @@ class Account:
     @property
     def lines(self) -> tuple[Line, Line]:
         """The month and the day."""
-        spent, terms = self.spent, self.terms
+        spent, bounds = self.spent, self.terms.bounds
         day = datetime.fromisoformat(spent.day).replace(tzinfo=UTC)
         next_month = (datetime.fromisoformat(f"{spent.month}-28") + timedelta(days=4)).replace(day=1)
         return (
@@ -211,10 +195,10 @@ class Account:
                 spent.month,
                 next_month.replace(tzinfo=UTC),
                 spent.month_events,
-                terms.per_month,
-                terms.warn_at,
+                bounds.per_month,
+                bounds.warn_at,
             ),
-            Line("day", spent.day, day + timedelta(days=1), spent.day_events, terms.per_day, terms.warn_at),
+            Line("day", spent.day, day + timedelta(days=1), spent.day_events, bounds.per_day, bounds.warn_at),
         )
 
     @property
@@ -230,11 +214,11 @@ class Account:
     def as_dict(self, **costs: int) -> dict[str, Any]:
         """The account as JSON values; *costs* are events whose price is told too, by name."""
         facts: dict[str, Any] = {line.name: line.as_dict() for line in self.lines}
-        if self.terms.per_million is not None:
+        if self.terms.cost.per_million is not None:
             events = {**costs, **{line.name: line.spent for line in self.lines}}
             facts["cost"] = {
-                "currency": self.terms.currency,
-                "per_million": str(self.terms.per_million),
+                "currency": self.terms.cost.currency,
+                "per_million": str(self.terms.cost.per_million),
                 **{name: str(self.terms.price(count)) for name, count in events.items()},
             }
         return facts
@@ -244,7 +228,7 @@ class Account:
         month, day = self.lines
         if self.terms.bounded:
             yield from ((f"budget, {line.name}", str(line)) for line in (month, day) if line.limit)
-        if self.terms.per_million is not None:
+        if self.terms.cost.per_million is not None:
             yield (
                 "cost",
                 f"{self.money(day.spent)} in {day.period}, {self.money(month.spent)} in {month.period}",
@@ -253,7 +237,7 @@ class Account:
     def money(self, events: int) -> str:
         """What so many events cost, with the currency; empty without a price."""
         price = self.terms.price(events)
-        return "" if price is None else f"{price:,} {self.terms.currency}"
+        return "" if price is None else f"{price:,} {self.terms.cost.currency}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,42 @@
-"""The `budget` and `cost` sections: how many events may be sent, and what they cost."""
+"""The `window`, `budget` and `cost` sections: what a run is measured against, and what it may send."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from braze_etl.config.values import Count, Share
+from braze_etl.clock import duration_text
+from braze_etl.config.values import Count, Duration, Section, Share
 
 Bound = Annotated[Count, Field(gt=0)]
 
 
-class BudgetSection(BaseModel):
-    """How many events a project may be sent in a UTC calendar month and day, and what ends when they are."""
+class Window(Section):
+    """What the job is measured against."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    objective: Duration = Field(
+        default=timedelta(hours=48), description="No undelivered file older than this."
+    )
+    warn_at: Duration = Field(default=timedelta(hours=24), description="`status` exits 5 from this age on.")
+    source_stale_after: Duration = Field(
+        default=timedelta(hours=24),
+        description="`status` exits 5 when the newest hour of the source is older; topic `stale`.",
+    )
+
+    @field_validator("warn_at")
+    @classmethod
+    def _comes_first(cls, value: timedelta, others: ValidationInfo) -> timedelta:
+        objective = others.data.get("objective")
+        if objective is not None and value > objective:
+            raise ValueError(f"it is above window.objective ({duration_text(objective)}): too late to warn")
+        return value
+
+
+class BudgetSection(Section):
+    """How many events a project may be sent in a UTC calendar month and day, and what ends when they are."""
 
     per_month: Bound | None = Field(default=None, description="Events of all types in a calendar month.")
     per_day: Bound | None = Field(default=None, description="Events of all types in a calendar day.")
@@ -31,10 +52,8 @@ class BudgetSection(BaseModel):
     )
 
 
-class CostSection(BaseModel):
+class CostSection(Section):
     """What events cost, for plans and reports; it bounds nothing."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     per_million: Annotated[Decimal, Field(ge=0)] | None = Field(
         default=None, description="Price of a million events."

@@ -7,14 +7,13 @@ from typing import Protocol
 
 from braze_etl.clock import Clock
 from braze_etl.engine.clock_skew import Witnesses
-from braze_etl.flows.settings import Quarantine as QuarantineSection
-from braze_etl.flows.settings import SourceSection, State, StoreSection, WrittenStoreSection
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import Ledger, LedgerIdentity, LedgerMissingError
 from braze_etl.state.opening import open_ledger
 from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.opening import open_store, server_time
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import Quarantine as QuarantineSection
+from braze_etl.storage.settings import SourceSection, State
 
 
 class PipelineSettings(Protocol):
@@ -41,22 +40,9 @@ class PipelineSettings(Protocol):
         ...
 
 
-def store_access(settings: PipelineSettings, section: StoreSection) -> StoreAccess:
-    """How to reach a store: its own section's values, or the source's where that leaves them null."""
-    source = settings.source
-    return StoreAccess(
-        endpoint_url=section.endpoint_url or source.endpoint_url,
-        region=section.region or source.region,
-        role_arn=section.role_arn or source.role_arn,
-        external_id=section.external_id or source.external_id,
-        requester_pays=section is source and source.requester_pays,
-        kms_key_id=section.kms_key_id if isinstance(section, WrittenStoreSection) else None,
-    )
-
-
 def open_quarantine(settings: PipelineSettings) -> Quarantine:
     """The quarantine; its folder is made when something is set aside."""
-    access = store_access(settings, settings.quarantine)
+    access = settings.quarantine.access(settings.source)
     store, prefix = open_store(settings.quarantine.uri, access=access, must_exist=False)
     return Quarantine(store, prefix, payload_ttl=settings.quarantine.payload_ttl)
 
@@ -89,7 +75,7 @@ def open_state(
         create=settings.state.create,
         clock=clock,
         read_only=read_only,
-        access=store_access(settings, settings.state),
+        access=settings.state.access(settings.source),
         vouch=vouch,
     )
 
@@ -98,7 +84,7 @@ def receive_store_times(settings: PipelineSettings, witnesses: Witnesses) -> Non
     """Have the stores that have answered this process tell their time."""
     for name, section in (("source", settings.source), ("state", settings.state)):
         if name == "source" or section.uri.startswith("s3://"):  # a ledger's may be that of no store
-            told = server_time(section.uri, access=store_access(settings, section))
+            told = server_time(section.uri, access=section.access(settings.source))
             witnesses.receive(f"S3 ({name})", told)
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -19,8 +19,11 @@ from braze_etl.mapping.placeholders import PlaceholderRules
 from braze_etl.mapping.presets import Preset, TypeEntry, preset_data
 from braze_etl.mapping.privacy import Change, Hashed, PrivateFields, WithoutQuery
 from braze_etl.mapping.rules import Explosion, PropertyRules, Target, TypeRules
-from braze_etl.mapping.settings import MappingOptions, Time
+from braze_etl.mapping.settings import MappingSection, Time
 from braze_etl.model import Reason, Verdict
+
+MIN_ID_LENGTH: Final = 5
+"""Characters of an id: what Amplitude asks for where a project says nothing else (amplitude.md, 1.1)."""
 
 _NOT_IN_NATIVE = Verdict(
     Reason.NOT_IN_NATIVE, "no customer event; name its type in mapping.send to have it sent"
@@ -120,30 +123,47 @@ class TypePlan:
 class EventMapping:
     """Plans by event type. Picklable, so that worker processes get the same mapping."""
 
-    def __init__(self, data: dict[str, Any], options: MappingOptions, people: People) -> None:
+    def __init__(
+        self, data: dict[str, Any], options: MappingSection, people: People, min_id_length: int
+    ) -> None:
         self.data = data
         """The preset, as plain data."""
         self.options = options
         self.people = people
         """The lists and tables that it goes by."""
-        self.fingerprint = _fingerprint(data, options)
+        self.min_id_length = min_id_length
+        self.fingerprint = _fingerprint(data, self.decisive)
         """SHA-256 over the preset's data and the options, as hex digits: equal for equal outcomes."""
         self._preset = preset = Preset.model_validate(data)
         self._private = _private_fields(options, preset.groups)
-        self._identity = _identity(preset, options, self._private, people)
+        self._identity = _identity(preset, options, self._private, people, min_id_length)
         self._placeholders = preset.test_events if options.test_events == "filter" else None
         self._plans: dict[str, TypePlan] = {}
 
     @classmethod
     def load(
-        cls, options: MappingOptions, people: People | None = None, *, data: dict[str, Any] | None = None
+        cls,
+        options: MappingSection,
+        people: People | None = None,
+        *,
+        min_id_length: int = MIN_ID_LENGTH,
+        data: dict[str, Any] | None = None,
     ) -> EventMapping:
         """Put *options* over the preset that they name, or over that of another release, if *data* is one.
 
+        *min_id_length* is that of the project in Amplitude, in characters.
         *people* are the lists and tables that the options name, read by whoever may read files. Raises
         `ValueError` for data that this release can't read.
         """
-        return cls(preset_data(options.preset) if data is None else data, options, people or People())
+        return cls(
+            preset_data(options.preset) if data is None else data, options, people or People(), min_id_length
+        )
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """All beside the preset that decides an outcome, as plain JSON."""
+        length = {} if self.min_id_length == MIN_ID_LENGTH else {"min_id_length": self.min_id_length}
+        return {**self.options.as_dict(), **length}
 
     @property
     def version(self) -> str:
@@ -250,7 +270,7 @@ class EventMapping:
         return _HELD if held else None
 
 
-def _private_fields(options: MappingOptions, groups: Groups) -> PrivateFields:
+def _private_fields(options: MappingSection, groups: Groups) -> PrivateFields:
     """What hides most comes first: of a field that is named twice, as little as possible is sent."""
     privacy = options.privacy
     hashed = Hashed(privacy.salt.get_secret_value())
@@ -272,12 +292,12 @@ def _expanded(
 
 
 def _identity(
-    preset: Preset, options: MappingOptions, private: PrivateFields, people: People
+    preset: Preset, options: MappingSection, private: PrivateFields, people: People, min_length: int
 ) -> IdentityRules:
     section = options.identity
     return IdentityRules(
         **asdict(preset.identity),
-        min_length=options.min_id_length,
+        min_length=min_length,
         anonymous=section.anonymous,
         user_prefix=section.user_prefix,
         device_prefix=section.device_prefix,
@@ -293,6 +313,6 @@ def _time_bounds(time: Time) -> TimeBounds:
     return TimeBounds(int(time.min.timestamp()) if time.min else 0, time.max_future)
 
 
-def _fingerprint(data: Any, options: MappingOptions) -> str:
-    text = orjson.dumps([data, options.as_dict()], option=orjson.OPT_SORT_KEYS)
+def _fingerprint(data: Any, decisive: dict[str, Any]) -> str:
+    text = orjson.dumps([data, decisive], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()

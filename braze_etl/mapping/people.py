@@ -19,7 +19,7 @@ from braze_etl.mapping.identity import People
 from braze_etl.mapping.lookup import LookupCache, LookupColumns, LookupTable, cache_folder
 from braze_etl.mapping.settings import MappingSection
 from braze_etl.storage.opening import locate
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 
 SIZE: Final = 16
 _BUCKETS: Final = 1 << 16

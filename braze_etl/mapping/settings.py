@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from math import isfinite
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -18,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from braze_etl.config.values import Duration, Hour, StoreUri
+from braze_etl.config.values import Duration, Hour, Section, StoreUri
 
 Scalar: TypeAlias = bool | int | float | str | None
 """A plain YAML value."""
@@ -84,11 +82,7 @@ Lifted: TypeAlias = Annotated[
 Conditions: TypeAlias = dict[str, Condition]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Selector(_Part):
+class Selector(Section):
     """Records of these types of which all conditions hold; a text alone names the types."""
 
     model_config = ConfigDict(json_schema_extra=_or_text)
@@ -112,14 +106,14 @@ class Selector(_Part):
         return self
 
 
-class Choose(_Part):
+class Choose(Section):
     """Which records are sent: those that some `include` names (without one, all), and no `exclude` does."""
 
     include: tuple[Selector, ...] = ()
     exclude: tuple[Selector, ...] = ()
 
 
-class Rule(_Part):
+class Rule(Section):
     """Changes to the events of some types. Rules are applied in their order; inside of one, in this order."""
 
     rule: str | None = Field(default=None, description="A name for people.")
@@ -155,7 +149,7 @@ class Rule(_Part):
     )
 
 
-class Privacy(_Part):
+class Privacy(Section):
     """What must not travel."""
 
     drop: Texts = Field(default=(), description="Fields (globs), or the group pii: never sent.")
@@ -168,7 +162,7 @@ class Privacy(_Part):
     )
 
 
-class Lookup(_Part):
+class Lookup(Section):
     """A table from an id of Braze to Amplitude's user id."""
 
     uri: StoreUri = Field(description="A CSV or SQLite file, or an s3 uri of one.")
@@ -185,7 +179,7 @@ class Lookup(_Part):
     )
 
 
-class Identity(_Part):
+class Identity(Section):
     """Who an event belongs to."""
 
     anonymous: Literal["drop", "device", "braze_id"] = Field(
@@ -203,14 +197,14 @@ class Identity(_Part):
     )
 
 
-class LoopGuard(_Part):
+class LoopGuard(Section):
     """Custom events that came from Amplitude in the first place are not sent back."""
 
     names: Texts = Field(default=(), description="Their names (globs).")
     properties: Conditions = Field(default_factory=dict, description="Marker: key of `properties` -> value.")
 
 
-class Purchase(_Part):
+class Purchase(Section):
     """What Amplitude makes of a purchase."""
 
     revenue: Literal["count", "ignore"] | None = Field(
@@ -218,7 +212,7 @@ class Purchase(_Part):
     )
 
 
-class Time(_Part):
+class Time(Section):
     """Bounds for an event's time; beyond them it is quarantined as `invalid_event`."""
 
     min: Hour | None = Field(default=None, description="First UTC hour.")
@@ -227,7 +221,7 @@ class Time(_Part):
     )
 
 
-class Example(_Part):
+class Example(Section):
     """A record, and the event that it must become, or the reason why it must not be sent."""
 
     test: str | None = Field(default=None, description="A name for people.")
@@ -245,7 +239,7 @@ class Example(_Part):
         return self
 
 
-class MappingSection(_Part):
+class MappingSection(Section):
     """What a record becomes, over a preset. The keys of a mapping file are these, without `file`."""
 
     file: str | None = Field(default=None, description="A YAML file with any of these keys.")
@@ -278,18 +272,6 @@ class MappingSection(_Part):
     time: Time = Time()
     tests: tuple[Example, ...] = ()
 
-
-class MappingOptions(MappingSection):
-    """The `mapping` section of the configuration, and Amplitude's `min_id_length`, in characters."""
-
-    min_id_length: int = Field(default=5, ge=1)
-
-    @classmethod
-    def of(cls, section: MappingSection, *, min_id_length: int) -> MappingOptions:
-        """Take the section as it was checked."""
-        values = {name: getattr(section, name) for name in MappingSection.model_fields}
-        return cls.model_construct(**values, min_id_length=min_id_length)
-
     def as_dict(self) -> dict[str, Any]:
         """All that decides an outcome, as plain JSON: no secret, no test, nothing that is as by default."""
         return self.model_dump(
@@ -298,8 +280,3 @@ class MappingOptions(MappingSection):
             exclude_defaults=True,
             exclude={"file": True, "tests": True, "privacy": {"salt"}},
         )
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> MappingOptions:
-        """Read what `as_dict` gave."""
-        return cls.model_validate(values)

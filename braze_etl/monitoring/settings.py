@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 
 from braze_etl.config.secrets import checked_url
-from braze_etl.config.values import Duration
+from braze_etl.config.values import Duration, Section
 
 Topic: TypeAlias = Literal["failed", "at_risk", "quarantined", "stale", "budget", "drift"]
 """What the webhook may be told of."""
@@ -34,11 +34,7 @@ Positive: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
 _TIMEOUT = timedelta(seconds=10)
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PushgatewaySection(_Part):
+class PushgatewaySection(Section):
     """Where metrics are pushed to at the end of a pass, under the grouping key `job` and `pipeline`."""
 
     url: Address | None = Field(default=None, description="Without /metrics; user:password@ may stand in it.")
@@ -46,7 +42,7 @@ class PushgatewaySection(_Part):
     timeout: Positive = Field(default=_TIMEOUT, description="To connect, and again to answer.")
 
 
-class MetricsSection(_Part):
+class MetricsSection(Section):
     """Metrics in Prometheus' format."""
 
     textfile: Path | None = Field(
@@ -62,7 +58,7 @@ class MetricsSection(_Part):
         return value
 
 
-class NotifySection(_Part):
+class NotifySection(Section):
     """A webhook and a dead man's switch, for those who have no Prometheus."""
 
     webhook: Address | None = Field(

@@ -28,7 +28,8 @@ from braze_etl.state.ledger import (
 from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.opening import open_conditional_store
-from braze_etl.storage.store import ConditionalStore, StoreAccess
+from braze_etl.storage.settings import StoreAccess
+from braze_etl.storage.store import ConditionalStore
 from braze_etl.uri import refuse_unreplaced
 
 _FORMS = (

@@ -11,7 +11,8 @@ from typing import BinaryIO, NamedTuple
 
 from braze_etl.errors import ConfigError, FileError, SourceGoneError, StoreError, UsageError
 from braze_etl.storage.folder import FolderStore
-from braze_etl.storage.store import ConditionalStore, Store, StoreAccess
+from braze_etl.storage.settings import StoreAccess
+from braze_etl.storage.store import ConditionalStore, Store
 from braze_etl.uri import S3Place, parse_uri
 
 _NO_ACCESS = StoreAccess()

@@ -20,7 +20,8 @@ from braze_etl.storage.s3_body import Body, Got, PacedBody, Part, ResumingBody, 
 from braze_etl.storage.s3_client import is_aws, make_client
 from braze_etl.storage.s3_errors import MOST, Request, explained
 from braze_etl.storage.s3_listing import Asked, follow, has_etag, in_order, shortest_lifetime, unquoted
-from braze_etl.storage.store import Page, StoreAccess, Version
+from braze_etl.storage.settings import StoreAccess
+from braze_etl.storage.store import Page, Version
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -25,7 +25,7 @@ from botocore.credentials import (
 from botocore.exceptions import NoCredentialsError
 
 from braze_etl.deadline import Exchange, check_current, watched_pools
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

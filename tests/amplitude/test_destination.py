@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from braze_etl.amplitude.destination import Mend, encode, mend_nothing
-from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.amplitude.settings import Amplitude
 from braze_etl.delivery.destination import Body, DictItems, Encoded, Oversize, Unencodable
 from braze_etl.errors import DeliveryError
 from braze_etl.model import Event
@@ -22,10 +22,8 @@ for _ in range(251):
     _level = _inner
 
 
-def written(
-    events: list[Event], settings: DeliverySettings, *, gzip: bool, mend: Mend = mend_nothing
-) -> Encoded:
-    return encode(DictItems(events), settings, gzip=gzip, limit=settings.limits.bytes, mend=mend)
+def written(events: list[Event], settings: Amplitude, *, gzip: bool, mend: Mend = mend_nothing) -> Encoded:
+    return encode(DictItems(events), settings, gzip=gzip, limit=settings.limits().bytes, mend=mend)
 
 
 def test_the_body_is_what_the_batch_api_takes() -> None:
@@ -46,9 +44,9 @@ def test_a_compressed_body_holds_the_same_and_counts_its_json() -> None:
 
 
 def test_a_body_over_the_limit_is_refused_by_its_json_size() -> None:
-    body = written([event(0)], settings(max_bytes=100), gzip=True)
+    body = written([event(0, event_properties={"text": "x" * 1000})], settings(max_bytes=1000), gzip=True)
     assert isinstance(body, Oversize)
-    assert body.size > body.limit == 100
+    assert body.size > body.limit == 1000
 
 
 @pytest.mark.parametrize("value", ["\ud800", 2**64, -(2**63) - 1, NESTED])
@@ -62,7 +60,7 @@ def test_events_that_are_no_json_are_found(value: object) -> None:
 
 def test_a_key_that_is_no_text_is_no_events_fault() -> None:
     with pytest.raises(DeliveryError) as caught:
-        written([event(0)], settings(api_key=SecretStr("\ud800")), gzip=False)
+        written([event(0)], settings().model_copy(update={"api_key": SecretStr("\ud800")}), gzip=False)
     assert "amplitude.api_key" in caught.value.remedy
     assert caught.value.__context__ is None
 

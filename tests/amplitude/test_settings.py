@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from braze_etl.amplitude.destination import Amplitude
+from braze_etl.amplitude.destination import BatchApi
 from braze_etl.amplitude.settings import endpoint_url, gzip_default
 from braze_etl.engine.due import DEDUPLICATED_FOR
 from braze_etl.errors import UsageError
@@ -51,10 +51,10 @@ def test_gzip_is_on_for_amplitudes_own_hosts_only(url: str, on: bool) -> None:
 
 
 def test_the_key_and_the_proxys_password_are_never_shown() -> None:
-    secret = settings(url="https://ann:pass@proxy/batch?token=t")
+    secret = settings(endpoint="https://ann:pass@proxy/batch?token=t")
     assert KEY not in repr(secret)
     assert "pass" not in repr(secret)
-    assert Amplitude(secret).address == "https://proxy/batch"
+    assert BatchApi(secret).address == "https://proxy/batch"
 
 
 def test_settings_travel_to_worker_processes() -> None:
@@ -66,23 +66,25 @@ def test_settings_travel_to_worker_processes() -> None:
     ("url", "configured", "limit"),
     [
         ("https://api2.amplitude.com/batch", 18_000_000, 18_000_000),
-        ("https://api2.amplitude.com/batch", 50_000_000, 20_000_000),
+        ("https://api2.amplitude.com/batch", 20_000_000, 20_000_000),
         ("https://api2.amplitude.com/2/httpapi", 18_000_000, 1_000_000),
         ("https://api2.amplitude.com/2/httpapi", 5_000, 5_000),
     ],
 )
 def test_a_request_is_never_longer_than_its_endpoint_takes(url: str, configured: int, limit: int) -> None:
-    assert settings(url=url, max_bytes=configured).limits.bytes == limit
+    assert settings(endpoint=url, max_bytes=configured).limits().bytes == limit
 
 
 def test_a_request_never_holds_more_events_than_amplitude_takes() -> None:
-    assert settings(max_events=10_000).limits.items == 2000
+    assert settings().limits().items == 2000
+    with pytest.raises(ValueError, match="less than or equal to 2000"):
+        settings(max_events=2001)
 
 
 def test_events_may_be_sent_again_for_as_long_as_a_run_relies_on_it() -> None:
-    assert Amplitude(settings()).repeatable_for == DEDUPLICATED_FOR
+    assert BatchApi(settings()).repeatable_for == DEDUPLICATED_FOR
 
 
 @pytest.mark.parametrize("processes", [1, 4])
 def test_processes_share_the_least_that_any_plan_allows(processes: int) -> None:
-    assert settings(processes=processes).limits.least_rate == 500 / processes
+    assert settings().limits(processes).least_rate == 500 / processes

@@ -17,7 +17,7 @@ from braze_etl.flows.currents_to_amplitude.compiled.cache import generated_sourc
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.rules import Explosion
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Damage, FileRef
 from tests.bench.delivery import make_export
 from tests.bench.figures import Say
@@ -30,7 +30,7 @@ FULL_EVENTS = 5_000
 _ROUNDS = 5
 """Passes of each rule for each round of the deliveries: they take so much less time."""
 PLAIN = Case("plain")
-_PLAIN = EventMapping.load(MappingOptions())
+_PLAIN = EventMapping.load(MappingSection())
 _HOUR = datetime(2026, 10, 1, tzinfo=UTC)
 
 
@@ -86,7 +86,7 @@ def measure_rules(work: Path, scale: Scale, say: Say, cases: Sequence[Case] = CA
 
 def mapping_of(case: Case, work: Path) -> EventMapping:
     """The mapping with that rule alone; its tables are made in *work*."""
-    return EventMapping.load(MappingOptions.model_validate(case.mapping), case.people(work))
+    return EventMapping.load(MappingSection.model_validate(case.mapping), case.people(work))
 
 
 def is_traceless(mapping: EventMapping, file: File) -> bool:

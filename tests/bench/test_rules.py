@@ -11,7 +11,7 @@ import pytest
 
 from braze_etl.flows.currents_to_amplitude.compiled.cache import generated_source
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from fixtures.generate import schema_for
 from tests.bench import page
 from tests.bench.costs import Cost, Costs, mapping_of, measure_rules
@@ -42,7 +42,7 @@ _ELSEWHERE: dict[str, dict[str, Any]] = {
 
 
 def source(mapping: dict[str, Any], event_type: str) -> str:
-    plan = EventMapping.load(MappingOptions.model_validate(mapping)).plan(event_type)
+    plan = EventMapping.load(MappingSection.model_validate(mapping)).plan(event_type)
     text = generated_source(json.dumps(schema_for(event_type)).encode(), plan)
     assert text is not None
     return text

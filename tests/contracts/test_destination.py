@@ -17,8 +17,8 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from braze_etl.amplitude.destination import Amplitude
-from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.amplitude.destination import BatchApi
+from braze_etl.amplitude.settings import Amplitude
 from braze_etl.clock import Clock, ManualClock
 from braze_etl.delivery.batches import Batch, BatchBuilder, BatchResult
 from braze_etl.delivery.destination import (
@@ -95,7 +95,7 @@ class PlayedAmplitude:
 
     def __init__(self) -> None:
         url = "http://localhost:8099/batch"
-        self.destination = Amplitude(DeliverySettings(url=url, api_key=SecretStr(KEY), gzip=False))
+        self.destination = BatchApi(Amplitude(region="US", endpoint=url, api_key=SecretStr(KEY), gzip=False))
         self._project = Project(clock=NOON.timestamp, api_key=KEY)
 
     def item(self, number: int, owner: str = "") -> Item:

@@ -16,7 +16,8 @@ import pytest
 from braze_etl.errors import SourceGoneError
 from braze_etl.storage.opening import open_conditional_store, open_store
 from braze_etl.storage.probe import try_etags
-from braze_etl.storage.store import ConditionalStore, Store, StoreAccess
+from braze_etl.storage.settings import StoreAccess
+from braze_etl.storage.store import ConditionalStore, Store
 from tests.front import BareEtags, Front, Strict
 from tests.serving import serving
 

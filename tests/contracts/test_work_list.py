@@ -23,7 +23,7 @@ from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude import remapped
 from braze_etl.flows.currents_to_amplitude.remapped import Comparer, Mappings, Remapped
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import (
     FileRef,
     FileSettlement,
@@ -44,8 +44,8 @@ from tests.engine.due_files import FixedListing
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 ORPHAN = "users.UserOrphan"
-BEFORE = EventMapping.load(MappingOptions())
-AFTER = EventMapping.load(MappingOptions.model_validate({"send": [ORPHAN]}))
+BEFORE = EventMapping.load(MappingSection())
+AFTER = EventMapping.load(MappingSection.model_validate({"send": [ORPHAN]}))
 FILES = 7
 AT_ONCE = 2
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from gzip import decompress
 from random import Random
 from typing import Any, TypeAlias
 
 import orjson
-from pydantic import SecretStr
 
-from braze_etl.amplitude.destination import Amplitude
+from braze_etl.amplitude.destination import BatchApi
 from braze_etl.amplitude.replies import meaning_of
-from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.amplitude.settings import Amplitude
 from braze_etl.clock import ManualClock
 from braze_etl.delivery.batches import Batch, BatchResult, RequestCounts
 from braze_etl.delivery.destination import DictItems
@@ -31,13 +30,12 @@ Answer: TypeAlias = Reply | NoReply
 Behaviour: TypeAlias = Callable[[Sequence[Event]], Answer]
 
 
-def settings(**changes: Any) -> DeliverySettings:
-    base: dict[str, Any] = {
-        "url": "http://localhost:8099/batch",
-        "api_key": SecretStr(KEY),
-        "gzip": False,
-    }
-    return DeliverySettings(**{**base, **changes})
+def settings(**changes: Any) -> Amplitude:
+    """The section with *changes*; durations are in seconds."""
+    values: dict[str, Any] = {"endpoint": "http://localhost:8099/batch", "api_key": KEY, "gzip": False}
+    for name, value in changes.items():
+        values[name] = timedelta(seconds=value) if name in {"timeout", "give_up_after"} else value
+    return Amplitude(region="US", **values)
 
 
 def event(number: int, **changes: Any) -> Event:
@@ -163,7 +161,7 @@ def deliver(
     wire = Wire(behaviour, clock, latency)
     sender: Sender[int] = Sender(
         wire,
-        Amplitude(settings(**changes)),
+        BatchApi(settings(**changes)),
         clock,
         Random(seed),
         stop or threading.Event(),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from braze_etl.amplitude.destination import Amplitude
+from braze_etl.amplitude.destination import BatchApi
 from braze_etl.clock import Clock, ManualClock, SystemClock
 from braze_etl.delivery.batches import BatchResult
 from braze_etl.delivery.http import Kind, NoReply, Reply
@@ -39,7 +39,7 @@ BAD = "Invalid field values on some events"
 
 
 def sender_on(wire: Wire, clock: ManualClock, **changes: Any) -> Sender[int]:
-    destination = Amplitude(settings(**changes))
+    destination = BatchApi(settings(**changes))
     return Sender(wire, destination, clock, Random(1), threading.Event(), executor=InlineExecutor())
 
 
@@ -79,7 +79,7 @@ class ThreadSafeWire:
 
 
 def sender_over(wire: ThreadSafeWire, clock: Clock, **changes: Any) -> Sender[int]:
-    return Sender(wire, Amplitude(settings(**changes)), clock, Random(1), threading.Event())
+    return Sender(wire, BatchApi(settings(**changes)), clock, Random(1), threading.Event())
 
 
 def open_tags(cursed: BatchResult[int]) -> list[int]:

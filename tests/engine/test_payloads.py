@@ -13,7 +13,7 @@ from braze_etl.engine.worker import Payloads
 from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import FileRef, Position, Reason, SetAside
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.storage.folder import FolderStore
@@ -41,7 +41,7 @@ class Setting:
         self.quarantine = Quarantine(FolderStore(folder / "aside", must_exist=False))
 
     def payloads(self, *, keep: bool = True) -> Payloads:
-        reader = EventReader(EventMapping.load(MappingOptions()))
+        reader = EventReader(EventMapping.load(MappingSection()))
         return Payloads(self.store, reader, self.quarantine, self.clock, keep=keep)
 
     def aside(self, record: int | None, reason: Reason = Reason.REJECTED) -> SetAside:

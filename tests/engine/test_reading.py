@@ -11,7 +11,7 @@ from braze_etl.engine.due import DueFile
 from braze_etl.engine.worker import Life, blocks_of
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import FileRef, OpenPositions, Reason
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import sample_record, write_avro
@@ -40,7 +40,7 @@ class Setting:
         self.ref = FileRef("a.avro", stored.etag, stored.size, stored.modified, KIND, NOW)
 
     def read(self, due: DueFile) -> list[tuple[int, Any]]:
-        reader = EventReader(EventMapping.load(MappingOptions()))
+        reader = EventReader(EventMapping.load(MappingSection()))
         return [(block.offset, wanted) for block, wanted in blocks_of(due, self.store, reader)]
 
 
@@ -81,7 +81,7 @@ def test_a_store_that_is_waited_for_is_no_silence_of_the_worker(setting: Setting
     store.life = life
     part = OpenPositions(Reason.THROTTLED, NOW, {setting.offsets[-1]: (0, 3)})
     due = DueFile(setting.ref) if whole else deferred(setting.ref, part)
-    assert list(blocks_of(due, store, EventReader(EventMapping.load(MappingOptions())), life))
+    assert list(blocks_of(due, store, EventReader(EventMapping.load(MappingSection())), life))
     life.gets_on()
     assert not life.gets_on()
 

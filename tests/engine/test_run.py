@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from braze_etl.amplitude.destination import Amplitude
-from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.amplitude.destination import BatchApi
+from braze_etl.amplitude.settings import Amplitude
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import SystemClock
 from braze_etl.delivery.batches import BatchBuilder
@@ -38,7 +38,7 @@ from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.remapped import Comparer, Mappings, Remapped
 from braze_etl.logs import configure_logging
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import FileSettlement, FileState, OpenPositions, Reason, Tally
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.sandbox.amplitude.project import Project
@@ -47,7 +47,7 @@ from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import ExportSpec, generate
 
-SETTINGS = DeliverySettings(url="http://amplitude.test/batch", api_key=SecretStr("k"), gzip=False)
+SETTINGS = Amplitude(region="US", endpoint="https://amplitude.test/batch", api_key=SecretStr("k"), gzip=False)
 
 
 class Crash(BaseException):
@@ -72,7 +72,7 @@ class InlinePool:
         self.settled: list[Settlement] = []
         store, reader, stop = FolderStore(folder), EventReader(mapping), threading.Event()
         sender: Any = Sender(
-            ToProject(project), Amplitude(SETTINGS), SystemClock(), Random(1), stop, executor=InlineExecutor()
+            ToProject(project), BatchApi(SETTINGS), SystemClock(), Random(1), stop, executor=InlineExecutor()
         )
         self._worker = TaskRunner(
             store=store,
@@ -80,7 +80,7 @@ class InlinePool:
             mapping=mapping.version,
             payloads=Payloads(store, reader, quarantine, SystemClock(), keep=False),
             sender=sender,
-            builder=BatchBuilder(SETTINGS.limits),
+            builder=BatchBuilder(SETTINGS.limits()),
             send=self.settled.append,
             stop=stop,
         )
@@ -123,7 +123,7 @@ class Setting:
         self.ledger: Any = SqliteLedger.in_memory(LedgerIdentity("p", "default", "US"), clock=self.clock)
         self.quarantine: Any = Quarantine(FolderStore(folder / "aside", must_exist=False))
         self.finding = Probe(Standing.FINE)
-        self.mapping = EventMapping.load(MappingOptions())
+        self.mapping = EventMapping.load(MappingSection())
 
     def run(self, command: str = "run", *, changed_only: bool = False, **options: Any) -> RunReport:
         spec = ExportSpec()
@@ -306,7 +306,7 @@ def change_mind(setting: Setting) -> None:
     """Deliver all under one mapping, and decide for another that lets more through."""
     setting.run()
     everything = {"send": ["*"], "identity": {"anonymous": "braze_id"}}
-    setting.mapping = EventMapping.load(MappingOptions.model_validate(everything))
+    setting.mapping = EventMapping.load(MappingSection.model_validate(everything))
 
 
 def run_changed(setting: Setting, **options: Any) -> RunReport:

@@ -15,8 +15,8 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from braze_etl.amplitude.destination import Amplitude
-from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.amplitude.destination import BatchApi
+from braze_etl.amplitude.settings import Amplitude
 from braze_etl.clock import ManualClock
 from braze_etl.delivery.batches import BatchBuilder
 from braze_etl.delivery.http import Reply
@@ -93,18 +93,22 @@ class SlowFiles(Files):
 def work(
     reader: Blocks, wire: Wire, *due: DueFile, max_events: int = 2000, store: Files | None = None
 ) -> Settlement:
-    settings = DeliverySettings(
-        url="http://localhost:8099/batch", api_key=SecretStr("key"), gzip=False, max_events=max_events
+    settings = Amplitude(
+        region="US",
+        endpoint="http://localhost:8099/batch",
+        api_key=SecretStr("key"),
+        gzip=False,
+        max_events=max_events,
     )
     stop, settlements = threading.Event(), list[Settlement]()
     inbox: Inbox = queue.SimpleQueue()
     clock = ManualClock(due[0].ref.hour)
-    sender: Sender[Tag] = Sender(wire, Amplitude(settings), clock, Random(1), stop, executor=InlineExecutor())
+    sender: Sender[Tag] = Sender(wire, BatchApi(settings), clock, Random(1), stop, executor=InlineExecutor())
     worker = TaskRunner(
         store=cast("Store", store or Files()),
         reader=cast("Reader", reader),
         sender=sender,
-        builder=BatchBuilder(settings.limits),
+        builder=BatchBuilder(settings.limits()),
         send=settlements.append,
         stop=stop,
     )

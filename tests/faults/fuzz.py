@@ -24,7 +24,7 @@ from braze_etl.braze.currents.container import AvroFile
 from braze_etl.errors import UnreadableFileError
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Damage, Event, FileRef, Verdict
 from fixtures.generate import sample_record, schema_for
 from tests.faults.hostile import KINDS
@@ -235,7 +235,7 @@ def _events_of(
 def fuzz(files: int, seed: int) -> Tally:
     """Read that many mutated files; an `AssertionError` names the one that broke a promise."""
     rng = Random(seed)
-    reader = EventReader(EventMapping.load(MappingOptions()))
+    reader = EventReader(EventMapping.load(MappingSection()))
     samples = [make_sample(codec, kind, rng, reader) for codec in CODECS for kind in EVENT_TYPES]
     tally = Tally()
     for number in range(files):

@@ -11,8 +11,8 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from braze_etl.amplitude.destination import Amplitude
-from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.amplitude.destination import BatchApi
+from braze_etl.amplitude.settings import Amplitude
 from braze_etl.clock import ManualClock
 from braze_etl.delivery.batches import Batch
 from braze_etl.delivery.destination import DictItems
@@ -50,10 +50,10 @@ def deliver(batches: int, throttled: frozenset[str], key: str = "throttled_users
     Whoever is named, the requests in flight are not cut below those of the start: nobody else is slowed.
     """
     clock = ManualClock(datetime(2026, 10, 5, 12, tzinfo=UTC))
-    settings = DeliverySettings(url="http://localhost/batch", api_key=SecretStr(KEY), gzip=False)
+    settings = Amplitude(region="US", endpoint="http://localhost/batch", api_key=SecretStr(KEY), gzip=False)
     sender: Sender[int] = Sender(
         Wire(clock, throttled, key),
-        Amplitude(settings),
+        BatchApi(settings),
         clock,
         Random(1),
         threading.Event(),
@@ -105,11 +105,13 @@ class Interface:
 def test_more_of_one_id_than_a_window_takes_is_delivered_window_by_window(*, fresh: bool) -> None:
     clock = ManualClock(datetime(2026, 10, 5, 12, tzinfo=UTC))
     interface = Interface(clock)
-    settings = DeliverySettings(url="http://localhost/2/httpapi", api_key=SecretStr(KEY), gzip=False)
+    settings = Amplitude(
+        region="US", endpoint="http://localhost/2/httpapi", api_key=SecretStr(KEY), gzip=False
+    )
 
     def sender() -> Sender[int]:
         executor = InlineExecutor()
-        return Sender(interface, Amplitude(settings), clock, Random(1), threading.Event(), executor=executor)
+        return Sender(interface, BatchApi(settings), clock, Random(1), threading.Event(), executor=executor)
 
     hot = [{"device_id": "hot-device", "event_type": "t"} for _ in range(1900)]
     others = [{"user_id": f"user-{number}", "event_type": "t"} for number in range(100)]

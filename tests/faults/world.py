@@ -16,8 +16,8 @@ from typing import Any, cast
 import orjson
 from pydantic import SecretStr
 
-from braze_etl.amplitude.destination import Amplitude
-from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.amplitude.destination import BatchApi
+from braze_etl.amplitude.settings import Amplitude
 from braze_etl.braze.currents.keys import date_folder
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import ManualClock, hour_of
@@ -32,10 +32,10 @@ from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import Flow, Run, RunOptions
 from braze_etl.engine.tasks import Settlement, Task
 from braze_etl.engine.worker import QUIT, TaskRunner
-from braze_etl.engine.worklists.listed import Listed, Pace, Reconcile
+from braze_etl.engine.worklists.listed import Listed, Reconcile
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import FileRef
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.sandbox.amplitude.project import Project
@@ -172,19 +172,20 @@ class World:
         self.export.mkdir()
         self.source = FolderStore(self.export)
         self.expected: dict[str, list[str]] = {}
-        self.reader = EventReader(EventMapping.load(MappingOptions()))
+        self.reader = EventReader(EventMapping.load(MappingSection()))
         self.wire = Wire(Project(clock=lambda: self.clock.now().timestamp(), api_key=KEY))
-        self.delivery = Amplitude(
-            DeliverySettings(
-                url="http://localhost/batch",
+        self.delivery = BatchApi(
+            Amplitude(
+                region="US",
+                endpoint="http://localhost/batch",
                 api_key=SecretStr(KEY),
                 gzip=False,
                 max_events=_BATCH,
-                give_up_after=60,
+                give_up_after=timedelta(minutes=1),
             )
         )
         self.lookback: timedelta | None = None
-        self.pace = Pace(every=timedelta(hours=24), budget=timedelta(minutes=1))
+        self.sweep = {"every": timedelta(hours=24), "budget": timedelta(minutes=1)}
         self._path = folder / "ledger.db" if sqlite else None
         self._folder = folder
         self._identity = LedgerIdentity("default", "shop", "US")
@@ -247,7 +248,7 @@ class World:
         def hours(since: datetime, until: datetime) -> Listing:
             return Listing(self.source, since=since, until=until)
 
-        return Reconcile(ledger, hours, self.pace, self.clock)
+        return Reconcile(ledger, hours, self.clock, **self.sweep)
 
     def listing(self) -> Listing:
         """All from the start on or, with a look-back, so far back."""

@@ -13,7 +13,7 @@ from braze_etl.config.yaml import YamlReader
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.mapper import mapper_for
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Event, Record, Verdict
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
@@ -46,7 +46,7 @@ def catalogue() -> Table:
 @pytest.fixture(scope="session")
 def mapping() -> EventMapping:
     """The native preset on its defaults."""
-    return EventMapping.load(MappingOptions())
+    return EventMapping.load(MappingSection())
 
 
 @pytest.fixture
@@ -66,8 +66,11 @@ def record() -> Record:
 def transform() -> Transform:
     """Map one record of a type: `transform(event_type, record, horizon=..., **options)`."""
 
-    def run(event_type: str, record: Record, *, horizon: float = HOUR, **options: Any) -> Event | Verdict:
-        plan = EventMapping.load(MappingOptions(**options)).plan(event_type)
+    def run(
+        event_type: str, record: Record, *, horizon: float = HOUR, min_id_length: int = 5, **options: Any
+    ) -> Event | Verdict:
+        mapping = EventMapping.load(MappingSection(**options), min_id_length=min_id_length)
+        plan = mapping.plan(event_type)
         return mapper_for(plan)(record, horizon)
 
     return run
@@ -78,7 +81,7 @@ def mapped(record: Record) -> Transform:
     """Map a record by a mapping as it is written: `mapped(text, event_type, fields, people=None)`."""
 
     def run(text: str, event_type: str, fields: Record, people: People | None = None) -> Event | Verdict:
-        options = MappingOptions.model_validate(YamlReader().read(text))
+        options = MappingSection.model_validate(YamlReader().read(text))
         plan = EventMapping.load(options, people).plan(event_type)
         return mapper_for(plan)(record | fields, HOUR)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from braze_etl.mapping.limits import mend_event
 from braze_etl.mapping.mapper import mapper_for
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Outcome, Record, Verdict
 from braze_etl.sandbox.amplitude.project import Project
 from tests.any_mapping import TYPES, mappings
@@ -38,7 +38,7 @@ FIELDS = st.sampled_from(
 RECORDS = st.dictionaries(FIELDS, VALUES, max_size=12)
 SOUND: Record = {"id": "a1", "time": 1_790_000_000, "external_user_id": "customer-3", "name": "ate cake"}
 HASHING = EventMapping.load(
-    MappingOptions.model_validate({"privacy": {"hash": ["external_user_id"], "salt": "s"}})
+    MappingSection.model_validate({"privacy": {"hash": ["external_user_id"], "salt": "s"}})
 )
 
 
@@ -55,7 +55,7 @@ def test_any_record_under_any_mapping_is_taken_by_amplitude_or_has_a_reason(
         return
     mend_event(outcome, Counter())
     assert None not in outcome["event_properties"].values()
-    shortest = {"min_id_length": mapping.options.min_id_length}
+    shortest = {"min_id_length": mapping.min_id_length}
     body: dict[str, Any] = {"api_key": KEY, "events": [outcome], "options": shortest}
     reply = Project(api_key=KEY).ingest("/batch", orjson.dumps(body, option=orjson.OPT_STRICT_INTEGER))
     assert reply.status == 200, reply.body

@@ -19,14 +19,14 @@ import pytest
 from braze_etl.braze.currents.catalogue import EventType, load_catalogue
 from braze_etl.mapping.mapper import mapper_for
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Record, Verdict
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 UPDATE = bool(os.environ.get("BRAZE_ETL_UPDATE_GOLDEN"))
 HOUR = 1_790_000_000.0
-EVERYTHING = EventMapping.load(MappingOptions(send=("*",)))
-RAW = EventMapping.load(MappingOptions(preset="raw"))
+EVERYTHING = EventMapping.load(MappingSection(send=("*",)))
+RAW = EventMapping.load(MappingSection(preset="raw"))
 RAW_EVENTS = GOLDEN / "raw.jsonl"
 
 VALUES: dict[str, Any] = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from braze_etl.mapping.mapper import mapper_for
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Outcome, Reason, Record, Verdict
 
 HOUR = 1_790_000_000.0
@@ -228,8 +228,8 @@ SOUND = st.fixed_dictionaries(
 PLANS = [
     EventMapping.load(options).plan(event_type)
     for options in (
-        MappingOptions(),
-        MappingOptions(identity={"anonymous": "braze_id"}, unknown_fields="drop", send=("*",)),
+        MappingSection(),
+        MappingSection(identity={"anonymous": "braze_id"}, unknown_fields="drop", send=("*",)),
     )
     for event_type in (
         OPEN,

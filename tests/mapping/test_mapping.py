@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Reason
 
 WITHHELD = [
@@ -32,14 +32,14 @@ def test_only_those_listed_types_are_withheld(mapping: EventMapping) -> None:
 
 @pytest.mark.parametrize("glob", ["agentconsole.AgentExecuted", "agentconsole.*", "*"])
 def test_mapping_send_asks_for_withheld_types_by_name_or_glob(glob: str) -> None:
-    mapping = EventMapping.load(MappingOptions(send=(glob,)))
+    mapping = EventMapping.load(MappingSection(send=(glob,)))
     assert mapping.plan("agentconsole.AgentExecuted").withheld is None
     assert mapping.plan("users.UserOrphan").withheld is (None if glob == "*" else Reason.NOT_IN_NATIVE)
 
 
 def test_unlisted_types_are_sent_or_held() -> None:
-    held = EventMapping.load(MappingOptions(unknown_types="hold"))
-    assert EventMapping.load(MappingOptions()).plan("users.messages.kakao.Send").withheld is None
+    held = EventMapping.load(MappingSection(unknown_types="hold"))
+    assert EventMapping.load(MappingSection()).plan("users.messages.kakao.Send").withheld is None
     assert held.plan("users.messages.kakao.Send").withheld is Reason.HELD
     assert held.plan("users.messages.email.Open").withheld is None
     assert held.plan("users.messages.email.Retry").withheld is None
@@ -47,7 +47,7 @@ def test_unlisted_types_are_sent_or_held() -> None:
 
 
 def test_a_held_type_that_mapping_send_names_is_sent() -> None:
-    mapping = EventMapping.load(MappingOptions(unknown_types="hold", send=("users.messages.kakao.*",)))
+    mapping = EventMapping.load(MappingSection(unknown_types="hold", send=("users.messages.kakao.*",)))
     assert mapping.plan("users.messages.kakao.Send").withheld is None
 
 
@@ -62,17 +62,17 @@ def test_plans_are_made_once_and_survive_pickling(mapping: EventMapping) -> None
 
 def test_the_fingerprint_changes_with_every_option() -> None:
     options = [
-        MappingOptions(),
-        MappingOptions(unknown_types="hold"),
-        MappingOptions(unknown_fields="drop"),
-        MappingOptions(send=("users.UserOrphan",)),
-        MappingOptions(test_events="send"),
-        MappingOptions(identity={"anonymous": "braze_id"}),
-        MappingOptions(min_id_length=1),
+        MappingSection(),
+        MappingSection(unknown_types="hold"),
+        MappingSection(unknown_fields="drop"),
+        MappingSection(send=("users.UserOrphan",)),
+        MappingSection(test_events="send"),
+        MappingSection(identity={"anonymous": "braze_id"}),
     ]
     prints = {EventMapping.load(option).fingerprint for option in options}
-    assert len(prints) == len(options)
-    assert EventMapping.load(MappingOptions()).fingerprint in prints
+    prints.add(EventMapping.load(MappingSection(), min_id_length=1).fingerprint)
+    assert len(prints) == len(options) + 1
+    assert EventMapping.load(MappingSection()).fingerprint in prints
 
 
 def test_a_new_type_with_braces_in_its_name_is_no_template(mapping: EventMapping) -> None:

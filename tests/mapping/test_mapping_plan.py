@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 
 DROPS = [
     "canvas_step_message_variation_id", "sdk_version", "carrier", "resolution", "country", "gender",
@@ -14,7 +14,7 @@ DROPS = [
 
 @pytest.fixture(scope="module")
 def dropping() -> EventMapping:
-    return EventMapping.load(MappingOptions(unknown_fields="drop"))
+    return EventMapping.load(MappingSection(unknown_fields="drop"))
 
 
 @pytest.mark.parametrize("field", ["id", "time", "user_id", "external_user_id", "device_id"])

@@ -8,7 +8,7 @@ import pytest
 
 from braze_etl.mapping.mapper import mapper_for
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Record
 
 # The documented titles of LINE and RCS are bare (`Send`) and clash with each other; ours carry the channel.
@@ -54,7 +54,7 @@ IDENTITY = {
     "device_id": "device-0001",
     "user_id": "64d2f0c1a2b3c4d5e6f70819",
 }
-EVERYTHING = EventMapping.load(MappingOptions(send=("*",)))
+EVERYTHING = EventMapping.load(MappingSection(send=("*",)))
 DOCUMENTED = [name for name in EVERYTHING.event_types if EVERYTHING.plan(name).documented]
 
 
@@ -120,7 +120,7 @@ def test_every_documented_property_counts_as_known(event_type: str, native: dict
 
 
 def test_what_the_catalogue_knows_of_undocumented_types_counts_as_known(catalogue: dict[str, Any]) -> None:
-    strict = EventMapping.load(MappingOptions(send=("*",), unknown_fields="drop"))
+    strict = EventMapping.load(MappingSection(send=("*",), unknown_fields="drop"))
     for event_type in set(EVERYTHING.event_types) - set(DOCUMENTED):
         for field in catalogue[event_type]["fields"]:
             name = strict.plan(event_type).property_name(field)

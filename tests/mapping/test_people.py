@@ -11,7 +11,7 @@ import pytest
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.mapping import EventMapping as Rules
 from braze_etl.mapping.people import Suppression
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Event, Reason, Record, Verdict
 
 OPEN = "users.messages.email.Open"
@@ -184,6 +184,6 @@ def test_a_type_that_is_withheld_is_so_before_anything_else_and_a_held_one_after
 
 def test_lists_and_tables_are_no_part_of_the_fingerprint_and_travel_with_the_plan() -> None:
     people = People(table=TABLE)
-    with_people, without = Rules.load(MappingOptions(), people), Rules.load(MappingOptions())
+    with_people, without = Rules.load(MappingSection(), people), Rules.load(MappingSection())
     assert with_people.fingerprint == without.fingerprint
     assert with_people.plan(OPEN).identity.people is people

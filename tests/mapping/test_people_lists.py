@@ -14,7 +14,7 @@ from braze_etl.mapping.lookup import LookupCache, build_table, cache_folder
 from braze_etl.mapping.people import add_to_list, load_people, load_suppression, open_lookup
 from braze_etl.mapping.settings import MappingSection
 from braze_etl.storage.folder import FolderStore
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
 
 LOCAL = StoreAccess()

@@ -15,7 +15,7 @@ import pytest
 from braze_etl.mapping.mapper import mapper_for
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.privacy import WithoutQuery
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Event, Record, Verdict
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.json"))
@@ -155,7 +155,7 @@ def hiding(preset: str, way: str) -> EventMapping:
     """A mapping that hides the group, and does with the rest whatever could bring it back."""
     rule = {"add": "*", "lift": ["device", "location"], "copy": {"email_address": "to"}}
     sections = {"privacy": {way: "pii", "salt": "s"}, "rules": [rule]}
-    return EventMapping.load(MappingOptions.model_validate({"preset": preset, "send": "*", **sections}))
+    return EventMapping.load(MappingSection.model_validate({"preset": preset, "send": "*", **sections}))
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -266,7 +266,7 @@ def test_conditions_see_what_braze_wrote(mapped: Any) -> None:
 
 
 def test_the_salt_is_in_no_words_about_the_mapping() -> None:
-    options = MappingOptions.model_validate({"privacy": {"hash": "pii", "salt": "very-secret"}})
+    options = MappingSection.model_validate({"privacy": {"hash": "pii", "salt": "very-secret"}})
     mapping = EventMapping.load(options)
     plan = mapping.plan(OPEN)
     for text in (repr(options), str(options.as_dict()), repr(plan), mapping.fingerprint):

@@ -12,7 +12,7 @@ from braze_etl.quarantine.entry import Entry
 from braze_etl.quarantine.payloads import Found
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.storage.opening import open_store
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
 from tests.quarantine.conftest import NOON, PREFIX, FakeStore, aside
 

@@ -9,7 +9,7 @@ import pytest
 from braze_etl.quarantine.entry import Entry
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.storage.opening import open_store
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
 from tests.quarantine.conftest import NOON, aside
 

@@ -17,7 +17,7 @@ from braze_etl.state.ledger import Backlog, BacklogLine, LeaseOwner, Ledger, Led
 from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.opening import open_conditional_store
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 IDENTITY = LedgerIdentity("default", "shop", "EU")

@@ -12,7 +12,7 @@ from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.s3.objects import Objects
 from braze_etl.state.s3.opening import refuse_without_conditions
 from braze_etl.storage.opening import open_conditional_store
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
 from tests.front import BareEtags, Front
 from tests.serving import serving

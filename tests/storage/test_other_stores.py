@@ -11,7 +11,7 @@ import pytest
 
 from braze_etl.errors import FileUnavailableError, SourceGoneError
 from braze_etl.storage.opening import open_store
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
 from tests.front import Asked, BareEtags, Front, Reply, refusal
 from tests.serving import serving

@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 
 from braze_etl.errors import AccessDeniedError, StoreError
 from braze_etl.storage.s3 import S3Store
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 from tests.front import Asked, Front, Reply, refusal
 from tests.serving import serving
 

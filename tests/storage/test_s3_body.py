@@ -13,7 +13,7 @@ from urllib3.exceptions import ProtocolError
 from braze_etl.errors import FileUnavailableError, SourceGoneError
 from braze_etl.storage.s3 import S3Store
 from braze_etl.storage.s3_body import MAX_RESUMES, ResumingBody
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 
 CONTENT = bytes(range(256)) * 2000
 ETAG = '"abc"'

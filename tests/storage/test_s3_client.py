@@ -5,7 +5,7 @@ import os
 import pytest
 
 from braze_etl.storage.s3_client import make_client
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 
 HERE = StoreAccess(endpoint_url="http://127.0.0.1:9", region="us-east-1")
 

@@ -4,7 +4,7 @@ import pytest
 
 from braze_etl.errors import StoreError
 from braze_etl.storage.s3_client import find_caller
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
 
 

@@ -11,7 +11,7 @@ from braze_etl.errors import ConfigError, StoreError
 from braze_etl.storage.opening import open_conditional_store
 from braze_etl.storage.probe import try_etags
 from braze_etl.storage.s3 import S3ConditionalStore
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 from tests.front import BareEtags, Reply, refusal
 from tests.serving import serving
 

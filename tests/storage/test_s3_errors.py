@@ -18,7 +18,7 @@ from botocore.exceptions import (
 from braze_etl.errors import AccessDeniedError, FileUnavailableError, SourceGoneError, StoreError
 from braze_etl.storage.s3 import S3Store
 from braze_etl.storage.s3_errors import Request, explain
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 from tests.front import Asked, Front, Reply, refusal
 from tests.serving import serving
 

@@ -9,7 +9,7 @@ import pytest
 
 from braze_etl.errors import StoreError
 from braze_etl.storage.s3 import S3Store
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 from tests.small_s3 import BUCKET, LOGIN, Answer, Asked, SmallS3, small_s3
 
 KEYS = [f"a/{folder}/{number:02}" for folder in ("x", "y", "z") for number in range(4)] + ["b/1", "b/2"]

@@ -14,7 +14,7 @@ from braze_etl.errors import AbandonedError, FileUnavailableError, StoreError, T
 from braze_etl.storage import s3_body as _s3_body
 from braze_etl.storage import s3_errors as _s3_errors
 from braze_etl.storage.s3 import S3Store
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 from tests import hostile
 from tests.hostile import NEVER_DONE, Manners
 

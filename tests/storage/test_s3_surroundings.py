@@ -16,7 +16,7 @@ import trustme
 from braze_etl.errors import StoreError
 from braze_etl.storage.opening import open_conditional_store, open_store
 from braze_etl.storage.s3 import S3Store
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 from tests.front import Front
 from tests.serving import serving
 

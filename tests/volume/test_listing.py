@@ -24,7 +24,7 @@ from braze_etl.model import FileSettlement, FileState, Tally
 from braze_etl.state.ledger import Backlog, LedgerIdentity
 from braze_etl.state.opening import open_ledger
 from braze_etl.storage.opening import open_store
-from braze_etl.storage.store import StoreAccess
+from braze_etl.storage.settings import StoreAccess
 from tests.volume.list_only_s3 import LAST, TYPES
 from tests.volume.measuring import peak_kb
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from braze_etl.engine import tasks
-from braze_etl.engine.worklists.listed import Pace
 from braze_etl.errors import StateError
 from braze_etl.state.ledger import LeaseOwner
 from tests.faults.world import NOON, World
@@ -84,7 +83,7 @@ class Slow:
 
 def test_a_sweep_that_takes_long_goes_on_in_the_next_run_where_it_was(world: World) -> None:
     world.source = Slow(world, 10)  # type: ignore[assignment]  # a store like another
-    world.pace = Pace(every=timedelta(hours=24), budget=timedelta(seconds=35))
+    world.sweep["budget"] = timedelta(seconds=35)
     for number in range(10):
         world.write(world.key(40 - number, 0), ["user-anna"])
     done = []

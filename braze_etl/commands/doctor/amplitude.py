@@ -41,7 +41,7 @@ _READS: Final = ("amplitude",)
 
 def reachable(site: Site) -> Finding:
     """Name, connection, certificate and proxy."""
-    (answer, standing), url = site.probed, site.delivery.url
+    (answer, standing), url = site.probed, site.settings.amplitude.url
     if isinstance(answer, NoReply):
         return fail(f"{answer.words}{_through(url)}", _REMEDIES.get(answer.kind, _WAY))
     if standing.standing is Standing.UNCLEAR and _is_foreign(answer):
@@ -91,7 +91,7 @@ def clock(site: Site) -> Finding:
 
 
 def _ask_the_time(site: Site) -> None:
-    parts = urlsplit(site.delivery.url)
+    parts = urlsplit(site.settings.amplitude.url)
     try:
         # Without the key: any answer has a Date.
         answer = requests.head(f"{parts.scheme}://{parts.netloc}/", timeout=_SECONDS, allow_redirects=False)
@@ -104,8 +104,8 @@ def _ask_the_time(site: Site) -> None:
 def send_test(site: Site) -> Finding:
     """Send one marked event, which anybody can tell from real ones."""
     event = marked_event(site.token, site.clock.now())
-    with closing(site.delivery.connect(site.clock)) as transport:
-        answer, decision = post(transport, site.delivery, event)
+    with closing(site.settings.amplitude.connect(site.clock)) as transport:
+        answer, decision = post(transport, site.settings.amplitude, event)
     if isinstance(decision, Accepted):
         return ok(
             f"accepted: event {TEST_EVENT!r}, device id {event['device_id']}. In Amplitude, look for that "

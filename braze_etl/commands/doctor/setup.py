@@ -13,7 +13,6 @@ from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, w
 from braze_etl.commands.doctor.site import Site
 from braze_etl.flows.currents_to_amplitude.flow import failed_tests
 from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.flows.pipeline import store_access
 from braze_etl.mapping.people import load_suppression
 from braze_etl.storage.opening import lies_below, locate, sqlite_path
 from braze_etl.uri import S3Place, parse_uri
@@ -89,7 +88,7 @@ def container(site: Site) -> Finding:
 
 def people(site: Site) -> Finding:
     """The lists and tables of people that the mapping names; without them nothing is sent."""
-    mapping, access = site.settings.mapping, store_access(site.settings, site.settings.source)
+    mapping, access = site.settings.mapping, site.settings.source.access()
     seen = []
     if mapping.privacy.suppress:
         load_suppression(mapping.privacy.suppress, access, mapping.privacy.salt.get_secret_value())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from braze_etl.amplitude.probe import ask
-from braze_etl.amplitude.settings import DeliverySettings, endpoint_url
+from braze_etl.amplitude.settings import endpoint_url
 from braze_etl.braze.currents.listing import EventFolder, event_folders
 from braze_etl.braze.currents.volumes import newest_file, newest_hour, spread
 from braze_etl.clock import Clock
@@ -25,7 +25,6 @@ from braze_etl.engine.budget import Account
 from braze_etl.engine.forecast import RECENT_RUNS
 from braze_etl.flows.currents_to_amplitude.flow import (
     budget_terms,
-    delivery_settings,
     load_mapping,
     open_source,
     selection,
@@ -158,18 +157,14 @@ class Site:
             return LedgerView(ledger.start_at, ledger.summary(), ledger.holder(), runs, account, stop)
 
     @cached_property
-    def delivery(self) -> DeliverySettings:
-        """Where events go."""
-        return delivery_settings(self.settings)
-
-    @cached_property
     def probed(self) -> tuple[Reply | NoReply, Probe]:
         """What Amplitude answers, and what that says of key and endpoint."""
-        return ask(self.delivery, self.clock)
+        return ask(self.settings.amplitude, self.clock)
 
     def is_taken_at(self, region: str) -> bool:
         """Whether the key is good in that region."""
-        other = DeliverySettings(url=self.url_of(region), api_key=self.delivery.api_key, gzip=False)
+        elsewhere = {"region": region, "endpoint": self.url_of(region), "gzip": False}
+        other = self.settings.amplitude.model_copy(update=elsewhere)
         return ask(other, self.clock)[1].standing is Standing.FINE
 
 

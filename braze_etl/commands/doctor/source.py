@@ -13,11 +13,10 @@ from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, w
 from braze_etl.commands.doctor.site import Site
 from braze_etl.flows.currents_to_amplitude.sampling import Sample
 from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.flows.pipeline import store_access
-from braze_etl.flows.settings import StoreSection
 from braze_etl.model import FileRef, Reason
 from braze_etl.storage.opening import server_time
 from braze_etl.storage.s3_client import find_caller
+from braze_etl.storage.settings import StoreSection
 from braze_etl.uri import S3Place, parse_uri
 
 _QUIET: Final = timedelta(hours=6)
@@ -56,7 +55,7 @@ def identity(site: Site) -> Finding:
     for name, (uri, section) in sections.items():
         place = parse_uri(uri) if uri.startswith("s3://") else None
         if isinstance(place, S3Place):
-            caller = find_caller(place.bucket, store_access(site.settings, section))
+            caller = find_caller(place.bucket, section.access(site.settings.source))
             asked = "" if caller.confirmed else ", not asked of AWS: the server is another"
             seen[f"{name}: {caller.name} (by {caller.method}{asked})"] += 1
     return ok("; ".join(seen)) if seen else skipped("no store is in S3")
@@ -74,7 +73,7 @@ def listing(site: Site) -> Finding:
     """The right to list, and whether there are event types below."""
     types = sorted({folder.event_type for folder in site.folders})
     source = site.settings.source
-    if (told := server_time(source.uri, access=store_access(site.settings, source))) is not None:
+    if (told := server_time(source.uri, access=source.access())) is not None:
         site.server_times["S3 (source)"] = (told, site.clock.now())
     if not types:
         return fail(

@@ -17,11 +17,10 @@ from braze_etl.commands.doctor.site import Site, existing, is_writable
 from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude.flow import open_source
 from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.flows.pipeline import store_access
-from braze_etl.flows.settings import WrittenStoreSection
 from braze_etl.state.s3.opening import CONDITIONS_REMEDY
 from braze_etl.storage.opening import open_conditional_store, open_store, sqlite_path
 from braze_etl.storage.probe import try_etags
+from braze_etl.storage.settings import WrittenStoreSection
 from braze_etl.storage.store import ConditionalStore, Store
 from braze_etl.uri import parse_uri
 
@@ -35,7 +34,7 @@ class _Probe:
         self.name = name
         self.section: WrittenStoreSection = getattr(site.settings, name)
         self.uri: str = getattr(site.settings, name).uri
-        self._access = store_access(site.settings, self.section)
+        self._access = self.section.access(site.settings.source)
         self._token = site.token
 
     def store(self) -> tuple[Store, str]:
@@ -199,7 +198,7 @@ def _lifetime(site: Site, name: str) -> timedelta | None:
         store, prefix = open_source(site.settings)
     else:
         section = getattr(site.settings, name)
-        store, prefix = open_store(section.uri, access=store_access(site.settings, section))
+        store, prefix = open_store(section.uri, access=section.access(site.settings.source))
     return store.lifetime(prefix)
 
 

@@ -17,12 +17,11 @@ from typing import Any, Final
 import orjson
 
 from braze_etl.clock import Clock, iso
-from braze_etl.flows.currents_to_amplitude.flow import mapping_options
+from braze_etl.flows.currents_to_amplitude.flow import load_mapping
 from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.flows.pipeline import open_quarantine, open_state, store_access
+from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.mapping.identity import IdentityRules
 from braze_etl.mapping.lookup import LookupCache, LookupColumns, LookupTable, cache_folder
-from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.people import load_people
 from braze_etl.model import Record, Verdict
 from braze_etl.quarantine.payloads import Found
@@ -117,9 +116,9 @@ def erase(settings: Settings, id_: str, clock: Clock, *, dry_run: bool = False) 
     The books stay as they are: an entry of the quarantine keeps its position and loses its record. Made again
     it finds nothing more, and finishes what broke off. `LeaseHeldError` while a run is at work.
     """
-    people = load_people(mapping_options(settings), store_access(settings, settings.source))
+    people = load_people(settings.mapping, settings.source.access())
     # Whoever is suppressed has no name in Amplitude any more, but may have had one.
-    rules = EventMapping.load(mapping_options(settings), replace(people, suppressed=None)).plan("").identity
+    rules = load_mapping(settings, replace(people, suppressed=None)).plan("").identity
     person = Person(id_, rules)
     places: dict[str, Found] = {}
     with ExitStack() as stack:
@@ -172,7 +171,7 @@ def _from_copies(settings: Settings, person: Person, *, dry_run: bool) -> Found:
     if lookup is None:
         return Found(0, 0)
     columns = LookupColumns(lookup.table, lookup.key_column, lookup.value_column)
-    source = locate("look-up table", lookup.uri, store_access(settings, settings.source))
+    source = locate("look-up table", lookup.uri, settings.source.access())
     copies = LookupCache(cache_folder()).copies(source, columns)
     holding = [copy for copy in copies if _names(copy, columns, person)]
     for copy in [] if dry_run else holding:

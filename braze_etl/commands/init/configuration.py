@@ -18,13 +18,13 @@ from braze_etl.commands.init.survey import Survey
 from braze_etl.engine.forecast import Density
 from braze_etl.flows.currents_to_amplitude.flow import load_mapping
 from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.flows.settings import StoreSection
 from braze_etl.globs import matches
 from braze_etl.mapping.groups import expand_types
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.model import Reason
 from braze_etl.state.ledger import BacklogLine
 from braze_etl.storage.opening import places
+from braze_etl.storage.settings import StoreSection
 
 _SENDS: Final = ("*.Send", "*.CarrierSend", "*.Delivery", "*.Abort", "*.Retry", "*.Deferral")
 _STEPS: Final = (

@@ -31,10 +31,10 @@ def mapping_in_force(config_path: Path | None) -> tuple[EventMapping, Callable[[
     """Load it, and with it whether the source has files of an event type."""
     from braze_etl.flows.currents_to_amplitude.flow import load_mapping, selection
     from braze_etl.mapping.mapping import EventMapping
-    from braze_etl.mapping.settings import MappingOptions
+    from braze_etl.mapping.settings import MappingSection
 
     if config_path is None:
-        return EventMapping.load(MappingOptions()), lambda _: True
+        return EventMapping.load(MappingSection()), lambda _: True
     settings = checked_config(config_path).require("mapping", "source.event_types")
     return load_mapping(settings), selection(settings).matches_event_type
 

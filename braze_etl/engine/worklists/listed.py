@@ -11,7 +11,6 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -209,21 +208,19 @@ class Walk:
 _SWEEP_NOTE = "reconcile"
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often a sweep begins, and how much time of one run it may take."""
-
-    every: timedelta
-    budget: timedelta
-
-
 class Reconcile:
-    """One run's part of a sweep, with what it came upon: see `DueFiles` for `archived` and `changed`."""
+    """One run's part of a sweep, with what it came upon: see `DueFiles` for `archived` and `changed`.
 
-    def __init__(self, ledger: Ledger, hours: Hours, pace: Pace, clock: Clock) -> None:
+    A sweep begins *every* so often, and takes *budget* of the time of one run.
+    """
+
+    def __init__(
+        self, ledger: Ledger, hours: Hours, clock: Clock, *, every: timedelta, budget: timedelta
+    ) -> None:
         self._ledger = ledger
         self._hours = hours
-        self._pace = pace
+        self._every = every
+        self._budget = budget
         self._clock = clock
         self._walk: Walk | None = None
         self.archived = BacklogLine()
@@ -238,7 +235,7 @@ class Reconcile:
         if since is None or since >= until:
             return
         walk = self._walk = Walk(self._hours, since, until)
-        files = walk.files(self._clock, self._pace.budget, should_stop)
+        files = walk.files(self._clock, self._budget, should_stop)
         due = DueFiles(files, self._ledger, now=self._clock.now())
         try:
             yield from due
@@ -259,7 +256,7 @@ class Reconcile:
             return datetime.fromisoformat(fact["next"])
         if (
             "finished_at" in fact
-            and self._clock.now() - datetime.fromisoformat(fact["finished_at"]) < self._pace.every
+            and self._clock.now() - datetime.fromisoformat(fact["finished_at"]) < self._every
         ):
             return None
         return self._ledger.start_at

@@ -8,30 +8,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from braze_etl.amplitude.destination import Amplitude
-from braze_etl.amplitude.settings import DeliverySettings, endpoint_url, gzip_default
+from braze_etl.amplitude.destination import BatchApi
 from braze_etl.braze.currents.listing import Listing, Selection
 from braze_etl.clock import Clock, hour_of
 from braze_etl.config.loading import Config
 from braze_etl.engine.budget import Terms
 from braze_etl.engine.executors.cores import usable_cores
-from braze_etl.engine.worklists.listed import Covers, DueFiles, Hours, Pace, Reconcile
+from braze_etl.engine.worklists.listed import Covers, DueFiles, Hours, Reconcile
 from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.flows.pipeline import store_access
 from braze_etl.mapping.groups import expand_types
+from braze_etl.mapping.identity import People
 from braze_etl.mapping.limits import mend_event
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.people import load_people
-from braze_etl.mapping.settings import MappingOptions
 from braze_etl.mapping.vocabulary import differences, mistakes, unknown_types
 from braze_etl.state.ledger import Ledger, OpenFile
 from braze_etl.storage.opening import open_store
 from braze_etl.storage.read_ahead import NOTHING_AHEAD, ReadAhead
 from braze_etl.storage.store import Store
-
-_MOST_IN_FLIGHT = 16
-"""With `concurrency: auto`: 50,000 events/s at 200 ms a request take about 6 (performance.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +52,7 @@ def stated_scope(scope: Scope) -> ScopeOf:
 
 def open_source(settings: Settings, *, gives_way: bool = True) -> tuple[Store, str]:
     """The store with the Currents files, which gives way to a stop, and their prefix in it."""
-    access = store_access(settings, settings.source)
+    access = settings.source.access()
     return open_store(settings.source.uri, access=access, gives_way=gives_way)
 
 
@@ -118,13 +113,8 @@ def hours(settings: Settings, clock: Clock) -> Hours:
 
 def sweep(settings: Settings, ledger: Ledger, clock: Clock) -> Reconcile:
     """The sweep of the hours that `live_scope` leaves out."""
-    pace = Pace(every=settings.source.reconcile_every, budget=settings.source.reconcile_for)
-    return Reconcile(ledger, hours(settings, clock), pace, clock)
-
-
-def mapping_options(settings: Settings) -> MappingOptions:
-    """The mapping's options, with Amplitude's rule on ids."""
-    return MappingOptions.of(settings.mapping, min_id_length=settings.amplitude.min_id_length)
+    every, budget = settings.source.reconcile_every, settings.source.reconcile_for
+    return Reconcile(ledger, hours(settings, clock), clock, every=every, budget=budget)
 
 
 def mapping_mistakes(settings: Settings) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -137,7 +127,7 @@ def mapping_mistakes(settings: Settings) -> Iterator[tuple[tuple[str | int, ...]
 
 def failed_tests(config: Config[Settings]) -> list[str]:
     """Run the tests that stand in the mapping; a line for each that fails."""
-    mapping, section = EventMapping.load(mapping_options(config.settings)), config.settings.mapping
+    mapping, section = load_mapping(config.settings), config.settings.mapping
     failed = []
     for number, example in enumerate(section.tests):
         if found := differences(example, mapping):
@@ -146,9 +136,9 @@ def failed_tests(config: Config[Settings]) -> list[str]:
     return failed
 
 
-def load_mapping(settings: Settings) -> EventMapping:
+def load_mapping(settings: Settings, people: People | None = None) -> EventMapping:
     """The mapping in force by its rules alone: for whoever only asks what becomes of a type."""
-    return EventMapping.load(mapping_options(settings))
+    return EventMapping.load(settings.mapping, people, min_id_length=settings.amplitude.min_id_length)
 
 
 def open_mapping(settings: Settings) -> EventMapping:
@@ -156,48 +146,25 @@ def open_mapping(settings: Settings) -> EventMapping:
 
     Errors are those of `load_people`.
     """
-    people = load_people(settings.mapping, store_access(settings, settings.source))
-    return EventMapping.load(mapping_options(settings), people)
+    people = load_people(settings.mapping, settings.source.access())
+    return load_mapping(settings, people)
 
 
-def open_destination(settings: Settings, workers: int = 1) -> Amplitude:
+def open_destination(settings: Settings, workers: int = 1) -> BatchApi:
     """Amplitude, as one of *workers* processes sends events to it."""
-    return Amplitude(delivery_settings(settings, workers), mend_event)
-
-
-def delivery_settings(settings: Settings, workers: int = 1) -> DeliverySettings:
-    """Where and how one of *workers* processes sends events; they share the budgets of requests and rate."""
-    amplitude = settings.amplitude
-    url = endpoint_url(amplitude.region, amplitude.endpoint)
-    return DeliverySettings(
-        url=url,
-        api_key=amplitude.api_key,
-        gzip=gzip_default(url) if amplitude.gzip == "auto" else amplitude.gzip,
-        max_events=amplitude.max_events,
-        max_bytes=amplitude.max_bytes,
-        concurrency=max(1, _in_flight(settings) // workers),
-        min_id_length=amplitude.min_id_length,
-        timeout=amplitude.timeout.total_seconds(),
-        give_up_after=amplitude.give_up_after.total_seconds(),
-        rate=amplitude.rate / workers if amplitude.rate else None,
-        processes=workers,
-    )
+    return BatchApi(settings.amplitude, mend_event, processes=workers)
 
 
 def budget_terms(settings: Settings) -> Terms:
     """What may be sent, and what it costs; the groups of event types in `budget.stop` give way to globs."""
-    return Terms.of(settings.budget, settings.cost, stop=expand_types(settings.budget.stop))
+    stop = expand_types(settings.budget.stop)
+    return Terms(settings.budget.model_copy(update={"stop": stop}), settings.cost)
 
 
 def worker_count(settings: Settings, asked: int | None = None) -> int:
     """How many processes: as asked, as configured, or one for each core that may be used (see `cores`)."""
     wanted = asked or settings.workers
-    return min(usable_cores() if wanted == "auto" else wanted, _in_flight(settings))
-
-
-def _in_flight(settings: Settings) -> int:
-    limit = settings.amplitude.concurrency
-    return _MOST_IN_FLIGHT if limit == "auto" else limit
+    return min(usable_cores() if wanted == "auto" else wanted, settings.amplitude.in_flight)
 
 
 def due_now(

@@ -38,8 +38,8 @@ from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import ledger_to_read
 from braze_etl.logs import get_logger
 from braze_etl.mapping.identity import People
-from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.mapping import MIN_ID_LENGTH, EventMapping
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Damage, FileRef, FileState, Outcome, Reason, ReasonCounts, Tally, Verdict
 from braze_etl.state.ledger import BacklogLine, KnownFile, Ledger, OpenFile
 from braze_etl.storage.store import Store
@@ -109,7 +109,7 @@ class Mappings:
         digest = hashlib.sha256(preset).hexdigest()[:16]
         if not self._ledger.get_note(f"preset:{digest}"):
             self._ledger.put_note(f"preset:{digest}", {"packed": b64encode(preset).decode()})
-        self._ledger.put_note(name, {"options": self.now.options.as_dict(), "preset": digest})
+        self._ledger.put_note(name, {"options": self.now.decisive, "preset": digest})
 
     def of(self, version: str) -> EventMapping | None:
         """Give the mapping of that version with the lists and tables of people as they are today.
@@ -125,13 +125,17 @@ class Mappings:
     def _again(self, version: str) -> EventMapping | None:
         kept = self._ledger.get_note(_note(version))
         try:
-            options = _salted(MappingOptions.from_dict(kept["options"]), self.now.options)
+            decisive = dict(kept["options"])
+            length = decisive.pop("min_id_length", MIN_ID_LENGTH)
+            options = _salted(MappingSection.model_validate(decisive), self.now.options)
             people = _people(options, self.now)
             data = self._preset(kept["preset"])
-            mapping = None if people is None else EventMapping.load(options, people, data=data)
-        except (KeyError, ValueError, zlib.error):
+            if people is None:
+                return None
+            mapping = EventMapping.load(options, people, min_id_length=length, data=data)
+        except (KeyError, TypeError, ValueError, zlib.error):
             return None  # not kept, or in a form that this release does not have
-        return mapping if mapping is not None and mapping.version == version else None
+        return mapping if mapping.version == version else None
 
     def _preset(self, digest: str) -> dict[str, Any]:
         packed = self._ledger.get_note(f"preset:{digest}")["packed"]
@@ -149,7 +153,7 @@ def _note(version: str) -> str:
     return f"mapping:{version.partition('~')[0]}"
 
 
-def _salted(options: MappingOptions, now: MappingOptions) -> MappingOptions:
+def _salted(options: MappingSection, now: MappingSection) -> MappingSection:
     """The options with the salt of today: it is never kept, and does not decide whether a record is sent."""
     if not options.privacy.hash:
         return options
@@ -157,7 +161,7 @@ def _salted(options: MappingOptions, now: MappingOptions) -> MappingOptions:
     return options.model_copy(update={"privacy": privacy})
 
 
-def _people(options: MappingOptions, now: EventMapping) -> People | None:
+def _people(options: MappingSection, now: EventMapping) -> People | None:
     """The people of *now*, as these options would have taken them; None where that can't be said."""
     today, before, after = now.people, options.identity.lookup, now.options.identity.lookup
     if before is None:

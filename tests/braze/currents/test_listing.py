@@ -12,7 +12,8 @@ from braze_etl.braze.currents.listing import Listing, Selection
 from braze_etl.errors import StoreError
 from braze_etl.storage.folder import FolderStore
 from braze_etl.storage.opening import open_store
-from braze_etl.storage.store import Page, Store, StoreAccess
+from braze_etl.storage.settings import StoreAccess
+from braze_etl.storage.store import Page, Store
 
 ONE, TWO = "a" * 24, "b" * 24
 SINCE = datetime(2026, 10, 1, 5, tzinfo=UTC)

@@ -79,9 +79,7 @@ def in_either(
 ) -> Iterator[Callable[[str], Site]]:
     """Makes sites with a key, for a region US that is the workplace's Amplitude; another one is region EU."""
     url = f"{workplace.amplitude.url}/batch"
-    monkeypatch.setattr(
-        "braze_etl.flows.currents_to_amplitude.flow.endpoint_url", lambda _region, _endpoint: url
-    )
+    monkeypatch.setattr("braze_etl.amplitude.settings.endpoint_url", lambda _region, _endpoint: url)
     with SandboxServer(Project(api_key="e" * 32)) as european:
         yield lambda key: make_site(
             amplitude={"endpoint": None, "api_key": key}, url_of=lambda _region: f"{european.url}/batch"

@@ -8,7 +8,7 @@ import pytest
 from braze_etl.commands.erase.erase import Person
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions, MappingSection
+from braze_etl.mapping.settings import MappingSection
 
 
 class Table:
@@ -19,7 +19,7 @@ class Table:
 def person(id_: str, *, table: bool = False, **identity: Any) -> Person:
     section = MappingSection.model_validate({"identity": identity})
     people = People(table=Table() if table else None)
-    rules = EventMapping.load(MappingOptions.of(section, min_id_length=1), people).plan("").identity
+    rules = EventMapping.load(section, people, min_id_length=1).plan("").identity
     return Person(id_, rules)
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from braze_etl.commands.init.configuration import Group, group_of
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 
-MAPPING = EventMapping.load(MappingOptions())
+MAPPING = EventMapping.load(MappingSection())
 
 
 @pytest.mark.parametrize(

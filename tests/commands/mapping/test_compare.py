@@ -8,7 +8,7 @@ from braze_etl.commands.mapping.compare import Comparison, compare
 from braze_etl.commands.mapping.taxonomy import Taxonomy
 from braze_etl.commands.mapping.tracking_plan import planned
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 
 OPEN = "[Appboy] Email Open"
 
@@ -16,7 +16,7 @@ OPEN = "[Appboy] Email Open"
 def a_project(**options: Any) -> Taxonomy:
     """A project whose taxonomy is just what the mapping with these options sends."""
     theirs = Taxonomy(is_complete=True)
-    for event in planned(EventMapping.load(MappingOptions.model_validate(options))).events.values():
+    for event in planned(EventMapping.load(MappingSection.model_validate(options))).events.values():
         if event.pattern is None and event.is_expected:
             for name, each in event.properties.items():
                 theirs.event(event.name).note(name, each.kind)
@@ -25,7 +25,7 @@ def a_project(**options: Any) -> Taxonomy:
 
 
 def compared(theirs: Taxonomy, **options: Any) -> Comparison:
-    return compare(planned(EventMapping.load(MappingOptions.model_validate(options))), theirs)
+    return compare(planned(EventMapping.load(MappingSection.model_validate(options))), theirs)
 
 
 def test_a_project_that_has_just_our_names_does_not_differ() -> None:
@@ -79,7 +79,7 @@ def test_custom_events_of_theirs_are_ours_whatever_they_are_called() -> None:
     theirs = a_project()
     custom = theirs.event("[Appboy] [Custom Event] ate cake")
     for name in (
-        planned(EventMapping.load(MappingOptions())).events["[Appboy] [Custom Event] {name}"].properties
+        planned(EventMapping.load(MappingSection())).events["[Appboy] [Custom Event] {name}"].properties
     ):
         custom.note(name, "any")
     custom.note("[Custom event property] flavour", "string")

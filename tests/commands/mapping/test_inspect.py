@@ -6,7 +6,7 @@ import pytest
 
 from braze_etl.commands.mapping.inspect import list_types, show_type
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 
 OPEN = "users.messages.email.Open"
 PURCHASE = "users.behaviors.Purchase"
@@ -15,7 +15,7 @@ EMAIL_CLICK = "users.messages.email.Click"
 
 
 def mapping_with(**options: Any) -> EventMapping:
-    return EventMapping.load(MappingOptions.model_validate(options))
+    return EventMapping.load(MappingSection.model_validate(options))
 
 
 def show(event_type: str, **options: Any) -> dict[str, Any]:

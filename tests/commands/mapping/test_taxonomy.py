@@ -11,12 +11,12 @@ from braze_etl.commands.mapping.taxonomy import COLUMNS, Taxonomy, read_csv, wri
 from braze_etl.commands.mapping.tracking_plan import planned
 from braze_etl.errors import UsageError
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 
 
 def exported(**options: Any) -> str:
     stream = io.StringIO()
-    write_taxonomy(planned(EventMapping.load(MappingOptions.model_validate(options))), stream)
+    write_taxonomy(planned(EventMapping.load(MappingSection.model_validate(options))), stream)
     return stream.getvalue()
 
 
@@ -36,7 +36,7 @@ def read(text: str) -> Taxonomy:
     ],
 )  # fmt: skip
 def test_what_is_exported_does_not_differ_from_the_mapping(options: dict[str, Any]) -> None:
-    plan = planned(EventMapping.load(MappingOptions.model_validate(options)))
+    plan = planned(EventMapping.load(MappingSection.model_validate(options)))
     found = compare(plan, read(exported(**options)))
     assert not found.differs
     assert (found.only_ours, found.only_theirs, found.others, found.properties) == ((), (), (), {})

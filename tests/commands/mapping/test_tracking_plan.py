@@ -7,14 +7,14 @@ import pytest
 from braze_etl.commands.mapping.tracking_plan import PlannedEvent, TrackingPlan, kind_of, planned
 from braze_etl.mapping.mapper import mapper_for
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from fixtures.generate import described_types, sample_record
 
 PURCHASE = "users.behaviors.Purchase"
 
 
 def plan_with(**options: Any) -> TrackingPlan:
-    return planned(EventMapping.load(MappingOptions.model_validate(options)))
+    return planned(EventMapping.load(MappingSection.model_validate(options)))
 
 
 def of_type(plan: TrackingPlan, event_type: str) -> PlannedEvent:
@@ -24,7 +24,7 @@ def of_type(plan: TrackingPlan, event_type: str) -> PlannedEvent:
 
 @pytest.mark.parametrize("preset", ["native", "raw"])
 def test_the_plan_of_a_type_is_what_a_complete_record_becomes(preset: str) -> None:
-    mapping = EventMapping.load(MappingOptions(preset=preset, test_events="send", send=("*",)))
+    mapping = EventMapping.load(MappingSection(preset=preset, test_events="send", send=("*",)))
     plan = planned(mapping)
     for event_type in described_types():
         record = sample_record(event_type) | {"external_user_id": "somebody-else"}
@@ -49,7 +49,7 @@ def test_what_is_not_sent_is_not_planned_and_named_with_its_reason() -> None:
     assert plan.not_sent["[Appboy] User Orphan"] == "not_in_native"
     assert plan.not_sent["[Appboy] Purchase"] == "not_selected"
     assert "[Appboy] Purchase" not in plan.events
-    unselected = planned(EventMapping.load(MappingOptions()), lambda event_type: event_type != PURCHASE)
+    unselected = planned(EventMapping.load(MappingSection()), lambda event_type: event_type != PURCHASE)
     assert unselected.not_sent["[Appboy] Purchase"] == "source.event_types"
 
 

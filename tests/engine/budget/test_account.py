@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 
 from braze_etl.engine.budget import Account, Spent, Terms
+from braze_etl.engine.settings import BudgetSection, CostSection
 
-TERMS = Terms(per_month=1000, per_day=100, per_million=Decimal("12.50"))
+TERMS = Terms(BudgetSection(per_month=1000, per_day=100), CostSection(per_million=Decimal("12.50")))
 
 
 def account(month_events: int, day_events: int, terms: Terms = TERMS) -> Account:
@@ -43,7 +44,7 @@ def test_people_are_told_the_same_in_a_line_each() -> None:
 
 
 def test_without_a_price_there_is_no_word_of_money() -> None:
-    plain = account(1, 1, Terms(per_month=10))
+    plain = account(1, 1, Terms(BudgetSection(per_month=10)))
     assert "cost" not in plain.as_dict()
     assert list(plain.facts()) == [("budget, month", "1 of 10 events in 2026-12 (10%), 9 left")]
 

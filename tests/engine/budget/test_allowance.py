@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 from braze_etl.engine.books import TaskBooks, tags_of
+from braze_etl.engine.budget import Terms
 from braze_etl.engine.due import WHOLE_FILE, DueFile
 from braze_etl.engine.meter import Allowance
 from braze_etl.engine.tasks import Ask, Grant, Settlement, Task
@@ -96,7 +96,7 @@ def test_a_run_that_has_to_stop_holds_nothing_and_leaves_the_file_due() -> None:
 
 def test_what_is_left_of_a_grant_is_used_for_the_next_block(world: World) -> None:
     """A grant may be larger than what was asked for."""
-    world.terms = replace(world.terms, per_day=1000)
+    world.terms = Terms(world.terms.bounds.model_copy(update={"per_day": 1000}))
     meter = world.started()
     asked: list[Ask] = []
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from unittest.mock import Mock
 
 import pytest
@@ -9,12 +8,13 @@ from hypothesis import strategies as st
 
 from braze_etl.engine.budget import NOTE, Terms
 from braze_etl.engine.meter import Meter
+from braze_etl.engine.settings import BudgetSection
 from braze_etl.engine.tasks import Ask, Settlement, Task
 from braze_etl.errors import StateError
 from braze_etl.model import Reason
 from tests.engine.budget.world import OTHER, STOPPED, World, due
 
-ENFORCED = Terms(per_day=25, stop=(STOPPED,))
+ENFORCED = Terms(BudgetSection(per_day=25, stop=(STOPPED,)))
 
 
 def task(number: int, *kinds: str) -> Task:
@@ -63,7 +63,7 @@ def test_a_new_day_has_a_budget_of_its_own(world: World) -> None:
 
 
 def test_a_new_month_that_begins_in_the_middle_of_a_run_has_a_budget_of_its_own() -> None:
-    world = World(replace(ENFORCED, per_day=None, per_month=25))
+    world = World(Terms(BudgetSection(per_month=25, stop=(STOPPED,))))
     world.clock.advance(6 * 24 * 3600)  # the last evening of November
     world.started()
     settled(world, 1, STOPPED, blocks=(30,))
@@ -86,7 +86,7 @@ def test_a_refusal_names_the_bound_and_when_it_ends(world: World) -> None:
 
 
 def test_far_from_the_bound_more_is_granted_than_was_asked_for() -> None:
-    world = World(replace(ENFORCED, per_day=1_000_000), workers=4)
+    world = World(Terms(BudgetSection(per_day=1_000_000, stop=(STOPPED,))), workers=4)
     assert world.meter.answer(Ask(1, 20, stops=True)).events == 10_000
 
 
@@ -97,7 +97,7 @@ def test_the_next_run_goes_on_from_what_the_state_remembers(world: World) -> Non
     assert settled(world, 1, STOPPED, blocks=(20,)).counts.by_event_type[STOPPED].accepted == 5
 
 
-@pytest.mark.parametrize("terms", [ENFORCED, replace(ENFORCED, stop=())])
+@pytest.mark.parametrize("terms", [ENFORCED, Terms(BudgetSection(per_day=25))])
 def test_what_is_settled_is_on_record_before_it_is_settled(terms: Terms) -> None:
     """A crash right after `settled`, before the ledger is told, leaves the note ahead and never behind."""
     world = World(terms)
@@ -114,7 +114,7 @@ def test_without_a_budget_the_state_is_told_once_at_the_end() -> None:
 
 
 def test_each_bound_warns_once_a_run() -> None:
-    world = World(Terms(per_day=10, per_month=100))
+    world = World(Terms(BudgetSection(per_day=10, per_month=100)))
     first = settled(world, 1, STOPPED, blocks=(8,))
     second = settled(world, 2, STOPPED, blocks=(4,))
     third = settled(world, 3, STOPPED, blocks=(4,))
@@ -167,7 +167,7 @@ def test_named_types_never_exceed_the_bound_whatever_the_workers_do(
 ) -> None:
     """Workers take turns block by block, tasks settle or die; the state is never behind what was sent."""
     month, day = (limit, None) if per_month else (None, limit)
-    world = World(Terms(per_month=month, per_day=day, stop=(STOPPED,)), workers=workers)
+    world = World(Terms(BudgetSection(per_month=month, per_day=day, stop=(STOPPED,))), workers=workers)
     blocks = st.lists(st.integers(0, 12), min_size=1, max_size=4)
     tasks = [task(number, STOPPED, STOPPED) for number in range(workers * 2)]
     at_work = [world.working(each, data.draw(blocks), refused=data.draw(st.integers(0, 2))) for each in tasks]

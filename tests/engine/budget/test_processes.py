@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection
 
 from braze_etl.engine.budget import Terms
 from braze_etl.engine.executors.local import READY, Died, WorkerPool
+from braze_etl.engine.settings import BudgetSection
 from braze_etl.engine.tasks import Ask, Grant, Settlement, Task
 from braze_etl.engine.worker import QUIT
 from braze_etl.model import Counts, Tally
@@ -52,12 +53,12 @@ def run(world: World, *, killer: int = -1) -> int:
 
 
 def test_processes_never_send_more_than_the_bound_together() -> None:
-    world = World(Terms(per_day=50, stop=("*",)), workers=3)
+    world = World(Terms(BudgetSection(per_day=50, stop=("*",))), workers=3)
     assert 0 < run(world) <= 50
 
 
 def test_what_a_process_was_granted_before_it_died_counts_as_spent() -> None:
-    world = World(Terms(per_day=1000, stop=("*",)), workers=2)
+    world = World(Terms(BudgetSection(per_day=1000, stop=("*",))), workers=2)
     accepted = run(world, killer=5)
     world.meter.close()
     assert world.noted()[1] > accepted

@@ -5,9 +5,12 @@ from decimal import Decimal
 import pytest
 
 from braze_etl.engine.budget import Account, Spending, Spent, Terms
+from braze_etl.engine.settings import BudgetSection, CostSection
 from braze_etl.errors import UsageError
 
-TERMS = Terms(per_month=1000, per_day=100, stop=("opens",), per_million=Decimal(10))
+TERMS = Terms(
+    BudgetSection(per_month=1000, per_day=100, stop=("opens",)), CostSection(per_million=Decimal(10))
+)
 
 
 def spending(terms: Terms = TERMS, **to_send: int) -> Spending:
@@ -37,6 +40,6 @@ def test_a_refusal_says_by_how_much_in_which_bound_and_what_to_do() -> None:
 
 
 def test_without_a_bound_nothing_is_too_much() -> None:
-    free = spending(Terms(per_million=Decimal(10)), opens=5_000_000)
+    free = spending(Terms(cost=CostSection(per_million=Decimal(10))), opens=5_000_000)
     free.refuse_overrun()
     assert dict(free.facts())["this costs"] == "50.00 USD"

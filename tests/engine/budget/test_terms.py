@@ -23,7 +23,7 @@ def test_without_a_bound_nothing_is_enforced() -> None:
 
 def test_a_bound_without_types_only_warns() -> None:
     chosen = terms(budget={"per_month": "10M"})
-    assert (chosen.per_month, chosen.bounded, chosen.enforced) == (10_000_000, True, False)
+    assert (chosen.bounds.per_month, chosen.bounded, chosen.enforced) == (10_000_000, True, False)
     assert not chosen.stops("users.messages.email.Open")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from braze_etl.clock import ManualClock
 from braze_etl.engine.worklists import listed
-from braze_etl.engine.worklists.listed import Listed, Pace, Reconcile
+from braze_etl.engine.worklists.listed import Listed, Reconcile
 from braze_etl.logs import configure_logging
 from braze_etl.model import FileRef, FileSettlement, FileState, Tally
 from braze_etl.state.ledger import LedgerIdentity
@@ -60,9 +60,9 @@ def test_a_pause_and_a_stop_hide_no_late_file(
         return [ref for ref in late if since <= ref.hour < until]
 
     def work() -> Listed:
-        pace = Pace(every=timedelta(hours=6), budget=timedelta(hours=1))
+        pace = {"every": timedelta(hours=6), "budget": timedelta(hours=1)}
         listing = FixedListing(new, since=new[0].hour)
-        return Listed(lambda: listing, sweep=Reconcile(ledger, hours, pace, clock))
+        return Listed(lambda: listing, sweep=Reconcile(ledger, hours, clock, **pace))
 
     def settle(keys: list[FileRef]) -> None:
         ledger.settle("r1", [FileSettlement(ref, FileState.DONE, Tally(accepted=1)) for ref in keys], None)

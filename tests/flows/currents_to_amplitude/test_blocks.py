@@ -15,7 +15,7 @@ from braze_etl.flows.currents_to_amplitude.compiled.cache import FunctionCache
 from braze_etl.flows.currents_to_amplitude.reader import BlockMapper
 from braze_etl.mapping.mapper import Mapper, mapper_for
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Reason, Record, Verdict
 from fixtures.generate import sample_record, schema_for
 
@@ -41,7 +41,7 @@ class Both:
     """A block through the generated function, and through fastavro alone."""
 
     def __init__(self) -> None:
-        mapping = EventMapping.load(MappingOptions())
+        mapping = EventMapping.load(MappingSection())
         self.mapper: Mapper = mapper_for(mapping.plan(CUSTOM))
         self.plain = mapper_for(mapping.plan(CUSTOM))
         self.ways: Counter[str] = Counter()

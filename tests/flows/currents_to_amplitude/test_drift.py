@@ -21,7 +21,7 @@ from braze_etl.flows.currents_to_amplitude.drift import (
 )
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import FileRef
 from fixtures.generate import declared_fields, described_types, sample_record, schema_of, write_avro
 
@@ -41,7 +41,7 @@ def drift_of(
     **options: Any,
 ) -> Drift:
     """Have a reader meet a file of that type whose schema has these fields; it holds no record."""
-    reader = reader or EventReader(EventMapping.load(MappingOptions(**options)))
+    reader = reader or EventReader(EventMapping.load(MappingSection(**options)))
     stream = io.BytesIO()
     write_avro(stream, event_type, [], schema=schema_of(event_type, declared))
     ref = FileRef("some/key.avro", "e", stream.tell(), hour, event_type, hour)
@@ -51,7 +51,7 @@ def drift_of(
 
 
 def test_what_the_catalogue_knows_is_no_drift() -> None:
-    reader = EventReader(EventMapping.load(MappingOptions()))
+    reader = EventReader(EventMapping.load(MappingSection()))
     for event_type in described_types():
         assert not drift_of(event_type, declared_fields(event_type), reader=reader)
 
@@ -161,7 +161,7 @@ def test_a_schema_is_looked_at_once_however_many_files_have_it(monkeypatch: pyte
         return declared_by(schema_json)
 
     monkeypatch.setattr("braze_etl.flows.currents_to_amplitude.drift.declared_fields", look)
-    reader = EventReader(EventMapping.load(MappingOptions()))
+    reader = EventReader(EventMapping.load(MappingSection()))
     fields = declared_fields(OPEN) | {"mood": "string?"}
     assert drift_of(OPEN, fields, reader=reader)
     for _ in range(3):
@@ -171,7 +171,7 @@ def test_a_schema_is_looked_at_once_however_many_files_have_it(monkeypatch: pyte
 
 
 def test_a_record_with_a_new_field_is_mapped_as_ever() -> None:
-    reader = EventReader(EventMapping.load(MappingOptions()))
+    reader = EventReader(EventMapping.load(MappingSection()))
     stream = io.BytesIO()
     schema = schema_of(OPEN, declared_fields(OPEN) | {"mood": "string?"})
     write_avro(stream, OPEN, [sample_record(OPEN) | {"mood": "calm"}], schema=schema)

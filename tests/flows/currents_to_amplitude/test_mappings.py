@@ -11,7 +11,7 @@ from braze_etl.flows.currents_to_amplitude.remapped import Mappings
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.presets import preset_data
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Reason
 from braze_etl.state.ledger import LedgerIdentity
 from braze_etl.state.sqlite import SqliteLedger
@@ -32,7 +32,7 @@ def ledger() -> SqliteLedger:
 
 
 def mapping(people: People | None = None, **options: Any) -> EventMapping:
-    return EventMapping.load(MappingOptions.model_validate(options), people)
+    return EventMapping.load(MappingSection.model_validate(options), people)
 
 
 @pytest.mark.parametrize("options", [{}, RULES, {"preset": "raw"}], ids=["plain", "rules", "raw"])
@@ -69,7 +69,7 @@ def test_the_mapping_of_an_earlier_release_is_that_of_its_preset(ledger: SqliteL
     """After an upgrade the preset lists a type that was held: what it held can still be told."""
     data = preset_data("native")
     undocumented = {name: entry for name, entry in data["undocumented"].items() if name != NEW}
-    options = MappingOptions(unknown_types="hold")
+    options = MappingSection(unknown_types="hold")
     earlier = EventMapping.load(options, data={**data, "undocumented": undocumented})
     Mappings(ledger, earlier).keep()
     now = EventMapping.load(options)
@@ -80,7 +80,7 @@ def test_the_mapping_of_an_earlier_release_is_that_of_its_preset(ledger: SqliteL
 
 
 def test_a_preset_is_kept_once_for_all_mappings_over_it(ledger: SqliteLedger) -> None:
-    for options in (MappingOptions(), MappingOptions(unknown_types="hold")):
+    for options in (MappingSection(), MappingSection(unknown_types="hold")):
         Mappings(ledger, EventMapping.load(options)).keep()
     presets = [name for name in ledger.contents().notes if name.startswith("preset:")]
     assert len(presets) == 1

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Damage, Event, FileRef, Verdict
 from braze_etl.sandbox.amplitude.project import Project
 from fixtures.generate import described_types, sample_record, schema_for
 
 HOUR = datetime(2026, 10, 1, 5, tzinfo=UTC)
-ALL = EventMapping.load(MappingOptions(send=("*",), test_events="send"))
+ALL = EventMapping.load(MappingSection(send=("*",), test_events="send"))
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "string": st.one_of(

@@ -19,7 +19,7 @@ from braze_etl.flows.currents_to_amplitude.reader import (
     read_records,
 )
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Damage, FileRef
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import ExportSpec, generate
@@ -80,7 +80,7 @@ def written(folder: Path, schema: dict[str, Any], records: list[dict[str, Any]],
 
 def test_each_wanted_block_is_one_ranged_read_and_the_header_another(opens: Sample) -> None:
     wanted = [opens.blocks[-2].offset, opens.blocks[1].offset]
-    reader = EventReader(EventMapping.load(MappingOptions()))
+    reader = EventReader(EventMapping.load(MappingSection()))
     found = list(reader.read_blocks(opens.ref, opens.store, wanted))
     assert [block.offset for block in found] == sorted(wanted)
     assert opens.store.reads == [
@@ -91,7 +91,7 @@ def test_each_wanted_block_is_one_ranged_read_and_the_header_another(opens: Samp
 
 
 def test_single_blocks_become_what_they_become_in_the_whole_file(opens: Sample) -> None:
-    reader = EventReader(EventMapping.load(MappingOptions()))
+    reader = EventReader(EventMapping.load(MappingSection()))
 
     def outcomes(block: MappedBlock | Damage) -> list[Any]:
         assert isinstance(block, MappedBlock)

@@ -26,7 +26,7 @@ from braze_etl.flows.currents_to_amplitude.remapped import (
 )
 from braze_etl.logs import configure_logging
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Outcome, Reason, Tally, Verdict
 from braze_etl.state.ledger import KnownFile, LedgerIdentity, OpenFile
 from braze_etl.state.sqlite import SqliteLedger
@@ -40,7 +40,7 @@ NOBODY = {"external_user_id": None, "device_id": None}
 
 
 def mapping(**options: Any) -> EventMapping:
-    return EventMapping.load(MappingOptions.model_validate(options))
+    return EventMapping.load(MappingSection.model_validate(options))
 
 
 BEFORE, AFTER = mapping(), mapping(send=[ORPHAN], identity={"anonymous": "braze_id"})

@@ -21,7 +21,7 @@ from braze_etl.flows.currents_to_amplitude.remapped import (
 )
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import FileRef, FileState, Reason, Tally
 from braze_etl.state.ledger import KnownFile, LedgerIdentity
 from braze_etl.state.sqlite import SqliteLedger
@@ -35,7 +35,7 @@ EVERYBODY: dict[str, Any] = {"identity": {"anonymous": "braze_id"}}
 
 
 def mapping(people: People | None = None, **options: Any) -> EventMapping:
-    return EventMapping.load(MappingOptions.model_validate(options), people)
+    return EventMapping.load(MappingSection.model_validate(options), people)
 
 
 class Ids(frozenset[str]):

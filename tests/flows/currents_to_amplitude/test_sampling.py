@@ -7,7 +7,7 @@ import pytest
 
 from braze_etl.flows.currents_to_amplitude.sampling import Sample, Sampler
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import FileRef, Reason
 from braze_etl.state.ledger import BacklogLine
 from braze_etl.storage.folder import FolderStore
@@ -17,11 +17,13 @@ OPEN = "users.messages.email.Open"
 HOUR = "2026-10-03-08"
 
 
-def read(path: Path, source: Path, **options: int) -> Sample:
+def read(path: Path, source: Path, min_id_length: int = 5) -> Sample:
     key = path.relative_to(source).as_posix()
     hour = datetime.fromisoformat("2026-10-03T08:00:00Z")
     ref = FileRef(key, "", path.stat().st_size, NOW, OPEN, hour)
-    return Sampler(FolderStore(source), EventMapping.load(MappingOptions(**options))).read(ref)
+    return Sampler(
+        FolderStore(source), EventMapping.load(MappingSection(), min_id_length=min_id_length)
+    ).read(ref)
 
 
 def test_a_sample_tells_codec_and_density(write_file: WriteFile, source: Path) -> None:

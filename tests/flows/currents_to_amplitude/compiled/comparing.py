@@ -15,7 +15,7 @@ import fastavro
 
 from braze_etl.flows.currents_to_amplitude.reader import Decoder, EventReader
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Damage, FileRef
 
 HOUR = datetime(2026, 10, 1, 5, tzinfo=UTC)
@@ -23,11 +23,11 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of the stream, in some of fastavro'
 SYNC = b"0123456789abcdef"
 OPEN = "users.messages.email.Open"
 MAPPINGS = [
-    EventMapping.load(MappingOptions()),
+    EventMapping.load(MappingSection()),
     EventMapping.load(
-        MappingOptions(send=("*",), test_events="send", unknown_fields="drop", min_id_length=1)
+        MappingSection(send=("*",), test_events="send", unknown_fields="drop"), min_id_length=1
     ),
-    EventMapping.load(MappingOptions(identity={"anonymous": "braze_id"})),
+    EventMapping.load(MappingSection(identity={"anonymous": "braze_id"})),
 ]
 
 

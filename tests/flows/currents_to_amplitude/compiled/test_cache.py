@@ -8,10 +8,10 @@ import pytest
 from braze_etl.flows.currents_to_amplitude.compiled.cache import FunctionCache, generated_source
 from braze_etl.mapping.mapper import mapper_for
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from fixtures.generate import described_types, schema_for
 
-MAPPING = EventMapping.load(MappingOptions())
+MAPPING = EventMapping.load(MappingSection())
 OPEN = "users.messages.email.Open"
 CLICK = "users.messages.email.Click"
 

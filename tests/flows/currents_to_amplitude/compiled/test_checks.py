@@ -6,9 +6,9 @@ import pytest
 
 from braze_etl.flows.currents_to_amplitude.compiled.generator import bad_id, doubts
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 
-PLAN = EventMapping.load(MappingOptions()).plan("users.messages.email.Open")
+PLAN = EventMapping.load(MappingSection()).plan("users.messages.email.Open")
 GOOD = {
     "doubtful": False,
     "f_id": "0a1b2c3d-0000-4000-8000-00000000000a",
@@ -72,5 +72,5 @@ def test_one_marker_or_one_gap_puts_a_record_in_doubt(variable: str, value: obje
 
 
 def test_test_events_that_are_sent_have_no_markers() -> None:
-    plan = EventMapping.load(MappingOptions(test_events="send")).plan("users.messages.email.Open")
+    plan = EventMapping.load(MappingSection(test_events="send")).plan("users.messages.email.Open")
     assert not any("f47ac10b" in expression for expression in doubts(plan, FIELDS))

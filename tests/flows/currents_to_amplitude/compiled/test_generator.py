@@ -17,12 +17,12 @@ from braze_etl.flows.currents_to_amplitude.compiled.fields import Field, NotCove
 from braze_etl.flows.currents_to_amplitude.compiled.generator import generate
 from braze_etl.mapping.mapper import mapper_for
 from braze_etl.mapping.mapping import EventMapping, TypePlan
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Record, Verdict
 from fixtures.generate import schema_for
 
 GOLDEN = sorted((Path(__file__).parents[3] / "golden").glob("*.json"))
-EVERYTHING = EventMapping.load(MappingOptions(send=("*",)))
+EVERYTHING = EventMapping.load(MappingSection(send=("*",)))
 LATEST = 1_800_000_000
 
 Converted = tuple[list[Any], list[tuple[int, int, int]], int, int]
@@ -162,7 +162,7 @@ def test_a_schema_without_what_every_event_needs_is_not_covered(missing: str) ->
 
 
 def test_a_withheld_type_needs_no_field_and_reads_every_byte() -> None:
-    plan = EventMapping.load(MappingOptions()).plan("users.UserOrphan")
+    plan = EventMapping.load(MappingSection()).plan("users.UserOrphan")
     schema = {"type": "record", "name": "R", "fields": [{"name": "anything", "type": "string"}]}
     data = encoded(schema, {"anything": "abc"}) * 2
     outcomes, unclear, _, end = run(schema, plan, data, 2)
@@ -194,7 +194,7 @@ def test_a_record_in_doubt_is_handed_back_with_its_bytes(
 
 def test_who_has_no_user_id_gets_the_identity_that_the_mapping_gives_and_passes_it_to_nobody() -> None:
     schema = small_schema(user_id="string")
-    plan = EventMapping.load(MappingOptions(identity={"anonymous": "braze_id"})).plan("users.Thing")
+    plan = EventMapping.load(MappingSection(identity={"anonymous": "braze_id"})).plan("users.Thing")
     anonymous = RECORD | {"external_user_id": None, "user_id": "64d2f0c1a2b3"}
     data = encoded(schema, anonymous) + encoded(schema, anonymous | RECORD)
     (first, second), unclear, left_out, _ = run(schema, plan, data, 2)

@@ -12,13 +12,13 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from braze_etl.amplitude.destination import Amplitude
-from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.amplitude.destination import BatchApi
+from braze_etl.amplitude.settings import Amplitude
 from braze_etl.delivery.destination import Body, DictItems
 from braze_etl.flows.currents_to_amplitude.reader import Decoder, EventReader
 from braze_etl.mapping.limits import mend_event
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Damage, Event, FileRef, Reason, Verdict
 from braze_etl.sandbox.amplitude.project import Project
 from fixtures.generate import sample_record, schema_for
@@ -27,10 +27,10 @@ from tests.flows.currents_to_amplitude.compiled.comparing import HOUR, avro, bot
 CUSTOM = "users.behaviors.CustomEvent"
 PURCHASE = "users.behaviors.Purchase"
 KEY = "0123456789abcdef0123456789abcdef"
-SETTINGS = DeliverySettings(url="http://localhost:8099/batch", api_key=SecretStr(KEY), gzip=False)
-NATIVE = EventMapping.load(MappingOptions())
+SETTINGS = Amplitude(region="US", endpoint="http://localhost:8099/batch", api_key=SecretStr(KEY), gzip=False)
+NATIVE = EventMapping.load(MappingSection())
 PLAIN = EventMapping.load(
-    MappingOptions.model_validate({"preset": "raw", "rules": [{"events": CUSTOM, "name": "{name}"}]})
+    MappingSection.model_validate({"preset": "raw", "rules": [{"events": CUSTOM, "name": "{name}"}]})
 )
 FOUND = {"name": "found", "properties": "{}"}
 
@@ -63,7 +63,7 @@ def sent(
     (outcome,), repairs = outcomes(data, CUSTOM, mapping, "auto")
     if isinstance(outcome, Verdict):
         return outcome, repairs
-    amplitude = Amplitude(SETTINGS, mend_event)
+    amplitude = BatchApi(SETTINGS, mend_event)
     body = amplitude.encode(DictItems([outcome]), gzip=False, limit=amplitude.limits.bytes)
     assert isinstance(body, Body)
     assert Project(api_key=KEY).ingest("/batch", body.wire).status == 200
@@ -208,7 +208,7 @@ def test_a_name_is_cut_like_other_texts() -> None:
 
 
 def test_texts_at_the_top_of_an_event_are_cut_too() -> None:
-    mapping = EventMapping.load(MappingOptions.model_validate({"rules": [{"lift": "device"}]}))
+    mapping = EventMapping.load(MappingSection.model_validate({"rules": [{"lift": "device"}]}))
     device = {"platform": "p" * 1100, "os_version": "1\0", "device_model": "m"}
     record = sample_record(PURCHASE) | {"external_user_id": "customer-0001", **device, "properties": "{}"}
     record |= {"product_id": "s" * 1100, "ad_id": "a" * 1100, "ad_id_type": "google_ad_id"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from braze_etl.amplitude.destination import Amplitude
-from braze_etl.amplitude.settings import DeliverySettings
+from braze_etl.amplitude.destination import BatchApi
+from braze_etl.amplitude.settings import Amplitude
 from braze_etl.config.yaml import YamlReader
 from braze_etl.delivery.destination import Body, DictItems
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
@@ -20,7 +19,7 @@ from braze_etl.mapping.identity import People
 from braze_etl.mapping.limits import mend_event
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.people import Suppression
-from braze_etl.mapping.settings import MappingOptions
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Damage, Event, FileRef, Verdict
 from braze_etl.sandbox.amplitude.project import Project
 from fixtures.generate import described_types, sample_record, schema_for
@@ -29,7 +28,7 @@ from tests.flows.currents_to_amplitude.compiled.comparing import HOUR, avro, bot
 from tests.flows.currents_to_amplitude.compiled.odd import varied
 
 KEY = "0123456789abcdef0123456789abcdef"
-SETTINGS = DeliverySettings(url="http://localhost:8099/batch", api_key=SecretStr(KEY), gzip=False)
+SETTINGS = Amplitude(region="US", endpoint="http://localhost:8099/batch", api_key=SecretStr(KEY), gzip=False)
 
 CHOOSING = """
 choose:
@@ -95,7 +94,7 @@ LISTS = [
 
 
 def load(text: str, people: People) -> EventMapping:
-    return EventMapping.load(MappingOptions.model_validate(YamlReader().read(text)), people)
+    return EventMapping.load(MappingSection.model_validate(YamlReader().read(text)), people)
 
 
 RICH = [load(text, people) for text, people in zip((CHOOSING, NAMING, HIDING, RAW), LISTS, strict=True)]
@@ -181,8 +180,8 @@ def test_any_records_under_any_mapping_come_out_the_same_and_amplitude_takes_the
     assert len(found) == len(written)
     sent = [outcome for outcome in found if not isinstance(outcome, Verdict)]
     if sent:
-        shortest = mapping.options.min_id_length
-        amplitude = Amplitude(replace(SETTINGS, min_id_length=shortest), mend_event)
+        shortest = mapping.min_id_length
+        amplitude = BatchApi(SETTINGS.model_copy(update={"min_id_length": shortest}), mend_event)
         body = amplitude.encode(DictItems(sent), gzip=False, limit=amplitude.limits.bytes)
         assert isinstance(body, Body)
         reply = Project(api_key=KEY).ingest("/batch", body.wire)

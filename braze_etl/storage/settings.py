@@ -1,20 +1,31 @@
-"""The sections that the configuration of every flow has."""
+"""How a store is reached: the sections of the configuration that name one, and what is made of them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
-from braze_etl.clock import duration_text
-from braze_etl.config.values import Duration, Hour, LedgerUri, Share, StoreUri
+from braze_etl.config.values import Duration, Hour, LedgerUri, Section, Share, StoreUri
 
 
-class Section(BaseModel):
-    """What a section does not know is a mistake."""
+@dataclass(frozen=True, slots=True)
+class StoreAccess:
+    """What S3 needs besides a URI; a folder needs none of it.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    `role_arn` is assumed through STS with the credentials of the environment, and with `external_id` if set.
+    What is written is encrypted with the KMS key `kms_key_id`, or as the bucket has it by default. With
+    `requester_pays`, the account of this job is charged for what it asks of the bucket.
+    """
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    role_arn: str | None = None
+    external_id: str | None = None
+    kms_key_id: str | None = None
+    requester_pays: bool = False
 
 
 class StoreSection(Section):
@@ -32,6 +43,16 @@ class StoreSection(Section):
             raise ValueError("it holds a password, which errors would show; give keys as AWS tools take them")
         return value
 
+    def access(self, source: StoreSection | None = None) -> StoreAccess:
+        """How to reach this store: by its own values, or those of *source* where they are null."""
+        source = source or self
+        return StoreAccess(
+            endpoint_url=self.endpoint_url or source.endpoint_url,
+            region=self.region or source.region,
+            role_arn=self.role_arn or source.role_arn,
+            external_id=self.external_id or source.external_id,
+        )
+
 
 class WrittenStoreSection(StoreSection):
     """A store that the job writes to."""
@@ -39,6 +60,9 @@ class WrittenStoreSection(StoreSection):
     kms_key_id: str | None = Field(
         default=None, description="KMS key (id or ARN) for what is written; null: the bucket's default."
     )
+
+    def access(self, source: StoreSection | None = None) -> StoreAccess:
+        return replace(super().access(source), kms_key_id=self.kms_key_id)
 
 
 class SourceSection(StoreSection):
@@ -52,26 +76,8 @@ class SourceSection(StoreSection):
         default=False, description="The bucket makes its readers pay: charge the account of this job."
     )
 
-
-class Window(Section):
-    """What the job is measured against."""
-
-    objective: Duration = Field(
-        default=timedelta(hours=48), description="No undelivered file older than this."
-    )
-    warn_at: Duration = Field(default=timedelta(hours=24), description="`status` exits 5 from this age on.")
-    source_stale_after: Duration = Field(
-        default=timedelta(hours=24),
-        description="`status` exits 5 when the newest hour of the source is older; topic `stale`.",
-    )
-
-    @field_validator("warn_at")
-    @classmethod
-    def _comes_first(cls, value: timedelta, others: ValidationInfo) -> timedelta:
-        objective = others.data.get("objective")
-        if objective is not None and value > objective:
-            raise ValueError(f"it is above window.objective ({duration_text(objective)}): too late to warn")
-        return value
+    def access(self, source: StoreSection | None = None) -> StoreAccess:
+        return replace(super().access(source), requester_pays=self.requester_pays)
 
 
 class State(WrittenStoreSection):
