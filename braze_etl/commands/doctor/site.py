@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from braze_etl.amplitude.probe import ask
-from braze_etl.amplitude.settings import endpoint_url
 from braze_etl.braze.currents.listing import EventFolder, event_folders
 from braze_etl.braze.currents.volumes import newest_file, newest_hour, spread
 from braze_etl.clock import Clock
@@ -61,8 +60,8 @@ class LedgerView:
 class Site:
     """One pipeline and the machine that it is to run on.
 
-    *url_of* gives the URL for a region. `server_times` are clocks of others, beside ours at that moment, by
-    the name of the other; checks that hear of one add it.
+    `server_times` are clocks of others, beside ours at that moment, by the name of
+    the other; checks that hear of one add it.
     """
 
     def __init__(
@@ -71,14 +70,12 @@ class Site:
         clock: Clock,
         *,
         machine: Machine | None = None,
-        url_of: Callable[[str], str] = endpoint_url,
         token: str,
     ) -> None:
         self.config = config
         self.settings: Settings = config.settings
         self.clock = clock
         self.machine = machine or Machine()
-        self.url_of = url_of
         self.token = token
         self.server_times: dict[str, tuple[datetime, datetime]] = {}
 
@@ -163,8 +160,7 @@ class Site:
 
     def is_taken_at(self, region: str) -> bool:
         """Whether the key is good in that region."""
-        elsewhere = {"region": region, "endpoint": self.url_of(region), "gzip": False}
-        other = self.settings.amplitude.model_copy(update=elsewhere)
+        other = self.settings.amplitude.model_copy(update={"region": region, "gzip": False})
         return ask(other, self.clock)[1].standing is Standing.FINE
 
 

@@ -46,13 +46,11 @@ def make_site(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> MakeSite
         clock: Clock | None = None,
         machine: Machine | None = None,
         environ: dict[str, str] | None = None,
-        url_of: Callable[[str], str] | None = None,
         **sections: Any,
     ) -> Site:
         workplace.configure(**sections)
         config = load_config(workplace.folder / "config.yaml", environ or {})
-        more = {} if url_of is None else {"url_of": url_of}
-        return Site(config, clock or SystemClock(), machine=machine or Bare(), token="t1", **more)
+        return Site(config, clock or SystemClock(), machine=machine or Bare(), token="t1")
 
     return make
 

@@ -78,12 +78,10 @@ def in_either(
     make_site: MakeSite, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str], Site]]:
     """Makes sites with a key, for a region US that is the workplace's Amplitude; another one is region EU."""
-    url = f"{workplace.amplitude.url}/batch"
-    monkeypatch.setattr("braze_etl.amplitude.settings.endpoint_url", lambda _region, _endpoint: url)
     with SandboxServer(Project(api_key="e" * 32)) as european:
-        yield lambda key: make_site(
-            amplitude={"endpoint": None, "api_key": key}, url_of=lambda _region: f"{european.url}/batch"
-        )
+        urls = {"US": f"{workplace.amplitude.url}/batch", "EU": f"{european.url}/batch"}
+        monkeypatch.setattr("braze_etl.amplitude.settings.endpoint_url", lambda region, _: urls[region])
+        yield lambda key: make_site(amplitude={"endpoint": None, "api_key": key})
 
 
 @pytest.mark.parametrize(
