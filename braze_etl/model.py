@@ -208,7 +208,8 @@ class FileSettlement:
 
     `mapping` is the fingerprint of the mapping that its records were judged by. `held_from` is the (block,
     record) from which on the budget held what the mapping would have sent; None where it held nothing.
-    `accepted` counts what was accepted in this task alone; `tally` is of all runs.
+    `accepted` counts what was accepted in this task alone; `tally` is of all runs. `sent_from` and `sent_to`
+    are the first and last time (UTC, whole seconds) at which an answer of this task accepted records of it.
     """
 
     ref: FileRef
@@ -218,6 +219,8 @@ class FileSettlement:
     mapping: str = ""
     held_from: tuple[int, int] | None = None
     accepted: int = 0
+    sent_from: datetime | None = None
+    sent_to: datetime | None = None
 
 
 ReasonCounts: TypeAlias = Counter[tuple[str, Reason]]

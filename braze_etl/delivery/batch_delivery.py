@@ -171,8 +171,10 @@ class BatchDelivery(Generic[T]):
         self._accepted += len(indexes)
         self._stops = 0
         self._open.difference_update(indexes)
-        self._gate.throttles.accepted(self._items_of(indexes), self._gate.clock.now())
+        now = self._gate.clock.now()
+        self._gate.throttles.accepted(self._items_of(indexes), now)
         self._result.accepted += self._tags_of(indexes)
+        self._result.accepted_at.append(now)
 
     def _act_on(self, indexes: Sequence[int], partial: Partial) -> None:
         now = self._gate.clock.now()

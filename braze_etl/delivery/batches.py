@@ -75,6 +75,8 @@ class BatchResult(Generic[T]):
     """
 
     accepted: list[T] = field(default_factory=list)
+    accepted_at: list[datetime] = field(default_factory=list)
+    """The times (aware, UTC) of the answers that accepted some, in their order."""
     set_aside: list[tuple[T, Verdict]] = field(default_factory=list)
     deferred: list[tuple[T, Reason, datetime]] = field(default_factory=list)
     unsettled: list[T] = field(default_factory=list)

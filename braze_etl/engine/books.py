@@ -98,6 +98,7 @@ class _FileBook:
     held: bool = False
     held_from: tuple[int, int] | None = None
     open: dict[tuple[Reason, datetime], dict[int, list[int]]] = field(default_factory=dict)
+    sent: list[datetime] = field(default_factory=list)
     awaited: Awaited = field(init=False)
 
     def __post_init__(self) -> None:
@@ -124,6 +125,8 @@ class _FileBook:
             self._open_positions(),
             *self._judged_by(mapping),
             accepted=self.tally.accepted,
+            sent_from=min(self.sent, default=None),
+            sent_to=max(self.sent, default=None),
         )
 
     def _judged_by(self, mapping: str) -> tuple[str, tuple[int, int] | None]:
@@ -217,10 +220,12 @@ class TaskBooks:
         places = [place for place in book.awaited.take() if not (book.due.whole and place[1] is None)]
         self._leave(file, places, book.rules.not_reached)
 
-    def accepted(self, tags: list[Tag]) -> None:
-        """Amplitude took these."""
+    def accepted(self, tags: list[Tag], times: Iterable[datetime] = ()) -> None:
+        """Amplitude took these, by answers of those times: whose answer was whose is not asked."""
+        seconds = [each.replace(microsecond=0) for each in times]
         for file, events in Counter(map(_file_of, tags)).items():
             self._files[file].in_flight -= events
+            self._files[file].sent += seconds
             self._count(file, Outcome.ACCEPTED, None, events)
 
     def refused(self, tag: Tag, verdict: Verdict) -> None:

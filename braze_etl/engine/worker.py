@@ -398,7 +398,7 @@ class TaskRunner:
     def _account(self) -> None:
         for result in self._sender.results():
             books = self._books[next(result.tags()).task]
-            books.accepted(result.accepted)
+            books.accepted(result.accepted, result.accepted_at)
             for tag, verdict in result.set_aside:
                 books.refused(tag, verdict)
             for tag, reason, not_before in result.deferred:

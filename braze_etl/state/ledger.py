@@ -34,7 +34,7 @@ class KnownFile:
 
     `settled_at` is the time of the first settlement of this content that had records accepted, whatever was
     settled since: from then on Amplitude knows their ids. `mapping` and `held_from` are those of
-    `FileSettlement`.
+    `FileSettlement`; so are `sent_from` and `sent_to`, over all settlements of this content.
     """
 
     etag: str
@@ -44,14 +44,8 @@ class KnownFile:
     run_id: str
     mapping: str = ""
     held_from: tuple[int, int] | None = None
-
-    @classmethod
-    def of(cls, settlement: FileSettlement, run_id: str, settled_at: datetime) -> KnownFile:
-        """Make what is known by a settlement that makes a claim."""
-        assert settlement.state is not None
-        tally = replace(settlement.tally)  # the caller may go on counting in its own
-        of_mapping = (settlement.mapping, settlement.held_from)
-        return cls(settlement.ref.etag, settlement.state, settled_at, tally, run_id, *of_mapping)
+    sent_from: datetime | None = None
+    sent_to: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +108,17 @@ class Backlog:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Backlog:
-        """Read what `as_dict` gave; what was stored without `by_hour` counts as of the oldest hour."""
+        """Read what `as_dict` gave."""
         oldest, files, size = value["oldest_hour"], value["files"], value["bytes"]
-        hours = value.get("by_hour", {oldest: [files, size]} if oldest else {})
         return cls(
             files,
             size,
             {name: BacklogLine(*numbers) for name, numbers in value["by_event_type"].items()},
             datetime.fromisoformat(oldest) if oldest else None,
-            {datetime.fromisoformat(hour): BacklogLine(*numbers) for hour, numbers in hours.items()},
+            {
+                datetime.fromisoformat(hour): BacklogLine(*numbers)
+                for hour, numbers in value["by_hour"].items()
+            },
         )
 
 
@@ -358,11 +354,25 @@ Vouch: TypeAlias = Callable[[datetime], None]
 """Raises what keeps a ledger that would begin at that hour from being made."""
 
 
-def settled_since(known: KnownFile | None, settlement: FileSettlement, now: datetime) -> datetime:
-    """Say since when Amplitude knows ids of this content: a replay of a record does not begin that anew."""
-    if known is None or known.etag != settlement.ref.etag or not known.tally.accepted:
-        return now
-    return known.settled_at
+def settled(settlement: FileSettlement, before: KnownFile | None, run_id: str, now: datetime) -> KnownFile:
+    """Say what is known of a file by a settlement that makes a claim, and by what was known *before*."""
+    assert settlement.state is not None
+    if before is not None and before.etag != settlement.ref.etag:
+        before = None
+    sent = [settlement.sent_from, settlement.sent_to, *((before.sent_from, before.sent_to) if before else ())]
+    times = [each for each in sent if each is not None]
+    return KnownFile(
+        etag=settlement.ref.etag,
+        state=settlement.state,
+        # A replay of a record does not begin anew since when Amplitude knows ids of this content.
+        settled_at=before.settled_at if before and before.tally.accepted else now,
+        tally=replace(settlement.tally),  # the caller may go on counting in its own
+        run_id=run_id,
+        mapping=settlement.mapping,
+        held_from=settlement.held_from,
+        sent_from=min(times, default=None),
+        sent_to=max(times, default=None),
+    )
 
 
 def anything_goes(_start_at: datetime) -> None:
@@ -420,13 +430,20 @@ def missing(place: str, *, read_only: bool) -> BrazeEtlError:
     )
 
 
-def check_version(place: str, version: int, latest: int, *, read_only: bool) -> None:
-    """Refuse a ledger of a newer program, and an older one where it can't be brought up to date."""
+def check_version(place: str, version: int, oldest: int, latest: int, *, read_only: bool) -> None:
+    """Refuse a ledger of a newer program, and an older one that can't be brought up to date."""
     if version > latest:
         raise StateError(
             f"The ledger {place} was written by a newer braze-etl: "
             f"schema {version}, this one knows {latest}.",
             remedy="Upgrade braze-etl here to the version that wrote it.",
+        )
+    if version < oldest:
+        raise StateError(
+            f"The ledger {place} was written by a braze-etl from before its first release: "
+            f"schema {version}, this one knows {oldest} and later.",
+            remedy="Go on with the version that wrote it, or begin a new ledger "
+            "(A new ledger without double counts, in the documents).",
         )
     if version < latest and read_only:
         raise StateError(

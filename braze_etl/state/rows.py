@@ -1,22 +1,32 @@
-"""Between the ledger's values and what SQLite stores: times are microseconds since 1970, the rest is JSON."""
+"""Between the ledger's values and what is stored: times are microseconds since 1970, the rest is JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, TypeAlias
+from itertools import islice
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 
-from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
-from braze_etl.state.ledger import Backlog, KnownFile, RunRecord
+from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally
+from braze_etl.state.ledger import Backlog, KnownFile, OpenFile, RunRecord
+
+_T = TypeVar("_T")
 
 Row: TypeAlias = Sequence[Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _STATES = {state.value: state for state in FileState}
+
+
+def batches(rows: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Give all *rows*, so many at a time."""
+    rest = iter(rows)
+    while batch := list(islice(rest, size)):
+        yield batch
 
 
 def micros(moment: datetime) -> int:
@@ -36,6 +46,14 @@ def moment_or_none(value: int | None) -> datetime | None:
     return None if value is None else moment(value)
 
 
+def seconds_or_none(when: datetime | None) -> int | None:
+    return None if when is None else micros(when) // 1_000_000
+
+
+def moment_of_second(value: int | None) -> datetime | None:
+    return None if value is None else moment(1_000_000 * value)
+
+
 def held_text(held_from: tuple[int, int] | None) -> str | None:
     return None if held_from is None else "{}/{}".format(*held_from)
 
@@ -47,38 +65,78 @@ def held_of(text: str | None) -> tuple[int, int] | None:
     return int(block), int(record)
 
 
-def file_row(settlement: FileSettlement, run_id: str, now: datetime) -> Row:
-    """Give the columns of `files` in their order."""
-    ref, tally = settlement.ref, settlement.tally
-    not_before = min((micros(each.not_before) for each in settlement.open), default=None)
-    return (
-        *(ref.key, ref.etag, ref.size, micros(ref.modified), ref.event_type, micros(ref.hour)),
-        *(settlement.state, micros(now), run_id, not_before),
-        *(tally.accepted, tally.filtered, tally.quarantined, tally.deferred),
-        *(settlement.mapping, held_text(settlement.held_from)),
-    )
+class FileRow(NamedTuple):
+    """What both stores keep of a file; `sent_from` and `sent_to` are seconds since 1970."""
+
+    key: str
+    etag: str
+    size: int
+    modified: int
+    event_type: str
+    hour: int
+    state: str
+    settled_at: int
+    run_id: str
+    accepted: int
+    filtered: int
+    quarantined: int
+    deferred: int
+    mapping: str
+    held_from: str | None
+    sent_from: int | None
+    sent_to: int | None
+
+    @classmethod
+    def of(cls, ref: FileRef, known: KnownFile) -> FileRow:
+        """Make the row of a file that is known so."""
+        tally = known.tally
+        return cls(
+            *(ref.key, ref.etag, ref.size, micros(ref.modified), ref.event_type, micros(ref.hour)),
+            *(known.state.value, micros(known.settled_at), known.run_id),
+            *(tally.accepted, tally.filtered, tally.quarantined, tally.deferred),
+            *(known.mapping, held_text(known.held_from)),
+            *(seconds_or_none(known.sent_from), seconds_or_none(known.sent_to)),
+        )
+
+    @property
+    def known(self) -> KnownFile:
+        """What the ledger says of it."""
+        return KnownFile(
+            etag=self.etag,
+            state=_STATES[self.state],
+            settled_at=moment(self.settled_at),
+            tally=self.tally,
+            run_id=self.run_id,
+            mapping=self.mapping,
+            held_from=held_of(self.held_from),
+            sent_from=moment_of_second(self.sent_from),
+            sent_to=moment_of_second(self.sent_to),
+        )
+
+    @property
+    def ref(self) -> FileRef:
+        """The file as a listing found it."""
+        found = (self.key, self.etag, self.size, moment(self.modified))
+        return FileRef(*found, self.event_type, moment(self.hour))
+
+    @property
+    def tally(self) -> Tally:
+        """Its books."""
+        return Tally(self.accepted, self.filtered, self.quarantined, self.deferred)
+
+    def open_file(self, positions: tuple[OpenPositions, ...]) -> OpenFile:
+        """The file with what of it is open."""
+        return OpenFile(self.ref, self.tally, positions, self.mapping, held_of(self.held_from))
 
 
-def known_of(row: Row) -> KnownFile:
-    """From etag, state, settled_at, run_id, the four counts, mapping and held_from."""
-    etag, state, settled_at, run_id, *counts, mapping, held = row
-    return KnownFile(etag, _STATES[state], moment(settled_at), Tally(*counts), run_id, mapping, held_of(held))
-
-
-def ref_of(row: Row) -> FileRef:
-    """From key, etag, size, modified, event_type, hour."""
-    key, etag, size, modified, event_type, hour = row
-    return FileRef(key, etag, size, moment(modified), event_type, moment(hour))
-
-
-def position_rows(settlement: FileSettlement) -> list[Row]:
+def position_rows(key: str, positions: Iterable[OpenPositions]) -> list[Row]:
     """Give the columns of `open_positions` in their order."""
     return [
         (
-            *(settlement.ref.key, number, each.reason, micros(each.not_before), each.count),
+            *(key, number, each.reason, micros(each.not_before), each.count),
             orjson.dumps(each.blocks, option=orjson.OPT_NON_STR_KEYS).decode(),
         )
-        for number, each in enumerate(settlement.open)
+        for number, each in enumerate(positions)
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ import orjson
 
 from braze_etl.clock import Clock
 from braze_etl.errors import StateError
-from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
+from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason
 from braze_etl.state.file_lease import FileLease, MemoryLease
 from braze_etl.state.ledger import (
     NO_NOTES,
@@ -45,22 +45,21 @@ from braze_etl.state.ledger import (
     missing,
     newly_accepted,
     not_empty,
+    settled,
     start_hour,
 )
 from braze_etl.state.rows import (
+    FileRow,
     Row,
     backlog_of,
     backlog_text,
-    file_row,
-    held_of,
-    known_of,
+    batches,
     micros,
     micros_or_none,
     moment,
     moment_or_none,
     position_rows,
     positions_of,
-    ref_of,
     run_of,
     run_row,
 )
@@ -68,25 +67,21 @@ from braze_etl.state.sqlite_schema import connect, connect_in_memory, in_our_wor
 
 RUNS_KEPT: Final = 10_000
 _PAGE: Final = 200
+_BATCH: Final = 1_000
 _FOREVER: Final = 2**62
 
-_KNOWN: Final = """
-    SELECT files.key, etag, state, settled_at, run_id, accepted, filtered, quarantined, deferred,
-        mapping, held_from
-    FROM json_each(?) AS wanted CROSS JOIN files ON files.key = wanted.value
+_SELECT: Final = """
+    SELECT files.key, etag, size, modified, (SELECT word FROM words WHERE id = event_type), hour,
+    state, settled_at, (SELECT word FROM words WHERE id = run), accepted, filtered, quarantined, deferred,
+    (SELECT word FROM words WHERE id = mapping), held_from, sent_from, sent_to
 """
-_OPEN: Final = """
-    SELECT key, etag, size, modified, event_type, hour, accepted, filtered, quarantined, deferred,
-        mapping, held_from
-    FROM files INDEXED BY open_files
+_KNOWN: Final = f"{_SELECT} FROM json_each(?) AS wanted CROSS JOIN files ON files.key = wanted.value"
+_OPEN: Final = f"""
+    {_SELECT} FROM files INDEXED BY open_files
     WHERE not_before IS NOT NULL AND not_before <= ? AND (hour, key) > (?, ?)
     ORDER BY hour, key LIMIT ?
 """
-_ALL_FILES: Final = """
-    SELECT key, etag, size, modified, event_type, hour,
-        state, settled_at, run_id, accepted, filtered, quarantined, deferred, mapping, held_from
-    FROM files ORDER BY hour, key
-"""
+_ALL_FILES: Final = f"{_SELECT} FROM files ORDER BY hour, key"
 _POSITIONS: Final = """
     SELECT open_positions.key, reason, not_before, blocks
     FROM json_each(?) AS wanted CROSS JOIN open_positions ON open_positions.key = wanted.value
@@ -96,21 +91,25 @@ _POSITIONS_OF_FILE: Final = """
     SELECT reason, not_before, blocks FROM open_positions WHERE key = ? ORDER BY number
 """
 _ADD_POSITIONS: Final = "INSERT INTO open_positions VALUES (?, ?, ?, ?, ?, ?)"
-_ADD_FILE: Final = "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SETTLE: Final = f"""
-    {_ADD_FILE}
+_ADD_WORD: Final = "INSERT OR IGNORE INTO words (word) VALUES (?)"
+_SETTLE: Final = """
+    INSERT INTO files VALUES (
+        ?, ?, ?, ?, (SELECT id FROM words WHERE word = ?), ?, ?, ?, (SELECT id FROM words WHERE word = ?),
+        ?, ?, ?, ?, (SELECT id FROM words WHERE word = ?), ?, ?, ?, ?
+    )
     ON CONFLICT (key) DO UPDATE SET
         etag = excluded.etag, size = excluded.size, modified = excluded.modified,
         event_type = excluded.event_type, hour = excluded.hour, state = excluded.state,
-        settled_at = iif(
-            files.etag = excluded.etag AND files.accepted > 0, files.settled_at, excluded.settled_at
-        ),
-        run_id = excluded.run_id, not_before = excluded.not_before,
+        settled_at = excluded.settled_at, run = excluded.run,
         accepted = excluded.accepted, filtered = excluded.filtered,
         quarantined = excluded.quarantined, deferred = excluded.deferred,
-        mapping = excluded.mapping, held_from = excluded.held_from
+        mapping = excluded.mapping, held_from = excluded.held_from,
+        sent_from = excluded.sent_from, sent_to = excluded.sent_to, not_before = excluded.not_before
 """
-_NOTE_MAPPING: Final = "UPDATE files SET mapping = ?, held_from = NULL WHERE key = ? AND etag = ?"
+_NOTE_MAPPING: Final = """
+    UPDATE files SET mapping = (SELECT id FROM words WHERE word = ?), held_from = NULL
+    WHERE key = ? AND etag = ?
+"""
 _ADD_RUN: Final = """
     INSERT INTO runs (run_id, command, started_at, finished_at, exit_code, report) VALUES (?, ?, ?, ?, ?, ?)
 """
@@ -210,7 +209,7 @@ class SqliteLedger:
 
     def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
         rows = self._query(_KNOWN, _json_list(ref.key for ref in files))
-        return {key: known_of(row) for key, *row in rows}
+        return {row.key: row.known for row in map(FileRow._make, rows)}
 
     def oldest_day(self) -> datetime | None:
         # By hand and once in a while, a second for millions of files; an index would cost each settlement.
@@ -223,12 +222,10 @@ class SqliteLedger:
         # A page at a time: a cursor left open would keep a run from committing.
         while page := self._query(_OPEN, latest, *behind, _PAGE):
             positions = self._positions([row[0] for row in page])
-            for row in page:
-                ref = ref_of(row[:6])
-                if ref.key in positions:
-                    *counts, mapping, held = row[6:]
-                    yield OpenFile(ref, Tally(*counts), tuple(positions[ref.key]), mapping, held_of(held))
-            behind = (page[-1][5], page[-1][0])
+            for row in map(FileRow._make, page):
+                if row.key in positions:
+                    yield row.open_file(tuple(positions[row.key]))
+                behind = (row.hour, row.key)
 
     def _positions(self, keys: list[str]) -> dict[str, list[OpenPositions]]:
         found: defaultdict[str, list[OpenPositions]] = defaultdict(list)
@@ -246,8 +243,14 @@ class SqliteLedger:
         claimed = claims(settlements)
         now = self._clock.now()
         with self._transaction():
-            accepted = newly_accepted(claimed, self.known([each.ref for each in claimed.values()]))
-            self._write_files(run_id, now, claimed.values())
+            before = self.known([each.ref for each in claimed.values()])
+            accepted = newly_accepted(claimed, before)
+            self._write_files(
+                [
+                    SettledFile(each.ref, settled(each, before.get(key), run_id, now), each.open)
+                    for key, each in claimed.items()
+                ]
+            )
             self._connection.execute(
                 "UPDATE ledger SET"
                 " backlog = COALESCE(?, backlog), last_delivery = COALESCE(?, last_delivery)",
@@ -255,16 +258,23 @@ class SqliteLedger:
             )
             self._write_notes(noting)
 
-    def _write_files(self, run_id: str, now: datetime, claimed: Collection[FileSettlement]) -> None:
+    def _write_files(self, files: Iterable[SettledFile]) -> None:
         write = self._connection.executemany
-        write("DELETE FROM open_positions WHERE key = ?", ((each.ref.key,) for each in claimed))
-        write(_SETTLE, (file_row(each, run_id, now) for each in claimed))
-        positions = (row for each in claimed for row in position_rows(each))
-        write(_ADD_POSITIONS, positions)
+        for batch in batches(files, _BATCH):
+            rows = [FileRow.of(each.ref, each.known) for each in batch]
+            write("DELETE FROM open_positions WHERE key = ?", ((row.key,) for row in rows))
+            self._write_words({word for row in rows for word in (row.event_type, row.run_id, row.mapping)})
+            waits = (min((micros(part.not_before) for part in each.open), default=None) for each in batch)
+            write(_SETTLE, ((*row, wait) for row, wait in zip(rows, waits, strict=True)))
+            write(_ADD_POSITIONS, (row for each in batch for row in position_rows(each.ref.key, each.open)))
+
+    def _write_words(self, words: Iterable[str]) -> None:
+        self._connection.executemany(_ADD_WORD, ((word,) for word in words))
 
     def note_mappings(self, judged: Sequence[tuple[FileRef, str]]) -> None:
         rows = [(mapping, ref.key, ref.etag) for ref, mapping in judged]
         with self._transaction():
+            self._write_words({mapping for _, mapping in judged})
             self._connection.executemany(_NOTE_MAPPING, rows)
 
     def record_listing(
@@ -383,18 +393,15 @@ class SqliteLedger:
 
     def _all_files(self) -> Iterator[SettledFile]:
         with in_our_words(self._path):
-            for row in self._connection.execute(_ALL_FILES):
-                known, ref = known_of((row[1], *row[6:])), ref_of(row[:6])
-                is_open = known.state is FileState.OPEN
-                found = self._query(_POSITIONS_OF_FILE, ref.key) if is_open else ()
-                yield SettledFile(ref, known, tuple(map(positions_of, found)))
+            for row in map(FileRow._make, self._connection.execute(_ALL_FILES)):
+                found = self._query(_POSITIONS_OF_FILE, row.key) if row.state == FileState.OPEN else ()
+                yield SettledFile(row.ref, row.known, tuple(map(positions_of, found)))
 
     def take_over(self, contents: LedgerContents) -> None:
         with self._transaction():
             if not is_unused(self):
                 raise not_empty(str(self._path))
-            for file in contents.files:
-                self._add_file(file)
+            self._write_files(contents.files)
             self._write_notes(contents.notes)
             self._connection.executemany(_ADD_RUN, map(run_row, contents.runs))
             summary = contents.summary
@@ -406,13 +413,6 @@ class SqliteLedger:
                     *(summary.before_start, backlog_text(summary.backlog)),
                 ),
             )
-
-    def _add_file(self, file: SettledFile) -> None:
-        known = file.known
-        of_mapping = (known.mapping, known.held_from)
-        settlement = FileSettlement(file.ref, known.state, known.tally, file.open, *of_mapping)
-        self._connection.execute(_ADD_FILE, file_row(settlement, known.run_id, known.settled_at))
-        self._connection.executemany(_ADD_POSITIONS, position_rows(settlement))
 
     def close(self) -> None:
         with in_our_words(self._path):

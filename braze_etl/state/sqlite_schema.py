@@ -1,7 +1,8 @@
 """The schema of the SQLite ledger, and the way from one version of it to the next.
 
 Only open files are indexed by hour: nothing else is asked for by it, and an index over all files would repeat
-every key. `file_counts` is kept by triggers, so that a summary need not count a million rows.
+every key. What many files have in common stands once, in `words`. `file_counts` is kept by triggers, so that
+a summary need not count a million rows.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Migration: TypeAlias = Callable[[sqlite3.Connection], None]
 APPLICATION_ID: Final = 0x62726C67
 """Tells our ledgers from other programs' databases (SQLite, PRAGMA application_id): `brlg`."""
 
-_FIRST: Final = (
+_SCHEMA: Final = (
     """
     CREATE TABLE ledger (
         id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -35,25 +36,31 @@ _FIRST: Final = (
         last_delivery INTEGER,
         last_listing INTEGER,
         before_start INTEGER,
-        backlog TEXT NOT NULL
+        backlog TEXT NOT NULL,
+        key_fingerprint TEXT
     )
     """,
+    "CREATE TABLE words (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE)",
     """
     CREATE TABLE files (
         key TEXT PRIMARY KEY,
         etag TEXT NOT NULL,
         size INTEGER NOT NULL,
         modified INTEGER NOT NULL,
-        event_type TEXT NOT NULL,
+        event_type INTEGER NOT NULL REFERENCES words,
         hour INTEGER NOT NULL,
         state TEXT NOT NULL,
         settled_at INTEGER NOT NULL,
-        run_id TEXT NOT NULL,
-        not_before INTEGER,
+        run INTEGER NOT NULL REFERENCES words,
         accepted INTEGER NOT NULL,
         filtered INTEGER NOT NULL,
         quarantined INTEGER NOT NULL,
-        deferred INTEGER NOT NULL
+        deferred INTEGER NOT NULL,
+        mapping INTEGER NOT NULL REFERENCES words,
+        held_from TEXT,
+        sent_from INTEGER,
+        sent_to INTEGER,
+        not_before INTEGER
     ) WITHOUT ROWID
     """,
     "CREATE INDEX open_files ON files (hour, key, not_before) WHERE not_before IS NOT NULL",
@@ -79,6 +86,7 @@ _FIRST: Final = (
         report TEXT NOT NULL
     )
     """,
+    "CREATE TABLE notes (name TEXT PRIMARY KEY, fact TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE file_counts (state TEXT PRIMARY KEY, files INTEGER NOT NULL) WITHOUT ROWID",
     """
     CREATE TRIGGER file_added AFTER INSERT ON files BEGIN
@@ -134,26 +142,21 @@ BUSY_SECONDS = 15.0
 """How long another process may hold the database before that is an error."""
 
 
-def _first(connection: sqlite3.Connection) -> None:
-    for statement in _FIRST:
+def _create(connection: sqlite3.Connection) -> None:
+    for statement in _SCHEMA:
         connection.execute(statement)
 
 
-def _second(connection: sqlite3.Connection) -> None:
-    connection.execute("ALTER TABLE ledger ADD COLUMN key_fingerprint TEXT")
+MIGRATIONS: tuple[Migration, ...] = (_create,)
+"""Number n leads from version `OLDEST` + n - 1 to the next, the first one from nothing. A published one is
+never changed: add another."""
+OLDEST: Final = 5
+"""The version that the first of them makes; those below were never published."""
 
 
-def _third(connection: sqlite3.Connection) -> None:
-    connection.execute("CREATE TABLE notes (name TEXT PRIMARY KEY, fact TEXT NOT NULL) WITHOUT ROWID")
-
-
-def _fourth(connection: sqlite3.Connection) -> None:
-    connection.execute("ALTER TABLE files ADD COLUMN mapping TEXT NOT NULL DEFAULT ''")
-    connection.execute("ALTER TABLE files ADD COLUMN held_from TEXT")
-
-
-MIGRATIONS: tuple[Migration, ...] = (_first, _second, _third, _fourth)
-"""Number n leads from version n to n + 1. A published one is never changed: add another."""
+def latest_version() -> int:
+    """The version that this program writes."""
+    return OLDEST + len(MIGRATIONS) - 1
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -170,10 +173,11 @@ def is_foreign(connection: sqlite3.Connection) -> bool:
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the schema to the last version; the caller holds the write transaction."""
-    for step in MIGRATIONS[version_of(connection) :]:
+    version = version_of(connection)
+    for step in MIGRATIONS[version - OLDEST + 1 if version else 0 :]:
         step(connection)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute(f"PRAGMA user_version = {latest_version()}")
 
 
 def from_sqlite(path: Path, error: sqlite3.Error) -> StateError:
@@ -268,12 +272,13 @@ def _bring_up(
 ) -> None:
     if is_foreign(connection):
         raise _foreign(path)
-    version, latest = version_of(connection), len(MIGRATIONS)
+    version, latest = version_of(connection), latest_version()
     if version == 0 and (read_only or not create):
         raise missing(str(path), read_only=read_only)
     if version == 0:  # an empty file was there
         creation.vouch(creation.start_at)
-    check_version(str(path), version, latest, read_only=read_only)
+    else:
+        check_version(str(path), version, OLDEST, latest, read_only=read_only)
     if version < latest:
         _upgrade(connection, creation)
 

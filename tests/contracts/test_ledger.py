@@ -93,6 +93,36 @@ class TestKnown:
         assert settled_at() == NOON + timedelta(seconds=120)
 
 
+class TestWhenItWasSent:
+    """First and last time of an answer that accepted records, over all settlements of one content."""
+
+    def test_the_span_grows_with_each_settlement_of_the_same_content(self, ground: Ground) -> None:
+        first, later = (NOON + timedelta(seconds=seconds) for seconds in (10, 500))
+        part = replace(still_open(ref(), positions(1), accepted=2), sent_from=first, sent_to=first)
+        ground.open().settle("run-1", [part], None)
+        assert self._of(ground.open()) == (first, first)
+        nothing_new = still_open(ref(), positions(1, wait=90), accepted=2)
+        ground.open().settle("run-2", [nothing_new], None)
+        assert self._of(ground.open()) == (first, first)
+        rest = replace(done(ref(), accepted=5), sent_from=later, sent_to=later)
+        ground.open().settle("run-3", [rest], None)
+        assert self._of(ground.open()) == (first, later)
+
+    def test_another_content_begins_anew(self, ground: Ground) -> None:
+        sent = replace(done(ref(), accepted=1), sent_from=NOON, sent_to=NOON)
+        ground.open().settle("run-1", [sent, done(ref("filtered"), filtered=1)], None)
+        assert self._of(ground.open(), "filtered") == (None, None)
+        later = NOON + timedelta(days=1)
+        changed = replace(done(ref(etag="e2"), accepted=1), sent_from=later, sent_to=later)
+        ground.open().settle("run-2", [changed], None)
+        assert self._of(ground.open()) == (later, later)
+
+    @staticmethod
+    def _of(ledger: Ledger, name: str = "a") -> tuple[datetime | None, datetime | None]:
+        known = ledger.known([ref(name)])[ref(name).key]
+        return known.sent_from, known.sent_to
+
+
 class TestOldestDay:
     def test_a_new_ledger_has_none(self, ledger: Ledger) -> None:
         assert ledger.oldest_day() is None

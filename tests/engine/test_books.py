@@ -71,6 +71,21 @@ def test_a_file_counts_when_its_event_joins_a_batch_not_when_the_batch_is_sent(
     assert [file.state for file in books.settlement().files] == [FileState.DONE, FileState.DONE]
 
 
+def test_a_file_knows_the_first_and_the_last_second_in_which_records_of_it_were_accepted(
+    make_ref: Callable[..., FileRef], now: datetime
+) -> None:
+    books = books_of(DueFile(make_ref("a")), DueFile(make_ref("b")), DueFile(make_ref("c")))
+    first, second = join(books, 0, file=0), join(books, 1, file=0) + join(books, 0, file=1)
+    later = now + timedelta(seconds=4.5)
+    books.accepted(second, [later, later + timedelta(seconds=3)])
+    books.accepted(first, [now])
+    close(books, 0, 1, 2)
+    a, b, c = books.settlement().files
+    assert (a.sent_from, a.sent_to) == (now, now + timedelta(seconds=7))
+    assert (b.sent_from, b.sent_to) == (now + timedelta(seconds=4), now + timedelta(seconds=7))
+    assert (c.sent_from, c.sent_to) == (None, None)
+
+
 def test_what_is_unsettled_leaves_the_file_due_and_counts_nowhere(make_ref: Callable[..., FileRef]) -> None:
     books = books_of(DueFile(make_ref("a")))
     tags = join(books, 0, 1)

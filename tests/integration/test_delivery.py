@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,20 @@ def test_a_second_run_sends_nothing(workplace: Any) -> None:
     assert report["exit_code"] == 0
     assert report["files"] == {"discovered": 0, "done": 0, "failed": 0, "remaining": 0, "bytes": 0}
     assert workplace.amplitude.stats()["events_received"] == before
+
+
+def test_the_ledger_says_when_each_file_was_accepted(workplace: Any) -> None:
+    workplace.export(events=500)
+    report = workplace.run()
+    with closing(sqlite3.connect(workplace.ledger)) as ledger:
+        times = ledger.execute("SELECT accepted, sent_from, sent_to FROM files").fetchall()
+    since, until = (
+        int(datetime.fromisoformat(report[name]).timestamp()) for name in ("started_at", "finished_at")
+    )
+    sent = [(first, last) for accepted, first, last in times if accepted]
+    assert sent
+    assert all(since <= first <= last <= until for first, last in sent)
+    assert all((first, last) == (None, None) for accepted, first, last in times if not accepted)
 
 
 def test_a_source_that_deletes_files_too_soon_is_told(workplace: Any, bucket: Any) -> None:

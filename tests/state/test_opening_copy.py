@@ -57,7 +57,7 @@ def lived(ledger: Ledger) -> Ledger:
     quota = positions(7, reason=Reason.DAILY_QUOTA)
     ledger.settle("run-9", [still_open(ref("open"), positions(1, 2), quota, accepted=5)], None)
     old = replace(still_open(ref("old", hour=-700), quota), mapping="ab@1/2,cd", held_from=(4096, 3))
-    ledger.settle("run-9", [old], None)
+    ledger.settle("run-9", [replace(old, sent_from=NOON, sent_to=NOON + timedelta(seconds=9))], None)
     ledger.record_listing(NOON, backlog(), 17, complete=True)
     ledger.begin_run(RunRecord("killed", "backfill", NOON))
     return ledger

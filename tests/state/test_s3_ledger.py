@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -72,14 +71,6 @@ def edited(bucket: MemoryBucket, **values: object) -> None:
 
 def kinds(bucket: MemoryBucket) -> set[str]:
     return {key.split("/")[1] for key in bucket.objects}
-
-
-def _without_mappings(data: bytes) -> bytes:
-    value = orjson.loads(gzip.decompress(data))
-    for columns in (value, value.get("files", {})):
-        for name in ("mapping", "held_from"):
-            columns.pop(name, None)
-    return gzip.compress(orjson.dumps(value))
 
 
 class TestOpening:
@@ -165,20 +156,15 @@ class TestVersions:
         assert (summary.schema_version, summary.before_start) == (old + 1, 7)
         assert opened(bucket).known([ref("0000-0")])
 
-    def test_files_of_one_without_mappings_are_judged_by_an_unknown_one(self, bucket: MemoryBucket) -> None:
-        """Objects that were written before files had a mapping stay as they are for years."""
-        settle_days(opened(bucket), range(MOST_ENTRIES + 2))
-        for key, (data, modified) in bucket.objects.items():
-            if key.endswith(".gz") and ("/days/" in key or "/journal/" in key):
-                bucket.objects[key] = _without_mappings(data), modified
-        edited(bucket, schema_version=1)
-        data, modified = bucket.objects["state/head.json"]
-        older = orjson.dumps({k: v for k, v in orjson.loads(data).items() if k != "large_notes"})
-        bucket.objects["state/head.json"] = older, modified
-        ledger = opened(bucket)
-        ledger.note_key("aa")
-        found = ledger.known([ref("0000-0"), ref(f"{MOST_ENTRIES:04}-0", hour=-24 * MOST_ENTRIES)])
-        assert [(each.mapping, each.held_from) for each in found.values()] == [("", None)] * 2
+    def test_one_from_before_the_first_release_is_refused_untouched(self, bucket: MemoryBucket) -> None:
+        opened(bucket)
+        edited(bucket, schema_version=head.OLDEST - 1)
+        before = dict(bucket.objects)
+        for read_only in (False, True):
+            with pytest.raises(StateError, match=r"before its first release: schema 2") as caught:
+                opened(bucket, read_only=read_only)
+            assert "begin a new ledger" in caught.value.remedy
+        assert bucket.objects == before
 
     @pytest.mark.parametrize("content", [b"[]", b'{"kind": "bookmarks"}'])
     def test_the_object_of_another_program_is_refused(self, bucket: MemoryBucket, content: bytes) -> None:

@@ -144,7 +144,7 @@ class TestVersions:
         def another(connection: sqlite3.Connection) -> None:
             connection.execute("ALTER TABLE files ADD COLUMN colour TEXT")
 
-        old = len(sqlite_schema.MIGRATIONS)
+        old = sqlite_schema.latest_version()
         monkeypatch.setattr(sqlite_schema, "MIGRATIONS", (*sqlite_schema.MIGRATIONS, another))
         with pytest.raises(StateError, match=rf"older .*schema {old}, this one reads {old + 1}"):
             opened(path, read_only=True)
@@ -153,31 +153,17 @@ class TestVersions:
         assert ledger.summary().backlog == backlog()
         assert ref().key in ledger.known([ref()])
 
-    def test_the_first_ledgers_ever_made_are_brought_up_to_date(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("read_only", [False, True])
+    def test_a_ledger_from_before_the_first_release_is_refused_untouched(
+        self, path: Path, read_only: bool
     ) -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(sqlite_schema, "MIGRATIONS", sqlite_schema.MIGRATIONS[:1])
-            opened(path).close()
-        ledger = opened(path)
-        assert ledger.summary().schema_version == len(sqlite_schema.MIGRATIONS)
-        assert not ledger.note_key("aa")
-
-    def test_files_of_a_ledger_without_mappings_are_judged_by_an_unknown_one(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(sqlite_schema, "MIGRATIONS", sqlite_schema.MIGRATIONS[:3])
-            opened(path).close()
-        columns = "key, etag, size, modified, event_type, hour, state, settled_at, run_id"
-        counts = "accepted, filtered, quarantined, deferred"
-        one_transaction(
-            path,
-            f"INSERT INTO files ({columns}, {counts})"
-            f" VALUES ('{ref().key}', 'e1', 9, 0, 'x', 0, 'done', 0, 'run-1', 5, 2, 0, 0)",
-        )
-        known = opened(path).known([ref()])[ref().key]
-        assert (known.tally.accepted, known.mapping, known.held_from) == (5, "", None)
+        opened(path).close()
+        one_transaction(path, f"PRAGMA user_version = {sqlite_schema.OLDEST - 1}")
+        before = path.read_bytes()
+        with pytest.raises(StateError, match=r"before its first release: schema 4") as caught:
+            opened(path, read_only=read_only)
+        assert "begin a new ledger" in caught.value.remedy
+        assert path.read_bytes() == before
 
     def test_a_migration_that_fails_leaves_the_ledger_as_it_was(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
@@ -192,7 +178,7 @@ class TestVersions:
             patch.setattr(sqlite_schema, "MIGRATIONS", (*sqlite_schema.MIGRATIONS, broken))
             with pytest.raises(StateError, match="syntax error"):
                 opened(path)
-        assert opened(path).summary().schema_version == len(sqlite_schema.MIGRATIONS)
+        assert opened(path).summary().schema_version == sqlite_schema.latest_version()
 
     def test_a_newer_ledger_is_refused_untouched(self, path: Path) -> None:
         opened(path).close()
@@ -314,7 +300,7 @@ ledger = SqliteLedger.open(
 )
 ledger._connection.execute("PRAGMA cache_size = 1")
 with ledger._transaction():
-    ledger._connection.execute("UPDATE files SET state = 'failed', run_id = hex(randomblob(400))")
+    ledger._connection.execute("UPDATE files SET state = 'failed', etag = hex(randomblob(400))")
     print("ready", flush=True)
     time.sleep(60)
 """

@@ -39,18 +39,15 @@ _ATTEMPTS: Final = 8
 _T = TypeVar("_T")
 
 
-def _second(value: dict[str, Any]) -> dict[str, Any]:
-    # Rows have had a mapping since; a program that does not know of it would drop it.
-    return value | {"large_notes": {}}
-
-
-MIGRATIONS: tuple[Migration, ...] = (_second,)
-"""Number n leads from schema n + 1 to n + 2. A published one is never changed: add another."""
+MIGRATIONS: tuple[Migration, ...] = ()
+"""Number n leads from schema `OLDEST` + n to the next. A published one is never changed: add another."""
+OLDEST: Final = 3
+"""The schema of the first release."""
 
 
 def latest_schema() -> int:
     """The schema that this program writes."""
-    return len(MIGRATIONS) + 1
+    return OLDEST + len(MIGRATIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +124,7 @@ def version_of(value: Any) -> int | None:
 
 def migrated(value: dict[str, Any], version: int) -> dict[str, Any]:
     """Bring a head as plain JSON to the latest schema."""
-    for step in MIGRATIONS[version - 1 :]:
+    for step in MIGRATIONS[version - OLDEST :]:
         value = step(value)
     return value | {"schema_version": latest_schema()}
 
@@ -289,7 +286,7 @@ class Heads:
                 f"The object {self._objects.place}/{HEAD} belongs to another program.",
                 remedy="Give the ledger a prefix of its own in state.uri.",
             )
-        check_version(self._objects.place, version, latest_schema(), read_only=self.read_only)
+        check_version(self._objects.place, version, OLDEST, latest_schema(), read_only=self.read_only)
         try:
             return from_json(migrated(value, version))
         except (KeyError, TypeError, ValueError) as error:

@@ -35,24 +35,17 @@ from braze_etl.state.ledger import (
     missing,
     newly_accepted,
     not_empty,
-    settled_since,
+    settled,
     start_hour,
 )
+from braze_etl.state.rows import FileRow
 from braze_etl.state.s3.compaction import Compactor, Parts
 from braze_etl.state.s3.head import Head, Heads, JournalEntry
 from braze_etl.state.s3.lease import Keeper, ProcessTable, S3Lease, thread_keeper
 from braze_etl.state.s3.objects import Objects
 from braze_etl.state.s3.opening import opened, refuse_remains
 from braze_etl.state.s3.runs import IN_ONE, OLDER_KEPT
-from braze_etl.state.s3.segments import (
-    FileRow,
-    OpenMap,
-    Positions,
-    Settled,
-    as_open_file,
-    day_of,
-    row_of,
-)
+from braze_etl.state.s3.segments import OpenMap, Positions, Settled, day_of
 from braze_etl.storage.store import ConditionalStore
 
 _K = TypeVar("_K")
@@ -137,7 +130,7 @@ class S3Ledger:
             # It may have been settled since.
             row, positions = self._heads.reading(self._parts.open_files.current).get(first.key, (first, ()))
             if any(ready_by is None or each.not_before <= ready_by for each in positions):
-                yield as_open_file(row, positions)
+                yield row.open_file(positions)
 
     def settle(
         self,
@@ -159,7 +152,7 @@ class S3Ledger:
             known = {key: row.known for key, row in before.items()}
             counted = _counted(head, claimed, before, self._parts.open_files.current(head), now)
             rows = {
-                key: row_of(each.ref, KnownFile.of(each, run_id, settled_since(known.get(key), each, now)))
+                key: FileRow.of(each.ref, settled(each, known.get(key), run_id, now))
                 for key, each in claimed.items()
             }
             entry = self._parts.journal.write(stamp, Settled(rows, left_open))
@@ -370,7 +363,7 @@ class Transfer:
         """Store a day, add its files to *states* and *open_files*, and return the stamp for the head."""
         rows = {}
         for file in files:
-            rows[file.ref.key] = row = row_of(file.ref, file.known)
+            rows[file.ref.key] = row = FileRow.of(file.ref, file.known)
             states[file.known.state] += 1
             if file.open:
                 open_files[row.key] = (row, file.open)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from braze_etl.state.ledger import RunRecord
-from braze_etl.state.rows import run_of, run_row
+from braze_etl.state.rows import batches, run_of, run_row
 from braze_etl.state.s3.head import Head
 from braze_etl.state.s3.objects import Objects
 
@@ -53,7 +53,7 @@ class Runs:
         """Store many runs, oldest first, as far as they are kept; return the stamp of the last object."""
         kept = deque(map(run_row, runs), maxlen=IN_ONE * (OLDER_KEPT + 1))
         older: list[str] = []
-        for number, rows in enumerate(_batches(kept)):
+        for number, rows in enumerate(batches(kept, IN_ONE)):
             older = [f"{stamp}{number:02x}", *older]
             self._objects.put(f"runs/{older[0]}", {"older": older[1:], "runs": rows})
         return older[0] if older else None
@@ -80,12 +80,6 @@ class Runs:
             self._last = self._objects.get(f"runs/{stamp}")
             self._stamp = stamp
         return self._last
-
-
-def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    rest = iter(rows)
-    while batch := list(islice(rest, IN_ONE)):
-        yield batch
 
 
 class Notes:

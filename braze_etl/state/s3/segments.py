@@ -11,17 +11,26 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally
-from braze_etl.state.ledger import KnownFile, OpenFile
-from braze_etl.state.rows import held_of, held_text, micros, moment
+from braze_etl.model import FileRef, OpenPositions, Reason
+from braze_etl.state.rows import FileRow, micros, moment
 from braze_etl.state.s3.head import CatalogueName, Head, JournalEntry
 from braze_etl.state.s3.objects import Objects
 
 Positions: TypeAlias = tuple[OpenPositions, ...]
 
-_CODED = {"event_type", "hour", "state", "settled_at", "run_id", "mapping", "held_from"}
+_CODED = {
+    "event_type",
+    "hour",
+    "state",
+    "settled_at",
+    "run_id",
+    "mapping",
+    "held_from",
+    "sent_from",
+    "sent_to",
+}
 """Columns of few different values: these are written, and read, once."""
 
 MOST_DAYS: Final = 24
@@ -31,48 +40,6 @@ ROWS_KEPT: Final = 150_000
 """Rows of days in memory, half a kilobyte each; one day is kept whatever its size."""
 
 
-class FileRow(NamedTuple):
-    """What is kept of a file; times are microseconds since 1970."""
-
-    key: str
-    etag: str
-    size: int
-    modified: int
-    event_type: str
-    hour: int
-    state: str
-    settled_at: int
-    run_id: str
-    accepted: int
-    filtered: int
-    quarantined: int
-    deferred: int
-    mapping: str = ""
-    held_from: str | None = None
-
-    @property
-    def known(self) -> KnownFile:
-        return KnownFile(
-            self.etag,
-            FileState(self.state),
-            moment(self.settled_at),
-            self.tally,
-            self.run_id,
-            self.mapping,
-            held_of(self.held_from),
-        )
-
-    @property
-    def ref(self) -> FileRef:
-        return FileRef(
-            self.key, self.etag, self.size, moment(self.modified), self.event_type, moment(self.hour)
-        )
-
-    @property
-    def tally(self) -> Tally:
-        return Tally(self.accepted, self.filtered, self.quarantined, self.deferred)
-
-
 def day_of(hour: datetime) -> str:
     """The day that a file belongs to, by its `date=` hour."""
     return hour.date().isoformat()
@@ -80,21 +47,6 @@ def day_of(hour: datetime) -> str:
 
 def day_of_row(row: FileRow) -> str:
     return day_of(moment(row.hour))
-
-
-def row_of(ref: FileRef, known: KnownFile) -> FileRow:
-    """Make the row of a file that is known so."""
-    tally = known.tally
-    return FileRow(
-        *(ref.key, ref.etag, ref.size, micros(ref.modified), ref.event_type, micros(ref.hour)),
-        *(known.state.value, micros(known.settled_at), known.run_id),
-        *(tally.accepted, tally.filtered, tally.quarantined, tally.deferred),
-        *(known.mapping, held_text(known.held_from)),
-    )
-
-
-def as_open_file(row: FileRow, positions: Positions) -> OpenFile:
-    return OpenFile(row.ref, row.tally, positions, row.mapping, held_of(row.held_from))
 
 
 def columns(rows: Iterable[FileRow]) -> dict[str, Any]:
@@ -107,9 +59,8 @@ def columns(rows: Iterable[FileRow]) -> dict[str, Any]:
 
 
 def from_columns(value: Mapping[str, Any]) -> dict[str, FileRow]:
-    """Turn columns back into rows, by key; what an older program has not written is as it was then."""
-    names = [name for name in FileRow._fields if name in value]
-    by_column = [_decoded(value[name]) if name in _CODED else value[name] for name in names]
+    """Turn columns back into rows, by key."""
+    by_column = [_decoded(value[name]) if name in _CODED else value[name] for name in FileRow._fields]
     return {row[0]: FileRow(*row) for row in zip(*by_column, strict=True)}
 
 
