@@ -10,7 +10,9 @@ from urllib.parse import unquote
 from braze_etl.errors import ConfigError
 
 _FORMS: Final = "write s3://bucket/prefix, a path, or file:///absolute/path"
+_LEDGERS: Final = "write sqlite:///state/braze-etl.db (relative), sqlite:////data/braze-etl.db (absolute) or s3://bucket/prefix"
 _SCHEMES: Final = frozenset({"s3", "file", "sqlite"})
+_OF_LEDGERS: Final = ("sqlite://", "memory://")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _ACCESS_POINT: Final = re.compile(
     r"arn:aws[\w-]*:(?:s3|s3-object-lambda):[a-z0-9-]*:\d{12}:accesspoint[/:][A-Za-z0-9.-]{1,63}"
@@ -59,10 +61,42 @@ def parse_uri(uri: str, what: str = "files") -> S3Place | Path:
         return _path(uri, what)
     match scheme.lower():
         case "s3":
-            return _in_s3(uri, rest, what)
+            return _in_s3(uri, rest, what, _FORMS)
         case "file":
             return _in_file(uri, rest, what)
     raise _no_place(uri, what, f"the scheme {scheme!r} is unknown", _FORMS)
+
+
+def parse_ledger(uri: str) -> S3Place | Path | None:
+    """Say where a ledger is kept: in S3, in a file of SQLite, or (None) in memory.
+
+    Three slashes lead to a relative path, four to an absolute one. `ConfigError` for anything else.
+    """
+    refuse_unreplaced(uri, "a ledger")
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        raise _no_place(uri, "a ledger", "it has no scheme", _LEDGERS)
+    match scheme.lower():
+        case "s3":
+            return _in_s3(uri, rest, "a ledger", _LEDGERS)
+        case "sqlite":
+            name = rest.removeprefix("/")
+            if name == rest or not name or name.endswith("/") or name == ":memory:":
+                raise _no_place(uri, "a ledger", "it names no file", _LEDGERS)
+            return Path(name)
+        case "memory":
+            return None
+    raise _no_place(uri, "a ledger", f"{scheme!r} is no kind of ledger", _LEDGERS)
+
+
+def parse_any(uri: str) -> S3Place | Path | None:
+    """Say where files or a ledger are; None for a ledger in memory."""
+    return parse_ledger(uri) if uri.lower().startswith(_OF_LEDGERS) else parse_uri(uri)
+
+
+def is_in_s3(uri: str) -> bool:
+    """Whether files or a ledger are in S3."""
+    return isinstance(parse_any(uri), S3Place)
 
 
 def refuse_unreplaced(uri: str, what: str) -> None:
@@ -103,7 +137,7 @@ def _corrected(uri: str, scheme: str, rest: str = "") -> str:
     return f"write {scheme.lower()}{slashes}{rest.lstrip('/')}, or ./{uri} for a folder of that name"
 
 
-def _in_s3(uri: str, rest: str, what: str) -> S3Place:
+def _in_s3(uri: str, rest: str, what: str, forms: str) -> S3Place:
     point = _ACCESS_POINT.match(rest)
     bucket = point[0] if point else rest.partition("/")[0]
     key = rest[len(bucket) :]
@@ -112,7 +146,7 @@ def _in_s3(uri: str, rest: str, what: str) -> S3Place:
         remedy = f"write s3://{of_bucket[1]}" if of_bucket else "write s3://arn:aws:s3:...:accesspoint/name"
         raise _no_place(uri, what, "that is no ARN of an access point", remedy)
     if not bucket:
-        raise _no_place(uri, what, "it names no bucket", "write s3://bucket or s3://bucket/prefix")
+        raise _no_place(uri, what, "it names no bucket", forms)
     if not point and not _BUCKET.fullmatch(bucket):
         raise _no_place(uri, what, f"{bucket!r} can't be the name of a bucket", _NAMES)
     return S3Place(bucket, key.removeprefix("/"))

@@ -11,13 +11,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Pla
 
 from braze_etl.clock import duration_text, parse_duration, parse_hour
 from braze_etl.errors import ConfigError
-from braze_etl.uri import S3Place, parse_uri, refuse_unreplaced
+from braze_etl.uri import S3Place, parse_ledger, parse_uri
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB)", re.IGNORECASE)
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)")
 _TIMES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
-_LEDGER = re.compile(r"sqlite:///(?!:memory:$).*[^/]|s3://.*|memory://.*", re.DOTALL)
 _UNSET = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
@@ -78,22 +77,12 @@ def _place_of_files(value: str) -> str:
 def _place_of_ledger(value: str) -> str:
     if _UNSET.search(value):
         return value
-    scheme, separator, rest = value.partition("://")
-    value = f"{scheme.lower()}{separator}{rest}"
     try:
-        refuse_unreplaced(value, "a ledger")
-        if value.startswith("s3://"):
-            parse_uri(value, "a ledger")
+        parse_ledger(value)
     except ConfigError as error:
         raise ValueError(f"{error.message}; {error.remedy}") from None
-    if not _LEDGER.fullmatch(value):
-        raise ValueError(f"{value!r} is no place for a ledger; write {_LEDGERS}")
-    return value
-
-
-_LEDGERS = (
-    "sqlite:///state/braze-etl.db (relative), sqlite:////data/braze-etl.db (absolute) or s3://bucket/prefix"
-)
+    scheme, separator, rest = value.partition("://")
+    return f"{scheme.lower()}{separator}{rest}"
 
 
 def _text_or(number: dict[str, Any], pattern: str, example: str) -> WithJsonSchema:

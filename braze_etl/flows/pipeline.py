@@ -83,9 +83,8 @@ def open_state(
 def receive_store_times(settings: PipelineSettings, witnesses: Witnesses) -> None:
     """Have the stores that have answered this process tell their time."""
     for name, section in (("source", settings.source), ("state", settings.state)):
-        if name == "source" or section.uri.startswith("s3://"):  # a ledger's may be that of no store
-            told = server_time(section.uri, access=section.access(settings.source))
-            witnesses.receive(f"S3 ({name})", told)
+        told = server_time(section.uri, access=section.access(settings.source))
+        witnesses.receive(f"S3 ({name})", told)
 
 
 def ledger_to_read(settings: PipelineSettings, clock: Clock) -> Ledger:

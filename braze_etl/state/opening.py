@@ -29,13 +29,9 @@ from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.opening import open_conditional_store
 from braze_etl.storage.settings import StoreAccess
-from braze_etl.storage.store import ConditionalStore
-from braze_etl.uri import refuse_unreplaced
+from braze_etl.uri import parse_ledger
 
-_FORMS = (
-    "Write `sqlite:///state/braze-etl.db` (relative), `sqlite:////data/braze-etl.db` (absolute) "
-    "or `s3://bucket/prefix`."
-)
+_KEPT = "Name a file of SQLite or a place in S3."
 _NO_ACCESS = StoreAccess()
 _ALL_RUNS = 1_000_000
 
@@ -61,18 +57,15 @@ def open_ledger(
     Raises `ConfigError` for a URI of another kind, a ledger of another project or region, and a missing one
     under `create="never"`; `LedgerMissingError` for a missing one that was to be read; else `StateError`.
     """
-    scheme, separator, rest = _parts(uri)
-    if not separator:
-        raise ConfigError(f"state.uri {uri!r} has no scheme.", remedy=_FORMS)
     open_it: Callable[..., Ledger]
-    if scheme == "memory":
-        open_it = _memory
-    elif scheme == "sqlite":
-        open_it = partial(SqliteLedger.open, _path(uri, rest))
-    elif scheme == "s3":
-        open_it = partial(S3Ledger.open, *_store(uri, access), server=access.endpoint_url or "")
-    else:
-        raise ConfigError(f"state.uri {uri!r}: {scheme!r} is no kind of ledger.", remedy=_FORMS)
+    match parse_ledger(uri):
+        case None:
+            open_it = _memory
+        case Path() as path:
+            open_it = partial(SqliteLedger.open, path)
+        case _:
+            store, prefix = open_conditional_store(uri, access=access)
+            open_it = partial(S3Ledger.open, store, prefix, server=access.endpoint_url or "")
     may_create = create == "auto"
     return open_it(
         identity, clock=clock, start_at=start_at, create=may_create, read_only=read_only, vouch=vouch
@@ -84,33 +77,13 @@ def find_identity(uri: str, *, access: StoreAccess = _NO_ACCESS) -> LedgerIdenti
 
     `LedgerMissingError` when there is none; `ConfigError` for a URI of another kind; else `StateError`.
     """
-    scheme, _, rest = _parts(uri)
-    if scheme == "sqlite":
-        return SqliteLedger.identity_at(_path(uri, rest))
-    if scheme == "s3":
-        return S3Ledger.identity_at(*_store(uri, access))
-    raise ConfigError(f"{uri!r} is no place where a ledger is kept.", remedy=_FORMS)
-
-
-def _parts(uri: str) -> tuple[str, str, str]:
-    refuse_unreplaced(uri, "a ledger")
-    scheme, separator, rest = uri.partition("://")
-    return scheme.lower(), separator, rest
-
-
-def _path(uri: str, rest: str) -> Path:
-    """Cut the path out: three slashes lead to a relative one, four to an absolute one."""
-    name = rest.removeprefix("/")
-    if name == rest or not name or name.endswith("/") or name == ":memory:":
-        raise ConfigError(f"state.uri {uri!r} names no file.", remedy=_FORMS)
-    return Path(name)
-
-
-def _store(uri: str, access: StoreAccess) -> tuple[ConditionalStore, str]:
-    try:
-        return open_conditional_store(uri, access=access)
-    except ConfigError as error:
-        raise ConfigError(f"state.uri: {error.message}.", remedy=_FORMS) from error
+    match parse_ledger(uri):
+        case None:
+            raise ConfigError(f"{uri!r} is no place where a ledger is kept.", remedy=_KEPT)
+        case Path() as path:
+            return SqliteLedger.identity_at(path)
+        case _:
+            return S3Ledger.identity_at(*open_conditional_store(uri, access=access))
 
 
 def _memory(
@@ -124,7 +97,7 @@ def _memory(
 ) -> Ledger:
     """A ledger in memory never exists before it is opened."""
     if read_only:
-        raise LedgerMissingError("A ledger in memory keeps nothing between commands.", remedy=_FORMS)
+        raise LedgerMissingError("A ledger in memory keeps nothing between commands.", remedy=_KEPT)
     if not create:
         raise never_create("memory://")
     vouch(start_hour(start_at, clock))

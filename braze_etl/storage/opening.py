@@ -13,7 +13,7 @@ from braze_etl.errors import ConfigError, FileError, SourceGoneError, StoreError
 from braze_etl.storage.folder import FolderStore
 from braze_etl.storage.settings import StoreAccess
 from braze_etl.storage.store import ConditionalStore, Store
-from braze_etl.uri import S3Place, parse_uri
+from braze_etl.uri import S3Place, is_in_s3, parse_any, parse_ledger, parse_uri
 
 _NO_ACCESS = StoreAccess()
 
@@ -40,9 +40,9 @@ def open_store(
 def server_time(uri: str, *, access: StoreAccess = _NO_ACCESS) -> datetime | None:
     """What time it is by the server of that store, going by its last answer to this process.
 
-    None where it has not told, and for a folder, whose clock is that of this machine.
+    None where it has not told, and for what is on this machine, whose clock is that of the job.
     """
-    if not isinstance(parse_uri(uri), S3Place):
+    if not is_in_s3(uri):
         return None
     from braze_etl.storage.s3_client import clock_of
 
@@ -150,12 +150,6 @@ def lies_below(uri: str, other: str) -> bool:
     return _place(uri).startswith(_place(other))
 
 
-def sqlite_path(uri: str) -> Path | None:
-    """The file of a ledger in SQLite; None for a ledger of another kind."""
-    scheme, _, rest = uri.partition("://")
-    return Path(rest.removeprefix("/")) if scheme == "sqlite" else None
-
-
 def _beside(source: str, pipeline: str) -> str:
     place = parse_uri(source)
     if not isinstance(place, S3Place):
@@ -164,13 +158,9 @@ def _beside(source: str, pipeline: str) -> str:
 
 
 def _quarantine_beside(ledger: str, pipeline: str) -> str:
-    path = sqlite_path(ledger)
-    if path is not None:
-        return str(path.parent / f"{pipeline}-quarantine")
-    if not ledger.startswith("s3://"):
-        return f"state/{pipeline}-quarantine"
-    place = parse_uri(ledger)
-    assert isinstance(place, S3Place)
+    place = parse_ledger(ledger)
+    if not isinstance(place, S3Place):
+        return str((place.parent if place else Path("state")) / f"{pipeline}-quarantine")
     above, slash, name = place.key.rstrip("/").rpartition("/")
     if not name:
         raise UsageError(
@@ -184,12 +174,12 @@ def _quarantine_beside(ledger: str, pipeline: str) -> str:
 
 def _place(uri: str) -> str:
     """The URI in a form in which a part begins with the whole."""
-    if uri.startswith("memory://"):
-        return uri
-    place = sqlite_path(uri) or parse_uri(uri)
-    if isinstance(place, S3Place):
-        return f"s3://{place.bucket}/{place.prefix}"
-    return f"{str(place.resolve()).rstrip('/')}/"
+    match parse_any(uri):
+        case S3Place() as place:
+            return f"s3://{place.bucket}/{place.prefix}"
+        case Path() as path:
+            return f"{str(path.resolve()).rstrip('/')}/"
+    return uri
 
 
 def open_conditional_store(uri: str, *, access: StoreAccess = _NO_ACCESS) -> tuple[ConditionalStore, str]:

@@ -14,8 +14,8 @@ from braze_etl.commands.doctor.site import Site
 from braze_etl.flows.currents_to_amplitude.flow import failed_tests
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.mapping.people import load_suppression
-from braze_etl.storage.opening import lies_below, locate, sqlite_path
-from braze_etl.uri import S3Place, parse_uri
+from braze_etl.storage.opening import lies_below, locate
+from braze_etl.uri import parse_ledger, parse_uri
 
 _PACKAGES: Final = ("boto3", "fastavro", "orjson", "pydantic", "requests")
 _LITTLE: Final = 1_000_000_000
@@ -70,8 +70,8 @@ def disk(site: Site) -> Finding:
 
 def container(site: Site) -> Finding:
     """A ledger on a disk that ends with its container begins anew with every run."""
-    sign, path = site.machine.container(), sqlite_path(site.settings.state.uri)
-    if path is None:
+    sign, path = site.machine.container(), parse_ledger(site.settings.state.uri)
+    if not isinstance(path, Path):
         return ok("the ledger is in no file of this machine")
     kind = site.machine.filesystem(path)
     where = f"{path} lies on {kind or 'an unknown file system'}"
@@ -116,9 +116,9 @@ def places(site: Site) -> Finding:
 
 
 def _places(settings: Settings) -> list[Path]:
-    ledger, quarantine = sqlite_path(settings.state.uri), parse_uri(settings.quarantine.uri)
-    folders = [ledger.parent if ledger else None, None if isinstance(quarantine, S3Place) else quarantine]
-    return [folder for folder in folders if folder is not None]
+    ledger, quarantine = parse_ledger(settings.state.uri), parse_uri(settings.quarantine.uri)
+    folders = (ledger.parent if isinstance(ledger, Path) else ledger, quarantine)
+    return [folder for folder in folders if isinstance(folder, Path)]
 
 
 CHECKS: Final = (

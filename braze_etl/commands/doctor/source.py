@@ -17,7 +17,7 @@ from braze_etl.model import FileRef, Reason
 from braze_etl.storage.opening import server_time
 from braze_etl.storage.s3_client import find_caller
 from braze_etl.storage.settings import StoreSection
-from braze_etl.uri import S3Place, parse_uri
+from braze_etl.uri import S3Place, is_in_s3, parse_any
 
 _QUIET: Final = timedelta(hours=6)
 _DOUBLES: Final = 5
@@ -53,7 +53,7 @@ def identity(site: Site) -> Finding:
     sections: dict[str, tuple[str, StoreSection]] = _sections(site.settings)
     seen = Counter[str]()
     for name, (uri, section) in sections.items():
-        place = parse_uri(uri) if uri.startswith("s3://") else None
+        place = parse_any(uri)
         if isinstance(place, S3Place):
             caller = find_caller(place.bucket, section.access(site.settings.source))
             asked = "" if caller.confirmed else ", not asked of AWS: the server is another"
@@ -93,7 +93,7 @@ def fresh(site: Site) -> Finding:
     age = max(timedelta(0), site.clock.now() - newest.hour - timedelta(hours=1))
     ended = f"ended {_ago(age)}" if age else "has not ended yet"
     seen = f"the newest file is of the hour {iso(newest.hour)}, which {ended} ({newest.event_type})"
-    if age >= _GIVEN_UP and site.settings.source.uri.startswith("s3://"):
+    if age >= _GIVEN_UP and is_in_s3(site.settings.source.uri):
         return fail(seen, _SILENT)
     return warn(seen, _SILENT) if age >= _QUIET else ok(seen)
 

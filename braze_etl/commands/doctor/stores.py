@@ -18,11 +18,11 @@ from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude.flow import open_source
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.state.s3.opening import CONDITIONS_REMEDY
-from braze_etl.storage.opening import open_conditional_store, open_store, sqlite_path
+from braze_etl.storage.opening import open_conditional_store, open_store
 from braze_etl.storage.probe import try_etags
 from braze_etl.storage.settings import WrittenStoreSection
 from braze_etl.storage.store import ConditionalStore, Store
-from braze_etl.uri import parse_uri
+from braze_etl.uri import is_in_s3, parse_any
 
 _BODY: Final = b"braze-etl doctor\n"
 
@@ -117,14 +117,13 @@ def _delete(name: str) -> Callable[[Site], Finding]:
 
 
 def _is_local(settings: Settings, name: str) -> bool:
-    uri: str = getattr(settings, name).uri
-    return not uri.startswith("s3://")
+    return not is_in_s3(getattr(settings, name).uri)
 
 
 def _writable(settings: Settings, name: str) -> Finding:
     """On this disk: by the rights alone, so that no folder is left behind."""
     of_state = name == "state"
-    place = sqlite_path(settings.state.uri) if of_state else parse_uri(settings.quarantine.uri)
+    place = parse_any(getattr(settings, name).uri)
     if not isinstance(place, Path):
         return skipped("the ledger is in memory")
     folder = place.parent if of_state else place
@@ -181,7 +180,7 @@ def of_quarantine(site: Site) -> Finding:
 
 
 def _judged(site: Site, name: str, judge: Callable[[Site, timedelta], Finding]) -> Finding:
-    if not getattr(site.settings, name).uri.startswith("s3://"):
+    if _is_local(site.settings, name):
         return skipped(f"the {name} is on this disk")
     try:
         lifetime = _lifetime(site, name)

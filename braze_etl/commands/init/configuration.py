@@ -25,6 +25,7 @@ from braze_etl.model import Reason
 from braze_etl.state.ledger import BacklogLine
 from braze_etl.storage.opening import places
 from braze_etl.storage.settings import StoreSection
+from braze_etl.uri import is_in_s3
 
 _SENDS: Final = ("*.Send", "*.CarrierSend", "*.Delivery", "*.Abort", "*.Retry", "*.Deferral")
 _STEPS: Final = (
@@ -143,7 +144,7 @@ def grouped(event_types: Iterable[str], mapping: EventMapping) -> dict[Group, li
 
 
 def _state_note(state: str, choices: Choices) -> str:
-    if not state.startswith("s3://"):
+    if not is_in_s3(state):
         return (
             "# On this disk, which has to outlive the job. In a container, or with several machines, keep\n"
             "# it in S3 (s3://acme-state/braze-etl/ledger, say), and the quarantine beside it."

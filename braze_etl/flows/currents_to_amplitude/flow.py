@@ -27,6 +27,7 @@ from braze_etl.state.ledger import Ledger, OpenFile
 from braze_etl.storage.opening import open_store
 from braze_etl.storage.read_ahead import NOTHING_AHEAD, ReadAhead
 from braze_etl.storage.store import Store
+from braze_etl.uri import is_in_s3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def open_source(settings: Settings, *, gives_way: bool = True) -> tuple[Store, s
 def open_source_ahead(settings: Settings) -> ReadAhead:
     """The store with the Currents files, for a worker: small files are read ahead, if it is no folder."""
     store, _ = open_source(settings)
-    return ReadAhead(store) if "://" in store.uri else ReadAhead(store, NOTHING_AHEAD)
+    return ReadAhead(store) if is_in_s3(settings.source.uri) else ReadAhead(store, NOTHING_AHEAD)
 
 
 def source_lifetime(settings: Settings) -> timedelta | None:
