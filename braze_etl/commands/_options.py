@@ -13,18 +13,18 @@ import click
 
 from braze_etl.clock import parse_duration, parse_hour
 from braze_etl.errors import UsageError
-from braze_etl.logs import LogFormat, LogLevel, configure_logging
+from braze_etl.logs import LogFormat, LogLevel, bind_facts, set_level
 
 if TYPE_CHECKING:
     from braze_etl.config.loading import Config
     from braze_etl.flows.currents_to_amplitude.settings import Settings
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_ASKED = "braze_etl.logging"
+LOG_FORMAT = "BRAZE_ETL_LOG_FORMAT"
 
 
 def log_options(command: _F) -> _F:
-    """`--log-format` and `--log-level`; `set_up_logging` knows what was given."""
+    """`--log-format`, which `cli` has looked at before all else, and `--log-level`."""
     for option in (
         click.option(
             "--log-level",
@@ -32,32 +32,23 @@ def log_options(command: _F) -> _F:
             envvar="BRAZE_ETL_LOG_LEVEL",
             help="Least level; debug tells of each file. By default info, or warning beside a bar.",
             expose_value=False,
-            callback=_keep,
+            callback=_set_level,
         ),
         click.option(
             "--log-format",
             type=click.Choice(get_args(LogFormat)),
-            envvar="BRAZE_ETL_LOG_FORMAT",
+            envvar=LOG_FORMAT,
             help="Log lines on stderr; by default text on a terminal, and json elsewhere.",
             expose_value=False,
-            callback=_keep,
         ),
     ):
         command = option(command)
     return command
 
 
-def set_up_logging() -> None:
-    """Speak as the options of the command at work say; a terminal has the bar, and hears of warnings only."""
-    asked = click.get_current_context().meta.get(_ASKED, {})
-    on_terminal = sys.stderr.isatty()
-    form: LogFormat = asked.get("log_format") or ("text" if on_terminal else "json")
-    level: LogLevel = asked.get("log_level") or ("warning" if on_terminal else "info")
-    configure_logging(form, level=level)
-
-
-def _keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    ctx.meta.setdefault(_ASKED, {})[param.name] = value
+def _set_level(_ctx: click.Context, _param: click.Parameter, level: LogLevel | None) -> None:
+    """A terminal has the bar, and hears of warnings only."""
+    set_level(level or ("warning" if sys.stderr.isatty() else "info"))
 
 
 class DurationType(click.ParamType[timedelta]):
@@ -110,7 +101,14 @@ def config_option(command: _F) -> _F:
         type=click.Path(path_type=Path),
         envvar="BRAZE_ETL_CONFIG",
         help="The configuration, by default $BRAZE_ETL_CONFIG.",
+        callback=_bind_command,
     )(command)
+
+
+def _bind_command(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
+    """Have every line of the log name the command, of a group both words."""
+    bind_facts(command=ctx.command_path.partition(" ")[2])
+    return path
 
 
 def output_option(command: _F) -> _F:
@@ -236,4 +234,6 @@ def checked_config(path: Path) -> Config[Settings]:
     from braze_etl.flows.currents_to_amplitude.flow import mapping_mistakes
     from braze_etl.flows.currents_to_amplitude.settings import load_config
 
-    return load_config(path, examine=mapping_mistakes)
+    config = load_config(path, examine=mapping_mistakes)
+    bind_facts(pipeline=config.settings.pipeline)
+    return config

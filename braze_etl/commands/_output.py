@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from braze_etl.errors import BrazeEtlError
+from braze_etl.errors import BrazeEtlError, LeaseHeldError
+from braze_etl.logs import get_logger, speaks_json
 from braze_etl.quoting import json_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from braze_etl.commands._console import OpenConsole
+
+_log = get_logger(__name__)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -21,14 +25,37 @@ def print_json(value: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def print_error(error: BrazeEtlError, *, as_json: bool) -> None:
-    """Say what went wrong and what to do: on stdout for machines, on stderr for people."""
+def print_error(error: BrazeEtlError, *, as_json: bool, what: str = "the command failed") -> None:
+    """Say what went wrong and what to do: on stdout for machines, on stderr as words or a line of the log."""
     if as_json:
-        print_json({"exit_code": error.exit_code, "error": error.as_dict()})
-        return
-    from braze_etl.commands._console import new_console, print_failure
+        try:
+            print_json({"exit_code": error.exit_code, "error": error.as_dict()})
+        except OSError:  # stdout is what failed: a full disk
+            sys.stdout = nowhere()
+            as_json = False
+    if speaks_json():
+        _tell(error, what)
+    elif not as_json:
+        from braze_etl.commands._console import new_console, print_failure
 
-    print_failure(new_console(stderr=True), error)
+        print_failure(new_console(stderr=True), error)
+
+
+def _tell(error: BrazeEtlError, what: str) -> None:
+    tell = _log.warning if isinstance(error, LeaseHeldError) else _log.error
+    words = error.as_dict()
+    tell(
+        what,
+        kind=words["type"],
+        error=words["message"],
+        remedy=words["remedy"],
+        exit_code=error.exit_code,
+    )
+
+
+def nowhere() -> TextIO:
+    """A stream that takes everything."""
+    return open(os.devnull, "w")  # noqa: PTH123 - kept open for the interpreter's last flush
 
 
 def stdout_console() -> OpenConsole:

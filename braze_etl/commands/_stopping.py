@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from typing import Final
 
 from braze_etl.clock import Clock
@@ -101,6 +102,7 @@ class LastWords:
         self._clock = clock
         self._as_json = as_json
         self._ok_exit = ok_exit
+        self._context = copy_context()
         self.report: RunReport | None = None
         """That of the run, once it has begun and until it is told."""
         self.told = False
@@ -111,7 +113,7 @@ class LastWords:
             for child in multiprocessing.active_children():
                 child.kill()
         code = code or self._code()
-        teller = threading.Thread(target=self._report, args=(code,), daemon=True)
+        teller = threading.Thread(target=self._context.run, args=(self._report, code), daemon=True)
         teller.start()
         teller.join(_LAST_WORDS)
         os._exit(softened(code, self._ok_exit))
@@ -128,7 +130,7 @@ class LastWords:
         if self.told:
             return
         if self.report is None:
-            print_error(_before_it_began(code), as_json=self._as_json)
+            print_error(_before_it_began(code), as_json=self._as_json, what="the run failed")
             return
         self.report.exit_code, self.report.finished_at = code, self._clock.now()
         if self._as_json:

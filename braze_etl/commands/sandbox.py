@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Literal
 
 import click
 
 from braze_etl.errors import UsageError
+from braze_etl.logs import get_logger, set_level
+
+_log = get_logger(__name__)
 
 
 @click.command()
@@ -40,8 +42,8 @@ def sandbox(
         raise UsageError(
             f"the sandbox can't listen on {host}:{port}: {error.strerror}", remedy="Choose another --port."
         ) from None
-    sys.stderr.write(f"sandbox listens on {server.url}\n")
-    sys.stderr.flush()
+    set_level("info")
+    _log.info(f"sandbox listens on {server.url}")
     try:
         server.serve_forever()
     except KeyboardInterrupt:

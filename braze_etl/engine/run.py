@@ -19,7 +19,7 @@ import socket
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from braze_etl.clock import Clock
 from braze_etl.delivery.batches import RequestCounts
@@ -76,8 +76,9 @@ class Flow:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How this run differs from the plainest one."""
+    """How this run differs from the plainest one; `run_id` is that of `new_run_id`."""
 
+    run_id: str
     command: str
     pipeline: str
     objective: timedelta
@@ -86,6 +87,11 @@ class RunOptions:
     source_stale_after: timedelta = timedelta(hours=24)
     max_events: int = 2000
     """Events a request, for what is foretold of their number."""
+
+
+def new_run_id(now: datetime) -> str:
+    """A name for a run that begins *now*; names are in the order of their seconds."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 class Run:
@@ -122,7 +128,7 @@ class Run:
         self._numbers = itertools.count()
         self._began = clock.monotonic()
         self._now = clock.now()
-        run_id = f"{self._now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        run_id = options.run_id
         self.report = RunReport(run_id, options.pipeline, options.command, self._now, extras=flow.extras)
         owner = LeaseOwner(run_id, socket.gethostname(), os.getpid(), options.command)
         self._rounds = Rounds(ledger, owner, clock, self._should_stop)

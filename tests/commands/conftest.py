@@ -14,9 +14,10 @@ Do: TypeAlias = Callable[..., Answer]
 
 @pytest.fixture
 def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Do:
-    """Carries out a command in this process, in an empty folder: its exit code, stdout and stderr."""
+    """Carries out a command in this process, in an empty folder: exit code, stdout and stderr, as text."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BRAZE_ETL_CONFIG", raising=False)
+    monkeypatch.setenv("BRAZE_ETL_LOG_FORMAT", "text")
 
     def command(*words: str) -> Answer:
         with pytest.raises(SystemExit) as ended:

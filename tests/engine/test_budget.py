@@ -31,7 +31,7 @@ def test_what_was_sent_is_remembered_even_if_it_cannot_be_settled(
 
     monkeypatch.setattr(SqliteLedger, "settle", full)
     clock = SystemClock()
-    with open_run(config, Request("run"), clock, Stop()) as run:
+    with open_run(config, Request("run"), clock, Stop(), run_id="r1") as run:
         report = run.run()
     assert (report.exit_code, report.events.accepted) == (1, 0)
     ledger = open_state(config.settings, clock, read_only=True)

@@ -28,7 +28,7 @@ from braze_etl.engine.due import DueFile
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.flow import ShouldStop, WorkList
 from braze_etl.engine.report import RunReport
-from braze_etl.engine.run import Flow, Run, RunOptions, Watcher
+from braze_etl.engine.run import Flow, Run, RunOptions, Watcher, new_run_id
 from braze_etl.engine.tasks import Settlement, Task
 from braze_etl.engine.worker import QUIT, Payloads, TaskRunner
 from braze_etl.engine.worklists.listed import Listed
@@ -144,7 +144,9 @@ class Setting:
             self.quarantine,
             clock=self.clock,
             stop=options.pop("stop", Stop()),
-            options=RunOptions(command, "p", timedelta(hours=48), timedelta(hours=24)),
+            options=RunOptions(
+                new_run_id(self.clock.now()), command, "p", timedelta(hours=48), timedelta(hours=24)
+            ),
             **options,
         ).run()
 

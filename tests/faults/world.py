@@ -29,7 +29,7 @@ from braze_etl.engine.books import Tag
 from braze_etl.engine.executors.local import Died, WorkerPool
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.report import RunReport
-from braze_etl.engine.run import Flow, Run, RunOptions
+from braze_etl.engine.run import Flow, Run, RunOptions, new_run_id
 from braze_etl.engine.tasks import Settlement, Task
 from braze_etl.engine.worker import QUIT, TaskRunner
 from braze_etl.engine.worklists.listed import Listed, Reconcile
@@ -232,7 +232,9 @@ class World:
             Quarantine(FolderStore(self._folder, must_exist=False), "quarantine/"),
             clock=self.clock,
             stop=Stop(),
-            options=RunOptions(command, "default", timedelta(hours=48), timedelta(hours=24)),
+            options=RunOptions(
+                new_run_id(self.clock.now()), command, "default", timedelta(hours=48), timedelta(hours=24)
+            ),
         ).run()
 
     def crash(self, ledger: Ledger | None = None) -> None:

@@ -99,6 +99,7 @@ def open_run(
     stop: Stop,
     observers: Observers = _NOBODY,
     *,
+    run_id: str,
     admit: Callable[[], None] = lambda: None,
 ) -> Iterator[Run]:
     """Open the ledger and everything else that a run needs; raises `ConfigError` or `StateError`.
@@ -107,9 +108,9 @@ def open_run(
     A scheduled run that fails before it holds the lease of its ledger notifies the webhook.
     """
     settings = config.require("")
-    report = RunReport("", settings.pipeline, request.command, clock.now())
+    report = RunReport(run_id, settings.pipeline, request.command, clock.now())
     try:
-        with _opened(config, request, clock, stop, observers, admit=admit) as run:
+        with _opened(config, request, clock, stop, observers, run_id=run_id, admit=admit) as run:
             report = run.report
             yield run
     except BrazeEtlError as error:
@@ -126,6 +127,7 @@ def _opened(
     stop: Stop,
     observers: Observers,
     *,
+    run_id: str,
     admit: Callable[[], None],
 ) -> Iterator[Run]:
     settings = config.settings
@@ -187,7 +189,7 @@ def _opened(
             quarantine,
             clock=clock,
             stop=stop,
-            options=_options(settings, request, workers),
+            options=_options(settings, request, run_id, workers),
             watchers=(hooks, *observers.watchers),
             quarantine_stop=_quarantine_stop(settings, request, ledger),
             budget=budget,
@@ -301,8 +303,9 @@ def _warn_of_a_short_life(settings: Settings, lifetime: timedelta | None) -> Non
         )
 
 
-def _options(settings: Settings, request: Request, workers: int) -> RunOptions:
+def _options(settings: Settings, request: Request, run_id: str, workers: int) -> RunOptions:
     return RunOptions(
+        run_id=run_id,
         command=request.command,
         pipeline=settings.pipeline,
         objective=settings.window.objective,

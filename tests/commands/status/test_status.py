@@ -224,7 +224,7 @@ def test_a_run_that_could_not_store_reports_what_status_says_afterwards(
 
     monkeypatch.setattr(SqliteLedger, "settle", fills_up)
     config, clock = load_config(workplace.folder / "config.yaml"), SystemClock()
-    with open_run(config, Request("run", covers_all=True), clock, Stop()) as run:
+    with open_run(config, Request("run", covers_all=True), clock, Stop(), run_id="r1") as run:
         report = run.run()
     facts, found = report.as_dict(), pipeline_status(config.settings, clock)
     assert (report.exit_code, report.done > 0, report.remaining > 0) == (1, stored > 0, True)

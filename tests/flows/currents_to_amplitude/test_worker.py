@@ -112,7 +112,7 @@ def test_a_variable_that_was_set_after_the_first_run_reaches_the_workers_of_the_
         state = {"uri": f"sqlite:///{name}.db"}
         workplace.configure(workers=1, state=state, amplitude={"api_key": f"${{{name}}}"})
         config = load_config(workplace.folder / "config.yaml")
-        with open_run(config, Request("run", covers_all=True), SystemClock(), Stop()) as run:
+        with open_run(config, Request("run", covers_all=True), SystemClock(), Stop(), run_id="r1") as run:
             report = run.run()
         assert report.error is None
         assert report.events.accepted > 0
