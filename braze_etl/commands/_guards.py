@@ -11,8 +11,9 @@ from braze_etl.braze.currents.listing import Selection, event_folders
 from braze_etl.clock import duration_text, iso
 from braze_etl.config.secrets import is_stand_in, leads_away_in_clear
 from braze_etl.errors import UsageError
-from braze_etl.flows.currents_to_amplitude.flow import load_mapping, open_source, selection
+from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.source import open_source, selection
 from braze_etl.globs import glob, is_glob
 from braze_etl.mapping.settings import MappingSection
 from braze_etl.mapping.vocabulary import known_types
@@ -43,7 +44,7 @@ def doubtful_settings(settings: Settings, now: datetime) -> Iterator[tuple[Path,
 
 def _without_a_match(settings: Settings) -> Iterator[tuple[Path, str]]:
     known = known_types(load_mapping(settings))
-    if not any(map(selection(settings).matches_event_type, known)):
+    if not any(map(selection(settings.source).matches_event_type, known)):
         yield ("source", "event_types"), "it selects no event type that this release knows"
     types = list(_numbered(("source", "event_types"), settings.source.event_types))
     # Elsewhere a name that nobody knows is a mistake already.
@@ -83,7 +84,7 @@ def require_types(settings: Settings, globs: Sequence[str]) -> None:
     if not globs:
         return
     known = set(known_types(load_mapping(settings)))
-    selected = selection(settings, tuple(globs)).matches_event_type
+    selected = selection(settings.source, tuple(globs)).matches_event_type
     if lost(globs, known) or not any(map(selected, known)):
         known |= _in_source(settings)
     require_known(globs, known, "the source")
@@ -109,7 +110,7 @@ def lost(globs: Sequence[str], known: Collection[str]) -> list[str]:
 
 
 def _in_source(settings: Settings) -> set[str]:
-    store, prefix = open_source(settings)
+    store, prefix = open_source(settings.source)
 
     def level(below: str) -> Iterator[Page]:
         return store.pages(below, delimiter="/")

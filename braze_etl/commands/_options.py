@@ -231,7 +231,7 @@ def required_config(path: Path | None) -> Config[Settings]:
 
 def checked_config(path: Path) -> Config[Settings]:
     """Load a configuration whose mapping knows all its words."""
-    from braze_etl.flows.currents_to_amplitude.flow import mapping_mistakes
+    from braze_etl.flows.currents_to_amplitude.mapping import mapping_mistakes
     from braze_etl.flows.currents_to_amplitude.settings import load_config
 
     config = load_config(path, examine=mapping_mistakes)

@@ -52,9 +52,9 @@ def backfill(
     start_fork_server("braze_etl.flows.currents_to_amplitude.worker")
     from braze_etl.commands._guards import require_types
     from braze_etl.commands._running import perform
-    from braze_etl.flows.currents_to_amplitude.flow import Scope, stated_scope
     from braze_etl.flows.currents_to_amplitude.opening import Request
     from braze_etl.flows.currents_to_amplitude.remapped import changed_scope
+    from braze_etl.flows.currents_to_amplitude.source import Scope, stated_scope
 
     if resend and changed_only:
         raise UsageError(

@@ -33,7 +33,8 @@ def check(config_path: Path | None, output: str) -> int:
     """Validate a file: every mistake at once, each with its line."""
     from braze_etl.commands._guards import doubtful_settings
     from braze_etl.commands.mapping.inspect import sent_in_vain
-    from braze_etl.flows.currents_to_amplitude.flow import failed_tests, load_mapping, selection
+    from braze_etl.flows.currents_to_amplitude.mapping import failed_tests, load_mapping
+    from braze_etl.flows.currents_to_amplitude.source import selection
 
     checked = required_config(config_path)
     settings, tests = checked.settings, len(checked.settings.mapping.tests)
@@ -53,7 +54,7 @@ def check(config_path: Path | None, output: str) -> int:
             for path, words in doubtful_settings(settings, SystemClock().now())
             if path not in checked.unset
         ],
-        "sent_in_vain": sent_in_vain(load_mapping(settings), selection(settings).matches_event_type),
+        "sent_in_vain": sent_in_vain(load_mapping(settings), selection(settings.source).matches_event_type),
     }
     if output == "json":
         print_json(facts)

@@ -26,7 +26,7 @@ from braze_etl.commands._options import checked_config, config_option
 from braze_etl.commands._output import plain_table, stdout_console
 from braze_etl.commands.mapping.inspect import FieldMapping
 from braze_etl.errors import SourceGoneError, UsageError
-from braze_etl.flows.currents_to_amplitude.flow import open_mapping
+from braze_etl.flows.currents_to_amplitude.mapping import open_mapping
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.mapping.limits import mend_event

@@ -42,8 +42,8 @@ def run(
     """Send everything that is due, oldest hour first, then exit."""
     start_fork_server("braze_etl.flows.currents_to_amplitude.worker")
     from braze_etl.commands._running import perform
-    from braze_etl.flows.currents_to_amplitude.flow import live_scope
     from braze_etl.flows.currents_to_amplitude.opening import Request
+    from braze_etl.flows.currents_to_amplitude.source import live_scope
 
     config = required_config(config_path)
     config.require("")

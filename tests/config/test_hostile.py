@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from braze_etl.errors import ConfigError
-from braze_etl.flows.currents_to_amplitude.flow import mapping_mistakes
+from braze_etl.flows.currents_to_amplitude.mapping import mapping_mistakes
 from braze_etl.flows.currents_to_amplitude.settings import load_config
 from braze_etl.sandbox.faults import FaultFileError, parse_faults
 

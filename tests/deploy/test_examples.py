@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from braze_etl.cli import cli
 from braze_etl.commands.init.configuration import Group, group_of
-from braze_etl.flows.currents_to_amplitude.flow import load_mapping
+from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
 from braze_etl.flows.currents_to_amplitude.settings import load_config
 from fixtures.generate import ExportSpec, generate
 from tests.deploy.manifests import CONFIGS

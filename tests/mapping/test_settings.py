@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from braze_etl.config.loading import json_schema
 from braze_etl.config.yaml import YamlReader
-from braze_etl.flows.currents_to_amplitude.flow import failed_tests, mapping_mistakes
+from braze_etl.flows.currents_to_amplitude.mapping import failed_tests, mapping_mistakes
 from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -10,7 +10,7 @@ import pytest
 
 from braze_etl.config.loading import Config
 from braze_etl.errors import ConfigError
-from braze_etl.flows.currents_to_amplitude.flow import mapping_mistakes
+from braze_etl.flows.currents_to_amplitude.mapping import mapping_mistakes
 from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 
 BEGINNING = "source: {uri: export}\namplitude: {region: US}\nmapping:\n"

@@ -11,7 +11,7 @@ from typing import Final
 from braze_etl import __version__
 from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, warn
 from braze_etl.commands.doctor.site import Site
-from braze_etl.flows.currents_to_amplitude.flow import failed_tests
+from braze_etl.flows.currents_to_amplitude.mapping import failed_tests
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.mapping.people import load_suppression
 from braze_etl.storage.opening import lies_below, locate

@@ -22,14 +22,10 @@ from braze_etl.delivery.http import NoReply, Reply
 from braze_etl.engine import quarantine_stop as bound
 from braze_etl.engine.budget import Account
 from braze_etl.engine.forecast import RECENT_RUNS
-from braze_etl.flows.currents_to_amplitude.flow import (
-    budget_terms,
-    load_mapping,
-    open_source,
-    selection,
-)
+from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
 from braze_etl.flows.currents_to_amplitude.sampling import Sample, Sampler
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.source import open_source, selection
 from braze_etl.flows.pipeline import open_state
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.model import FileRef
@@ -87,7 +83,7 @@ class Site:
     @cached_property
     def source(self) -> tuple[Store, str]:
         """Where the Currents files are."""
-        return open_source(self.settings)
+        return open_source(self.settings.source)
 
     @cached_property
     def folders(self) -> list[EventFolder]:
@@ -97,7 +93,7 @@ class Site:
         def level(below: str) -> Iterator[Page]:
             return store.pages(below, delimiter="/")
 
-        return list(event_folders(level, prefix, selection(self.settings), self.settings.source.uri))
+        return list(event_folders(level, prefix, selection(self.settings.source), self.settings.source.uri))
 
     @cached_property
     def recent(self) -> list[FileRef]:
@@ -142,7 +138,7 @@ class Site:
     @cached_property
     def ledger(self) -> LedgerView | None:
         """What the ledger says; None where there is none yet."""
-        terms, now = budget_terms(self.settings), self.clock.now()
+        terms, now = self.settings.terms, self.clock.now()
         try:
             ledger = open_state(self.settings, self.clock, read_only=True)
         except LedgerMissingError:

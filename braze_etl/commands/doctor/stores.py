@@ -15,8 +15,8 @@ from braze_etl.clock import duration_text
 from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, warn
 from braze_etl.commands.doctor.site import Site, existing, is_writable
 from braze_etl.errors import StoreError
-from braze_etl.flows.currents_to_amplitude.flow import open_source
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.source import open_source
 from braze_etl.state.s3.opening import CONDITIONS_REMEDY
 from braze_etl.storage.opening import open_conditional_store, open_store
 from braze_etl.storage.probe import try_etags
@@ -194,7 +194,7 @@ def _judged(site: Site, name: str, judge: Callable[[Site, timedelta], Finding]) 
 
 def _lifetime(site: Site, name: str) -> timedelta | None:
     if name == "source":
-        store, prefix = open_source(site.settings)
+        store, prefix = open_source(site.settings.source)
     else:
         section = getattr(site.settings, name)
         store, prefix = open_store(section.uri, access=section.access(site.settings.source))

@@ -17,7 +17,7 @@ from typing import Any, Final
 import orjson
 
 from braze_etl.clock import Clock, iso
-from braze_etl.flows.currents_to_amplitude.flow import load_mapping
+from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.mapping.identity import IdentityRules

@@ -16,7 +16,7 @@ import yaml
 from braze_etl.clock import hour_of, iso
 from braze_etl.commands.init.survey import Survey
 from braze_etl.engine.forecast import Density
-from braze_etl.flows.currents_to_amplitude.flow import load_mapping
+from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.globs import matches
 from braze_etl.mapping.groups import expand_types

@@ -20,9 +20,10 @@ from braze_etl.braze.currents.volumes import HOURS_SAMPLED, Volume, newest_hour,
 from braze_etl.clock import Clock, hour_of, iso
 from braze_etl.engine.forecast import Density
 from braze_etl.errors import UsageError
-from braze_etl.flows.currents_to_amplitude.flow import load_mapping, open_source
+from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
 from braze_etl.flows.currents_to_amplitude.sampling import Sample, Sampler
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.source import open_source
 from braze_etl.model import FileRef
 from braze_etl.state.ledger import BacklogLine
 from braze_etl.storage.store import Page, Store
@@ -43,7 +44,7 @@ def survey(settings: Settings, clock: Clock, *, days: int) -> Survey:
 
     `UsageError` where there are no Currents files below it, `StoreError` where it can't be listed.
     """
-    store, prefix = open_source(settings)
+    store, prefix = open_source(settings.source)
     uri = settings.source.uri
     folders, lists = _folders(store, prefix, uri)
     now = clock.now()

@@ -29,14 +29,15 @@ if TYPE_CHECKING:
 
 def mapping_in_force(config_path: Path | None) -> tuple[EventMapping, Callable[[str], bool]]:
     """Load it, and with it whether the source has files of an event type."""
-    from braze_etl.flows.currents_to_amplitude.flow import load_mapping, selection
+    from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
+    from braze_etl.flows.currents_to_amplitude.source import selection
     from braze_etl.mapping.mapping import EventMapping
     from braze_etl.mapping.settings import MappingSection
 
     if config_path is None:
         return EventMapping.load(MappingSection()), lambda _: True
     settings = checked_config(config_path).require("mapping", "source.event_types")
-    return load_mapping(settings), selection(settings).matches_event_type
+    return load_mapping(settings), selection(settings.source).matches_event_type
 
 
 @click.command()

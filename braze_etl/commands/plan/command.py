@@ -26,8 +26,8 @@ from braze_etl.flows.currents_to_amplitude.remapped import WORDS, ChangePlan
 
 if TYPE_CHECKING:
     from braze_etl.commands.plan.planning import Plan
-    from braze_etl.flows.currents_to_amplitude.flow import ScopeOf
     from braze_etl.flows.currents_to_amplitude.settings import Settings
+    from braze_etl.flows.currents_to_amplitude.source import ScopeOf
 
 
 @click.command()
@@ -49,8 +49,8 @@ def plan(
     """Say what `run` would do, or with a range, what `backfill` would do."""
     from braze_etl.commands._guards import require_types
     from braze_etl.commands.plan.planning import make_plan
-    from braze_etl.flows.currents_to_amplitude.flow import Scope
     from braze_etl.flows.currents_to_amplitude.remapped import changed_scope
+    from braze_etl.flows.currents_to_amplitude.source import Scope
 
     settings = required_config(config_path).require("source", "state", "mapping", "amplitude.region")
     require_types(settings, event_types)

@@ -29,18 +29,11 @@ from braze_etl.errors import (
     UnreadableFileError,
     UsageError,
 )
-from braze_etl.flows.currents_to_amplitude.flow import (
-    Scope,
-    ScopeOf,
-    budget_terms,
-    due_now,
-    load_mapping,
-    open_mapping,
-    open_source,
-)
+from braze_etl.flows.currents_to_amplitude.mapping import load_mapping, open_mapping
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.remapped import plan_changes
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.source import Scope, ScopeOf, due_now, open_source
 from braze_etl.flows.pipeline import ledger_to_read, open_state
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.model import Damage, Event, FileRef, Outcome, Reason, ReasonCounts, Verdict
@@ -241,14 +234,17 @@ def make_plan(
     settings: Settings, scope: Scope | None, *, exact: bool, clock: Clock, resend: bool = False
 ) -> Plan:
     """Plan a `run`, or with *scope* a `backfill`; nothing is sent, and nothing is written anywhere."""
-    mapping, terms = (open_mapping if exact else load_mapping)(settings), budget_terms(settings)
+    mapping, terms = (
+        (open_mapping if exact else load_mapping)(settings),
+        settings.terms,
+    )
     with closing(ledger_to_read(settings, clock)) as ledger:
         reports = recent_reports(ledger)
         plan = _empty(settings, reports, exact=exact)
         plan.account = Account.read(ledger, terms, clock.now()) if terms.configured else None
-        due, listed = due_now(settings, ledger, scope, clock.now(), resend=resend)
+        due, listed = due_now(settings.source, ledger, scope, clock.now(), resend=resend)
         if exact:
-            store, _ = open_source(settings)
+            store, _ = open_source(settings.source)
             ExactPlanner(store, plan, EventReader(mapping, decoder=settings.decoder)).take(due)
         else:
             estimate(due, plan, Density.of(reports), mapping)
@@ -285,13 +281,13 @@ def admit(settings: Settings, intent: Intent, clock: Clock) -> None:
     The source is listed for that only where the configuration sets such a bound. Nothing is written.
     `ConfigError` where the ledger is missing and may not be made: a lost one is no first run to confirm.
     """
-    asks_budget = intent.asks_budget and budget_terms(settings).bounded
+    asks_budget = intent.asks_budget and settings.terms.bounded
     asks_first_run = intent.asks_first_run and settings.budget.first_run_events is not None
     if not asks_budget and not asks_first_run:
         return
     with closing(_ledger(settings, clock)) as ledger:
         asks_first_run = asks_first_run and ledger.summary().last_delivery is None
-        scope = intent.scope(settings, ledger) if intent.scope else None
+        scope = intent.scope(settings.source, ledger) if intent.scope else None
     if not asks_budget and not asks_first_run:
         return
     if intent.changed_only:

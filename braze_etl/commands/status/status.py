@@ -18,7 +18,7 @@ from braze_etl.engine.report import succeeded
 from braze_etl.engine.source_health import Freshness
 from braze_etl.errors import BrazeEtlError
 from braze_etl.flows.currents_to_amplitude.drift import field_words, past_drift
-from braze_etl.flows.currents_to_amplitude.flow import budget_terms, load_mapping
+from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.model import Reason
@@ -228,7 +228,7 @@ def _window(settings: Settings, oldest: datetime | None, last_listing: datetime 
 
 
 def _account(settings: Settings, ledger: Ledger | None, now: datetime) -> Account | None:
-    terms = budget_terms(settings)
+    terms = settings.terms
     if not terms.configured:
         return None
     return Account.read(ledger, terms, now) if ledger else Account(terms, Spent.nothing(now))
@@ -244,9 +244,9 @@ def _ledger(settings: Settings, clock: Clock, *, even_new: bool) -> Ledger:
 
 def _list(settings: Settings, ledger: Ledger, now: datetime) -> tuple[Backlog, datetime | None]:
     """List what is due, and the newest hour; the job's own last listing is what its window is measured by."""
-    from braze_etl.flows.currents_to_amplitude.flow import due_now
+    from braze_etl.flows.currents_to_amplitude.source import due_now
 
-    due, _ = due_now(settings, ledger, None, now)
+    due, _ = due_now(settings.source, ledger, None, now)
     tally = BacklogTally()
     for file in due:
         tally.discovered(file.ref)

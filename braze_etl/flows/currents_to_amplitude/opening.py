@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from braze_etl.amplitude.destination import BatchApi
 from braze_etl.braze.currents.keys import hour_of_key
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import Clock, duration_text, iso
@@ -27,21 +28,18 @@ from braze_etl.engine.worklists.listed import BeforeStart, Listed
 from braze_etl.engine.worklists.replayed import Replayed
 from braze_etl.errors import BrazeEtlError, ConfigError
 from braze_etl.flows.currents_to_amplitude.drift import Drift
-from braze_etl.flows.currents_to_amplitude.flow import (
+from braze_etl.flows.currents_to_amplitude.mapping import open_mapping
+from braze_etl.flows.currents_to_amplitude.remapped import Mappings, remapped
+from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.source import (
     ScopeOf,
-    budget_terms,
     covering,
     hours,
     listing,
     live_scope,
-    open_destination,
-    open_mapping,
     source_lifetime,
     sweep,
-    worker_count,
 )
-from braze_etl.flows.currents_to_amplitude.remapped import Mappings, remapped
-from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.currents_to_amplitude.worker import worker_spec
 from braze_etl.flows.pipeline import keeps_payloads, open_quarantine, open_state, receive_store_times
 from braze_etl.logs import get_logger
@@ -139,7 +137,7 @@ def _opened(
     mapping = open_mapping(settings)
     admit()
     # Before the ledger, which a bad address must not bring into the world.
-    quarantine, lifetime = open_quarantine(settings), source_lifetime(settings)
+    quarantine, lifetime = open_quarantine(settings), source_lifetime(settings.source)
     probing = Probing(settings, clock, observers.troubled)
     ledger = open_state(settings, clock, witnesses=probing.witnesses)
     try:
@@ -147,8 +145,8 @@ def _opened(
         _warn(settings, request, ledger, lifetime)
         mappings = Mappings(ledger, mapping)
         mappings.keep()
-        workers = worker_count(settings, request.workers)
-        budget = Meter(ledger, budget_terms(settings), clock, workers=workers)
+        workers = settings.processes(request.workers)
+        budget = Meter(ledger, settings.terms, clock, workers=workers)
         rationed = budget.terms.enforced and not request.over_budget
         keeps = keeps_payloads(settings, lifetime)
         spec = worker_spec(config.unresolved, workers, keep_payloads=keeps, rationed=rationed)
@@ -223,17 +221,17 @@ def _work_list(
         return Replayed(quarantine, request.replay, hour_of_key)
     if request.changed_only:
         return remapped(settings, new_listing, mappings, sends=True)
-    scope, everything = request.scope(settings, ledger), request.covers_all
+    scope, everything = request.scope(settings.source, ledger), request.covers_all
     return Listed(
         new_listing,
         settings.source.uri,
         covers_all=everything,
-        covers=covering(settings, scope, covers_all=everything),
+        covers=covering(settings.source, scope, covers_all=everything),
         accept_source=request.accept_source,
         resend=request.resend,
         stale_after=settings.window.source_stale_after,
-        sweep=sweep(settings, ledger, clock) if everything else None,
-        before_start=BeforeStart(ledger, hours(settings, clock), clock) if everything else None,
+        sweep=sweep(settings.source, ledger, clock) if everything else None,
+        before_start=BeforeStart(ledger, hours(settings.source, clock), clock) if everything else None,
     )
 
 
@@ -243,7 +241,7 @@ def _new_listing(
     if request.covers_all:
         doubted = settings.source.start_at is None and ledger.summary().last_delivery is None
         witnesses.refuse_future(ledger.start_at, doubted=doubted)
-    return listing(settings, request.scope(settings, ledger), clock.now())
+    return listing(settings.source, request.scope(settings.source, ledger), clock.now())
 
 
 def _warn(settings: Settings, request: Request, ledger: Ledger, lifetime: timedelta | None) -> None:
@@ -339,7 +337,7 @@ class Probing:
 
 
 def _probe(settings: Settings, clock: Clock, troubled: Callable[[Trouble], None]) -> Probe:
-    destination = open_destination(settings)
+    destination = BatchApi(settings.amplitude)
     with closing(destination.connect(clock, gives_way=True)) as transport:
         finding = destination.probe(transport)
     if finding.failure:

@@ -25,16 +25,10 @@ from braze_etl.engine.flow import Found, ShouldStop, WorkList
 from braze_etl.engine.source_health import Listing
 from braze_etl.engine.worklists.listed import Chunks, restore_command
 from braze_etl.errors import FileError, SourceGoneError
-from braze_etl.flows.currents_to_amplitude.flow import (
-    Scope,
-    ScopeOf,
-    budget_terms,
-    listing,
-    open_mapping,
-    open_source,
-)
+from braze_etl.flows.currents_to_amplitude.mapping import open_mapping
 from braze_etl.flows.currents_to_amplitude.reader import Decoder, EventReader
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.source import Scope, ScopeOf, listing, open_source
 from braze_etl.flows.pipeline import ledger_to_read
 from braze_etl.logs import get_logger
 from braze_etl.mapping.identity import People
@@ -483,7 +477,7 @@ def remapped(
     settings: Settings, new_listing: Callable[[], Listing], mappings: Mappings, *, sends: bool
 ) -> Remapped:
     """The work that the mapping in force makes of what the ledger knows."""
-    store, _ = open_source(settings)
+    store, _ = open_source(settings.source)
     return Remapped(new_listing, Comparer(store, mappings, decoder=settings.decoder), sends=sends)
 
 
@@ -494,9 +488,9 @@ def changed_scope(since: datetime | None, until: datetime | None, event_types: t
 
 def plan_changes(settings: Settings, scope: ScopeOf, clock: Clock) -> ChangePlan:
     """Find the difference in *scope*; nothing is sent, and nothing is written anywhere."""
-    mapping, terms, now = open_mapping(settings), budget_terms(settings), clock.now()
+    mapping, terms, now = open_mapping(settings), settings.terms, clock.now()
     with closing(ledger_to_read(settings, clock)) as ledger:
-        listed = listing(settings, scope(settings, ledger), now)
+        listed = listing(settings.source, scope(settings.source, ledger), now)
         work = remapped(settings, lambda: listed, Mappings(ledger, mapping), sends=False)
         deque(work.find(ledger, now, lambda: False), maxlen=0)
         account = Account.read(ledger, terms, clock.now()) if terms.configured else None

@@ -14,7 +14,10 @@ from braze_etl.braze.currents.settings import Source
 from braze_etl.config.loading import Config, Examine, load
 from braze_etl.config.values import Section
 from braze_etl.config.yaml import KeyPath
+from braze_etl.engine.budget import Terms
+from braze_etl.engine.executors.cores import usable_cores
 from braze_etl.engine.settings import BudgetSection, CostSection, Window
+from braze_etl.mapping.groups import expand_types
 from braze_etl.mapping.settings import MappingSection
 from braze_etl.monitoring.settings import MetricsSection, NotifySection
 from braze_etl.state.ledger import LedgerIdentity
@@ -47,6 +50,17 @@ class Settings(Section):
     def identity(self) -> LedgerIdentity:
         """Whom the ledger belongs to."""
         return LedgerIdentity(self.pipeline, self.amplitude.project, self.amplitude.region)
+
+    @property
+    def terms(self) -> Terms:
+        """What may be sent, and what it costs; groups of event types in `budget.stop` give way to globs."""
+        bounds = self.budget.model_copy(update={"stop": expand_types(self.budget.stop)})
+        return Terms(bounds, self.cost)
+
+    def processes(self, asked: int | None = None) -> int:
+        """How many workers: as asked, as configured, or one for each core that may be used (see `cores`)."""
+        wanted = asked or self.workers
+        return min(usable_cores() if wanted == "auto" else wanted, self.amplitude.in_flight)
 
 
 _STAND_INS: Final[Mapping[KeyPath, str]] = {("amplitude", "region"): "US"}

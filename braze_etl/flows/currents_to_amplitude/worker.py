@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
+from braze_etl.amplitude.destination import BatchApi
 from braze_etl.clock import SystemClock
 from braze_etl.config.loading import Unresolved
 from braze_etl.engine.flow import WorkerParts, WorkerSpec
-from braze_etl.flows.currents_to_amplitude.flow import (
-    budget_terms,
-    open_destination,
-    open_mapping,
-    open_source,
-    open_source_ahead,
-)
+from braze_etl.flows.currents_to_amplitude.mapping import open_mapping
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.source import open_source, open_source_ahead
 from braze_etl.flows.pipeline import open_quarantine
+from braze_etl.mapping.limits import mend_event
 
 
 def worker_spec(
@@ -35,15 +32,15 @@ def _open(
 ) -> WorkerParts:
     settings = unresolved.resolve()
     mapping = open_mapping(settings)
-    lasting, _ = open_source(settings, gives_way=False)
+    lasting, _ = open_source(settings.source, gives_way=False)
     return WorkerParts(
         clock=SystemClock(),
-        store=open_source_ahead(settings),
+        store=open_source_ahead(settings.source),
         lasting=lasting,
         reader=EventReader(mapping, decoder=settings.decoder),
-        destination=open_destination(settings, processes),
+        destination=BatchApi(settings.amplitude, mend_event, processes=processes),
         quarantine=open_quarantine(settings),
         keeps_payloads=keep_payloads,
-        stops=budget_terms(settings).stops if rationed else None,
+        stops=settings.terms.stops if rationed else None,
         judged_by=mapping.version,
     )

@@ -13,7 +13,7 @@ from braze_etl.commands.init.configuration import Choices, configuration
 from braze_etl.commands.init.survey import Survey, survey
 from braze_etl.config.loading import Config
 from braze_etl.errors import ConfigError, UsageError
-from braze_etl.flows.currents_to_amplitude.flow import load_mapping, mapping_mistakes
+from braze_etl.flows.currents_to_amplitude.mapping import load_mapping, mapping_mistakes
 from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 from tests.commands.init.conftest import OTHER, WriteFile
 

@@ -11,8 +11,8 @@ from braze_etl.clock import ManualClock
 from braze_etl.commands.plan import planning
 from braze_etl.commands.plan.planning import Intent, admit
 from braze_etl.errors import ConfigError, UsageError
-from braze_etl.flows.currents_to_amplitude.flow import Scope, due_now
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.source import Scope, due_now
 from braze_etl.flows.pipeline import open_state
 from braze_etl.model import FileSettlement, FileState, Tally
 from braze_etl.state.ledger import Ledger
@@ -45,7 +45,7 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
 def deliver(settings: Settings) -> None:
     """Have the ledger know the file as delivered."""
     ledger: Ledger = open_state(settings, CLOCK)
-    ((due,), _) = due_now(settings, ledger, Scope(SINCE), CLOCK.now())
+    ((due,), _) = due_now(settings.source, ledger, Scope(SINCE), CLOCK.now())
     ledger.settle("r1", [FileSettlement(due.ref, FileState.DONE, Tally(accepted=40))], None)
     ledger.close()
 

@@ -9,8 +9,8 @@ import pytest
 
 from braze_etl.clock import ManualClock
 from braze_etl.commands.plan.planning import Plan, make_plan
-from braze_etl.flows.currents_to_amplitude.flow import Scope
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.source import Scope
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
 from braze_etl.state.ledger import Backlog, RunRecord
 from braze_etl.state.opening import open_ledger

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from braze_etl.engine.budget import Terms
-from braze_etl.flows.currents_to_amplitude.flow import budget_terms
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 
 
 def terms(**sections: Any) -> Terms:
     plain: dict[str, Any] = {"source": {"uri": "export"}, "amplitude": {"region": "US"}}
-    return budget_terms(Settings.model_validate({**plain, **sections}))
+    settings = Settings.model_validate({**plain, **sections})
+    return settings.terms
 
 
 def test_without_a_bound_nothing_is_enforced() -> None:

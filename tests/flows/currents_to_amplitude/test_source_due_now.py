@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.flows.currents_to_amplitude.flow import Scope, covering, due_now
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.source import Scope, covering, due_now
 from braze_etl.flows.pipeline import ledger_to_read
 from braze_etl.model import FileRef, Tally
 from braze_etl.state.ledger import OpenFile
@@ -28,7 +28,7 @@ def test_before_the_first_run_nothing_is_made_and_two_days_are_due(
 ) -> None:
     with closing(ledger_to_read(settings, ManualClock(now))) as ledger:
         assert ledger.start_at == now.replace(minute=0) - timedelta(hours=48)
-        due, _ = due_now(settings, ledger, None, now)
+        due, _ = due_now(settings.source, ledger, None, now)
         assert list(due) == []
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
@@ -45,6 +45,6 @@ def test_a_run_takes_up_open_files_of_any_age_and_a_backfill_those_of_its_range(
         )
     )
     scope = Scope(now - timedelta(hours=5))
-    run, backfill = (covering(settings, scope, covers_all=covers_all) for covers_all in (True, False))
+    run, backfill = (covering(settings.source, scope, covers_all=covers_all) for covers_all in (True, False))
     assert [run(old), run(new), run(other)] == [True, True, False]
     assert [backfill(old), backfill(new), backfill(other)] == [False, True, False]
