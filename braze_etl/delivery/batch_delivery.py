@@ -58,7 +58,6 @@ class BatchDelivery(Generic[T]):
         self._open = set(self._all)
         self._result: BatchResult[T] = BatchResult()
         self._body: tuple[Sequence[int], Body] | None = None
-        self._sent = 0
         self._taken = 0
         self._accepted = 0
         self._largest_taken = 0
@@ -146,8 +145,7 @@ class BatchDelivery(Generic[T]):
         if isinstance(body, Unencodable):
             faults = {index: Verdict(Reason.INVALID_EVENT, words) for index, words in body.items.items()}
             return Partial(faults)
-        decision = self._gate.exchange(body, again=self._sent > 0)
-        self._sent += 1
+        decision = self._gate.exchange(body, self._result.requests)
         if isinstance(decision, Partial):
             self._gate.health.note_progress()
         elif isinstance(decision, Accepted):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
@@ -67,42 +66,8 @@ class BatchBuilder(Generic[T]):
 
 
 @dataclass(slots=True)
-class BatchResult(Generic[T]):
-    """How one batch came out: each tag stands in exactly one list.
-
-    `deferred` has the earliest time (aware, UTC) of the next try. `unsettled` has no outcome: delivery was
-    stopped, or gave up on these while others went through; their files stay due.
-    """
-
-    accepted: list[T] = field(default_factory=list)
-    accepted_at: list[datetime] = field(default_factory=list)
-    """The times (aware, UTC) of the answers that accepted some, in their order."""
-    set_aside: list[tuple[T, Verdict]] = field(default_factory=list)
-    deferred: list[tuple[T, Reason, datetime]] = field(default_factory=list)
-    unsettled: list[T] = field(default_factory=list)
-    repairs: Counter[str] = field(default_factory=Counter)
-    """What was mended in its items, by name."""
-
-    def tags(self) -> Iterator[T]:
-        """The tags of the whole batch, in no order."""
-        yield from self.accepted
-        yield from (tag for tag, _ in self.set_aside)
-        yield from (tag for tag, _, _ in self.deferred)
-        yield from self.unsettled
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """A request that brought nothing forward: its kind as in `RequestCounts.by_status`, where, in words."""
-
-    kind: str
-    endpoint: str
-    words: str
-
-
-@dataclass(slots=True)
 class RequestCounts:
-    """Requests of a sender.
+    """Requests of a batch, or of all batches of a task or a run.
 
     `retried` are those beyond the first of each batch; `throttled` were answered with a wait for throttling.
     `failed` brought nothing forward: no whole reply, a server error, a refusal that names no item; `failures`
@@ -145,44 +110,35 @@ class RequestCounts:
         self.by_status.update(other.by_status)
         self.failures = {**other.failures, **self.failures}
 
-    def since(self, earlier: RequestCounts) -> RequestCounts:
-        """What has come on top of *earlier* numbers of the same sender."""
-        return RequestCounts(
-            self.sent - earlier.sent,
-            self.retried - earlier.retried,
-            self.throttled - earlier.throttled,
-            self.bytes_raw - earlier.bytes_raw,
-            self.bytes_wire - earlier.bytes_wire,
-            self.short_ingests - earlier.short_ingests,
-            self.repeated_ids - earlier.repeated_ids,
-            self.failed - earlier.failed,
-            self.by_status - earlier.by_status,
-            {kind: words for kind, words in self.failures.items() if kind not in earlier.failures},
-        )
-
     def as_dict(self) -> dict[str, Any]:
         """The numbers as JSON values, in the order of the run report."""
         numbers = {name: getattr(self, name) for name in self.__slots__}
         return {**numbers, "by_status": dict(self.by_status), "failures": dict(self.failures)}
 
 
-class Counting:
-    """`RequestCounts` that many threads add to."""
+@dataclass(slots=True)
+class BatchResult(Generic[T]):
+    """How one batch came out: each tag stands in exactly one list.
 
-    def __init__(self) -> None:
-        self._total = RequestCounts()
-        self._lock = threading.Lock()
+    `deferred` has the earliest time (aware, UTC) of the next try. `unsettled` has no outcome: delivery was
+    stopped, or gave up on these while others went through; their files stay due.
+    """
 
-    def add(self, counts: RequestCounts) -> dict[str, str]:
-        """Add them, and return those of its failures that are the first of their kind."""
-        with self._lock:
-            fresh = counts.since(self._total).failures
-            self._total.add(counts)
-        return fresh
+    accepted: list[T] = field(default_factory=list)
+    accepted_at: list[datetime] = field(default_factory=list)
+    """The times (aware, UTC) of the answers that accepted some, in their order."""
+    set_aside: list[tuple[T, Verdict]] = field(default_factory=list)
+    deferred: list[tuple[T, Reason, datetime]] = field(default_factory=list)
+    unsettled: list[T] = field(default_factory=list)
+    repairs: Counter[str] = field(default_factory=Counter)
+    """What was mended in its items, by name."""
+    requests: RequestCounts = field(default_factory=RequestCounts)
 
-    def snapshot(self) -> RequestCounts:
-        """The numbers so far, as a copy."""
-        copy = RequestCounts()
-        with self._lock:
-            copy.add(self._total)
-        return copy
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A request that brought nothing forward: its kind as in `RequestCounts.by_status`, where, in words."""
+
+    kind: str
+    endpoint: str
+    words: str

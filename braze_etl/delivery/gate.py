@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 from braze_etl.clock import Clock
-from braze_etl.delivery.batches import Counting, RequestCounts
+from braze_etl.delivery.batches import RequestCounts
 from braze_etl.delivery.destination import (
     Accepted,
     Body,
@@ -131,7 +131,6 @@ class Gate:
         self.rng = rng
         self.throttles = Throttles(destination.throttle_keys, limits.window)
         self.health = Health(limits.give_up_after)
-        self.counting = Counting()
         self.limiter = Limiter(Window(limits.concurrency or DEFAULT_CAP), clock)
         self.room = Room(limits.bytes)
         self.fatal: BaseException | None = None
@@ -139,6 +138,8 @@ class Gate:
         self._destination = destination
         self._limits = limits
         self._on_failure = on_failure
+        self._told: set[str] = set()
+        self._telling = threading.Lock()
         self._stop = stop
         self._rate = Rate(limits.rate, least=limits.least_rate, span=limits.window)
         self._gzip = limits.gzip
@@ -157,10 +158,10 @@ class Gate:
         limit = self.room.limit if len(items) > 1 else self._limits.bytes
         return self._destination.encode(items, gzip=self._gzip, limit=limit)
 
-    def exchange(self, body: Body, *, again: bool) -> Decision:
+    def exchange(self, body: Body, counts: RequestCounts) -> Decision:
         """Post *body* when it may be; note what the answer says about the way there, and decide.
 
-        `again`: it is not the first request of its batch. Raises `HaltedError`.
+        *counts* are those of its batch, to which this request is added. Raises `HaltedError`.
         """
         slot = self._slot(len(body.items))
         try:
@@ -168,12 +169,21 @@ class Gate:
             decision = self._destination.decide(answer, body)
             if isinstance(decision, Uncompressed) and decision.once_proven and self._gzip_proven:
                 decision = decision.once_proven
-            for kind, words in self.counting.add(_counts(body, answer, decision, again=again)).items():
-                self._on_failure(kind, words)
+            counts.add(counted := _counts(body, answer, decision, again=counts.sent > 0))
+            self._tell(counted.failures)
             self._learn(slot, body, decision)
         finally:
             self.limiter.release()  # who waits for the slot is bound by what was learned
         return decision
+
+    def _tell(self, failures: Mapping[str, str]) -> None:
+        """Report a failure that is the first of its kind."""
+        for kind, words in failures.items():
+            with self._telling:
+                known = kind in self._told
+                self._told.add(kind)
+            if not known:
+                self._on_failure(kind, words)
 
     def _slot(self, items: int) -> Slot:
         """Wait for the turn of a request and for leave to begin it."""

@@ -1,19 +1,18 @@
-"""Posting threads, and the owner's side of them: hand batches in, read outcomes back."""
+"""Posting threads, and the owner's side of them: hand batches in, get outcomes back."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from random import Random
 from types import TracebackType
-from typing import Generic, ParamSpec, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from braze_etl.clock import Clock
 from braze_etl.delivery.batch_delivery import BatchDelivery
-from braze_etl.delivery.batches import Batch, BatchResult, RequestCounts
+from braze_etl.delivery.batches import Batch, BatchResult
 from braze_etl.delivery.destination import Destination
 from braze_etl.delivery.gate import DEFAULT_CAP, Gate
 from braze_etl.delivery.http import Transport
@@ -27,15 +26,14 @@ class Sender(Generic[T]):
     """Delivers batches, several at a time, until each item's outcome is fixed or delivery ends.
 
     Every batch handed in comes back as exactly one `BatchResult`. Bounded: at most one batch more than the
-    requests that may be in flight is in hand, and `submit` blocks for the next.
+    requests that may be in flight is in hand, and `submit` blocks for the next. One thread submits.
 
     Delivery ends by *stop*, which the owner sets: no new request begins, waits end at once, and what is not
     settled comes back so. Or by an error: the service refused the key or the request, there is no endpoint,
-    or for `give_up_after` seconds nothing but failures came. `submit` and `drain` then raise the
-    `DeliveryError`, when the outcomes of all batches in hand can be read from `results`.
+    or for `give_up_after` seconds nothing but failures came. `submit` then raises the `DeliveryError`, when
+    all batches in hand have come back.
 
-    *notify* is called, in a posting thread, whenever there is an outcome to read; *on_failure* likewise, with
-    kind and words, for the first failure of each kind.
+    *on_failure* is called, in a posting thread, with kind and words of the first failure of each kind.
     """
 
     def __init__(
@@ -47,21 +45,13 @@ class Sender(Generic[T]):
         stop: threading.Event,
         *,
         executor: Executor | None = None,
-        notify: Callable[[], None] = lambda: None,
         on_failure: Callable[[str, str], None] = lambda _kind, _words: None,
     ) -> None:
         self._gate = Gate(transport, destination, clock, rng, stop, on_failure=on_failure)
         workers = (destination.limits.concurrency or DEFAULT_CAP) + 1
         self._executor = executor or ThreadPoolExecutor(workers, thread_name_prefix="delivery")
-        self._notify = notify
         self._changed = threading.Condition()
         self._in_hand = 0
-        self._finished: deque[BatchResult[T]] = deque()
-
-    @property
-    def counts(self) -> RequestCounts:
-        """The requests so far, as a copy."""
-        return self._gate.counting.snapshot()
 
     @property
     def in_flight(self) -> int:
@@ -78,37 +68,22 @@ class Sender(Generic[T]):
         """What ended the delivery, if an error did; set before the outcomes that it left unsettled."""
         return self._gate.fatal
 
-    def submit(self, batch: Batch[T]) -> None:
+    def submit(self, batch: Batch[T], done: Callable[[BatchResult[T]], None]) -> None:
         """Take *batch* over, waiting while too many are in hand. Raises what ended the delivery.
 
-        Also when it raises, the batch comes back in `results`, unsettled.
+        *done* gets its outcomes, in a posting thread, and must neither wait nor fail; also when this raises.
         """
         delivery = BatchDelivery(batch, self._gate)
         if self._take():
             future = self._executor.submit(delivery.run)
-            future.add_done_callback(partial(self._finish, delivery))
+            future.add_done_callback(partial(self._finish, delivery, done))
             return
+        done(delivery.result())
         with self._changed:
-            self._finished.append(delivery.result())
             while self._in_hand:
                 self._changed.wait()
-        self._raise_failure()
-
-    def results(self) -> Iterator[BatchResult[T]]:
-        """The outcomes that are there; never waits."""
-        while self._finished:
-            yield self._finished.popleft()
-
-    def drain(self) -> Iterator[BatchResult[T]]:
-        """All outcomes not read yet, waiting for those in hand; raises at its end what ended the delivery."""
-        while True:
-            yield from self.results()
-            with self._changed:
-                while self._in_hand and not self._finished:
-                    self._changed.wait()
-                if not self._finished:
-                    break
-        self._raise_failure()
+        if self._gate.fatal is not None:
+            raise self._gate.fatal
 
     def close(self) -> None:
         """Wait for the requests in flight and let the threads go. Set *stop* first to end waits."""
@@ -134,32 +109,13 @@ class Sender(Generic[T]):
                 self._changed.wait(_POLL)  # a stop notifies nobody
         return False
 
-    def _finish(self, delivery: BatchDelivery[T], future: Future[None]) -> None:
+    def _finish(
+        self, delivery: BatchDelivery[T], done: Callable[[BatchResult[T]], None], future: Future[None]
+    ) -> None:
         error = future.exception()
         if error is not None:
-            self._gate.fail(error)
+            self._gate.fail(error)  # before its outcomes: who has them knows why
+        done(delivery.result())
         with self._changed:
-            self._finished.append(delivery.result())
             self._in_hand -= 1
             self._changed.notify_all()
-        self._notify()
-
-    def _raise_failure(self) -> None:
-        if self._gate.fatal is not None:
-            raise self._gate.fatal
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-class InlineExecutor(Executor):
-    """Runs each task at once, in the caller's thread: for tests on a manual clock, and for rehearsals."""
-
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        future: Future[R] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - the future carries it to whoever asks
-            future.set_exception(error)
-        return future

@@ -13,8 +13,9 @@ from itertools import repeat
 from operator import itemgetter
 from typing import NamedTuple, assert_never
 
+from braze_etl.delivery.batches import BatchResult
 from braze_etl.engine.due import ORIGINS, DueFile, OriginRules, Place, Rest, StaysAsItWas, Wanted
-from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.engine.tasks import Extras, Settlement, Task
 from braze_etl.errors import FileUnavailableError
 from braze_etl.model import (
     FileSettlement,
@@ -212,6 +213,12 @@ class TaskBooks:
             self.damaged(file, 0, verdict)
         self._unreadable(file, book.awaited.take(), verdict)
 
+    def reading_ended(self, repairs: Counter[str], extras: Extras) -> None:
+        """Nothing more of any file will join a batch; this is what was mended and found on the way."""
+        self.reading = False
+        self._result.repairs += repairs
+        self._result.extras = extras
+
     def read_to_end(self, file: int) -> None:
         """Nothing more of that file will join a batch; what did not come back stays as it was."""
         book = self._files[file]
@@ -219,6 +226,16 @@ class TaskBooks:
         # Of a file that was read whole, a stretch that is no block any more was read as well.
         places = [place for place in book.awaited.take() if not (book.due.whole and place[1] is None)]
         self._leave(file, places, book.rules.not_reached)
+
+    def delivered(self, result: BatchResult[Tag]) -> None:
+        """A batch of this task is over: what became of each of its events."""
+        self.accepted(result.accepted, result.accepted_at)
+        for tag, verdict in result.set_aside:
+            self.refused(tag, verdict)
+        for tag, reason, not_before in result.deferred:
+            self.deferred(tag, reason, not_before)
+        self.unsettled(result.unsettled)
+        self._result.repairs += result.repairs
 
     def accepted(self, tags: list[Tag], times: Iterable[datetime] = ()) -> None:
         """Amplitude took these, by answers of those times: whose answer was whose is not asked."""

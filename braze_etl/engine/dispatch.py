@@ -1,4 +1,4 @@
-"""Dispatch: tasks to worker processes, settlements back, and what happens when a worker dies."""
+"""Dispatch: tasks to an executor, settlements back, and what happens when a worker dies."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from braze_etl.engine.books import TaskBooks
-from braze_etl.engine.executors.local import LOOK_ABOVE, Died, WorkerPool
-from braze_etl.engine.tasks import Settlement, Task, one_by_one
+from braze_etl.engine.flow import Executor
+from braze_etl.engine.tasks import (
+    LOOK_ABOVE,
+    TASKS_A_PROCESS,
+    Settlement,
+    Task,
+    WorkerDied,
+    one_by_one,
+)
 from braze_etl.errors import FatalError
 from braze_etl.logs import get_logger
 from braze_etl.model import Reason, Verdict
@@ -38,7 +45,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        pool: WorkerPool,
+        executor: Executor,
         tasks: Iterator[Task],
         should_stop: Callable[[], bool],
         *,
@@ -49,7 +56,7 @@ class Dispatcher:
         passed: Callable[[Task], None] = lambda _: None,
         stuck: Callable[[list[Task]], None] = lambda _: None,
     ) -> None:
-        self._pool = pool
+        self._executor = executor
         self._tasks = tasks
         self._should_stop = should_stop
         self._should_pause = should_pause
@@ -59,8 +66,8 @@ class Dispatcher:
         self._passed = passed
         self._stuck = stuck
         self._drawn: deque[Task] = deque()
+        self._held: dict[int, Task] = {}  # what the executor has of ours, by number
         self._on_record: set[int] = set()
-        self._trials: dict[int, Task] = {}
         self.stopping = False
         self._next: deque[Task] = deque()  # before those that were never handed out
         self._deaths = 0
@@ -71,13 +78,14 @@ class Dispatcher:
             if self._should_stop():
                 self.stop()
             self._hand_out()
-            if not self._pool.busy:
+            if not self._executor.busy:
                 return
             if self._gives_up():
-                self._stuck(self._pool.silent)
-                self._pool.kill()
+                deaths = self._executor.kill()
+                self._held.clear()
+                self._stuck([task for death in deaths if death.silent for task in death.tasks])
                 return
-            yield from self._take(list(self._pool.poll(_POLL)))
+            yield from self._take(list(self._executor.poll(_POLL)))
 
     def has_more(self) -> bool:
         """Whether another iteration would have something to do."""
@@ -87,7 +95,7 @@ class Dispatcher:
 
     def take_begun(self) -> list[Task]:
         """All that is in flight or about to be; the caller puts it on record before it goes on."""
-        begun = [*self._pool.tasks, *self._drawn]
+        begun = [*self._held.values(), *self._drawn]
         self._on_record = {task.number for task in begun}
         return begun
 
@@ -98,36 +106,45 @@ class Dispatcher:
             return
         if any(task.number not in self._on_record for task in self._drawn):
             self._note(self.take_begun())
-        while self._drawn and self._pool.submit(self._drawn[0]):
+        while self._drawn and self._executor.submit(self._drawn[0]):
             task = self._drawn.popleft()
-            if task.trial:
-                self._trials[task.number] = task
+            self._held[task.number] = task
 
     def _draw(self, *, trials: bool = True) -> None:
         """Take as many tasks as workers have room for, and no trial without *trials*."""
-        while len(self._drawn) < self._pool.room and not self.stopping:
+        while len(self._drawn) < self._room() and not self.stopping:
             task = self._next_task()
             if task is None:
                 return
-            if (task.trial and not trials) or (task.alone and (self._pool.busy or self._drawn)):
+            if (task.trial and not trials) or (task.alone and (self._held or self._drawn)):
                 self._next.appendleft(task)
                 return
             self._drawn.append(task)
 
-    def _take(self, events: list[Settlement | Died]) -> Iterator[list[Settlement]]:
+    def _room(self) -> int:
+        """About how many tasks more the executor would take now."""
+        taken = sum(TASKS_A_PROCESS if task.exclusive else 1 for task in self._held.values())
+        return TASKS_A_PROCESS * self._executor.processes - taken
+
+    def _take(self, events: list[Settlement | WorkerDied]) -> Iterator[list[Settlement]]:
         """Give what was settled, and only then see to the dead: that may be the end of the run."""
         settled = [event for event in events if isinstance(event, Settlement)]
+        deaths = [event for event in events if isinstance(event, WorkerDied)]
         if any(settlement.fatal for settlement in settled):
             self.stop()
         for settlement in settled:
-            if (tried := self._trials.pop(settlement.task, None)) and not self.stopping:
-                self._passed(tried)
-                self._next.appendleft(replace(tried, number=next(self._numbers), attempt=0, trial=False))
+            task = self._held.pop(settlement.task)
+            if task.trial and not self.stopping:
+                self._passed(task)
+                self._next.appendleft(replace(task, number=next(self._numbers), attempt=0, trial=False))
+        for death in deaths:
+            for task in death.tasks:
+                del self._held[task.number]
         if settled:
             self._draw(trials=False)  # see `suspects`, point 1
             yield settled
-        for event in events:
-            if isinstance(event, Died) and (killers := list(self._on_death(event))):
+        for death in deaths:
+            if killers := list(self._on_death(death)):
                 yield killers
 
     def _next_task(self) -> Task | None:
@@ -142,9 +159,9 @@ class Dispatcher:
         """Begin nothing more; what is in flight still comes."""
         if not self.stopping:
             self.stopping = True
-            self._pool.stop()
+            self._executor.stop()
 
-    def _on_death(self, event: Died) -> Iterator[Settlement]:
+    def _on_death(self, event: WorkerDied) -> Iterator[Settlement]:
         self._deaths += bool(event.tasks)
         if event.error is not None or self._deaths > _MAX_DEATHS:
             self.stop()

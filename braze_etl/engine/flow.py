@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 from braze_etl.clock import Clock
 from braze_etl.delivery.destination import Destination
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.tasks import Extras, Settlement
+from braze_etl.engine.tasks import Extras, Settlement, Task, WorkerDied
 from braze_etl.model import Damage, Event, FileRef, FileSettlement, Record, Verdict
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import BacklogLine, Ledger
@@ -152,3 +152,46 @@ class WorkerSpec:
 
     open: Callable[[], WorkerParts]
     module: str
+
+
+class Executor(Protocol):
+    """Carries tasks out in processes, wherever these run; one owner, one thread.
+
+    What crosses to a worker and back is plain data that pickles (see `tasks`), and a worker opens its own
+    stores: ledger and quarantine stay with the parent. What workers ask meanwhile is answered in `poll`.
+    """
+
+    processes: int
+    """How many there are for tasks; one may be started only when its first task comes."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task is unsettled."""
+        ...
+
+    def submit(self, task: Task) -> bool:
+        """Hand a task over; False when there is no room for it now.
+
+        A process holds `TASKS_A_PROCESS` at most, and one that is `exclusive` alone. Raises `FatalError` if
+        no process can be started.
+        """
+        ...
+
+    def poll(self, timeout: float) -> Iterator[Settlement | WorkerDied]:
+        """Wait up to *timeout* seconds for what comes next, and give it.
+
+        Each task that was handed over comes back once: settled, or among those that a dead worker held.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Begin nothing new; what is in flight is settled, and still comes from `poll`."""
+        ...
+
+    def close(self) -> None:
+        """Let all workers leave; what is unsettled is stopped. May be called again."""
+        ...
+
+    def kill(self) -> list[WorkerDied]:
+        """End all workers at once, and name what each of them held. It may be closed afterwards."""
+        ...

@@ -27,9 +27,8 @@ from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.engine.clock_skew import WARNING as CLOCK_DIFFERS
 from braze_etl.engine.dispatch import Dispatcher
 from braze_etl.engine.due import Discovery, DueFile
-from braze_etl.engine.executors.local import WorkerPool
 from braze_etl.engine.exits import Stop, exit_code
-from braze_etl.engine.flow import WorkList
+from braze_etl.engine.flow import Executor, WorkList
 from braze_etl.engine.forecast import Outlook, Window, forecast_of_run, recent_reports
 from braze_etl.engine.meter import Meter
 from braze_etl.engine.quarantine_stop import QuarantineStop
@@ -67,7 +66,7 @@ class Flow:
     work: WorkList
     probe: Callable[[], Probe]
     """Asks the destination whether the key is good; it is asked before the first event."""
-    executor: Callable[[], WorkerPool]
+    executor: Callable[[], Executor]
     extras: Extras = field(default_factory=NoExtras)
     """What the flow finds beside records; nothing so far."""
     clock_differs: Callable[[], bool] = lambda: False

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from braze_etl.delivery.batches import RequestCounts
 from braze_etl.engine.due import DueFile
@@ -18,6 +18,8 @@ RECORD_BYTES = 160
 TASK_BYTES = 8_000_000
 """About 50,000 records; a task is also what a crash sends again."""
 MAX_FILES = 500
+TASKS_A_PROCESS: Final = 2
+"""It reads the second while the last requests of the first are on their way."""
 _SMALL_TASK_BYTES = 1_000_000
 _TASKS_A_WORKER = 4
 """What is left is split so that every worker has several tasks, but none too small for a process."""
@@ -36,6 +38,11 @@ class Task:
     attempt: int = 0
     alone: bool = False
     trial: bool = False
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether it must not share its process, so that another death is surely its own doing."""
+        return self.trial or self.attempt > 0
 
     def whole_files(self) -> Iterator[FileRef]:
         """The files that are read from their beginning to their end."""
@@ -159,6 +166,23 @@ class Settlement:
     worker: int = 0
     in_flight_limit: int = 0
     fatal: BrazeEtlError | None = None
+
+
+LOOK_ABOVE: Final = "Look at the log above; give the job more memory or fewer workers."
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """A worker ended without being asked to, or was killed; *tasks* are what it had not settled, all of it.
+
+    `error` is set when it never came up: then no file is to blame. A *silent* one had given no sign of life
+    for a while.
+    """
+
+    tasks: tuple[Task, ...]
+    cause: str
+    error: str | None = None
+    silent: bool = False
 
 
 def group(

@@ -1,31 +1,26 @@
-"""What a worker does with a task: it reads its files, sends their events, and returns a settlement.
-
-One thread reads and keeps the books; the sender's threads post. The next task is read while the last
-requests of the one before are on their way. Everything reaches the reading thread through one queue: tasks
-and orders from the parent, and the news that delivery finished a batch.
-"""
+"""What a worker does with a task: it reads its files, sends their events, and returns a settlement."""
 
 from __future__ import annotations
 
 import os
 import queue
 import threading
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
-from typing import BinaryIO, Final, ParamSpec, Self, TypeAlias, TypeGuard, TypeVar, cast
+from random import Random
+from typing import BinaryIO, ParamSpec, Self, TypeAlias, TypeGuard, TypeVar, cast
 
-from braze_etl.clock import Clock
-from braze_etl.delivery.batches import BatchBuilder
+from braze_etl.delivery.batches import BatchBuilder, BatchResult, RequestCounts, Trouble
 from braze_etl.delivery.sender import Sender
 from braze_etl.engine.books import Tag, TaskBooks, tags_of
 from braze_etl.engine.due import DueFile, Origin, Place
-from braze_etl.engine.flow import Block, Reader
+from braze_etl.engine.flow import Block, Reader, WorkerParts
 from braze_etl.engine.meter import Allowance
-from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.engine.tasks import Ask, Grant, Settlement, Task
 from braze_etl.errors import (
     AbandonedError,
     AccessDeniedError,
@@ -40,7 +35,6 @@ from braze_etl.errors import (
 )
 from braze_etl.model import Damage, Event, FileRef, Position, Reason, Record, SetAside, Verdict
 from braze_etl.quarantine.entry import entry_id
-from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.storage.store import Store
 
 P = ParamSpec("P")
@@ -49,10 +43,6 @@ T = TypeVar("T")
 Wanted: TypeAlias = frozenset[int] | None
 """The records of a block that count; None for all of them."""
 
-NEWS: Final = "news"
-"""There are results to take."""
-QUIT: Final = "quit"
-"""Leave when all is settled."""
 _ONLY_EVENTS = frozenset({dict})
 _ASKED_AGAIN = 5
 """Denied files in a row that are looked for in a new listing: with more, it is the rights."""
@@ -61,9 +51,6 @@ _SLOW_AT_MOST = 3
 _LOOK = "see what stands between this machine and the store; the next run tries again"
 _PART = 2_000
 """Outcomes taken from a block at once; of a large block there are never more in memory."""
-
-Message: TypeAlias = Task | str
-Inbox: TypeAlias = "queue.SimpleQueue[Message]"
 
 
 class Life:
@@ -161,16 +148,14 @@ def relist(due: DueFile, store: Store) -> SourceGoneError | FileReplacedError | 
 
 
 class Payloads:
-    """Fetches records of the quarantine; with *keep*, what is set aside gets its payload."""
+    """Fetches what the quarantine keeps, and payloads for what is set aside, if they are kept. Any thread."""
 
-    def __init__(
-        self, store: Store, reader: Reader, quarantine: Quarantine, clock: Clock, *, keep: bool
-    ) -> None:
-        self._store = store
-        self._reader = reader
-        self._quarantine = quarantine
-        self._clock = clock
-        self._keep = keep
+    def __init__(self, parts: WorkerParts) -> None:
+        self._store = parts.lasting
+        self._reader = parts.reader
+        self._quarantine = parts.quarantine
+        self._clock = parts.clock
+        self._keep = parts.keeps_payloads
 
     def stored(self, due: DueFile, places: Iterable[Place]) -> dict[tuple[int, int], Record]:
         """The kept records of *due* at these places; empty where a replay is not at work."""
@@ -222,93 +207,136 @@ def _by_block(places: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
     return blocks
 
 
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A task that a thread is inside `run` with; its own but for `results`, and for who asks its `life`."""
+
+    books: TaskBooks
+    results: queue.SimpleQueue[BatchResult[Tag]] = field(default_factory=queue.SimpleQueue)
+    life: Life = field(default_factory=Life)
+    requests: RequestCounts = field(default_factory=RequestCounts)
+
+
 class TaskRunner:
-    """Works on tasks until told to quit; `send` gets each settlement."""
+    """Works on tasks, in any executor: reads their files, sends the events, keeps the books.
+
+    Two threads may be inside `run` at once: one reads its task while the other awaits its last answers.
+
+    1. Who reads holds `_reading`. To it belong the reader, the batch that fills, the allowance, and the
+       counts of files in a row. It is given up before the last outcomes are awaited.
+    2. A posting thread puts an outcome into the queue of the batch's task, and only the thread inside with
+       that task takes it out. So books have one owner, and need no lock.
+    3. What ends the run stays, whichever thread finds it: `_fatal`, or *stop*, which the owner sets. Every
+       batch comes back all the same, so nobody waits for ever.
+    4. A mistake of ours, also one in a posting thread, is raised by `run`. The owner ends the worker with it,
+       and its tasks come back as those of a dead one.
+    """
 
     def __init__(
         self,
-        *,
-        store: Store,
-        reader: Reader,
+        parts: WorkerParts,
         sender: Sender[Tag],
-        builder: BatchBuilder[Tag],
-        send: Callable[[Settlement], None],
         stop: threading.Event,
-        payloads: Payloads | None = None,
-        allowance: Allowance | None = None,
-        mapping: str = "",
+        *,
+        ask: Callable[[Ask], Grant | None] = lambda ask: Grant(ask.events),
         beat: Callable[[int], None] = lambda _: None,
-        life: Life | None = None,
     ) -> None:
-        self._store = store
-        self._reader = reader
-        self._payloads = payloads
-        self._allowance = allowance
-        self._mapping = mapping
+        """Take what to work with; *ask* gets a grant, or None once the run has to stop.
+
+        *beat* is called with the number of requests under way, whenever that may have changed.
+        """
+        self._store = parts.store
+        self._reader = parts.reader
+        self._payloads = Payloads(parts)
+        self._allowance = parts.stops and Allowance(parts.stops, ask)
+        self._judged_by = parts.judged_by
+        self._builder: BatchBuilder[Tag] = BatchBuilder(parts.destination.limits)
         self._beat = beat
-        self._life = life or Life()
         self._sender = sender
-        self._builder = builder
-        self._send = send
         self._stop = stop
-        self._books: dict[int, TaskBooks] = {}
-        self._counted = sender.counts
+        self._reading = threading.Lock()
+        self._inside: list[_Work] = []
         self._fatal: BrazeEtlError | None = None
-        self._mended: Counter[str] = Counter()
         self._denied = 0
         self._slow = 0
 
-    def serve(self, inbox: Inbox) -> None:
-        """Take messages until `QUIT`."""
-        while (message := self._life.wait(inbox.get)) != QUIT:
-            if isinstance(message, Task):
-                (self._try_reading if message.trial else self._work_on)(message)
-            self._account()
+    def run(self, task: Task) -> Settlement:
+        """Do the whole of a task, and return when each of its records has an outcome, or the run has to stop.
 
-    def _work_on(self, task: Task) -> None:
-        books = self._books[task.number] = TaskBooks(task, self._mapping)
+        Errors that end the run come as `fatal` of the settlement.
+        """
+        work = _Work(TaskBooks(task, self._judged_by))
+        self._inside.append(work)
         try:
-            for number, due in enumerate(task.files):
+            self._store.expect(task.whole_files())
+            work.life.wait(self._reading.acquire)
+            try:
+                if task.trial:
+                    self._try_reading(work)
+                    return Settlement(task.number)
+                self._read(work)
+            finally:
+                self._reading.release()
+            while not work.books.settled:
+                self._account(work, wait=True)
+            self._note_failure()
+            return self._settlement(work)
+        finally:
+            self._inside.remove(work)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way at the moment."""
+        return self._sender.in_flight
+
+    def gets_on(self) -> bool:
+        """Whether each task inside waits for others, or has got on since this was asked last."""
+        return all([work.life.gets_on() for work in tuple(self._inside)])  # noqa: C419 - all are asked
+
+    def _read(self, work: _Work) -> None:
+        books = work.books
+        try:
+            for number, due in enumerate(books.task.files):
                 if self._halted():
                     break
-                self._read_file(books, number, due)
-            self._send_rest(books)
+                self._read_file(work, number, due)
+            self._send_rest(work)
         except AbandonedError:
             self._drop_rest(books)  # its file stays due, for the run has to stop
         except BrazeEtlError as error:
             # The store or Amplitude is gone for everybody; what is in flight is still accounted for.
             self._fatal = self._fatal or error
             self._drop_rest(books)
-        books.reading = False
+        books.reading_ended(self._reader.take_repairs(), self._reader.take_extras())
 
-    def _try_reading(self, task: Task) -> None:
+    def _try_reading(self, work: _Work) -> None:
         """Read files to their ends, and send nothing of them: reading one may have ended a whole run."""
-        for due in task.files:
+        for due in work.books.task.files:
             with suppress(BrazeEtlError):  # which is told when they are read in earnest
-                for block, _ in blocks_of(due, self._store, self._reader, self._life):
+                for block, _ in blocks_of(due, self._store, self._reader, work.life):
                     if self._halted():
                         break
                     if not isinstance(block, Damage):
                         deque(block.outcomes, maxlen=0)
         self._reader.take_repairs()
-        self._send(Settlement(task.number))
 
     def _halted(self) -> bool:
         return self._stop.is_set() or self._fatal is not None
 
-    def _read_file(self, books: TaskBooks, number: int, due: DueFile) -> None:
+    def _read_file(self, work: _Work, number: int, due: DueFile) -> None:
+        books = work.books
         try:
-            if not self._read_records(books, number, due):
+            if not self._read_records(work, number, due):
                 return
         except FileError as error:
-            became = self._became(due, error)
+            became = self._became(work, due, error)
             if isinstance(became, FileUnavailableError):
                 books.unavailable(became)
                 self._note_slow(became)
                 return
             reason = Reason.UNREADABLE_FILE
             if isinstance(became, SourceGoneError):
-                self._take_payloads(books, number, due)
+                self._take_payloads(work, number, due)
                 reason = Reason.SOURCE_GONE
             books.failed(number, Verdict(reason, became.message))
         books.read_to_end(number)
@@ -321,95 +349,87 @@ class TaskRunner:
                 f"{_SLOW_AT_MOST} files in a row came too slowly: {error.message}", remedy=error.remedy
             )
 
-    def _became(self, due: DueFile, error: FileError) -> FileError:
+    def _became(self, work: _Work, due: DueFile, error: FileError) -> FileError:
         """Why a file is not read: a new listing tells what is gone, and what is the store's trouble."""
         if isinstance(error, FileUnavailableError):
             # S3 also denies what is gone, to who may not list the whole bucket.
             self._denied += isinstance(error, AccessDeniedError)
             if not isinstance(error, AccessDeniedError) or self._denied > _ASKED_AGAIN:
                 return error
-        found = self._life.wait(relist, due, self._store)
+        found = work.life.wait(relist, due, self._store)
         if isinstance(error, UnreadableFileError):
             return found if isinstance(found, FileReplacedError) else error
         if found is None and isinstance(error, SourceGoneError):
             return FileUnavailableError(f"it is listed as before, and still: {error.message}", remedy=_LOOK)
         return found or error
 
-    def _read_records(self, books: TaskBooks, number: int, due: DueFile) -> bool:
+    def _read_records(self, work: _Work, number: int, due: DueFile) -> bool:
         """Read a file, or what is wanted of it; False when a stop came first."""
-        damaged = False
-        for block, wanted in blocks_of(due, self._store, self._reader, self._life):
+        books, damaged = work.books, False
+        for block, wanted in blocks_of(due, self._store, self._reader, work.life):
             if self._halted():
                 return False
             self._denied = self._slow = 0
             if isinstance(block, Damage):
-                found = None if damaged else self._life.wait(relist, due, self._store)
+                found = None if damaged else work.life.wait(relist, due, self._store)
                 if isinstance(found, FileReplacedError):
                     raise found
                 damaged = True
                 books.damaged(number, block.offset, Verdict(Reason.DAMAGED_BLOCK, block.detail))
             else:
                 books.block_read(number, block.offset, block.count)
-                self._take_block(books, number, block, wanted)
+                self._take_block(work, number, block, wanted)
         return True
 
-    def _take_payloads(self, books: TaskBooks, number: int, due: DueFile) -> None:
+    def _take_payloads(self, work: _Work, number: int, due: DueFile) -> None:
         """Take the records that the quarantine keeps of a file that is gone."""
-        stored = self._payloads.stored(due, books.awaited(number)) if self._payloads else {}
+        stored = self._payloads.stored(due, work.books.awaited(number))
         for (block, record), payload in stored.items():
-            books.record_restored(number, block, record)
+            work.books.record_restored(number, block, record)
             outcome = self._reader.from_payload(due.ref, payload)
-            self._take_block(books, number, Block(block, 1, 0, [outcome]), None, first=record)
+            self._take_block(work, number, Block(block, 1, 0, [outcome]), None, first=record)
 
-    def _take_block(
-        self, books: TaskBooks, number: int, block: Block, wanted: Wanted, *, first: int = 0
-    ) -> None:
-        size = block.size // block.count
+    def _take_block(self, work: _Work, number: int, block: Block, wanted: Wanted, *, first: int = 0) -> None:
+        books, size = work.books, block.size // block.count
         outcomes = iter(block.outcomes)
         while part := list(islice(outcomes, _PART)):
-            self._life.step()
+            work.life.step()
             events, tags = _sorted_out(books, number, block.offset, part, wanted, first=first)
             if self._allowance:
-                events, tags = self._allowance.admit(books, number, events, tags)
-            self._fill_batches(books, number, events, tags, size)
+                events, tags = work.life.wait(self._allowance.admit, books, number, events, tags)
+            self._fill_batches(work, number, events, tags, size)
             first += len(part)
 
     def _fill_batches(
-        self, books: TaskBooks, number: int, events: list[Event], tags: list[Tag], size: int
+        self, work: _Work, number: int, events: list[Event], tags: list[Tag], size: int
     ) -> None:
         while events:
             taken, batch = self._builder.add(events, tags, size)
-            books.joined_batch(number, taken)
+            work.books.joined_batch(number, taken)
             if batch is not None:
-                self._life.wait(self._sender.submit, batch)
-                self._account()
+                work.life.wait(self._sender.submit, batch, work.results.put)
+                self._account(work)
             events, tags = events[taken:], tags[taken:]
 
-    def _send_rest(self, books: TaskBooks) -> None:
+    def _send_rest(self, work: _Work) -> None:
         if self._halted():
-            self._drop_rest(books)
+            self._drop_rest(work.books)
         elif batch := self._builder.flush():
-            self._life.wait(self._sender.submit, batch)
+            work.life.wait(self._sender.submit, batch, work.results.put)
 
     def _drop_rest(self, books: TaskBooks) -> None:
         if batch := self._builder.flush():
             books.unsettled(batch.tags)
 
-    def _account(self) -> None:
-        for result in self._sender.results():
-            books = self._books[next(result.tags()).task]
-            books.accepted(result.accepted, result.accepted_at)
-            for tag, verdict in result.set_aside:
-                books.refused(tag, verdict)
-            for tag, reason, not_before in result.deferred:
-                books.deferred(tag, reason, not_before)
-            books.unsettled(result.unsettled)
-            self._mended += result.repairs
+    def _account(self, work: _Work, *, wait: bool = False) -> None:
+        """Enter what has become of batches into their books; with *wait*, something has to come first."""
+        while wait or not work.results.empty():
+            result = work.life.wait(work.results.get)
+            work.books.delivered(result)
+            work.requests.add(result.requests)
+            wait = False
         self._beat(self._sender.in_flight)
         self._note_failure()
-        for books in [books for books in self._books.values() if books.settled]:
-            del self._books[books.task.number]
-            self._send(self._closed(books))
 
     def _note_failure(self) -> None:
         """Know of the end of delivery also when no batch is left that `submit` would refuse."""
@@ -419,21 +439,42 @@ class TaskRunner:
         elif failure is not None:
             raise failure  # a mistake of ours in a posting thread ends the worker, loudly
 
-    def _closed(self, books: TaskBooks) -> Settlement:
-        settlement = books.settlement()
-        if self._payloads:
-            settlement.set_aside = self._payloads.attach(settlement.set_aside, books.task.files)
-        counts = self._sender.counts
-        settlement.requests = counts.since(self._counted)
-        settlement.repairs = self._reader.take_repairs() + self._mended
-        self._mended.clear()
-        settlement.extras = self._reader.take_extras()
-        if settlement.requests.short_ingests:
-            settlement.warnings["short_ingests"] = settlement.requests.short_ingests
+    def _settlement(self, work: _Work) -> Settlement:
+        settlement = work.books.settlement()
+        settlement.set_aside = self._payloads.attach(settlement.set_aside, work.books.task.files)
+        settlement.requests = work.requests
+        if work.requests.short_ingests:
+            settlement.warnings["short_ingests"] = work.requests.short_ingests
         settlement.worker, settlement.in_flight_limit = os.getpid(), self._sender.limit
         settlement.fatal = self._fatal
-        self._counted = counts
         return settlement
+
+
+@contextmanager
+def open_runner(
+    parts: WorkerParts,
+    stop: threading.Event,
+    *,
+    ask: Callable[[Ask], Grant | None],
+    beat: Callable[[int], None],
+    troubled: Callable[[Trouble], None],
+) -> Iterator[TaskRunner]:
+    """A runner that posts over the destination's own wire, with what it works with; it closes both.
+
+    *troubled* is told the first failed request of each kind, in a posting thread.
+    """
+    destination, clock = parts.destination, parts.clock
+    with closing(parts.store), closing(destination.connect(clock)) as transport:
+        sender: Sender[Tag] = Sender(
+            transport,
+            destination,
+            clock,
+            Random(),  # noqa: S311 - spreads back-offs, keeps no secret
+            stop,
+            on_failure=lambda kind, words: troubled(Trouble(kind, destination.address, words)),
+        )
+        with sender:
+            yield TaskRunner(parts, sender, stop, ask=ask, beat=beat)
 
 
 def _sorted_out(

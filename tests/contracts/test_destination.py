@@ -43,11 +43,11 @@ from braze_etl.delivery.destination import (
     faults_of,
 )
 from braze_etl.delivery.http import HttpTransport, Kind, NoReply, Reply, Transport
-from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.delivery.statuses import by_status, without_reply
 from braze_etl.errors import DeliveryError, KeyRefusedError
 from braze_etl.model import Reason, Verdict
 from braze_etl.sandbox.amplitude.project import Project
+from tests.posting import AtOnce, KeepingSender
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 KEY = "0123456789abcdef0123456789abcdef"
@@ -256,11 +256,11 @@ class Delivery:
         self.wire = Wire(service, self.clock, behave)
         self.error: DeliveryError | None = None
         self.results: list[BatchResult[int]] = []
-        halt, inline = stop or threading.Event(), InlineExecutor()
-        sender = Sender[int](self.wire, service.destination, self.clock, Random(1), halt, executor=inline)
+        halt, inline = stop or threading.Event(), AtOnce()
+        sender = KeepingSender(self.wire, service.destination, self.clock, Random(1), halt, executor=inline)
         try:
             for each in (items, *later):
-                sender.submit(Batch(DictItems(each), [service.number(item) for item in each]))
+                sender.give(Batch(DictItems(each), [service.number(item) for item in each]))
         except DeliveryError as error:
             self.error = error
         self.results.extend(sender.results())
@@ -284,7 +284,7 @@ class Delivery:
         return sorted(tag for one in self.results for tag in one.unsettled)
 
 
-def _error_of(sender: Sender[int]) -> DeliveryError | None:
+def _error_of(sender: KeepingSender) -> DeliveryError | None:
     failure = sender.failure
     assert failure is None or isinstance(failure, DeliveryError)
     return failure

@@ -1,11 +1,12 @@
 """What every executor does with tasks, whatever its workers are and wherever they run.
 
 A new executor is a line in `EXECUTORS`: how one of so many processes is made, whose workers do what the keys
-of their files say (tests/engine/executors/obedient.py).
+of their files say (tests/engine/executors/obedient.py). `inline` has threads for processes.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -13,23 +14,36 @@ from typing import TypeAlias
 import pytest
 
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.executors.local import Died, WorkerPool
-from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.engine.executors.local import WorkerPool
+from braze_etl.engine.flow import Executor
+from braze_etl.engine.tasks import Settlement, Task, WorkerDied
 from braze_etl.model import FileRef, FileState
-from tests.engine.executors.obedient import obedient
+from tests.engine.executors.inline import Inline, Run
+from tests.engine.executors.obedient import obedient, serve_obediently
 
-Open: TypeAlias = Callable[[int], WorkerPool]
+Open: TypeAlias = Callable[[int], Executor]
 MakeTask: TypeAlias = Callable[..., Task]
 
-EXECUTORS: dict[str, Open] = {"local": lambda processes: WorkerPool(processes, obedient, "fine")}
+
+def mortal(stop: threading.Event) -> Run:
+    def die() -> None:
+        raise MemoryError
+
+    return obedient(stop, die=die)
+
+
+EXECUTORS: dict[str, Open] = {
+    "inline": lambda processes: Inline(processes, mortal),
+    "local": lambda processes: WorkerPool(processes, serve_obediently, "fine"),
+}
 
 
 @pytest.fixture(params=EXECUTORS)
 def open_executor(request: pytest.FixtureRequest) -> Iterator[Open]:
     """Makes executors, which are killed afterwards unless they were closed."""
-    opened: list[WorkerPool] = []
+    opened: list[Executor] = []
 
-    def make(processes: int) -> WorkerPool:
+    def make(processes: int) -> Executor:
         opened.append(EXECUTORS[request.param](processes))
         return opened[-1]
 
@@ -40,27 +54,27 @@ def open_executor(request: pytest.FixtureRequest) -> Iterator[Open]:
 
 @pytest.fixture
 def make_task(make_ref: Callable[..., FileRef]) -> MakeTask:
-    def make(number: int, key: str, attempt: int = 0) -> Task:
-        return Task(number, (DueFile(make_ref(key)),), attempt)
+    def make(number: int, key: str, attempt: int = 0, *, trial: bool = False) -> Task:
+        return Task(number, (DueFile(make_ref(key)),), attempt, trial=trial)
 
     return make
 
 
-def events_of(executor: WorkerPool, wanted: int) -> list[Settlement | Died]:
+def events_of(executor: Executor, wanted: int) -> list[Settlement | WorkerDied]:
     """The next events: so many, or those of half a minute."""
-    events: list[Settlement | Died] = []
+    events: list[Settlement | WorkerDied] = []
     until = time.monotonic() + 30
     while len(events) < wanted and time.monotonic() < until:
         events += executor.poll(1.0)
     return events
 
 
-def settled(events: list[Settlement | Died]) -> list[int]:
+def settled(events: list[Settlement | WorkerDied]) -> list[int]:
     return sorted(event.task for event in events if isinstance(event, Settlement))
 
 
-def dead(events: list[Settlement | Died]) -> list[int]:
-    return sorted(task.number for event in events if isinstance(event, Died) for task in event.tasks)
+def dead(events: list[Settlement | WorkerDied]) -> list[int]:
+    return sorted(task.number for event in events if isinstance(event, WorkerDied) for task in event.tasks)
 
 
 def test_tasks_come_back_settled(open_executor: Open, make_task: MakeTask) -> None:
@@ -81,10 +95,13 @@ def test_a_process_holds_two_tasks_at_most(open_executor: Open, make_task: MakeT
     assert executor.submit(make_task(4, "a"))
 
 
-def test_a_task_that_is_tried_again_runs_alone(open_executor: Open, make_task: MakeTask) -> None:
+@pytest.mark.parametrize("again", [{"attempt": 1}, {"trial": True}], ids=["tried again", "on trial"])
+def test_a_task_that_is_tried_again_runs_alone(
+    open_executor: Open, make_task: MakeTask, again: dict[str, int]
+) -> None:
     executor = open_executor(2)
-    assert executor.submit(make_task(1, "hold", 1))
-    assert executor.submit(make_task(2, "hold", 1))
+    assert executor.submit(make_task(1, "hold", **again))
+    assert executor.submit(make_task(2, "hold", **again))
     assert not executor.submit(make_task(3, "hold"))
     executor.stop()
     assert settled(events_of(executor, 2)) == [1, 2]
@@ -106,8 +123,9 @@ def test_a_death_names_the_tasks_of_that_process_and_no_other(
     for number, key in enumerate(["hold", "hold", "hold", "die"], 1):
         assert executor.submit(make_task(number, key))
     (death,) = events_of(executor, 1)
-    assert isinstance(death, Died)
-    assert (dead([death]), death.cause, death.error) == ([2, 4], "SIGKILL", None)
+    assert isinstance(death, WorkerDied)
+    assert (dead([death]), death.error) == ([2, 4], None)
+    assert death.cause
     executor.stop()
     assert settled(events_of(executor, 2)) == [1, 3]
 
@@ -134,12 +152,14 @@ def test_what_is_stopped_comes_back_without_a_claim(open_executor: Open, make_ta
 
 
 @pytest.mark.parametrize("key", ["hold", "stick"])
-def test_a_killed_one_holds_nothing(open_executor: Open, make_task: MakeTask, key: str) -> None:
+def test_a_killed_one_names_what_it_held_and_holds_nothing(
+    open_executor: Open, make_task: MakeTask, key: str
+) -> None:
     executor = open_executor(1)
     executor.submit(make_task(1, "a"))
     events_of(executor, 1)
     executor.submit(make_task(2, key))
-    executor.kill()
+    assert dead(list(executor.kill())) == [2]
     assert not executor.busy
 
 

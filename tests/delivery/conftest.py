@@ -19,9 +19,9 @@ from braze_etl.clock import ManualClock
 from braze_etl.delivery.batches import Batch, BatchResult, RequestCounts
 from braze_etl.delivery.destination import DictItems
 from braze_etl.delivery.http import Kind, NoReply, Reply
-from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.errors import DeliveryError
 from braze_etl.model import Event, Reason
+from tests.posting import AtOnce, KeepingSender
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 KEY = "0123456789abcdef0123456789abcdef"
@@ -159,18 +159,18 @@ def deliver(
     """Deliver *batches* one after the other and read all outcomes."""
     clock = ManualClock(NOON)
     wire = Wire(behaviour, clock, latency)
-    sender: Sender[int] = Sender(
+    sender = KeepingSender(
         wire,
         BatchApi(settings(**changes)),
         clock,
         Random(seed),
         stop or threading.Event(),
-        executor=InlineExecutor(),
+        executor=AtOnce(),
     )
     outcome = Delivered(wire, clock, sender.counts, None, sender.limit)
     try:
         for one in batches:
-            sender.submit(one)
+            sender.give(one)
         outcome.delivered.extend(sender.drain())
     except DeliveryError as error:
         outcome.error = error

@@ -17,7 +17,6 @@ from braze_etl.amplitude.destination import BatchApi
 from braze_etl.clock import Clock, ManualClock, SystemClock
 from braze_etl.delivery.batches import BatchResult
 from braze_etl.delivery.http import Kind, NoReply, Reply
-from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.errors import DeliveryError
 from braze_etl.model import Event, Reason
 from tests.delivery.conftest import (
@@ -34,13 +33,14 @@ from tests.delivery.conftest import (
     reset,
     settings,
 )
+from tests.posting import AtOnce, KeepingSender
 
 BAD = "Invalid field values on some events"
 
 
-def sender_on(wire: Wire, clock: ManualClock, **changes: Any) -> Sender[int]:
+def sender_on(wire: Wire, clock: ManualClock, **changes: Any) -> KeepingSender:
     destination = BatchApi(settings(**changes))
-    return Sender(wire, destination, clock, Random(1), threading.Event(), executor=InlineExecutor())
+    return KeepingSender(wire, destination, clock, Random(1), threading.Event(), executor=AtOnce())
 
 
 class QuickClock(SystemClock):
@@ -78,8 +78,8 @@ class ThreadSafeWire:
         return answer
 
 
-def sender_over(wire: ThreadSafeWire, clock: Clock, **changes: Any) -> Sender[int]:
-    return Sender(wire, BatchApi(settings(**changes)), clock, Random(1), threading.Event())
+def sender_over(wire: ThreadSafeWire, clock: Clock, **changes: Any) -> KeepingSender:
+    return KeepingSender(wire, BatchApi(settings(**changes)), clock, Random(1), threading.Event())
 
 
 def open_tags(cursed: BatchResult[int]) -> list[int]:
@@ -95,10 +95,10 @@ def test_one_event_that_no_request_survives_is_left_open_and_the_rest_of_its_bat
 
     wire = ThreadSafeWire(behave)
     with sender_over(wire, QuickClock(), concurrency=2) as sender:
-        sender.submit(batch(2000, event_type="cursed"))
+        sender.give(batch(2000, event_type="cursed"))
         seen: list[BatchResult[int]] = []
         while not any(one.deferred for one in seen):
-            sender.submit(batch(1, first=5000))
+            sender.give(batch(1, first=5000))
             seen.extend(sender.results())
         seen.extend(sender.drain())
     (cursed,) = [one for one in seen if one.deferred]
@@ -120,7 +120,7 @@ def test_an_outage_of_nine_minutes_is_survived() -> None:
     clock = ManualClock(NOON)
     wire = Wire(lambda _events: Reply(503) if clock.monotonic() < 540 else ok(), clock)
     sender = sender_on(wire, clock)
-    sender.submit(batch(10))
+    sender.give(batch(10))
     (delivered,) = sender.drain()
     assert delivered.accepted == list(range(10))
 
@@ -129,9 +129,9 @@ def test_a_batch_handed_in_after_the_end_comes_back_unsettled() -> None:
     clock = ManualClock(NOON)
     wire = Wire(lambda _events: reply(401), clock)
     sender = sender_on(wire, clock)
-    sender.submit(batch(2))
+    sender.give(batch(2))
     with pytest.raises(DeliveryError):
-        sender.submit(batch(3))
+        sender.give(batch(3))
     assert [one.unsettled for one in sender.results()] == [[0, 1], [0, 1, 2]]
     assert len(wire.requests) == 1
 
@@ -145,8 +145,8 @@ def test_a_proxy_without_gzip_costs_one_request_for_the_whole_run() -> None:
     clock = ManualClock(NOON)
     wire = Proxy(lambda _events: ok(), clock)
     sender = sender_on(wire, clock, gzip=True)
-    sender.submit(batch(5))
-    sender.submit(batch(5))
+    sender.give(batch(5))
+    sender.give(batch(5))
     assert [len(one.accepted) for one in sender.drain()] == [5, 5]
     assert wire.gzipped == [True, False, False]
 
@@ -155,8 +155,8 @@ def test_where_gzip_was_taken_a_refusal_that_names_nothing_is_not_about_gzip() -
     clock = ManualClock(NOON)
     wire = Wire(in_turn(ok(), html(400)), clock)
     sender = sender_on(wire, clock, gzip=True)
-    sender.submit(batch(5))
-    sender.submit(batch(5))
+    sender.give(batch(5))
+    sender.give(batch(5))
     assert [len(one.accepted) for one in sender.drain()] == [5, 5]
     assert wire.gzipped == [True, True, True]
 
@@ -174,8 +174,8 @@ def test_a_request_that_was_under_way_at_the_fall_back_to_plain_falls_back_too()
 
     wire = Proxy(lambda _events: ok())
     with sender_over(wire, SystemClock(), gzip=True) as sender:
-        sender.submit(batch(2))
-        sender.submit(batch(2))
+        sender.give(batch(2))
+        sender.give(batch(2))
         assert [len(one.accepted) for one in sender.drain()] == [2, 2]
     assert sorted(seen) == [False, False, True, True]
 
@@ -193,10 +193,10 @@ def beside_others(answer: Answer) -> list[BatchResult[int]]:
 
     wire = ThreadSafeWire(behave)
     with sender_over(wire, QuickClock(), concurrency=2) as sender:
-        sender.submit(batch(3, event_type="cursed"))
+        sender.give(batch(3, event_type="cursed"))
         seen: list[BatchResult[int]] = []
         while not any(one.unsettled or one.deferred for one in seen):
-            sender.submit(batch(1))
+            sender.give(batch(1))
             seen.extend(sender.results())
         seen.extend(sender.drain())
     return [one for one in seen if not one.accepted]
@@ -225,7 +225,7 @@ def test_threads_deliver_many_batches_within_the_bound() -> None:
     with sender_over(wire, SystemClock(), concurrency=3) as sender:
         seen: list[BatchResult[int]] = []
         for _ in range(200):
-            sender.submit(batch(2))
+            sender.give(batch(2))
             seen.extend(sender.results())
         seen.extend(sender.drain())
     assert sum(len(one.accepted) for one in seen) == 400
@@ -240,7 +240,7 @@ def test_submit_blocks_while_too_many_batches_are_in_hand() -> None:
 
         def feed() -> None:
             for _ in range(5):
-                sender.submit(batch(1))
+                sender.give(batch(1))
 
         feeder = threading.Thread(target=feed)
         feeder.start()
@@ -257,7 +257,7 @@ def test_an_error_of_ours_in_a_thread_is_raised_to_the_owner() -> None:
 
     wire = ThreadSafeWire(broken)
     with sender_over(wire, SystemClock()) as sender:
-        sender.submit(batch(2))
+        sender.give(batch(2))
         outcomes = sender.drain()
         assert next(outcomes).unsettled == [0, 1]
         with pytest.raises(ZeroDivisionError):

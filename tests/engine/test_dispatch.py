@@ -9,14 +9,15 @@ import pytest
 
 from braze_etl.engine.dispatch import Dispatcher
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.executors.local import Died
-from braze_etl.engine.tasks import Settlement, Task, group
+from braze_etl.engine.tasks import Settlement, Task, WorkerDied, group
 from braze_etl.errors import DeliveryError, FatalError
 from braze_etl.model import FileRef, FileSettlement, FileState, Reason
 
 
 class ScriptedPool:
-    """A pool of one worker that dies over the files named so."""
+    """An executor of one worker that dies over the files named so."""
+
+    processes = 1
 
     def __init__(self, *, deadly: str = "", cause: str = "SIGKILL") -> None:
         self.deadly = deadly
@@ -29,33 +30,36 @@ class ScriptedPool:
     def busy(self) -> bool:
         return bool(self.tasks)
 
-    @property
-    def room(self) -> int:
-        return 2 - len(self.tasks)
-
     def submit(self, task: Task) -> bool:
         if self.tasks:
             return False
         self.tasks.append(task)
         return True
 
-    def poll(self, timeout: float) -> Iterator[Settlement | Died]:
+    def poll(self, timeout: float) -> Iterator[Settlement | WorkerDied]:
         task = self.tasks.popleft()
         keys = [due.ref.key for due in task.files]
         self.seen.append(keys)
         if self.deadly in keys:
-            yield Died((task,), self.cause)
+            yield WorkerDied((task,), self.cause)
         else:
             yield Settlement(task.number, [FileSettlement(due.ref, FileState.DONE) for due in task.files])
 
     def stop(self) -> None:
         self.stopped = True
 
+    def close(self) -> None: ...
+
+    def kill(self) -> list[WorkerDied]:
+        deaths = [WorkerDied((task,), self.cause, silent=task.number == 0) for task in self.tasks]
+        self.tasks.clear()
+        return deaths
+
 
 def dispatch(pool: ScriptedPool, files: list[DueFile], *, stop_after: int = 99) -> list[Settlement]:
     settled: list[Settlement] = []
     tasks = group(files, count(), target=lambda _: 2000)
-    dispatcher = Dispatcher(pool, tasks, lambda: len(settled) >= stop_after)  # type: ignore[arg-type]  # a double
+    dispatcher = Dispatcher(pool, tasks, lambda: len(settled) >= stop_after)
     for settlements in dispatcher:
         settled += settlements
     return settled
@@ -77,7 +81,7 @@ def test_tasks_that_have_to_run_alone_are_all_run_when_one_of_them_kills_its_wor
     pool = ScriptedPool(deadly="b")
     pairs = [Task(number, tuple(files[at : at + 2]), alone=True) for number, at in enumerate((0, 2, 4))]
     settled: list[Settlement] = []
-    for settlements in Dispatcher(pool, iter(pairs), lambda: False):  # type: ignore[arg-type]  # a double
+    for settlements in Dispatcher(pool, iter(pairs), lambda: False):
         settled += settlements
     assert sorted(file.ref.key for each in settled for file in each.files) == list("abcdef")
 
@@ -103,7 +107,7 @@ def test_a_stop_begins_nothing_new(files: list[DueFile]) -> None:
 
 def test_a_fatal_settlement_stops_the_others(files: list[DueFile]) -> None:
     class Refused(ScriptedPool):
-        def poll(self, timeout: float) -> Iterator[Settlement | Died]:
+        def poll(self, timeout: float) -> Iterator[Settlement | WorkerDied]:
             task = self.tasks.popleft()
             yield Settlement(task.number, fatal=DeliveryError("key refused"))
 
@@ -114,8 +118,8 @@ def test_a_fatal_settlement_stops_the_others(files: list[DueFile]) -> None:
 
 def test_a_worker_that_cannot_start_blames_no_file(files: list[DueFile]) -> None:
     class Broken(ScriptedPool):
-        def poll(self, timeout: float) -> Iterator[Settlement | Died]:
-            yield Died((self.tasks.popleft(),), "exit code 1", error="a worker process could not start")
+        def poll(self, timeout: float) -> Iterator[Settlement | WorkerDied]:
+            yield WorkerDied((self.tasks.popleft(),), "exit code 1", error="a worker process could not start")
 
     with pytest.raises(FatalError, match="could not start"):
         dispatch(Broken(), files)
@@ -123,8 +127,8 @@ def test_a_worker_that_cannot_start_blames_no_file(files: list[DueFile]) -> None
 
 def test_too_many_deaths_are_no_files_fault(make_ref: Callable[..., FileRef]) -> None:
     class Dying(ScriptedPool):
-        def poll(self, timeout: float) -> Iterator[Settlement | Died]:
-            yield Died((self.tasks.popleft(),), "SIGKILL")
+        def poll(self, timeout: float) -> Iterator[Settlement | WorkerDied]:
+            yield WorkerDied((self.tasks.popleft(),), "SIGKILL")
 
     with pytest.raises(FatalError, match="worker processes died"):
         dispatch(Dying(), [DueFile(make_ref(f"f{number}")) for number in range(60)])
@@ -132,30 +136,26 @@ def test_too_many_deaths_are_no_files_fault(make_ref: Callable[..., FileRef]) ->
 
 def test_what_arrives_together_comes_as_one_group_also_beside_a_death(files: list[DueFile]) -> None:
     class Both(ScriptedPool):
-        @property
-        def room(self) -> int:
-            return 2
-
         def submit(self, task: Task) -> bool:
             self.tasks.append(task)
             return len(self.tasks) <= 3
 
-        def poll(self, timeout: float) -> Iterator[Settlement | Died]:
+        def poll(self, timeout: float) -> Iterator[Settlement | WorkerDied]:
             tasks, self.tasks = list(self.tasks), deque()
             yield from (Settlement(task.number) for task in tasks[:2])
-            yield Died((), "exit code 1", error="a worker process could not start")
+            yield WorkerDied((), "exit code 1", error="a worker process could not start")
 
     groups: list[list[Settlement]] = []
     tasks = group(files, count(), target=lambda _: 2000)
     with pytest.raises(FatalError, match="could not start"):
-        groups.extend(Dispatcher(Both(), tasks, lambda: False))  # type: ignore[arg-type]  # a double
+        groups.extend(Dispatcher(Both(), tasks, lambda: False))
     assert [[each.task for each in settled] for settled in groups] == [[0, 1]]
 
 
 def test_in_a_pause_nothing_is_handed_out_also_not_again_and_nothing_is_lost(files: list[DueFile]) -> None:
     pool, paused = ScriptedPool(deadly="b"), False
     tasks = group(files, count(), target=lambda _: 2000)
-    dispatcher = Dispatcher(pool, tasks, lambda: False, should_pause=lambda: paused)  # type: ignore[arg-type]
+    dispatcher = Dispatcher(pool, tasks, lambda: False, should_pause=lambda: paused)
     settled: list[Settlement] = []
     while dispatcher.has_more():
         paused = False
@@ -179,7 +179,7 @@ def test_retried_tasks_keep_numbers_of_their_own_over_all_pauses(files: list[Due
 
     pool.submit = note  # type: ignore[method-assign]
     tasks, paused = group(files, count(), target=lambda _: 2000), False
-    dispatcher = Dispatcher(pool, tasks, lambda: False, should_pause=lambda: paused)  # type: ignore[arg-type]
+    dispatcher = Dispatcher(pool, tasks, lambda: False, should_pause=lambda: paused)
     while dispatcher.has_more():
         paused = False
         for _ in dispatcher:
@@ -195,6 +195,19 @@ def test_what_is_left_of_a_task_is_asked_when_its_turn_has_come(files: list[DueF
         return replace(task, files=left) if left else None
 
     tasks = group(files, count(), target=lambda _: 2000)
-    for _ in Dispatcher(pool, tasks, lambda: False, review=review):  # type: ignore[arg-type]  # a double
+    for _ in Dispatcher(pool, tasks, lambda: False, review=review):
         pass
     assert [key for keys in pool.seen for key in keys] == list("cdef")
+
+
+def test_when_it_gives_up_those_that_were_silent_are_told_apart(files: list[DueFile]) -> None:
+    class Stuck(ScriptedPool):
+        def submit(self, task: Task) -> bool:
+            self.tasks.append(task)
+            return True
+
+    pool, stuck = Stuck(), list[Task]()
+    tasks = group(files, count(), target=lambda _: 2000)
+    assert list(Dispatcher(pool, tasks, lambda: False, gives_up=lambda: True, stuck=stuck.extend)) == []
+    assert [[due.ref.key for due in task.files] for task in stuck] == [["a", "b"]]
+    assert not pool.busy

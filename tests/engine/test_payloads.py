@@ -3,12 +3,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from braze_etl.braze.currents.container import AvroFile
 from braze_etl.clock import ManualClock
+from braze_etl.delivery.destination import Destination
 from braze_etl.engine.due import DueFile
+from braze_etl.engine.flow import WorkerParts
 from braze_etl.engine.worker import Payloads
 from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
@@ -17,6 +20,7 @@ from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import FileRef, Position, Reason, SetAside
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.storage.folder import FolderStore
+from braze_etl.storage.read_ahead import NOTHING_AHEAD, ReadAhead
 from fixtures.generate import sample_record, write_avro
 from tests.engine.due_files import replayed
 
@@ -41,8 +45,18 @@ class Setting:
         self.quarantine = Quarantine(FolderStore(folder / "aside", must_exist=False))
 
     def payloads(self, *, keep: bool = True) -> Payloads:
-        reader = EventReader(EventMapping.load(MappingSection()))
-        return Payloads(self.store, reader, self.quarantine, self.clock, keep=keep)
+        parts = WorkerParts(
+            clock=self.clock,
+            store=ReadAhead(self.store, NOTHING_AHEAD),
+            lasting=self.store,
+            reader=EventReader(EventMapping.load(MappingSection())),
+            destination=cast("Destination", None),
+            quarantine=self.quarantine,
+            keeps_payloads=keep,
+            stops=None,
+            judged_by="",
+        )
+        return Payloads(parts)
 
     def aside(self, record: int | None, reason: Reason = Reason.REJECTED) -> SetAside:
         return SetAside(Position(self.ref.key, self.ref.etag, self.block, record), KIND, reason)

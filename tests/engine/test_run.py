@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import io
-import queue
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -19,18 +16,15 @@ from braze_etl.amplitude.destination import BatchApi
 from braze_etl.amplitude.settings import Amplitude
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import SystemClock
-from braze_etl.delivery.batches import BatchBuilder
 from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.delivery.http import NoReply, Reply
-from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.engine import rounds, tasks
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.flow import ShouldStop, WorkList
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import Flow, Run, RunOptions, Watcher, new_run_id
-from braze_etl.engine.tasks import Settlement, Task
-from braze_etl.engine.worker import QUIT, Payloads, TaskRunner
+from braze_etl.engine.tasks import Settlement
 from braze_etl.engine.worklists.listed import Listed
 from braze_etl.errors import LeaseHeldError, StateError, StoreError
 from braze_etl.flows.currents_to_amplitude.drift import Drift
@@ -46,6 +40,7 @@ from braze_etl.state.ledger import Ledger, LedgerIdentity
 from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import ExportSpec, generate
+from tests.engine.executors.inline import Direct, runner_over
 
 SETTINGS = Amplitude(region="US", endpoint="https://amplitude.test/batch", api_key=SecretStr("k"), gzip=False)
 
@@ -65,52 +60,20 @@ class ToProject:
         return Reply(answer.status, dict(answer.body))
 
 
-class InlinePool:
-    """The pool's interface over one worker in this thread."""
+class InlinePool(Direct):
+    """One worker in this thread, over a project."""
 
     def __init__(self, folder: Path, project: Project, quarantine: Quarantine, mapping: EventMapping) -> None:
-        self.settled: list[Settlement] = []
-        store, reader, stop = FolderStore(folder), EventReader(mapping), threading.Event()
-        sender: Any = Sender(
-            ToProject(project), BatchApi(SETTINGS), SystemClock(), Random(1), stop, executor=InlineExecutor()
+        runner = runner_over(
+            ToProject(project),
+            BatchApi(SETTINGS),
+            SystemClock(),
+            store=FolderStore(folder),
+            reader=EventReader(mapping),
+            quarantine=quarantine,
+            judged_by=mapping.version,
         )
-        self._worker = TaskRunner(
-            store=store,
-            reader=reader,
-            mapping=mapping.version,
-            payloads=Payloads(store, reader, quarantine, SystemClock(), keep=False),
-            sender=sender,
-            builder=BatchBuilder(SETTINGS.limits()),
-            send=self.settled.append,
-            stop=stop,
-        )
-
-    @property
-    def busy(self) -> bool:
-        return bool(self.settled)
-
-    @property
-    def tasks(self) -> list[Task]:
-        return []
-
-    @property
-    def room(self) -> int:
-        return 1_000
-
-    def submit(self, task: Task) -> bool:
-        inbox: Any = queue.SimpleQueue()
-        for message in (task, QUIT):
-            inbox.put(message)
-        self._worker.serve(inbox)
-        return True
-
-    def poll(self, timeout: float) -> Iterator[Settlement]:
-        while self.settled:
-            yield self.settled.pop(0)
-
-    def stop(self) -> None: ...
-
-    def close(self) -> None: ...
+        super().__init__(runner.run)
 
 
 class Setting:

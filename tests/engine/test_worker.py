@@ -7,9 +7,10 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor as Threads
+from contextlib import contextmanager
 from dataclasses import replace
-from random import Random
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import orjson
 import pytest
@@ -17,26 +18,24 @@ from pydantic import SecretStr
 
 from braze_etl.amplitude.destination import BatchApi
 from braze_etl.amplitude.settings import Amplitude
-from braze_etl.clock import ManualClock
-from braze_etl.delivery.batches import BatchBuilder
+from braze_etl.clock import ManualClock, SystemClock
 from braze_etl.delivery.http import Reply
-from braze_etl.delivery.sender import InlineExecutor, Sender
-from braze_etl.engine.books import Tag
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.flow import Block, Reader
+from braze_etl.engine.flow import Block
 from braze_etl.engine.tasks import NoExtras, Settlement, Task
-from braze_etl.engine.worker import QUIT, Inbox, TaskRunner
+from braze_etl.engine.worker import TaskRunner
 from braze_etl.errors import StoreError, TooSlowError
 from braze_etl.model import Event, FileRef, OpenPositions, Reason, Verdict
 from braze_etl.storage.store import Store
 from tests.engine.due_files import deferred
+from tests.engine.executors.inline import runner_over
 
 
 class Blocks:
     """A reader that gives these outcomes as blocks of a file, at offsets of 100, 200, ..."""
 
     def __init__(self, *outcomes: Sequence[Event | Verdict]) -> None:
-        self._blocks = {100 * number: list(each) for number, each in enumerate(outcomes, 1)}
+        self.become(*outcomes)
 
     def blocks(self, due: DueFile, store: Store) -> Iterator[Block]:
         wanted = due.by_block()
@@ -44,6 +43,10 @@ class Blocks:
             for offset in self._blocks if wanted is None else sorted(wanted):
                 outcomes = self._blocks[offset]
                 yield Block(offset, len(outcomes), 100 * len(outcomes), iter(outcomes))
+
+    def become(self, *outcomes: Sequence[Event | Verdict]) -> None:
+        """Give other blocks from now on."""
+        self._blocks = {100 * number: list(each) for number, each in enumerate(outcomes, 1)}
 
     def take_repairs(self) -> Counter[str]:
         return Counter()
@@ -90,33 +93,19 @@ class SlowFiles(Files):
         return io.BytesIO()
 
 
+def project(max_events: int = 2000) -> Amplitude:
+    url = "http://localhost:8099/batch"
+    return Amplitude(region="US", endpoint=url, api_key=SecretStr("key"), gzip=False, max_events=max_events)
+
+
 def work(
     reader: Blocks, wire: Wire, *due: DueFile, max_events: int = 2000, store: Files | None = None
 ) -> Settlement:
-    settings = Amplitude(
-        region="US",
-        endpoint="http://localhost:8099/batch",
-        api_key=SecretStr("key"),
-        gzip=False,
-        max_events=max_events,
-    )
-    stop, settlements = threading.Event(), list[Settlement]()
-    inbox: Inbox = queue.SimpleQueue()
+    settings = project(max_events=max_events)
     clock = ManualClock(due[0].ref.hour)
-    sender: Sender[Tag] = Sender(wire, BatchApi(settings), clock, Random(1), stop, executor=InlineExecutor())
-    worker = TaskRunner(
-        store=cast("Store", store or Files()),
-        reader=cast("Reader", reader),
-        sender=sender,
-        builder=BatchBuilder(settings.limits()),
-        send=settlements.append,
-        stop=stop,
+    return runner_over(wire, BatchApi(settings), clock, store=store or Files(), reader=reader).run(
+        Task(7, due)
     )
-    inbox.put(Task(7, due))
-    inbox.put(QUIT)
-    worker.serve(inbox)
-    (settlement,) = settlements
-    return settlement
 
 
 @pytest.mark.parametrize("max_events", [1, 2, 3, 2000])
@@ -170,3 +159,90 @@ def test_a_slow_file_stays_due_and_three_in_a_row_end_the_run(
     assert isinstance(settlement.fatal, StoreError) is fails
     done = [file.ref.key for file in settlement.files if file.state is not None]
     assert done == [key for key in keys if not key.startswith("slow") and not fails]
+
+
+class Answering:
+    """Takes requests as they come, but answers those with an event of *late* only when it is told to."""
+
+    def __init__(self, late: str) -> None:
+        self._late = late
+        self.answer = threading.Event()
+        self.came = queue.SimpleQueue[list[str]]()
+
+    def send(self, body: bytes, *, gzip: bool) -> Reply:
+        names = [event["insert_id"] for event in orjson.loads(body)["events"]]
+        self.came.put(names)
+        if self._late in names:
+            assert self.answer.wait(30)
+        if "broken" in names:
+            raise ZeroDivisionError
+        return Reply(200, {"code": 200})
+
+
+@contextmanager
+def threaded(wire: Answering, reader: Blocks) -> Iterator[tuple[TaskRunner, Threads]]:
+    """A runner that posts in threads, and threads to be inside of it."""
+    settings = Amplitude(
+        region="US", endpoint="http://localhost:8099/batch", api_key=SecretStr("key"), gzip=False
+    )
+    with Threads(4) as posting, Threads(3) as inside:
+        yield (
+            runner_over(
+                wire, BatchApi(settings), SystemClock(), store=Files(), reader=reader, threads=posting
+            ),
+            inside,
+        )
+        wire.answer.set()
+
+
+def test_a_task_is_read_while_the_last_requests_of_another_are_answered_and_each_has_its_own_outcomes(
+    make_ref: Callable[..., FileRef],
+) -> None:
+    first, second = DueFile(make_ref("first")), DueFile(make_ref("second"))
+    wire, reader = Answering("a"), Blocks([event("a"), event("b")])
+    with threaded(wire, reader) as (runner, inside):
+        one = inside.submit(runner.run, Task(1, (first,)))
+        assert wire.came.get(timeout=30) == ["a", "b"]
+        reader.become([event("c")])
+        two = inside.submit(runner.run, Task(2, (second, second)))
+        settled = two.result(timeout=30)
+        assert not one.done()
+        assert runner.gets_on()
+        assert runner.gets_on(), "who waits for answers is not stuck"
+        wire.answer.set()
+        late = one.result(timeout=30)
+    assert [file.ref.key for file in settled.files] == ["second", "second"]
+    assert [file.ref.key for file in late.files] == ["first"]
+    sent = [(each.requests.sent, sum(one.accepted for one in each.files)) for each in (late, settled)]
+    assert sent == [(1, 2), (1, 2)]
+
+
+def test_a_mistake_of_ours_in_a_posting_thread_is_raised_to_whoever_is_inside(
+    make_ref: Callable[..., FileRef],
+) -> None:
+    with threaded(Answering("broken"), Blocks([event("broken")])) as (runner, inside):
+        done = inside.submit(runner.run, Task(1, (DueFile(make_ref("file")),)))
+        runner_waits = [runner.gets_on() for _ in range(3)]
+    assert all(runner_waits)
+    assert isinstance(done.exception(timeout=30), ZeroDivisionError)
+
+
+def test_one_who_is_stuck_is_not_excused_by_another_who_waits(make_ref: Callable[..., FileRef]) -> None:
+    go_on, inside_reader = threading.Event(), threading.Event()
+
+    class Stuck(Blocks):
+        def blocks(self, due: DueFile, store: Store) -> Iterator[Block]:
+            if due.ref.key == "stuck":
+                inside_reader.set()
+                assert go_on.wait(30)
+            yield from super().blocks(due, store)
+
+    wire = Answering("a")
+    with threaded(wire, Stuck([event("a")])) as (runner, inside):
+        inside.submit(runner.run, Task(1, (DueFile(make_ref("file")),)))
+        assert wire.came.get(timeout=30) == ["a"]
+        inside.submit(runner.run, Task(2, (DueFile(make_ref("stuck")),)))
+        assert inside_reader.wait(30)
+        runner.gets_on()
+        assert not runner.gets_on()
+        go_on.set()

@@ -17,9 +17,9 @@ from braze_etl.clock import ManualClock
 from braze_etl.delivery.batches import Batch
 from braze_etl.delivery.destination import DictItems
 from braze_etl.delivery.http import Reply
-from braze_etl.delivery.sender import InlineExecutor, Sender
 from braze_etl.sandbox.amplitude.rates import Rates, load_of
 from braze_etl.sandbox.amplitude.replies import Limits
+from tests.posting import AtOnce, KeepingSender
 from tests.workplace import KEY
 
 _ROUND_TRIP = 0.2
@@ -51,18 +51,18 @@ def deliver(batches: int, throttled: frozenset[str], key: str = "throttled_users
     """
     clock = ManualClock(datetime(2026, 10, 5, 12, tzinfo=UTC))
     settings = Amplitude(region="US", endpoint="http://localhost/batch", api_key=SecretStr(KEY), gzip=False)
-    sender: Sender[int] = Sender(
+    sender = KeepingSender(
         Wire(clock, throttled, key),
         BatchApi(settings),
         clock,
         Random(1),
         threading.Event(),
-        executor=InlineExecutor(),
+        executor=AtOnce(),
     )
     accepted = deferred = 0
     for number in range(batches):
         events = [{"user_id": f"user-{index}", "event_type": "t"} for index in range(_BATCH)]
-        sender.submit(Batch(DictItems(events), list(range(number * _BATCH, (number + 1) * _BATCH))))
+        sender.give(Batch(DictItems(events), list(range(number * _BATCH, (number + 1) * _BATCH))))
         for delivered in sender.results():
             accepted += len(delivered.accepted)
             deferred += len(delivered.deferred)
@@ -109,9 +109,9 @@ def test_more_of_one_id_than_a_window_takes_is_delivered_window_by_window(*, fre
         region="US", endpoint="http://localhost/2/httpapi", api_key=SecretStr(KEY), gzip=False
     )
 
-    def sender() -> Sender[int]:
-        executor = InlineExecutor()
-        return Sender(interface, BatchApi(settings), clock, Random(1), threading.Event(), executor=executor)
+    def sender() -> KeepingSender:
+        stop, at_once = threading.Event(), AtOnce()
+        return KeepingSender(interface, BatchApi(settings), clock, Random(1), stop, executor=at_once)
 
     hot = [{"device_id": "hot-device", "event_type": "t"} for _ in range(1900)]
     others = [{"user_id": f"user-{number}", "event_type": "t"} for number in range(100)]
@@ -120,7 +120,7 @@ def test_more_of_one_id_than_a_window_takes_is_delivered_window_by_window(*, fre
     while left:
         tries += 1
         at_work = sender() if fresh else at_work
-        at_work.submit(Batch(DictItems([events[tag] for tag in left]), list(left)))
+        at_work.give(Batch(DictItems([events[tag] for tag in left]), list(left)))
         (delivered,) = at_work.results()
         accepted.append(len(delivered.accepted))
         left = sorted(tag for tag, _, _ in delivered.deferred)

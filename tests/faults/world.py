@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from random import Random
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from pydantic import SecretStr
@@ -21,17 +19,12 @@ from braze_etl.amplitude.settings import Amplitude
 from braze_etl.braze.currents.keys import date_folder
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import ManualClock, hour_of
-from braze_etl.delivery.batches import BatchBuilder
 from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.delivery.http import Kind, NoReply, Reply
-from braze_etl.delivery.sender import InlineExecutor, Sender
-from braze_etl.engine.books import Tag
-from braze_etl.engine.executors.local import Died, WorkerPool
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import Flow, Run, RunOptions, new_run_id
-from braze_etl.engine.tasks import Settlement, Task
-from braze_etl.engine.worker import QUIT, TaskRunner
+from braze_etl.engine.tasks import Task
 from braze_etl.engine.worklists.listed import Listed, Reconcile
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
@@ -43,6 +36,7 @@ from braze_etl.state.ledger import Ledger, LedgerIdentity
 from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import sample_record, write_avro
+from tests.engine.executors.inline import Direct, runner_over
 from tests.workplace import KEY
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
@@ -91,55 +85,20 @@ class Wire:
         return Reply(429, {"code": 429, "error": "Too many requests", **lists}) if lists else None
 
 
-class InlinePool:
-    """Works on a task within `submit`; in the shape of a `WorkerPool`."""
+class InlinePool(Direct):
+    """One worker in this thread, which has a task when the one before was settled."""
+
+    processes = 1
 
     def __init__(self, world: World) -> None:
-        self._results: list[Settlement] = []
-        self._world = world
-        self._stop = threading.Event()
-        sender: Sender[Tag] = Sender(
-            world.wire, world.delivery, world.clock, Random(1), self._stop, executor=InlineExecutor()
+        stop = threading.Event()
+        runner = runner_over(
+            world.wire, world.delivery, world.clock, store=world.source, reader=world.reader, stop=stop
         )
-        self._worker = TaskRunner(
-            store=world.source,
-            reader=world.reader,
-            sender=sender,
-            builder=BatchBuilder(world.delivery.limits),
-            send=self._results.append,
-            stop=self._stop,
-        )
-
-    @property
-    def busy(self) -> bool:
-        return bool(self._results)
-
-    @property
-    def tasks(self) -> list[Task]:
-        return []
-
-    @property
-    def room(self) -> int:
-        return 0 if self._results else 1
+        super().__init__(runner.run, stop)
 
     def submit(self, task: Task) -> bool:
-        if self._results:
-            return False
-        inbox: queue.SimpleQueue[Task | str] = queue.SimpleQueue()
-        inbox.put(task)
-        inbox.put(QUIT)
-        self._worker.serve(inbox)
-        return True
-
-    def poll(self, _timeout: float) -> Iterator[Settlement | Died]:
-        while self._results:
-            yield self._results.pop()
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    def close(self) -> None:
-        """Nothing is left running."""
+        return not self.busy and super().submit(task)
 
 
 class CrashingLedger:
@@ -224,7 +183,7 @@ class World:
         flow = Flow(
             work=Listed(self.listing, covers_all=scheduled, sweep=self._sweep(ledger) if scheduled else None),
             probe=lambda: Probe(Standing.FINE),
-            executor=lambda: cast("WorkerPool", InlinePool(self)),
+            executor=lambda: InlinePool(self),
         )
         return Run(
             flow,

@@ -6,30 +6,25 @@ First the parent's side, then what runs in a worker (see `serve`).
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection, wait
-from random import Random
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from braze_etl.clock import Clock, SystemClock
 from braze_etl.deadline import WATCH, Halt
-from braze_etl.delivery.batches import BatchBuilder, Trouble
-from braze_etl.delivery.sender import Sender
-from braze_etl.engine.books import Tag
+from braze_etl.delivery.batches import Trouble
 from braze_etl.engine.executors.fork_server import changed_environ, start_fork_server, worker_context
-from braze_etl.engine.flow import WorkerParts, WorkerSpec
-from braze_etl.engine.meter import Allowance, Asking
-from braze_etl.engine.tasks import Ask, Grant, Settlement, Task
-from braze_etl.engine.worker import NEWS, QUIT, Inbox, Life, Payloads, TaskRunner
+from braze_etl.engine.flow import WorkerSpec
+from braze_etl.engine.meter import Asking
+from braze_etl.engine.tasks import LOOK_ABOVE, TASKS_A_PROCESS, Ask, Grant, Settlement, Task, WorkerDied
+from braze_etl.engine.worker import open_runner
 from braze_etl.errors import BrazeEtlError, FatalError
-from braze_etl.model import FileRef
 
 PATIENCE: Final = 300.0
 """Seconds without a sign of life after which a worker is given up; the largest sound block takes a few."""
@@ -67,11 +62,11 @@ class Heart:
             self._send(Pulse(in_flight))
 
 
-def give_signs(life: Life, report: Callable[[], None], clock: Clock) -> None:
-    """Go on for ever: *report* every few seconds, while it gets on."""
+def give_signs(gets_on: Callable[[], bool], report: Callable[[], None], clock: Clock) -> None:
+    """Go on for ever: *report* every few seconds, while the work *gets_on*."""
     while True:
         clock.wait(_SIGN_EVERY)
-        if life.gets_on():
+        if gets_on():
             report()
 
 
@@ -105,23 +100,10 @@ READY = "ready"
 """What a worker says first, when it has all it needs."""
 STOP = "stop"
 """Begin nothing new; settle what is in flight."""
-_DEPTH = 2
-"""Tasks a worker holds: it reads the second while the last requests of the first are on their way."""
+QUIT = "quit"
+"""Leave when all is settled."""
 _START_AGAIN_AFTER = (0.05, 0.5)
 """Seconds before the second and third attempt to start a process."""
-LOOK_ABOVE = "Look at the log above; give the job more memory or fewer workers."
-
-
-@dataclass(frozen=True, slots=True)
-class Died:
-    """A worker ended without being asked to, or was killed; *tasks* are what it had not settled.
-
-    `error` is set when it never came up: then no file is to blame.
-    """
-
-    tasks: tuple[Task, ...]
-    cause: str
-    error: str | None = None
 
 
 class _Worker:
@@ -150,10 +132,9 @@ class _Worker:
             self.process.kill()
 
     def room_for(self, task: Task) -> bool:
-        # A task that is tried again runs alone, so that a second death is surely its own doing.
-        if task.attempt or any(held.attempt for held in self.tasks.values()):
+        if task.exclusive or any(held.exclusive for held in self.tasks.values()):
             return not self.tasks
-        return len(self.tasks) < _DEPTH
+        return len(self.tasks) < TASKS_A_PROCESS
 
     def send(self, message: object) -> None:
         try:
@@ -163,7 +144,7 @@ class _Worker:
 
 
 class WorkerPool:
-    """Up to *size* processes, started as tasks come; one owner, one thread.
+    """An `Executor` of up to *processes* processes, started as tasks come; one owner, one thread.
 
     *module* is imported before the first is started. While it is polled, *answer* is called for a worker that
     asks what it may send, *watch* is told how many requests all workers have under way, and *troubled* of
@@ -172,7 +153,7 @@ class WorkerPool:
 
     def __init__(
         self,
-        size: int,
+        processes: int,
         serve: Serve,
         spec: object,
         *,
@@ -184,7 +165,7 @@ class WorkerPool:
     ) -> None:
         start_fork_server(module)
         self._context: Any = worker_context()
-        self._size = size
+        self.processes = processes
         self._serve = serve
         self._spec = spec
         self._answer = answer
@@ -195,34 +176,14 @@ class WorkerPool:
 
     @property
     def busy(self) -> bool:
-        """Whether any task is unsettled."""
+        """See `Executor`."""
         return any(worker.tasks for worker in self._workers)
 
-    @property
-    def tasks(self) -> list[Task]:
-        """The unsettled tasks."""
-        return [task for worker in self._workers for task in worker.tasks.values()]
-
-    @property
-    def silent(self) -> list[Task]:
-        """The unsettled tasks of workers that should have given a sign of life, and did not."""
-        workers = (worker for worker in self._workers if worker.silence.seconds >= SOON_SILENT)
-        return [task for worker in workers for task in worker.tasks.values()]
-
-    @property
-    def room(self) -> int:
-        """About how many tasks more would be taken now."""
-        held = sum(
-            _DEPTH if any(task.attempt for task in worker.tasks.values()) else len(worker.tasks)
-            for worker in self._workers
-        )
-        return _DEPTH * self._size - held
-
     def submit(self, task: Task) -> bool:
-        """Give the task to the least busy worker; False when none has room for it."""
+        """See `Executor`: the least busy process gets it."""
         candidates = [worker for worker in self._workers if worker.room_for(task)]
         idle = [worker for worker in candidates if not worker.tasks]
-        if not idle and len(self._workers) < self._size:
+        if not idle and len(self._workers) < self.processes:
             idle = [_Worker(self._context, self._serve, self._spec, self._clock)]
             self._workers += idle
         if not idle and not candidates:
@@ -232,8 +193,8 @@ class WorkerPool:
         worker.send(task)
         return True
 
-    def poll(self, timeout: float) -> Iterator[Settlement | Died]:
-        """Wait up to *timeout* seconds for settlements and deaths, and yield them."""
+    def poll(self, timeout: float) -> Iterator[Settlement | WorkerDied]:
+        """See `Executor`."""
         by_handle: dict[object, _Worker] = {}
         for worker in self._workers:
             by_handle[worker.pipe] = worker
@@ -245,12 +206,12 @@ class WorkerPool:
             worker.watch()
 
     def stop(self) -> None:
-        """Ask every worker to begin nothing new and to settle what is in flight."""
+        """See `Executor`."""
         for worker in self._workers:
             worker.send(STOP)
 
     def close(self, timeout: float = 5.0) -> None:
-        """Let the workers leave; one that does not within *timeout* seconds is killed."""
+        """See `Executor`: a process that has not left within *timeout* seconds is killed."""
         if self.busy:
             self.stop()
         for worker in self._workers:
@@ -263,13 +224,17 @@ class WorkerPool:
             worker.pipe.close()
         self._workers.clear()
 
-    def kill(self) -> None:
-        """End every worker at once."""
+    def kill(self) -> list[WorkerDied]:
+        """See `Executor`."""
         for worker in self._workers:
             worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+        deaths = [_death(worker) for worker in self._workers]
         self.close()
+        return deaths
 
-    def _receive(self, worker: _Worker) -> Iterator[Settlement | Died]:
+    def _receive(self, worker: _Worker) -> Iterator[Settlement | WorkerDied]:
         try:
             while worker.pipe.poll():
                 message: Message = worker.pipe.recv()
@@ -318,11 +283,12 @@ def _started(new_process: Callable[[], Any]) -> Any:
     return process
 
 
-def _death(worker: _Worker) -> Died:
+def _death(worker: _Worker) -> WorkerDied:
     code = worker.process.exitcode or 0
     cause = worker.given_up or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
     error = None if worker.ready else f"a worker process could not start ({worker.unfit or cause})"
-    return Died(tuple(worker.tasks.values()), cause, error)
+    silent = worker.silence.seconds >= SOON_SILENT
+    return WorkerDied(tuple(worker.tasks.values()), cause, error, silent=silent)
 
 
 def _main(serve: Serve, pipe: Connection, spec: object, environ: Mapping[str, str | None]) -> None:
@@ -336,99 +302,77 @@ def _main(serve: Serve, pipe: Connection, spec: object, environ: Mapping[str, st
     serve(pipe, spec)
 
 
+class Link:
+    """A worker's end of the pipe. `stop` is set when the parent says so; `ask` waits for a grant of it.
+
+    1. The main thread listens. Each task gets one of two threads, so that one reads while the other waits.
+    2. A message to the parent is whole, whichever thread sends it.
+    3. A stop sets `stop`, and then wakes the thread that waits for a grant: the parent may answer no more.
+    4. When the parent is gone, nothing more is posted, for nobody would know of it: the process ends at once.
+       So it does after a mistake in any thread. It would never end otherwise, nor let the run end.
+    """
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._speaking = threading.Lock()
+        self.stop = threading.Event()
+        self.ask = Asking(self.send, self.stop)
+
+    def send(self, message: Message) -> None:
+        """Tell the parent."""
+        try:
+            with self._speaking:
+                self._pipe.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            os._exit(1)
+
+    def serve(self, run: Callable[[Task], Settlement]) -> None:
+        """Have each task *run* that comes, until `QUIT`; all of them are settled then."""
+        with ThreadPoolExecutor(TASKS_A_PROCESS, thread_name_prefix="task") as threads:
+            while (message := self._receive()) != QUIT:
+                if isinstance(message, Grant):
+                    self.ask.receive(message)
+                elif isinstance(message, Task):
+                    threads.submit(self._settle, run, message)
+                else:
+                    self.stop.set()
+                    self.ask.receive(None)
+
+    def _receive(self) -> Task | Grant | str:
+        try:
+            message: Task | Grant | str = self._pipe.recv()
+        except (EOFError, OSError):
+            os._exit(1)
+        except BaseException:  # noqa: BLE001 - see 4
+            _end_loudly()
+        return message
+
+    def _settle(self, run: Callable[[Task], Settlement], task: Task) -> None:
+        try:
+            self.send(run(task))
+        except BaseException:  # noqa: BLE001 - see 4
+            _end_loudly()
+
+
+def _end_loudly() -> NoReturn:
+    traceback.print_exc()
+    os._exit(1)
+
+
 def serve(pipe: Connection, spec: WorkerSpec) -> None:
     """The main function of a worker process: a `TaskRunner` over what the flow has it open."""
-    inbox: Inbox = queue.SimpleQueue()
-    report = partial(_report, pipe)
+    link = Link(pipe)
     try:
         parts = spec.open()
     except BrazeEtlError as error:
-        report(error)
+        link.send(error)
         return
-    stop, life = threading.Event(), Life()
-    destination, clock = parts.destination, parts.clock
-    transport = destination.connect(clock)
-    sender: Sender[Tag] = Sender(
-        transport,
-        destination,
-        clock,
-        Random(),  # noqa: S311 - spreads back-offs, keeps no secret
-        stop,
-        notify=lambda: inbox.put(NEWS),
-        on_failure=lambda kind, words: report(Trouble(kind, destination.address, words)),
-    )
-    asking = Asking(report, stop)
-    listening = (pipe, inbox, stop, parts.store.expect, asking.receive)
-    threading.Thread(target=_listen, args=listening, daemon=True).start()
-    report(READY)
-    signs = (life, lambda: report(Pulse(sender.in_flight)), clock)
-    threading.Thread(target=give_signs, args=signs, daemon=True).start()
-    with WATCH.obeying(lambda: Halt.YIELD if stop.is_set() else Halt.NONE), sender:
-        _task_runner(parts, sender, stop, report=report, asking=asking, life=life).serve(inbox)
-    parts.store.close()
-    transport.close()
-
-
-def _task_runner(
-    parts: WorkerParts,
-    sender: Sender[Tag],
-    stop: threading.Event,
-    *,
-    report: Callable[[Settlement | Pulse], None],
-    asking: Asking,
-    life: Life,
-) -> TaskRunner:
-    keep = parts.keeps_payloads
-    return TaskRunner(
-        store=parts.store,
-        reader=parts.reader,
-        payloads=Payloads(parts.lasting, parts.reader, parts.quarantine, parts.clock, keep=keep),
-        sender=sender,
-        builder=BatchBuilder(parts.destination.limits),
-        send=report,
-        stop=stop,
-        allowance=parts.stops and Allowance(parts.stops, lambda ask: life.wait(asking, ask)),
-        mapping=parts.judged_by,
-        beat=Heart(report, parts.clock).beat,
-        life=life,
-    )
-
-
-_SPEAKING = threading.Lock()
-"""A message to the parent is whole, whichever thread sends it."""
-
-
-def _report(pipe: Connection, message: Message) -> None:
-    """Send to the parent; when it is gone, leave as quietly as `_listen` does."""
-    try:
-        with _SPEAKING:
-            pipe.send(message)
-    except (BrokenPipeError, ConnectionResetError):
-        os._exit(1)
-
-
-def _listen(
-    pipe: Connection,
-    inbox: Inbox,
-    stop: threading.Event,
-    expect: Callable[[Iterable[FileRef]], None],
-    receive: Callable[[Grant | None], None],
-) -> None:
-    """Pass on what the parent says. When the parent is gone, post nothing more: nobody would know of it."""
-    try:
-        while (message := pipe.recv()) != QUIT:
-            if isinstance(message, Grant):
-                receive(message)
-                continue
-            if message == STOP:
-                stop.set()
-                receive(None)
-            inbox.put(NEWS if message == STOP else message)
-            if isinstance(message, Task):
-                expect(message.whole_files())
-    except (EOFError, OSError):
-        os._exit(1)
-    except BaseException:  # noqa: BLE001 - a worker that hears nothing would never end, nor let the run end
-        traceback.print_exc()
-        os._exit(1)
-    inbox.put(QUIT)
+    beat = Heart(link.send, parts.clock).beat
+    with (
+        WATCH.obeying(lambda: Halt.YIELD if link.stop.is_set() else Halt.NONE),
+        open_runner(parts, link.stop, ask=link.ask, beat=beat, troubled=link.send) as runner,
+    ):
+        link.send(READY)
+        signs = (runner.gets_on, lambda: link.send(Pulse(runner.in_flight)), parts.clock)
+        threading.Thread(target=give_signs, args=signs, daemon=True).start()
+        link.serve(runner.run)

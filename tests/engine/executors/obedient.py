@@ -12,9 +12,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from braze_etl.clock import SystemClock
-from braze_etl.engine.executors.local import READY, STOP, Pulse, give_signs
+from braze_etl.engine.executors.local import READY, Link, Pulse, give_signs
 from braze_etl.engine.tasks import Settlement, Task
-from braze_etl.engine.worker import QUIT, Life
+from braze_etl.engine.worker import Life
 from braze_etl.model import FileSettlement, FileState
 
 
@@ -25,43 +25,49 @@ class Hasty(SystemClock):
         return super().wait(seconds / 500, wake)
 
 
-def wait_for_others(pipe: Connection) -> None:
-    life = Life()
-    signs = (life, lambda: pipe.send(Pulse(1)), Hasty())
-    threading.Thread(target=give_signs, args=signs, daemon=True).start()
-    life.wait(pipe.poll, None)
+def obedient(stop: threading.Event, **acts: Callable[[], Any]) -> Callable[[Task], Settlement]:
+    """What a worker does with a task: the act that bears the name of its file, or what all can do."""
+
+    def run(task: Task) -> Settlement:
+        key = task.files[0].ref.key
+        state = None if key in ("hold", "wait") else FileState.DONE
+        if key in acts:
+            acts[key]()
+        if key == "hold":
+            stop.wait()
+        if key == "stick":
+            threading.Event().wait()
+        return Settlement(task.number, [FileSettlement(due.ref, state) for due in task.files])
+
+    return run
 
 
-HANG: dict[str, Callable[[Connection], Any]] = {
-    "stick": lambda _: threading.Event().wait(),
-    # With the interpreter's lock, so that no other thread can run.
-    "stick in C": lambda _: ctypes.PyDLL(None).pause(),
-    "wait": wait_for_others,
-}
-
-
-def obedient(pipe: Connection, spec: str) -> None:
-    """Serve tasks as `local.Serve` does; a `broken` one never comes up."""
+def serve_obediently(pipe: Connection, spec: str) -> None:
+    """The same as a process, as `local.Serve` has it; a `broken` one never comes up."""
     if spec == "broken":
         os._exit(3)
-    pipe.send(READY)
-    held: list[Task] = []
-    while (message := pipe.recv()) != QUIT:
-        if message == STOP:
-            for task in held:
-                pipe.send(Settlement(task.number, [FileSettlement(due.ref, None) for due in task.files]))
-            held.clear()
-            continue
-        key = message.files[0].ref.key
-        if key == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif key == "break off":
-            os.write(pipe.fileno(), struct.pack("!i", 1000) + b"the beginning of a settlement")
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif key == "hold":
-            held.append(message)
-        elif key in HANG:
-            held.append(message)
-            HANG[key](pipe)
-        else:
-            pipe.send(Settlement(message.number, [FileSettlement(message.files[0].ref, FileState.DONE)]))
+    link, life = Link(pipe), Life()
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def break_off() -> None:
+        os.write(pipe.fileno(), struct.pack("!i", 1000) + b"the beginning of a settlement")
+        die()
+
+    def wait_for_others() -> None:
+        signs = (life.gets_on, lambda: link.send(Pulse(1)), Hasty())
+        threading.Thread(target=give_signs, args=signs, daemon=True).start()
+        life.wait(link.stop.wait)
+
+    link.send(READY)
+    link.serve(
+        obedient(
+            link.stop,
+            die=die,
+            break_off=break_off,
+            wait=wait_for_others,
+            # With the interpreter's lock, so that no other thread can run.
+            stick_in_c=lambda: ctypes.PyDLL(None).pause(),
+        )
+    )

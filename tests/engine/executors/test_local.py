@@ -10,15 +10,15 @@ import pytest
 
 from braze_etl.clock import ManualClock
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.executors.local import PATIENCE, PATIENCE_ALONE, Died, WorkerPool
-from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.engine.executors.local import PATIENCE, PATIENCE_ALONE, WorkerPool
+from braze_etl.engine.tasks import Settlement, Task, WorkerDied
 from braze_etl.model import FileRef
-from tests.engine.executors.obedient import obedient
+from tests.engine.executors.obedient import serve_obediently
 
 
 @pytest.fixture
 def pool() -> Iterator[WorkerPool]:
-    pool = WorkerPool(2, obedient, "fine")
+    pool = WorkerPool(2, serve_obediently, "fine")
     yield pool
     pool.close()
 
@@ -31,8 +31,8 @@ def make_task(make_ref: Callable[..., FileRef]) -> Callable[..., Task]:
     return make
 
 
-def events_of(pool: WorkerPool, wanted: int) -> list[Settlement | Died]:
-    events: list[Settlement | Died] = []
+def events_of(pool: WorkerPool, wanted: int) -> list[Settlement | WorkerDied]:
+    events: list[Settlement | WorkerDied] = []
     guard = time.monotonic() + 30
     while len(events) < wanted and time.monotonic() < guard:
         events += pool.poll(1.0)
@@ -40,10 +40,10 @@ def events_of(pool: WorkerPool, wanted: int) -> list[Settlement | Died]:
 
 
 def test_a_worker_that_never_comes_up_is_told_apart(make_task: Callable[..., Task]) -> None:
-    pool = WorkerPool(1, obedient, "broken")
+    pool = WorkerPool(1, serve_obediently, "broken")
     pool.submit(make_task(1, "a"))
     (death,) = events_of(pool, 1)
-    assert isinstance(death, Died)
+    assert isinstance(death, WorkerDied)
     assert death.error == "a worker process could not start (exit code 3)"
     pool.close()
 
@@ -51,16 +51,16 @@ def test_a_worker_that_never_comes_up_is_told_apart(make_task: Callable[..., Tas
 def test_a_worker_that_is_killed_in_the_middle_of_a_settlement_has_died(
     pool: WorkerPool, make_task: Callable[..., Task]
 ) -> None:
-    pool.submit(make_task(1, "break off"))
+    pool.submit(make_task(1, "break_off"))
     (death,) = events_of(pool, 1)
-    assert isinstance(death, Died)
+    assert isinstance(death, WorkerDied)
     assert [task.number for task in death.tasks] == [1]
     assert death.cause == "SIGKILL"
 
 
-def silent_for(pool: WorkerPool, clock: ManualClock, seconds: float) -> list[Settlement | Died]:
+def silent_for(pool: WorkerPool, clock: ManualClock, seconds: float) -> list[Settlement | WorkerDied]:
     """What the pool tells while so many seconds pass for the parent."""
-    events: list[Settlement | Died] = []
+    events: list[Settlement | WorkerDied] = []
     for _ in range(int(seconds)):
         clock.advance(1)
         events += pool.poll(0.002)
@@ -69,13 +69,13 @@ def silent_for(pool: WorkerPool, clock: ManualClock, seconds: float) -> list[Set
 
 @pytest.mark.parametrize(
     ("key", "attempt", "patience"),
-    [("stick", 0, PATIENCE), ("stick in C", 0, PATIENCE), ("stick", 1, PATIENCE_ALONE)],
+    [("stick", 0, PATIENCE), ("stick_in_c", 0, PATIENCE), ("stick", 1, PATIENCE_ALONE)],
 )
 def test_a_worker_without_a_sign_of_life_is_killed_and_its_tasks_come_back(
     make_task: Callable[..., Task], key: str, attempt: int, patience: float
 ) -> None:
     clock = ManualClock(datetime(2026, 11, 24, tzinfo=UTC))
-    pool = WorkerPool(1, obedient, "fine", clock=clock)
+    pool = WorkerPool(1, serve_obediently, "fine", clock=clock)
     pool.submit(make_task(1, "a"))
     (settled,) = events_of(pool, 1)
     assert isinstance(settled, Settlement)
@@ -85,7 +85,7 @@ def test_a_worker_without_a_sign_of_life_is_killed_and_its_tasks_come_back(
     assert list(pool.poll(0.002)) == []
     events = silent_for(pool, clock, 30)
     (death,) = events or events_of(pool, 1)
-    assert isinstance(death, Died)
+    assert isinstance(death, WorkerDied)
     assert [task.number for task in death.tasks] == [2]
     assert death.cause == f"no sign of life for {patience:g} s"
     pool.close()
@@ -93,7 +93,7 @@ def test_a_worker_without_a_sign_of_life_is_killed_and_its_tasks_come_back(
 
 def test_a_worker_that_waits_for_others_is_left_alone(make_task: Callable[..., Task]) -> None:
     clock = ManualClock(datetime(2026, 11, 24, tzinfo=UTC))
-    pool = WorkerPool(1, obedient, "fine", clock=clock)
+    pool = WorkerPool(1, serve_obediently, "fine", clock=clock)
     pool.submit(make_task(1, "wait"))
     until = time.monotonic() + 30
     while pool._workers[0].in_flight == 0 and time.monotonic() < until:

@@ -8,9 +8,9 @@ from multiprocessing.connection import Connection
 
 from braze_etl.clock import ManualClock
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.executors.local import READY, Heart, Pulse, Silence, WorkerPool
+from braze_etl.engine.executors.local import QUIT, READY, Heart, Pulse, Silence, WorkerPool
 from braze_etl.engine.tasks import Settlement, Task
-from braze_etl.engine.worker import QUIT, Life
+from braze_etl.engine.worker import Life
 from braze_etl.model import FileRef
 
 
