@@ -9,12 +9,12 @@ from braze_etl.commands._output import print_error, print_json
 from braze_etl.commands._progress import progress_for
 from braze_etl.commands._report_text import print_report
 from braze_etl.commands._stopping import LastWords, interrupted, stopping
-from braze_etl.commands.plan.planning import Intent, admit
 from braze_etl.config.loading import Config
 from braze_etl.engine.exits import Stop, softened
 from braze_etl.engine.run import new_run_id
 from braze_etl.errors import BrazeEtlError
 from braze_etl.flows.currents_to_amplitude.opening import Observers, Request, open_run
+from braze_etl.flows.currents_to_amplitude.plan import Intent, admit
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.logs import common_facts
 from braze_etl.monitoring.run_log import RunLog

@@ -50,8 +50,8 @@ def backfill(
 ) -> int:
     """Send a range of date= hours, also from before `source.start_at`; what is done is skipped."""
     start_fork_server("braze_etl.flows.currents_to_amplitude.worker")
-    from braze_etl.commands._guards import require_types
     from braze_etl.commands._running import perform
+    from braze_etl.flows.currents_to_amplitude.guards import require_types
     from braze_etl.flows.currents_to_amplitude.opening import Request
     from braze_etl.flows.currents_to_amplitude.remapped import changed_scope
     from braze_etl.flows.currents_to_amplitude.source import Scope, stated_scope

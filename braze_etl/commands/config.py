@@ -31,8 +31,8 @@ def config() -> None:
 @output_option
 def check(config_path: Path | None, output: str) -> int:
     """Validate a file: every mistake at once, each with its line."""
-    from braze_etl.commands._guards import doubtful_settings
     from braze_etl.commands.mapping.inspect import sent_in_vain
+    from braze_etl.flows.currents_to_amplitude.guards import doubtful_settings
     from braze_etl.flows.currents_to_amplitude.mapping import failed_tests, load_mapping
     from braze_etl.flows.currents_to_amplitude.source import selection
 

@@ -109,7 +109,7 @@ def selection(
 
 def _require_known(quarantine: Quarantine, event_types: tuple[str, ...]) -> None:
     from braze_etl.braze.currents.catalogue import load_catalogue
-    from braze_etl.commands._guards import lost, require_known
+    from braze_etl.flows.currents_to_amplitude.guards import lost, require_known
 
     known = set(load_catalogue())
     if lost(event_types, known):

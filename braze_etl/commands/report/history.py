@@ -16,10 +16,10 @@ from itertools import pairwise, takewhile
 from typing import Any, Final, Self
 
 from braze_etl.clock import Clock, iso
-from braze_etl.commands.status.status import pipeline_status
 from braze_etl.engine.report import NOT_CUT_OFF, nothing_delivered, succeeded
 from braze_etl.flows.currents_to_amplitude.drift import past_drift
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.status import pipeline_status
 from braze_etl.flows.pipeline import open_state
 from braze_etl.model import Outcome, Reason
 from braze_etl.state.ledger import Ledger, LedgerMissingError, RunRecord

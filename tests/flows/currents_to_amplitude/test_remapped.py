@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.commands.plan.command import print_changes
+from braze_etl.commands.plan import print_changes
 from braze_etl.engine.books import TaskBooks, tags_of
 from braze_etl.engine.due import DueFile, Wanted
 from braze_etl.engine.tasks import Task

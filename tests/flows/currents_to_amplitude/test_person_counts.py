@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braze_etl.commands.plan import people
-from braze_etl.commands.plan.people import COUNTERS, EXACT_UP_TO, STANDARD_ERROR, BusyIds, Distinct
+from braze_etl.flows.currents_to_amplitude import person_counts as people
+from braze_etl.flows.currents_to_amplitude.person_counts import (
+    COUNTERS,
+    EXACT_UP_TO,
+    STANDARD_ERROR,
+    BusyIds,
+    Distinct,
+)
 
 DAY = date(2026, 10, 5)
 

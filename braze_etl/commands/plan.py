@@ -25,7 +25,7 @@ from braze_etl.commands._output import facts_table, plain_table, print_json, std
 from braze_etl.flows.currents_to_amplitude.remapped import WORDS, ChangePlan
 
 if TYPE_CHECKING:
-    from braze_etl.commands.plan.planning import Plan
+    from braze_etl.flows.currents_to_amplitude.plan import Plan
     from braze_etl.flows.currents_to_amplitude.settings import Settings
     from braze_etl.flows.currents_to_amplitude.source import ScopeOf
 
@@ -47,8 +47,8 @@ def plan(
     changed_only: bool,
 ) -> int:
     """Say what `run` would do, or with a range, what `backfill` would do."""
-    from braze_etl.commands._guards import require_types
-    from braze_etl.commands.plan.planning import make_plan
+    from braze_etl.flows.currents_to_amplitude.guards import require_types
+    from braze_etl.flows.currents_to_amplitude.plan import make_plan
     from braze_etl.flows.currents_to_amplitude.remapped import changed_scope
     from braze_etl.flows.currents_to_amplitude.source import Scope
 

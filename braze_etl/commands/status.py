@@ -75,7 +75,7 @@ def _see(path: Path, *, refresh: bool) -> ListedStatus:
 
 
 def _read_status(path: Path | None, *, refresh: bool) -> PipelineStatus:
-    from braze_etl.commands.status.status import pipeline_status
+    from braze_etl.flows.currents_to_amplitude.status import pipeline_status
 
     needed = ("state", "quarantine", "mapping", "amplitude.region", *(["source"] if refresh else []))
     return pipeline_status(required_config(path).require(*needed), SystemClock(), refresh=refresh)
@@ -159,7 +159,7 @@ def print_block(console: Console, found: PipelineStatus) -> None:
 
 
 if TYPE_CHECKING:
-    from braze_etl.commands.status.status import Deferred, PipelineStatus
+    from braze_etl.flows.currents_to_amplitude.status import Deferred, PipelineStatus
     from braze_etl.state.ledger import LedgerSummary, RunRecord
 
 

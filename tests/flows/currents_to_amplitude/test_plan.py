@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.commands.plan.planning import Plan, make_plan
+from braze_etl.flows.currents_to_amplitude.plan import Plan, make_plan
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.currents_to_amplitude.source import Scope
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally

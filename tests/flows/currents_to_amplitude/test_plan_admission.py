@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.commands.plan import planning
-from braze_etl.commands.plan.planning import Intent, admit
 from braze_etl.errors import ConfigError, UsageError
+from braze_etl.flows.currents_to_amplitude import plan as planning
+from braze_etl.flows.currents_to_amplitude.plan import Intent, admit
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.currents_to_amplitude.source import Scope, due_now
 from braze_etl.flows.pipeline import open_state

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from braze_etl.clock import ManualClock, SystemClock, iso
-from braze_etl.commands.status import status as module
-from braze_etl.commands.status.status import pipeline_status
 from braze_etl.engine import tasks
 from braze_etl.engine.backlog import BacklogTally
 from braze_etl.engine.exits import Stop
 from braze_etl.errors import StateError
+from braze_etl.flows.currents_to_amplitude import status as module
 from braze_etl.flows.currents_to_amplitude.opening import Request, open_run
 from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
+from braze_etl.flows.currents_to_amplitude.status import pipeline_status
 from braze_etl.flows.pipeline import open_quarantine
 from braze_etl.model import (
     FileRef,

@@ -14,7 +14,6 @@ from datetime import date
 from typing import Any, Final
 
 from braze_etl.clock import Clock, iso
-from braze_etl.commands.plan.people import STANDARD_ERROR, BusyIds, Users
 from braze_etl.engine.budget import Account, Spending
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.forecast import Density, Rate, recent_reports
@@ -30,6 +29,7 @@ from braze_etl.errors import (
     UsageError,
 )
 from braze_etl.flows.currents_to_amplitude.mapping import load_mapping, open_mapping
+from braze_etl.flows.currents_to_amplitude.person_counts import STANDARD_ERROR, BusyIds, Users
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.remapped import plan_changes
 from braze_etl.flows.currents_to_amplitude.settings import Settings

@@ -1,4 +1,4 @@
-"""`braze-etl plan` for people; its numbers are in tests/commands/plan/test_planning.py."""
+"""`braze-etl plan` for people; its numbers are in tests/flows/currents_to_amplitude/test_plan.py."""
 
 from __future__ import annotations
 

@@ -1,1 +1,0 @@
-"""`braze-etl plan`: what a run would do, and what has to be confirmed before."""

@@ -1,1 +1,0 @@
-"""`braze-etl status`: the 48-hour window, of one pipeline or of several."""
