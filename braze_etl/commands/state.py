@@ -38,13 +38,11 @@ class LedgerPlace:
         return self.identity or found
 
     def refuse_another(self, identity: LedgerIdentity) -> None:
-        """Raise `UsageError` when this place is meant for another project or region."""
-        ours = self.identity
-        if ours and (ours.project, ours.region) != (identity.project, identity.region):
+        """Raise `UsageError` when this place is meant for another project, region or flow."""
+        if self.identity and not self.identity.belongs_with(identity):
             raise UsageError(
-                f"that state belongs to project {identity.project!r} in region {identity.region}, and TO is "
-                f"the state of project {ours.project!r} in region {ours.region}",
-                remedy="Name the place, or the configuration, of the same project.",
+                f"that state belongs to {identity}, and TO is the state of {self.identity}",
+                remedy="Name the place, or the configuration, of the same project and flow.",
             )
 
     def open(

@@ -21,11 +21,19 @@ NO_NOTES: Final[Notes] = {}
 
 @dataclass(frozen=True, slots=True)
 class LedgerIdentity:
-    """Whose ledger it is. It belongs to `project` and `region` for good; `pipeline` is a label."""
+    """Whose ledger it is. It belongs to `project`, `region` and `flow` for good; `pipeline` is a label."""
 
     pipeline: str
     project: str
     region: str
+    flow: str = "currents_to_amplitude"
+
+    def belongs_with(self, other: LedgerIdentity) -> bool:
+        """Whether a ledger of *other* is one for this pipeline."""
+        return replace(other, pipeline=self.pipeline) == self
+
+    def __str__(self) -> str:
+        return f"project {self.project!r} in region {self.region}, flow {self.flow}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,14 +408,13 @@ def first_hour(moment: datetime | None) -> datetime | None:
 
 
 def check_identity(place: str, ours: LedgerIdentity, asked: LedgerIdentity) -> None:
-    """Refuse another project or region: what is done for one is not done for the other."""
-    if (ours.project, ours.region) == (asked.project, asked.region):
+    """Refuse another project, region or flow: what is done for one is not done for the other."""
+    if asked.belongs_with(ours):
         return
     raise ConfigError(
-        f"The ledger {place} belongs to project {ours.project!r} in region {ours.region}, "
-        f"not to project {asked.project!r} in region {asked.region}.",
-        remedy="Give each project and region a state.uri of its own, "
-        "or set amplitude.project and amplitude.region back to the ledger's.",
+        f"The ledger {place} belongs to {ours}, not to {asked}.",
+        remedy="Give each project, region and flow a state.uri of its own, "
+        "or set flow, amplitude.project and amplitude.region back to the ledger's.",
     )
 
 

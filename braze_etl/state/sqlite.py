@@ -127,7 +127,7 @@ _LISTED: Final = """
     UPDATE ledger SET
         backlog = ?, before_start = COALESCE(?, before_start), last_listing = COALESCE(?, last_listing)
 """
-_CREATION: Final = "SELECT project, region, start_at, created_at FROM ledger"
+_CREATION: Final = "SELECT pipeline, project, region, flow, start_at, created_at FROM ledger"
 _ALL_OF_CREATION: Final = "SELECT start_at, created_at, key_fingerprint FROM ledger"
 _TAKE_OVER: Final = """
     UPDATE ledger SET start_at = ?, created_at = ?, key_fingerprint = ?,
@@ -161,8 +161,8 @@ class SqliteLedger:
         self._connection = connection
         self._lease = lease
         self._clock = clock
-        project, region, start_at, created_at = self._query(_CREATION)[0]
-        check_identity(str(path), LedgerIdentity(identity.pipeline, project, region), identity)
+        *belongs_to, start_at, created_at = self._query(_CREATION)[0]
+        check_identity(str(path), LedgerIdentity(*belongs_to), identity)
         self.identity: Final = identity
         self.start_at: Final = moment(start_at)
         self.created_at: Final = moment(created_at)
@@ -204,8 +204,8 @@ class SqliteLedger:
             raise missing(str(path), read_only=True)
         uri = f"{path.absolute().as_uri()}?mode=rw"
         with in_our_words(path), closing(sqlite3.connect(uri, uri=True)) as found:
-            # Any schema will do: all have had these columns.
-            return LedgerIdentity(*found.execute("SELECT pipeline, project, region FROM ledger").fetchone())
+            row = found.execute("SELECT pipeline, project, region, flow FROM ledger").fetchone()
+        return LedgerIdentity(*row)
 
     def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
         rows = self._query(_KNOWN, _json_list(ref.key for ref in files))

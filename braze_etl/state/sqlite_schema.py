@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -31,6 +32,7 @@ _SCHEMA: Final = (
         pipeline TEXT NOT NULL,
         project TEXT NOT NULL,
         region TEXT NOT NULL,
+        flow TEXT NOT NULL,
         start_at INTEGER NOT NULL,
         created_at INTEGER NOT NULL,
         last_delivery INTEGER,
@@ -290,10 +292,10 @@ def _upgrade(connection: sqlite3.Connection, creation: Creation) -> None:
         migrate(connection)
         if is_new:
             connection.execute(
-                "INSERT INTO ledger (id, pipeline, project, region, start_at, created_at, backlog)"
-                " VALUES (1, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO ledger (id, pipeline, project, region, flow, start_at, created_at, backlog)"
+                " VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(creation.identity.pipeline, creation.identity.project, creation.identity.region),
+                    *astuple(creation.identity),
                     *(micros(creation.start_at), micros(creation.created_at), backlog_text(Backlog())),
                 ),
             )

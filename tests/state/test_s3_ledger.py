@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import orjson
@@ -11,7 +12,7 @@ import pytest
 from braze_etl.clock import ManualClock
 from braze_etl.errors import ConfigError, StateError
 from braze_etl.model import FileRef, FileSettlement
-from braze_etl.state.ledger import Backlog, BacklogLine, LedgerIdentity, LedgerMissingError, RunRecord
+from braze_etl.state.ledger import Backlog, BacklogLine, LedgerMissingError, RunRecord
 from braze_etl.state.s3 import compaction, head, runs
 from braze_etl.state.s3 import runs as notes
 from braze_etl.state.s3 import segments as days
@@ -118,10 +119,13 @@ class TestOpening:
         with pytest.raises(StateError, match="has lost its head"):
             ledger.settle("run", [done(ref(), accepted=1)], Backlog())
 
-    def test_another_project_is_refused(self, bucket: MemoryBucket) -> None:
+    @pytest.mark.parametrize("other", [{"project": "other"}, {"region": "US"}, {"flow": "events_to_braze"}])
+    def test_another_project_region_or_flow_is_refused(
+        self, bucket: MemoryBucket, other: dict[str, str]
+    ) -> None:
         opened(bucket)
         with pytest.raises(ConfigError, match="belongs to project 'shop' in region EU"):
-            S3Ledger.open(bucket, "state/", LedgerIdentity("x", "other", "EU"), clock=ManualClock(NOON))
+            S3Ledger.open(bucket, "state/", replace(IDENTITY, **other), clock=ManualClock(NOON))
 
     def test_two_that_create_it_at_once_share_one(self, bucket: MemoryBucket) -> None:
         def interfere(key: str) -> None:

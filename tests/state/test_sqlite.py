@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,12 +119,11 @@ class TestOpening:
         run.settle("run-1", [done(ref("b"), accepted=1)], backlog(2))
         assert reader.summary().backlog == backlog(2)
 
-    @pytest.mark.parametrize(("project", "region"), [("other", "EU"), ("shop", "US")])
-    def test_another_project_or_region_is_refused(self, path: Path, project: str, region: str) -> None:
+    @pytest.mark.parametrize("other", [{"project": "other"}, {"region": "US"}, {"flow": "events_to_braze"}])
+    def test_another_project_region_or_flow_is_refused(self, path: Path, other: dict[str, str]) -> None:
         opened(path).close()
-        other = LedgerIdentity("default", project, region)
         with pytest.raises(ConfigError, match=r"belongs to project 'shop' in region EU") as caught:
-            SqliteLedger.open(path, other, clock=ManualClock(NOON))
+            SqliteLedger.open(path, replace(IDENTITY, **other), clock=ManualClock(NOON))
         assert caught.value.exit_code == 2
         assert "state.uri" in caught.value.remedy
 
@@ -273,6 +273,7 @@ class TestTroubles:
 
 HOLD = """
 import sys, time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from braze_etl.state.ledger import LeaseOwner, LedgerIdentity

@@ -28,6 +28,9 @@ class Settings(Section):
     """One pipeline: a source, an Amplitude project, and the ledger between them."""
 
     pipeline: str = Field(default="default", min_length=1, description="A name for logs, reports and state.")
+    flow: Literal["currents_to_amplitude"] = Field(
+        default="currents_to_amplitude", description="What is moved; the ledger belongs to it."
+    )
     source: Source
     window: Window = Window()
     amplitude: Amplitude
@@ -49,7 +52,7 @@ class Settings(Section):
     @property
     def identity(self) -> LedgerIdentity:
         """Whom the ledger belongs to."""
-        return LedgerIdentity(self.pipeline, self.amplitude.project, self.amplitude.region)
+        return LedgerIdentity(self.pipeline, self.amplitude.project, self.amplitude.region, self.flow)
 
     @property
     def terms(self) -> Terms:

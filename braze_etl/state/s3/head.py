@@ -8,7 +8,7 @@ by one name: its size does not depend on how much history there is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -136,7 +136,7 @@ def to_json(head: Head) -> bytes:
             "kind": KIND,
             **{name: getattr(head, name) for name in _PLAIN},
             **{name: micros_or_none(getattr(head, name)) for name in _TIMES},
-            "identity": [head.identity.pipeline, head.identity.project, head.identity.region],
+            "identity": astuple(head.identity),
             "backlog": orjson.Fragment(backlog_text(head.backlog)),
             "journal": [[each.stamp, each.days, each.open] for each in head.journal],
             "catalogue": [head.catalogue.stamp, head.catalogue.through] if head.catalogue else None,
