@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import pkgutil
+import re
 import runpy
 import signal
 import socket
@@ -21,10 +22,13 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from multiprocessing import util
 from pathlib import Path
 
 _READ_AT_START = ("PYTHON", "LC_", "LANG")
 _STREAMS = (0, 1, 2)
+_DELIVERING = ("run", "backfill", "quarantine")
+"""Commands that start worker processes."""
 
 
 def can_be_forked(environ: Mapping[str, str]) -> bool:
@@ -132,19 +136,94 @@ def _become(request: dict[str, object], streams: list[int], talk: socket.socket)
     time.tzset()
 
 
+def _fork_server_at_hand() -> None:
+    """Fork what becomes this command's fork server, while nothing of the command is in it.
+
+    One that is started as an interpreter imports all that a worker needs, for each command anew.
+    """
+    ours, theirs = socket.socketpair()
+    start = util.spawnv_passfds
+    if not (pid := os.fork()):
+        ours.close()
+        _be_fork_server(theirs)
+    theirs.close()
+
+    def spawn(path: bytes, args: list[str], fds: list[int]) -> int:
+        if "multiprocessing.forkserver" not in args[-1]:
+            return start(path, args, fds)
+        util.spawnv_passfds = start
+        mask = [*map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ()))]
+        request = json.dumps({"code": args[-1], "environ": dict(os.environ), "mask": mask}).encode()
+        with ours:
+            socket.send_fds(ours, [len(request).to_bytes(4)], fds)
+            ours.sendall(request)
+        return pid
+
+    util.spawnv_passfds = spawn  # type: ignore[assignment]
+
+
+def _be_fork_server(talk: socket.socket) -> None:
+    """Run the code of a fork server with what it is handed; nothing, for a command that starts none."""
+    try:
+        head, fds, _, _ = socket.recv_fds(talk, 4, 2)
+        if head:
+            request = json.loads(talk.recv(int.from_bytes(head), socket.MSG_WAITALL))
+            talk.close()
+            os.environ.clear()
+            os.environ.update(request["environ"])
+            signal.pthread_sigmask(signal.SIG_SETMASK, request["mask"])
+            exec(re.sub(r"main\(\d+, \d+,", f"main({fds[0]}, {fds[1]},", request["code"]), {})
+    finally:
+        os._exit(0)
+
+
 def _import_all() -> None:
     import braze_etl
 
     for module in pkgutil.walk_packages(braze_etl.__path__, "braze_etl."):
         if not module.name.endswith(("__main__", ".dask")):
             importlib.import_module(module.name)
-    importlib.import_module("boto3")
+
+
+def _read_models() -> None:
+    """Read what boto3 knows of S3, which it keeps for each session anew."""
+    import boto3
+    import botocore.session
+
+    vars(botocore.session)["create_loader"] = cache(botocore.session.create_loader)
+    boto3.client("s3", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
+
+
+def _compile_readers() -> None:
+    """Compile what workers generate for event types under the plain mapping, once for all of them.
+
+    It takes a worker longer than most of the deliveries of tests do.
+    """
+    from braze_etl.braze.currents.catalogue import load_catalogue
+    from braze_etl.flows.currents_to_amplitude.compiled import cache as readers
+    from braze_etl.mapping.mapper import Mapper
+    from braze_etl.mapping.mapping import EventMapping
+    from braze_etl.mapping.settings import MappingSection
+    from fixtures.schemas import schema_for
+
+    vars(readers)["compile"] = cache(compile)
+    functions, mapping = readers.FunctionCache(), EventMapping.load(MappingSection())
+    for event_type, described in load_catalogue().items():
+        if described.fields:
+            schema = json.dumps(schema_for(event_type)).encode()
+            functions.get(schema, Mapper(mapping.plan(event_type)))
 
 
 if __name__ == "__main__":
     del sys.path[0]  # this folder, whose names would hide others
     _import_all()
+    _read_models()
+    sys.path.append(str(Path(__file__).parents[1]))
+    _compile_readers()
+    sys.path.pop()
     gc.freeze()  # no child looks through what all of them share: that takes longer than most commands
     if (words := _serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
+        if words[:1] and words[0] in _DELIVERING:
+            _fork_server_at_hand()
         sys.argv[1:] = words
         runpy.run_module("braze_etl", run_name="__main__", alter_sys=True)

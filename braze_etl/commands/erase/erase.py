@@ -12,7 +12,7 @@ from functools import partial
 from hashlib import sha256
 from itertools import starmap
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -106,7 +106,6 @@ def _json(text: str) -> dict[str, Any] | list[Any] | None:
 
 
 _NO_LIST: Final = "a list, and name that as mapping.privacy.suppress"
-
 _ALL_RUNS: Final = 1_000_000
 
 
@@ -131,7 +130,17 @@ def erase(settings: Settings, id_: str, clock: Clock, *, dry_run: bool = False) 
         places |= {"quarantine_records": records, "quarantine_details": words}
         places["lookup_copies"] = _from_copies(settings, person, dry_run=dry_run)
     suppressed = people.suppressed is not None and people.suppressed.covers(id_)
-    return receipt(settings, id_, clock.now(), places, suppressed=suppressed, dry_run=dry_run)
+    digest = hash_of(settings, id_)
+    return Receipt(
+        at=clock.now(),
+        pipeline=settings.pipeline,
+        id_sha256=digest,
+        salted=bool(settings.mapping.privacy.salt.get_secret_value()),
+        dry_run=dry_run,
+        places=places,
+        suppressed=suppressed,
+        beyond_reach=tuple(_beyond_reach(settings, digest, suppressed=suppressed)),
+    )
 
 
 def _ledger(settings: Settings, clock: Clock, stack: ExitStack, *, dry_run: bool) -> Ledger | None:
@@ -184,8 +193,7 @@ def _names(copy: Path, columns: LookupColumns, person: Person) -> bool:
         return any(map(table.names, person.names))
 
 
-@dataclass(frozen=True, slots=True)
-class Remnant:
+class Remnant(NamedTuple):
     """A place that this program does not reach, and what to do there."""
 
     place: str
@@ -227,31 +235,8 @@ class Receipt:
                 name: {"looked_at": each.looked_at, done: each.found} for name, each in self.places.items()
             },
             "suppressed": self.suppressed,
-            "beyond_reach": [{"place": each.place, "remedy": each.remedy} for each in self.beyond_reach],
+            "beyond_reach": [each._asdict() for each in self.beyond_reach],
         }
-
-
-def receipt(
-    settings: Settings,
-    id_: str,
-    at: datetime,
-    places: Mapping[str, Found],
-    *,
-    suppressed: bool,
-    dry_run: bool,
-) -> Receipt:
-    """Write the receipt for what was found of a person in these places."""
-    digest = hash_of(settings, id_)
-    return Receipt(
-        at=at,
-        pipeline=settings.pipeline,
-        id_sha256=digest,
-        salted=bool(settings.mapping.privacy.salt.get_secret_value()),
-        dry_run=dry_run,
-        places=places,
-        suppressed=suppressed,
-        beyond_reach=tuple(_beyond_reach(settings, digest, suppressed=suppressed)),
-    )
 
 
 def hash_of(settings: Settings, id_: str) -> str:
