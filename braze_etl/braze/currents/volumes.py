@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Final, TypeVar
 
 from braze_etl.braze.currents.keys import date_folder, parse_key
 from braze_etl.braze.currents.listing import EventFolder
 from braze_etl.model import FileRef
-from braze_etl.storage.store import Page, Store, StoredObject
+from braze_etl.storage.store import Page, Store
 
 _T = TypeVar("_T")
 
@@ -27,17 +30,16 @@ class Volume:
     """The files of one event folder since a moment; estimated from some of its hours unless `exact`.
 
     `hours` has the stored bytes of each `date=` hour since then, `oldest` is the first hour of all its files.
-    `requests` counts LISTs.
+    `found` are the files that were listed.
     """
 
     folder: EventFolder
+    oldest: datetime | None = None
     files: int = 0
     bytes: int = 0
     archived: int = 0
     exact: bool = True
-    oldest: datetime | None = None
     hours: Counter[datetime] = field(default_factory=Counter)
-    requests: int = 0
     found: list[FileRef] = field(default_factory=list)
 
     @property
@@ -46,84 +48,96 @@ class Volume:
         key = parse_key(self.found[0].key) if self.found and not self.folder.integration else None
         return key.integration if key else self.folder.integration
 
+    def add(self, page: Page) -> None:
+        """Count the files of a page; what else lies there is left out."""
+        for ref in _files(page, self.folder):
+            self.files += 1
+            self.bytes += ref.size
+            self.archived += ref.archived
+            self.hours[ref.hour] += ref.size
+            self.found.append(ref)
 
-def volume_of(store: Store, folder: EventFolder, since: datetime, *, hours: int = HOURS_SAMPLED) -> Volume:
-    """Look at a folder: two requests for one of up to 1,000 files, else one for each of so many *hours*."""
-    volume = Volume(folder)
-    volume.oldest = _first_hour(store, volume)
-    start = folder.folder + date_folder(since)
-    pages = store.pages(folder.folder, start_after=start)
-    first, second = next(pages, None), next(pages, None)
-    volume.requests += 1 + (second is not None)
-    if first is not None and second is None:
-        _count(volume, first)
-    elif second is not None:
-        _estimate(store, volume, since, hours)
-    return volume
-
-
-def newest_hour(store: Store, folders: Sequence[EventFolder], now: datetime) -> tuple[datetime | None, int]:
-    """Find the newest hour of a source where nothing is new, ever further back, and count the LISTs."""
-    requests, back = 0, timedelta(days=30)
-    while folders and back < _OLDEST:
-        counted = [Volume(folder) for folder in folders]
-        newest = [hour for each in counted for hour in list(_hours(store, each, now - back))[-1:]]
-        requests += sum(each.requests for each in counted)
-        if newest:
-            return max(newest), requests
-        back *= 4
-    return None, requests
+    def extend(self, hours: Sequence[datetime], looked_at: int) -> None:
+        """Take what was counted in so many of these hours for a sample of all of them."""
+        factor = len(hours) / max(1, looked_at)
+        self.exact = factor == 1
+        self.files, self.bytes = round(self.files * factor), round(self.bytes * factor)
+        self.archived = round(self.archived * factor)
+        if not self.exact:
+            self.hours = Counter(dict.fromkeys(hours, self.bytes // len(hours)))
 
 
-def newest_file(store: Store, folder: EventFolder, since: datetime) -> FileRef | None:
-    """Find the last file of the newest hour since then, in two or three requests; None for none."""
-    hours = list(_hours(store, Volume(folder), since))
-    if not hours:
+class Lists:
+    """Looks at event folders of one store with few LIST requests, and counts these; for several threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self.requests = 0
+
+    def level(self, prefix: str, start_after: str = "") -> Iterator[Page]:
+        """List the folders right below *prefix*."""
+        return self._pages(prefix, start_after=start_after, delimiter="/")
+
+    def volume(self, folder: EventFolder, since: datetime, *, hours: int = HOURS_SAMPLED) -> Volume:
+        """Look at a folder: two requests for one of up to 1,000 files, else one for each of some *hours*."""
+        volume = Volume(folder, next(_hours(islice(self.level(folder.folder), 1)), None))
+        pages = self._pages(folder.folder, start_after=folder.folder + date_folder(since))
+        first, second = next(pages, None), next(pages, None)
+        if first is not None and second is None:
+            volume.add(first)
+        elif second is not None:
+            all_hours = self._hours(folder, since)
+            chosen = spread(all_hours, hours)
+            for hour in chosen:
+                for page in islice(self._pages(f"{folder.folder}{date_folder(hour)}/"), _BUSIEST_HOUR):
+                    volume.add(page)
+            volume.extend(all_hours, len(chosen))
+        return volume
+
+    def newest_hour(self, folders: Sequence[EventFolder], now: datetime) -> datetime | None:
+        """Find the newest hour of a source where nothing is new, ever further back."""
+        back = timedelta(days=30)
+        while folders and back < _OLDEST:
+            if newest := [hour for each in folders for hour in self._hours(each, now - back)[-1:]]:
+                return max(newest)
+            back *= 4
         return None
-    page = next(iter(store.pages(f"{folder.folder}{date_folder(hours[-1])}/")), None)
-    refs = (_ref(stored, folder.event_type) for stored in page.objects) if page else ()
-    return max(filter(None, refs), key=lambda ref: ref.modified, default=None)
+
+    def newest_file(self, folder: EventFolder, since: datetime) -> FileRef | None:
+        """Find the last file of the newest hour since then, in two or three requests; None for none."""
+        for hour in self._hours(folder, since)[-1:]:
+            for page in islice(self._pages(f"{folder.folder}{date_folder(hour)}/"), 1):
+                return max(_files(page, folder), key=lambda ref: ref.modified, default=None)
+        return None
+
+    def _hours(self, folder: EventFolder, since: datetime) -> list[datetime]:
+        return list(_hours(self.level(folder.folder, folder.folder + date_folder(since))))
+
+    def _pages(self, prefix: str, *, start_after: str = "", delimiter: str = "") -> Iterator[Page]:
+        for page in self._store.pages(prefix, start_after=start_after, delimiter=delimiter):
+            with self._lock:
+                self.requests += 1
+            yield page
 
 
-def _first_hour(store: Store, volume: Volume) -> datetime | None:
-    pages = store.pages(volume.folder.folder, delimiter="/")
-    volume.requests += 1
-    page = next(pages, None)
-    return next(filter(None, map(_hour, page.prefixes)), None) if page else None
+def _hours(pages: Iterable[Page]) -> Iterator[datetime]:
+    """The `date=` folders of a level, as hours."""
+    for page in pages:
+        for prefix in page.prefixes:
+            name = prefix.rstrip("/").rpartition("/")[2]
+            with suppress(ValueError):
+                yield datetime.strptime(name, "date=%Y-%m-%d-%H").replace(tzinfo=UTC)
 
 
-def _count(volume: Volume, page: Page) -> None:
-    for stored in page.objects:
-        ref = _ref(stored, volume.folder.event_type)
-        if ref is not None:
-            volume.files += 1
-            volume.bytes += ref.size
-            volume.archived += ref.archived
-            volume.hours[ref.hour] += ref.size
-            volume.found.append(ref)
-
-
-def _estimate(store: Store, volume: Volume, since: datetime, most: int) -> None:
-    hours = list(_hours(store, volume, since))
-    chosen = spread(hours, most)
-    for hour in chosen:
-        pages = store.pages(f"{volume.folder.folder}{date_folder(hour)}/")
-        for _, page in zip(range(_BUSIEST_HOUR), pages, strict=False):
-            volume.requests += 1
-            _count(volume, page)
-    factor = len(hours) / max(1, len(chosen))
-    volume.exact = factor == 1
-    volume.files, volume.bytes = round(volume.files * factor), round(volume.bytes * factor)
-    volume.archived = round(volume.archived * factor)
-    if not volume.exact:
-        volume.hours = Counter(dict.fromkeys(hours, volume.bytes // len(hours)))
-
-
-def _hours(store: Store, volume: Volume, since: datetime) -> Iterator[datetime]:
-    start = volume.folder.folder + date_folder(since)
-    for page in store.pages(volume.folder.folder, start_after=start, delimiter="/"):
-        volume.requests += 1
-        yield from filter(None, map(_hour, page.prefixes))
+def _files(page: Page, folder: EventFolder) -> Iterator[FileRef]:
+    """The Currents files of a page that are of the folder's event type."""
+    for each in page.objects:
+        key = parse_key(each.key)
+        if key is not None and key.event_type == folder.event_type:
+            yield FileRef(
+                each.key, each.etag, each.size, each.modified, key.event_type, key.hour, each.archived
+            )
 
 
 def spread(items: Sequence[_T], most: int) -> list[_T]:
@@ -133,20 +147,3 @@ def spread(items: Sequence[_T], most: int) -> list[_T]:
     if most == 1:
         return [items[-1]]
     return [items[round(number * (len(items) - 1) / (most - 1))] for number in range(most)]
-
-
-def _hour(prefix: str) -> datetime | None:
-    name = prefix.rstrip("/").rpartition("/")[2]
-    try:
-        return datetime.strptime(name, "date=%Y-%m-%d-%H").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-
-
-def _ref(stored: StoredObject, event_type: str) -> FileRef | None:
-    key = parse_key(stored.key)
-    if key is None or key.event_type != event_type:
-        return None
-    return FileRef(
-        stored.key, stored.etag, stored.size, stored.modified, event_type, key.hour, stored.archived
-    )

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from braze_etl.amplitude.probe import ask
 from braze_etl.braze.currents.listing import EventFolder, event_folders
-from braze_etl.braze.currents.volumes import newest_file, newest_hour, spread
+from braze_etl.braze.currents.volumes import Lists, spread
 from braze_etl.clock import Clock
 from braze_etl.config.loading import Config
 from braze_etl.delivery.destination import Probe, Standing
@@ -23,14 +23,14 @@ from braze_etl.engine import quarantine_stop as bound
 from braze_etl.engine.budget import Account
 from braze_etl.engine.forecast import RECENT_RUNS
 from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
-from braze_etl.flows.currents_to_amplitude.sampling import Sample, Sampler
+from braze_etl.flows.currents_to_amplitude.sampling import Sample, Sampler, total
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.currents_to_amplitude.source import open_source, selection
 from braze_etl.flows.pipeline import open_state
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.model import FileRef
 from braze_etl.state.ledger import LeaseHolder, LedgerMissingError, LedgerSummary, RunRecord
-from braze_etl.storage.store import Page, Store
+from braze_etl.storage.store import Store
 
 _MOUNTS = Path("/proc/self/mounts")
 _MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
@@ -86,14 +86,15 @@ class Site:
         return open_source(self.settings.source)
 
     @cached_property
+    def lists(self) -> Lists:
+        """Looks at the event folders of the source."""
+        return Lists(self.source[0])
+
+    @cached_property
     def folders(self) -> list[EventFolder]:
         """The selected event folders of the source."""
-        store, prefix = self.source
-
-        def level(below: str) -> Iterator[Page]:
-            return store.pages(below, delimiter="/")
-
-        return list(event_folders(level, prefix, selection(self.settings.source), self.settings.source.uri))
+        source = self.settings.source
+        return list(event_folders(self.lists.level, self.source[1], selection(source), source.uri))
 
     @cached_property
     def recent(self) -> list[FileRef]:
@@ -103,7 +104,7 @@ class Site:
         """
         folders, now = spread(self._sent_folders, _FOLDERS), self.clock.now()
         found = list(self.newest(folders))
-        if not found and (newest := newest_hour(self.source[0], folders, now)[0]) is not None:
+        if not found and (newest := self.lists.newest_hour(folders, now)) is not None:
             found = list(self.newest(folders, newest))
         return sorted(found, key=lambda ref: (ref.hour, ref.modified))
 
@@ -118,7 +119,7 @@ class Site:
     def newest(self, folders: Iterable[EventFolder], since: datetime | None = None) -> Iterator[FileRef]:
         """The newest file of each folder that has one since then (of the look-back); two LISTs each."""
         since = since or self.clock.now() - max(self.settings.source.lookback, timedelta(days=1))
-        found = (newest_file(self.source[0], each, since) for each in folders)
+        found = (self.lists.newest_file(each, since) for each in folders)
         return (ref for ref in found if ref is not None)
 
     @cached_property
@@ -129,11 +130,8 @@ class Site:
     @cached_property
     def sample(self) -> Sample:
         """The beginnings of the recent files."""
-        sampler, whole = Sampler(self.source[0], self.mapping), Sample()
-        for ref in self.recent:
-            if not ref.archived:
-                whole.add(sampler.read(ref))
-        return whole
+        sampler = Sampler(self.source[0], self.mapping)
+        return total(sampler.read(ref) for ref in self.recent if not ref.archived)
 
     @cached_property
     def ledger(self) -> LedgerView | None:

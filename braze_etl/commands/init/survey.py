@@ -7,7 +7,7 @@ years to look at), and 300 ranged reads of half a megabyte in all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,17 +16,16 @@ from itertools import takewhile
 from typing import Any, Final
 
 from braze_etl.braze.currents.listing import EventFolder, Selection, event_folders
-from braze_etl.braze.currents.volumes import HOURS_SAMPLED, Volume, newest_hour, spread, volume_of
+from braze_etl.braze.currents.volumes import HOURS_SAMPLED, Lists, Volume, spread
 from braze_etl.clock import Clock, hour_of, iso
 from braze_etl.engine.forecast import Density
 from braze_etl.errors import UsageError
 from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
-from braze_etl.flows.currents_to_amplitude.sampling import Sample, Sampler
+from braze_etl.flows.currents_to_amplitude.sampling import Sample, Sampler, total
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.currents_to_amplitude.source import open_source
 from braze_etl.model import FileRef
 from braze_etl.state.ledger import BacklogLine
-from braze_etl.storage.store import Page, Store
 
 DAY: Final = timedelta(days=1)
 _DAYS_OF_MONTH: Final = 30
@@ -45,38 +44,24 @@ def survey(settings: Settings, clock: Clock, *, days: int) -> Survey:
     `UsageError` where there are no Currents files below it, `StoreError` where it can't be listed.
     """
     store, prefix = open_source(settings.source)
-    uri = settings.source.uri
-    folders, lists = _folders(store, prefix, uri)
-    now = clock.now()
+    uri, lists, now = settings.source.uri, Lists(store), clock.now()
+    folders = list(event_folders(lists.level, prefix, Selection(), uri))
+    if not folders:
+        raise _nothing_below(uri, "no folder is called event_type=...")
     until = hour_of(now) + timedelta(hours=1)
-    volumes = _volumes(store, folders, until - days * DAY)
-    lists += sum(each.requests for each in volumes)
+    volumes = _volumes(lists, folders, until - days * DAY)
     if not any(each.files for each in volumes):
-        newest, asked = newest_hour(store, folders, now)
-        lists += asked
+        newest = lists.newest_hour(folders, now)
         if newest is None:
             raise _nothing_below(uri, "no folder is called date=...")
         until = newest + timedelta(hours=1)
-        volumes = _volumes(store, folders, until - days * DAY)
-        lists += sum(each.requests for each in volumes)
-    found = Survey(_narrowed(uri, prefix, folders), now, until - days * DAY, until, lists=lists)
-    _add(found, volumes)
-    _read(found, volumes, Sampler(store, load_mapping(settings)))
-    return found
-
-
-def _folders(store: Store, prefix: str, source: str) -> tuple[list[EventFolder], int]:
-    requests = Counter[str]()
-
-    def level(below: str) -> Iterator[Page]:
-        for page in store.pages(below, delimiter="/"):
-            requests["lists"] += 1
-            yield page
-
-    folders = list(event_folders(level, prefix, Selection(), source))
-    if not folders:
-        raise _nothing_below(source, "no folder is called event_type=...")
-    return folders, requests["lists"]
+        volumes = _volumes(lists, folders, until - days * DAY)
+    types = {name: TypeSurvey(name) for name in sorted({each.event_type for each in folders})}
+    for volume in volumes:
+        types[volume.folder.event_type].volumes.append(volume)
+    asked = _read(types, Sampler(store, load_mapping(settings)))
+    source = _narrowed(uri, prefix, folders)
+    return Survey(source, now, until - days * DAY, until, types, lists.requests, asked)
 
 
 def _nothing_below(source: str, why: str) -> UsageError:
@@ -100,60 +85,65 @@ def _above(folder: EventFolder) -> str:
     return parent.rpartition("/")[0] if folder.integration else parent
 
 
-def _volumes(store: Store, folders: list[EventFolder], since: datetime) -> list[Volume]:
+def _volumes(lists: Lists, folders: list[EventFolder], since: datetime) -> list[Volume]:
     hours = min(HOURS_SAMPLED, max(4, _LISTS // len(folders)))
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(lambda folder: volume_of(store, folder, since, hours=hours), folders))
+        return list(pool.map(lambda folder: lists.volume(folder, since, hours=hours), folders))
 
 
-def _add(found: Survey, volumes: list[Volume]) -> None:
-    for volume in sorted(volumes, key=lambda each: each.folder.event_type):
-        name = volume.folder.event_type
-        found.types.setdefault(name, TypeSurvey(name)).add(volume)
-
-
-def _read(found: Survey, volumes: list[Volume], sampler: Sampler) -> None:
-    files: dict[str, list[FileRef]] = {name: [] for name in found.types}
-    for volume in volumes:
-        files[volume.folder.event_type] += (ref for ref in volume.found if not ref.archived)
-    most = max(1, min(_READS_OF_TYPE, _READS // len(files)))
-    chosen = [ref for refs in files.values() for ref in spread(refs, most)]
-    found.asked = len(chosen)
+def _read(types: dict[str, TypeSurvey], sampler: Sampler) -> int:
+    """Sample some files of each type, and say of how many."""
+    most = max(1, min(_READS_OF_TYPE, _READS // len(types)))
+    chosen = [ref for each in types.values() for ref in spread(each.readable, most)]
     with ThreadPoolExecutor(_THREADS) as pool:
         for ref, sample in zip(chosen, pool.map(sampler.read, chosen), strict=True):
-            found.types[ref.event_type].sample.add(sample)
+            types[ref.event_type].sample.add(sample)
+    return len(chosen)
 
 
-@dataclass(slots=True)
+@dataclass
 class TypeSurvey:
-    """One event type over all connectors. Files and bytes are of the time looked at; so are events.
+    """One event type over all its folders. Files and bytes are of the time looked at; so are events.
 
-    `writers` has the stored bytes of each `date=` hour, for each connector by its id (empty where it has no
-    name); `oldest` is the first hour of all its files, however old.
+    It has all its volumes before anybody asks for its `writers`.
     """
 
     name: str
-    files: int = 0
-    bytes: int = 0
-    archived: int = 0
-    exact: bool = True
-    oldest: datetime | None = None
-    writers: dict[str, Counter[datetime]] = field(default_factory=dict)
+    volumes: list[Volume] = field(default_factory=list)
     sample: Sample = field(default_factory=Sample)
 
-    def add(self, volume: Volume) -> None:
-        """Add one of its folders."""
-        self.files += volume.files
-        self.bytes += volume.bytes
-        self.archived += volume.archived
-        self.exact &= volume.exact
-        self.oldest = min(filter(None, (self.oldest, volume.oldest)), default=None)
-        self.writers.setdefault(volume.integration, Counter()).update(volume.hours)
+    @property
+    def files(self) -> int:
+        """How many files there are."""
+        return sum(each.files for each in self.volumes)
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes are stored."""
+        return sum(each.bytes for each in self.volumes)
+
+    @property
+    def readable(self) -> list[FileRef]:
+        """The files that were listed, and can be read."""
+        return [ref for each in self.volumes for ref in each.found if not ref.archived]
+
+    @property
+    def oldest(self) -> datetime | None:
+        """The first hour of all its files, however old."""
+        return min((each.oldest for each in self.volumes if each.oldest), default=None)
+
+    @cached_property
+    def writers(self) -> dict[str, Counter[datetime]]:
+        """The stored bytes of each `date=` hour, by the id of the connector (empty where it has no name)."""
+        writers: dict[str, Counter[datetime]] = {}
+        for each in self.volumes:
+            writers.setdefault(each.integration, Counter()).update(each.hours)
+        return writers
 
     @property
     def hours(self) -> set[datetime]:
         """The hours of the time looked at that have files."""
-        return set().union(*self.writers.values())
+        return {hour for each in self.volumes for hour in each.hours}
 
     @property
     def events(self) -> int:
@@ -196,17 +186,17 @@ class TypeSurvey:
 class Survey:
     """What was found in *source*, over the hours from `since` to `until` (exclusive).
 
-    `source` is the nearest folder above all of it; `asked` counts the files that were to be sampled. It is
-    whole before anybody asks it: what follows from all types is worked out once.
+    `source` is the nearest folder above all of it; `asked` counts the files that were to be sampled, `lists`
+    the requests. What follows from all types is worked out once.
     """
 
     source: str
     now: datetime
     since: datetime
     until: datetime
-    types: dict[str, TypeSurvey] = field(default_factory=dict)
-    lists: int = 0
-    asked: int = 0
+    types: dict[str, TypeSurvey]
+    lists: int
+    asked: int
 
     @property
     def days(self) -> float:
@@ -293,8 +283,8 @@ class Survey:
         return {
             "files": each.files,
             "bytes": each.bytes,
-            "archived_files": each.archived,
-            "estimated": not each.exact,
+            "archived_files": sum(volume.archived for volume in each.volumes),
+            "estimated": not all(volume.exact for volume in each.volumes),
             "events": each.events,
             "events_per_day": round(per_day),
             "events_per_month": round(per_day * _DAYS_OF_MONTH),
@@ -302,14 +292,6 @@ class Survey:
             "newest_hour": _iso(max(each.hours, default=None)),
             **_shares(each.sample),
         }
-
-
-def total(samples: Iterable[Sample]) -> Sample:
-    """The sum of samples."""
-    whole = Sample()
-    for each in samples:
-        whole.add(each)
-    return whole
 
 
 def _shares(sample: Sample) -> dict[str, Any]:

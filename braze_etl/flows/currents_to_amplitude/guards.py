@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from braze_etl.braze.currents.listing import Selection, event_folders
+from braze_etl.braze.currents.volumes import Lists
 from braze_etl.clock import duration_text, iso
 from braze_etl.config.secrets import is_stand_in, leads_away_in_clear
 from braze_etl.errors import UsageError
@@ -17,7 +18,6 @@ from braze_etl.flows.currents_to_amplitude.source import open_source, selection
 from braze_etl.globs import glob, is_glob
 from braze_etl.mapping.settings import MappingSection
 from braze_etl.mapping.vocabulary import known_types
-from braze_etl.storage.store import Page
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -111,8 +111,5 @@ def lost(globs: Sequence[str], known: Collection[str]) -> list[str]:
 
 def _in_source(settings: Settings) -> set[str]:
     store, prefix = open_source(settings.source)
-
-    def level(below: str) -> Iterator[Page]:
-        return store.pages(below, delimiter="/")
-
-    return {each.event_type for each in event_folders(level, prefix, Selection(), settings.source.uri)}
+    folders = event_folders(Lists(store).level, prefix, Selection(), settings.source.uri)
+    return {each.event_type for each in folders}

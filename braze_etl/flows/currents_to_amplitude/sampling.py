@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -80,6 +80,14 @@ class Sample:
             return None
         headers = line.files * self.header_bytes / self.files
         return max(line.files, round((line.bytes - headers) * self.records / self.block_bytes))
+
+
+def total(samples: Iterable[Sample]) -> Sample:
+    """The sum of samples."""
+    whole = Sample()
+    for each in samples:
+        whole.add(each)
+    return whole
 
 
 class Sampler:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from braze_etl.braze.currents.listing import EventFolder
-from braze_etl.braze.currents.volumes import newest_file, newest_hour, spread, volume_of
+from braze_etl.braze.currents.volumes import Lists, spread
 from braze_etl.storage.folder import FolderStore
 from tests.commands.init.conftest import CONNECTOR, NOW, WriteFile
 
@@ -20,8 +20,9 @@ def hour(text: str) -> datetime:
 def test_a_quiet_type_is_counted_exactly_in_two_requests(write_file: WriteFile, source: Path) -> None:
     write_file(OPEN, "2026-09-01-03")
     paths = [write_file(OPEN, f"2026-10-03-0{number}") for number in range(3)]
-    volume = volume_of(FolderStore(source), FOLDER, SINCE)
-    assert (volume.files, volume.exact, volume.requests) == (3, True, 2)
+    lists = Lists(FolderStore(source))
+    volume = lists.volume(FOLDER, SINCE)
+    assert (volume.files, volume.exact, lists.requests) == (3, True, 2)
     assert volume.bytes == sum(path.stat().st_size for path in paths)
     assert volume.oldest == hour("2026-09-01T03")
     assert sorted(volume.hours) == [hour(f"2026-10-03T0{number}") for number in range(3)]
@@ -40,10 +41,11 @@ def busy(source: Path, hours: int, files: int) -> None:
 
 def test_a_busy_type_is_estimated_from_some_of_its_hours(source: Path) -> None:
     busy(source, hours=20, files=60)
-    volume = volume_of(FolderStore(source), FOLDER, SINCE, hours=4)
+    lists = Lists(FolderStore(source))
+    volume = lists.volume(FOLDER, SINCE, hours=4)
     assert (volume.files, volume.bytes, volume.exact) == (1200, 12_000, False)
     assert len(volume.found) == 240
-    assert volume.requests <= 3 + 1 + 4
+    assert lists.requests <= 3 + 1 + 4
     assert len(volume.hours) == 20
     assert max(volume.hours) == hour((SINCE + timedelta(hours=20)).strftime("%Y-%m-%dT%H"))
     assert volume.hours.total() == 12_000
@@ -52,7 +54,7 @@ def test_a_busy_type_is_estimated_from_some_of_its_hours(source: Path) -> None:
 def test_objects_that_are_no_currents_files_do_not_count(write_file: WriteFile, source: Path) -> None:
     path = write_file(OPEN, "2026-10-03-01")
     path.with_name("_SUCCESS").write_bytes(b"")
-    assert volume_of(FolderStore(source), FOLDER, SINCE).files == 1
+    assert Lists(FolderStore(source)).volume(FOLDER, SINCE).files == 1
 
 
 def test_of_a_source_where_nothing_is_new_the_newest_hour_is_found(
@@ -60,21 +62,22 @@ def test_of_a_source_where_nothing_is_new_the_newest_hour_is_found(
 ) -> None:
     write_file(OPEN, "2025-01-01-03")
     write_file(OPEN, "2025-06-01-03")
-    newest, requests = newest_hour(FolderStore(source), [FOLDER], NOW)
-    assert newest == hour("2025-06-01T03")
-    assert requests < 10
+    lists = Lists(FolderStore(source))
+    assert lists.newest_hour([FOLDER], NOW) == hour("2025-06-01T03")
+    assert lists.requests < 10
 
 
 def test_an_empty_source_has_no_newest_hour(source: Path) -> None:
     source.mkdir()
-    assert newest_hour(FolderStore(source), [FOLDER], NOW)[0] is None
-    assert newest_file(FolderStore(source), FOLDER, SINCE) is None
+    lists = Lists(FolderStore(source))
+    assert lists.newest_hour([FOLDER], NOW) is None
+    assert lists.newest_file(FOLDER, SINCE) is None
 
 
 def test_the_newest_file_is_one_of_the_newest_hour(write_file: WriteFile, source: Path) -> None:
     write_file(OPEN, "2026-10-03-01")
     path = write_file(OPEN, "2026-10-03-05")
-    ref = newest_file(FolderStore(source), FOLDER, SINCE)
+    ref = Lists(FolderStore(source)).newest_file(FOLDER, SINCE)
     assert ref is not None
     assert ref.key == path.relative_to(source).as_posix()
 
