@@ -6,10 +6,11 @@ The rights are tried one by one, with one small object that is written and remov
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from braze_etl.clock import duration_text
 from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, warn
@@ -21,103 +22,88 @@ from braze_etl.state.s3.opening import CONDITIONS_REMEDY
 from braze_etl.storage.opening import open_conditional_store, open_store
 from braze_etl.storage.probe import try_etags
 from braze_etl.storage.settings import WrittenStoreSection
-from braze_etl.storage.store import ConditionalStore, Store
+from braze_etl.storage.store import ConditionalStore
 from braze_etl.uri import is_in_s3, parse_any
 
 _BODY: Final = b"braze-etl doctor\n"
 
 
-class _Probe:
-    """Where a probe object goes; below `probe/`, which the ledger does not take for its own remains."""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """State or quarantine in S3, and the key of the probe object there.
 
-    def __init__(self, site: Site, name: str) -> None:
-        self.name = name
-        self.section: WrittenStoreSection = getattr(site.settings, name)
-        self.uri: str = getattr(site.settings, name).uri
-        self._access = self.section.access(site.settings.source)
-        self._token = site.token
+    It lies below `probe/`, which the ledger does not take for its own remains.
+    """
 
-    def store(self) -> tuple[Store, str]:
-        """The store, and the key of the probe in it."""
-        store, prefix = open_store(self.uri, access=self._access, must_exist=False)
-        return store, f"{prefix}probe/{self._token}"
-
-    def conditional(self) -> tuple[ConditionalStore, str]:
-        """The same with conditional writes."""
-        store, prefix = open_conditional_store(self.uri, access=self._access)
-        return store, f"{prefix}probe/{self._token}"
+    name: str
+    uri: str
+    store: ConditionalStore
+    prefix: str
+    key: str
 
 
-def _listing(name: str) -> Callable[[Site], Finding]:
-    def check(site: Site) -> Finding:
-        if _is_local(site.settings, name):
-            return skipped(f"the {name} is on this disk")
-        probe = _Probe(site, name)
-        store, key = probe.store()
-        next(iter(store.pages(key.partition("probe/")[0])), None)
-        return ok(f"{probe.uri} can be listed")
-
-    return check
+_Step: TypeAlias = Callable[[Site, _Place], Finding]
 
 
-def _put(name: str) -> Callable[[Site], Finding]:
-    def check(site: Site) -> Finding:
-        if _is_local(site.settings, name):
-            return _writable(site.settings, name)
-        probe = _Probe(site, name)
-        store, key = probe.store()
-        store.put(key, _BODY)
-        return ok(f"an object can be written: {store.uri}/{key}")
-
-    return check
+def _list(_site: Site, place: _Place) -> Finding:
+    next(iter(place.store.pages(place.prefix)), None)
+    return ok(f"{place.uri} can be listed")
 
 
-def _get(name: str) -> Callable[[Site], Finding]:
-    def check(site: Site) -> Finding:
-        if _is_local(site.settings, name):
-            return skipped(f"the {name} is on this disk")
-        probe = _Probe(site, name)
-        store, key = probe.conditional()
-        found = store.read(key)
-        if found is None or found.data != _BODY:
-            return fail(
-                f"{store.uri}/{key} is not what was written", "Use a store that is read as it was written."
-            )
-        site.server_times[f"S3 ({name})"] = (found.read_at.astimezone(UTC), site.clock.now())
-        return ok("it can be read")
-
-    return check
+def _put(_site: Site, place: _Place) -> Finding:
+    place.store.put(place.key, _BODY)
+    return ok(f"an object can be written: {place.store.uri}/{place.key}")
 
 
-def conditions(site: Site) -> Finding:
+def _get(site: Site, place: _Place) -> Finding:
+    found = place.store.read(place.key)
+    if found is None or found.data != _BODY:
+        return fail(
+            f"{place.store.uri}/{place.key} is not what was written",
+            "Use a store that is read as it was written.",
+        )
+    site.server_times[f"S3 ({place.name})"] = (found.read_at.astimezone(UTC), site.clock.now())
+    return ok("it can be read")
+
+
+def _conditions(_site: Site, place: _Place) -> Finding:
     """Whether If-None-Match and If-Match are honoured: without that, two runs could both hold the lease."""
-    if _is_local(site.settings, "state"):
-        return skipped("the lease of a ledger in SQLite is a lock of the operating system")
-    store, key = _Probe(site, "state").conditional()
-    if store.create(key, b"2") is not None:
-        return fail(f"{store.uri} ignores If-None-Match", CONDITIONS_REMEDY)
-    if wrong := try_etags(store, key):
+    store, key = place.store, place.key
+    wrong = "ignores If-None-Match" if store.create(key, b"2") is not None else try_etags(store, key)
+    if wrong:
         return fail(f"{store.uri} {wrong}", CONDITIONS_REMEDY)
     form = " (with ETags that have no quotes)" if store.bare_etags else ""
     return ok(f"writes under conditions are honoured{form}")
 
 
-def _delete(name: str) -> Callable[[Site], Finding]:
+def _delete(_site: Site, place: _Place) -> Finding:
+    try:
+        place.store.delete([place.key])
+    except StoreError as error:
+        return fail(f"{error.message}; the probe {place.key} is left behind", error.remedy)
+    return ok("the probe is removed again")
+
+
+def _right(name: str, step: _Step) -> Callable[[Site], Finding]:
+    """The check of one right, at the *name* of a section."""
+
     def check(site: Site) -> Finding:
-        if _is_local(site.settings, name):
-            return skipped(f"the {name} is on this disk")
-        store, key = _Probe(site, name).store()
-        try:
-            store.delete([key])
-        except StoreError as error:
-            return fail(f"{error.message}; the probe {key} is left behind", error.remedy)
-        return ok("the probe is removed again")
+        section: WrittenStoreSection = getattr(site.settings, name)
+        uri: str = getattr(site.settings, name).uri
+        if not is_in_s3(uri):
+            return _on_disk(site.settings, name, step)
+        store, prefix = open_conditional_store(uri, access=section.access(site.settings.source))
+        return step(site, _Place(name, uri, store, prefix, f"{prefix}probe/{site.token}"))
 
     return check
 
 
-def _is_local(settings: Settings, name: str) -> bool:
-    return not is_in_s3(getattr(settings, name).uri)
+def _on_disk(settings: Settings, name: str, step: _Step) -> Finding:
+    if step is _put:
+        return _writable(settings, name)
+    if step is _conditions:
+        return skipped("the lease of a ledger in SQLite is a lock of the operating system")
+    return skipped(f"the {name} is on this disk")
 
 
 def _writable(settings: Settings, name: str) -> Finding:
@@ -153,43 +139,34 @@ def _folders_in(quarantine: Path) -> Iterator[Path]:
             yield from sorted(path for path in folder.glob("[0-9]*") if path.is_dir())[-1:]
 
 
-def _probing(name: str) -> tuple[Check, ...]:
+def _rights(name: str) -> tuple[Check, ...]:
     put = (f"{name}.put",)
+    conditions = (Check(f"{name}.conditions", _right(name, _conditions), needs=(f"{name}.get",)),)
     return (
-        Check(f"{name}.list", _listing(name), reads=(name, "source")),
-        Check(f"{name}.put", _put(name), reads=(name, "source")),
-        Check(f"{name}.get", _get(name), needs=put),
-        *((Check("state.conditions", conditions, needs=("state.get",)),) if name == "state" else ()),
-        Check(f"{name}.delete", _delete(name), needs=put),
+        Check(f"{name}.list", _right(name, _list), reads=(name, "source")),
+        Check(f"{name}.put", _right(name, _put), reads=(name, "source")),
+        Check(f"{name}.get", _right(name, _get), needs=put),
+        *(conditions if name == "state" else ()),
+        Check(f"{name}.delete", _right(name, _delete), needs=put),
     )
 
 
-def of_source(site: Site) -> Finding:
-    """Files that go before they are delivered, or before what was set aside of them can be replayed."""
-    return _judged(site, "source", _source)
+def _expiry(name: str, judge: Callable[[Site, timedelta], Finding]) -> Callable[[Site], Finding]:
+    """The check of the lifecycle rules on what a section names."""
 
+    def check(site: Site) -> Finding:
+        if not is_in_s3(getattr(site.settings, name).uri):
+            return skipped(f"the {name} is on this disk")
+        try:
+            lifetime = _lifetime(site, name)
+        except StoreError as error:
+            # Not `ok`: a rule may well be there. Not `fail`: nothing else needs this right.
+            return skipped(f"the rules can't be read: {error.message}; {error.remedy}")
+        if lifetime is None:
+            return ok("no lifecycle rule deletes or archives what lies there")
+        return judge(site, lifetime)
 
-def of_state(site: Site) -> Finding:
-    """A ledger that goes."""
-    return _judged(site, "state", _state)
-
-
-def of_quarantine(site: Site) -> Finding:
-    """What was set aside, and goes before anybody has looked."""
-    return _judged(site, "quarantine", _quarantine)
-
-
-def _judged(site: Site, name: str, judge: Callable[[Site, timedelta], Finding]) -> Finding:
-    if _is_local(site.settings, name):
-        return skipped(f"the {name} is on this disk")
-    try:
-        lifetime = _lifetime(site, name)
-    except StoreError as error:
-        # Not `ok`: a rule may well be there. Not `fail`: nothing else needs this right.
-        return skipped(f"the rules can't be read: {error.message}; {error.remedy}")
-    if lifetime is None:
-        return ok("no lifecycle rule deletes or archives what lies there")
-    return judge(site, lifetime)
+    return check
 
 
 def _lifetime(site: Site, name: str) -> timedelta | None:
@@ -202,6 +179,7 @@ def _lifetime(site: Site, name: str) -> timedelta | None:
 
 
 def _source(site: Site, lifetime: timedelta) -> Finding:
+    """Files that go before they are delivered, or before what was set aside of them can be replayed."""
     settings, seen = site.settings, f"a lifecycle rule deletes or archives files {_after(lifetime)}"
     if lifetime <= settings.window.objective:
         return fail(
@@ -236,9 +214,9 @@ def _after(lifetime: timedelta) -> str:
 
 
 CHECKS: Final = (
-    *_probing("state"),
-    *_probing("quarantine"),
-    Check("source.lifecycle", of_source, needs=("source.list",), reads=("source",)),
-    Check("state.lifecycle", of_state, reads=("state", "source")),
-    Check("quarantine.lifecycle", of_quarantine, reads=("quarantine", "source")),
+    *_rights("state"),
+    *_rights("quarantine"),
+    Check("source.lifecycle", _expiry("source", _source), needs=("source.list",), reads=("source",)),
+    Check("state.lifecycle", _expiry("state", _state), reads=("state", "source")),
+    Check("quarantine.lifecycle", _expiry("quarantine", _quarantine), reads=("quarantine", "source")),
 )
