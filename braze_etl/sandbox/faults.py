@@ -110,7 +110,11 @@ class Conditions:
 
     def hold(self, number: int, facts: RequestFacts) -> bool:
         """Whether the request with this number is meant."""
-        return self._number_fits(number) and self._path_fits(facts.path) and self._content_fits(facts)
+        if not self._number_fits(number) or (
+            self.path is not None and not fnmatchcase(facts.path, self.path)
+        ):
+            return False
+        return not self.look_inside or any(self._event_fits(event) for event in facts.read_events())
 
     def _number_fits(self, number: int) -> bool:
         return (
@@ -121,16 +125,10 @@ class Conditions:
             and (self.share is None or _draw(self.seed, number) < self.share)
         )
 
-    def _path_fits(self, path: str) -> bool:
-        return self.path is None or fnmatchcase(path, self.path)
-
     @property
     def look_inside(self) -> bool:
         """Whether the body must be read to know."""
         return not (self.event_type is None and self.user_id is None and self.insert_id is None)
-
-    def _content_fits(self, facts: RequestFacts) -> bool:
-        return not self.look_inside or any(self._event_fits(event) for event in facts.read_events())
 
     def _event_fits(self, event: Any) -> bool:
         if not isinstance(event, Mapping):
@@ -269,9 +267,10 @@ class _Node:
             raise self.error(f"must be a text, not {_brief(value)}; quote numbers")
         return value
 
-    def true(self, value: Any) -> None:
+    def true(self, value: Any, action: Action) -> Action:
         if value is not True:
             raise self.error(f"must be true, not {_brief(value)}")
+        return action
 
 
 def _brief(value: Any) -> str:
@@ -335,16 +334,6 @@ def _reset(node: _Node, raw: Any) -> Reset:
     raise node.error(f"must be before_body, after_body or during_reply, not {_brief(raw)}")
 
 
-def _truncate(node: _Node, raw: Any) -> TruncateReply:
-    node.true(raw)
-    return TruncateReply()
-
-
-def _refuse_gzip(node: _Node, raw: Any) -> RefuseGzip:
-    node.true(raw)
-    return RefuseGzip()
-
-
 def _ingest_then(node: _Node, raw: Any) -> IngestThen:
     given = node.mapping(raw, ("reset", "reply"))
     if len(given) != 1:
@@ -361,8 +350,8 @@ _ACTIONS: Mapping[str, Callable[[_Node, Any], Action]] = {
     "reply": _answer,
     "reset": _reset,
     "redirect": lambda node, value: Redirect(node.text(value)),
-    "truncate_reply": _truncate,
-    "refuse_gzip": _refuse_gzip,
+    "truncate_reply": lambda node, value: node.true(value, TruncateReply()),
+    "refuse_gzip": lambda node, value: node.true(value, RefuseGzip()),
     "hang": lambda node, value: Hang(node.number(value)),
     "ingest_then": _ingest_then,
 }

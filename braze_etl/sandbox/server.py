@@ -23,7 +23,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
 from socketserver import TCPServer
-from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -54,7 +53,6 @@ _LINES_A_CHUNK = 500
 
 _NO_FAULT = Fault(Proceed())
 
-_POLL = 0.05
 _POSTS = frozenset({"/batch", "/2/httpapi", "/reset"})
 
 
@@ -74,71 +72,65 @@ def open_sandbox(
     return SandboxServer(Project(api_key=api_key, hold=hold), host, port, faults)
 
 
-class SandboxServer:
-    """A project on a port of this machine; port 0 takes a free one.
+class SandboxServer(ThreadingHTTPServer):
+    """A project on a port of this machine; port 0 takes a free one. A thread for each connection.
 
     As a context manager it serves in the background. The constructor binds the port and raises OSError if it
     can't.
     """
 
+    request_queue_size = 1024
+    daemon_threads = True
+
     def __init__(
         self, project: Project, host: str = "127.0.0.1", port: int = 0, faults: Faults | None = None
     ) -> None:
-        self._service = Service(project, faults or Faults())
-        self._listener = _Listener((host, port), self._service)
+        self.service = Service(project, faults or Faults())
+        self._connections: set[socket.socket] = set()
         self._serving = False
         self._thread: threading.Thread | None = None
+        super().__init__((host, port), _Handler)
 
     @property
     def url(self) -> str:
         """Where it listens, without a path."""
-        return f"http://{self._listener.server_name}:{self._listener.server_port}"
+        return f"http://{self.server_name}:{self.server_port}"
 
     def stats(self) -> dict[str, Any]:
         """Return what `GET /stats` shows."""
-        return self._service.stats()
+        return self.service.stats()
 
     def start(self) -> Self:
         """Serve in a background thread."""
         self._serving = True
-        self._thread = threading.Thread(target=self._listener.serve_forever, args=(_POLL,), daemon=True)
+        self._thread = threading.Thread(target=self.serve_forever, daemon=True)
         self._thread.start()
         return self
 
-    def serve_forever(self) -> None:
+    def serve_forever(self, poll_interval: float = 0.05) -> None:
         """Serve in this thread until another calls `stop`, or an exception (KeyboardInterrupt) ends it."""
         self._serving = True
-        self._listener.serve_forever(_POLL)
+        super().serve_forever(poll_interval)
 
     def stop(self) -> None:
         """End all connections and give the port back; may be called twice."""
-        self._service.stopping.set()
+        self.service.stopping.set()
         if self._serving:
-            self._listener.shutdown()
+            self.shutdown()
         if self._thread is not None:
             self._thread.join()
-        self._listener.server_close()
-        self._listener.end_connections()
+        self.server_close()
+        for connection in tuple(self._connections):  # threads that wait on idle or hanging clients
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # it ended by itself meanwhile
 
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-class _Listener(ThreadingHTTPServer):
-    """A thread for each connection; knows its connections, so that stopping ends them."""
-
-    request_queue_size = 1024
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], service: Service) -> None:
-        self.service = service
-        self._connections: set[socket.socket] = set()
-        super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
         # HTTPServer would ask the resolver for this machine's full name, which can take seconds.
@@ -153,14 +145,6 @@ class _Listener(ThreadingHTTPServer):
         self._connections.discard(request)
         super().shutdown_request(request)
 
-    def end_connections(self) -> None:
-        """Wake the threads that wait on idle or hanging clients."""
-        for connection in tuple(self._connections):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # it ended by itself meanwhile
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Show what is a mistake in the sandbox; clients that go away, or that were sent away, are none."""
         if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
@@ -171,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     rbufsize = 1 << 16
-    server: _Listener
+    server: SandboxServer
 
     def do_POST(self) -> None:
         path = urlsplit(self.path).path
@@ -184,10 +168,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
-        if path in _POSTS:
-            self._refuse_method()
-        elif path in self._GETS:
+        if path in self._GETS:
             self._GETS[path](self)
+        elif path in _POSTS:
+            self._refuse_method()
         else:
             self._send(refusal(404, "Invalid request path"))
 
@@ -199,23 +183,10 @@ class _Handler(BaseHTTPRequestHandler):
         allowed = {"Allow": "POST" if path in _POSTS else "GET"}
         self._send(Reply(405, {"code": 405, "error": "Method not allowed"}, allowed), close=True)
 
-    def do_PUT(self) -> None:
-        self._refuse_method()
-
-    def do_PATCH(self) -> None:
-        self._refuse_method()
-
-    def do_DELETE(self) -> None:
-        self._refuse_method()
-
-    def do_HEAD(self) -> None:
-        self._refuse_method()
-
-    def do_OPTIONS(self) -> None:
-        self._refuse_method()
+    do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _refuse_method  # noqa: N815 - names of the base
 
     def _stats(self) -> None:
-        self._send(Reply(200, self.server.service.stats()))
+        self._send(Reply(200, self.server.stats()))
 
     def _healthz(self) -> None:
         self._send(Reply(200, {"status": "ok"}))

@@ -11,47 +11,24 @@ from braze_etl.sandbox.amplitude.replies import Limits, Reply, refusal
 
 RESERVED_IDS = frozenset(
     {
-        "",
-        "anonymous",
-        "nil",
-        "none",
-        "null",
-        "n/a",
-        "na",
-        "undefined",
-        "unknown",
-        "00000000-0000-0000-0000-000000000000",
-        "{}",
-        "lmy47d",
-        "0",
-        "-1",
+        *("", "anonymous", "nil", "none", "null", "n/a", "na", "undefined", "unknown"),
+        *("00000000-0000-0000-0000-000000000000", "{}", "lmy47d", "0", "-1"),
     }
 )
 """Ids that are refused, compared lower-cased: the documents leave the case open."""
 
 RESERVED_EVENT_TYPES = frozenset(
     {
-        "[Amplitude] Start Session",
-        "[Amplitude] End Session",
-        "[Amplitude] Revenue",
-        "[Amplitude] Revenue (Verified)",
-        "[Amplitude] Revenue (Unverified)",
-        "[Amplitude] Merged User",
+        *("[Amplitude] Start Session", "[Amplitude] End Session", "[Amplitude] Revenue"),
+        *("[Amplitude] Revenue (Verified)", "[Amplitude] Revenue (Unverified)"),
+        *("[Amplitude] Merged User",),
     }
 )
 
 OPERATIONS = frozenset(
     {
-        "$set",
-        "$setOnce",
-        "$add",
-        "$append",
-        "$prepend",
-        "$unset",
-        "$preInsert",
-        "$postInsert",
-        "$remove",
-        "$clearAll",
+        *("$set", "$setOnce", "$add", "$append", "$prepend", "$unset", "$preInsert", "$postInsert"),
+        *("$remove", "$clearAll"),
     }
 )
 
