@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.people import Suppression
 from braze_etl.mapping.settings import MappingSection
+from tests.people import suppressing
 
 TYPES = (
     "users.behaviors.CustomEvent",
@@ -108,7 +108,7 @@ class _Table:
 
 _LISTS = st.builds(
     People,
-    suppressed=st.none() | st.just(Suppression.parse(["customer-1", "device-1"])),
+    suppressed=st.none() | st.just(suppressing("customer-1", "device-1")),
     table=st.none() | st.just(_Table()),
     key=st.sampled_from(["external_user_id", "user_id"]),
     missing=st.sampled_from(["pass", "filter", "quarantine"]),

@@ -1,28 +1,32 @@
 """The people that a mapping asks for: whose events are not sent (the suppress list), and the look-up table.
 
-The list holds ids, plain or hashed, one on a line; `Suppression` keeps 16 bytes of a hash of each.
+The list holds ids, plain or hashed, one on a line; its copy (see `IdCache`) has 16 bytes of a hash of each.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from array import array
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
+from functools import lru_cache, partial
 from hashlib import sha256
-from itertools import accumulate
-from typing import Final, Self
+from pathlib import Path
+from typing import Any, BinaryIO, Final
 
 from braze_etl.errors import ConfigError, StoreError, UsageError
+from braze_etl.mapping.id_cache import IdCache, IdFile, cache_folder, write_rows
 from braze_etl.mapping.identity import People
-from braze_etl.mapping.lookup import LookupCache, LookupColumns, LookupTable, cache_folder
+from braze_etl.mapping.lookup import REMEMBERED, LookupColumns, open_lookup
 from braze_etl.mapping.settings import MappingSection
-from braze_etl.storage.opening import locate
+from braze_etl.storage.opening import Located, locate
 from braze_etl.storage.settings import StoreAccess
 
-SIZE: Final = 16
-_BUCKETS: Final = 1 << 16
+_SIZE: Final = 16
+_FILTER_LEAST, _FILTER_MOST = 10, 24
+"""Logarithms of bytes: 1 KB to 16 MB, and 16 bits an id and more in between."""
 
 _MARK: Final = "sha256:"
 _HASH: Final = re.compile(r"(?P<mark>sha256:)?(?P<digest>[0-9a-fA-F]{64})")
@@ -36,7 +40,7 @@ _SHOWN: Final = 5
 def load_people(mapping: MappingSection, access: StoreAccess) -> People:
     """Read the lists and tables that a mapping names, by the *access* of the source.
 
-    The table stays open as long as it is used. Errors are those of `load_suppression` and `open_lookup`.
+    Both stay open as long as they are used. Errors are those of `load_suppression` and `open_lookup`.
     """
     privacy, lookup = mapping.privacy, mapping.identity.lookup
     salt = privacy.salt.get_secret_value()
@@ -46,47 +50,28 @@ def load_people(mapping: MappingSection, access: StoreAccess) -> People:
     # Asked for before it is opened: of a table that is replaced in between, the older version is noted, and
     # what was judged by it is never compared, rather than compared with another content.
     version = locate("look-up table", lookup.uri, access).version()
-    table = open_lookup(
-        lookup.uri,
-        access,
-        table=lookup.table,
-        key_column=lookup.key_column,
-        value_column=lookup.value_column,
-    )
+    columns = LookupColumns(lookup.table, lookup.key_column, lookup.value_column)
+    table = open_lookup(lookup.uri, access, columns)
     return replace(people, table=table, key=lookup.key, missing=lookup.missing, table_version=version)
 
 
-def load_suppression(uri: str, access: StoreAccess, salt: str = "") -> Suppression:
-    """Read the suppress list that *uri* (a path, `file:///path`, `s3://bucket/key`) names.
+def load_suppression(
+    uri: str, access: StoreAccess, salt: str = "", cache: IdCache | None = None
+) -> Suppression:
+    """Open the suppress list that *uri* (a path, `file:///path`, `s3://bucket/key`) names, by its copy.
 
     `ConfigError` for a list that is not there, or has lines that are no entry; `StoreError` for one that
-    can't be reached. In none of these cases may anything be sent.
+    can't be reached, or copied. In none of these cases may anything be sent.
     """
+    source, cache = locate("suppress list", uri, access), cache or IdCache(cache_folder())
+    return Suppression(cache.of(source, "", partial(_copy, source, uri)), salt)
+
+
+def check_suppression(uri: str, access: StoreAccess) -> None:
+    """Read a suppress list and keep nothing of it; errors are those of `load_suppression`."""
     with locate("suppress list", uri, access).reading() as stream:
-        text = io.TextIOWrapper(stream, "utf-8", errors="surrogateescape")
-        try:
-            return Suppression.parse(text, salt)
-        except ConfigError as error:
-            raise ConfigError(f"{uri}: {error.message}", remedy=error.remedy) from None
-
-
-def open_lookup(
-    uri: str,
-    access: StoreAccess,
-    *,
-    table: str | None = None,
-    key_column: str | None = None,
-    value_column: str | None = None,
-    cache: LookupCache | None = None,
-) -> LookupTable:
-    """Open the look-up table that *uri* names, a CSV or a SQLite file; the caller closes it.
-
-    What can't be searched where it lies is copied first (see `LookupCache`), which takes minutes for tens of
-    millions of rows: open it once before processes do that need it. Errors are those of `load_suppression`.
-    """
-    columns = LookupColumns(table, key_column, value_column)
-    cache = cache or LookupCache(cache_folder())
-    return LookupTable(cache.of(locate("look-up table", uri, access), columns), columns)
+        for _ in _List(uri).digests(stream):
+            pass
 
 
 def add_to_list(uri: str, entry: str) -> None:
@@ -112,76 +97,104 @@ def add_to_list(uri: str, entry: str) -> None:
 
 
 class Suppression:
-    """Knows whose events are held back, and not who they are: 16 bytes of a hash are kept of each id.
+    """Knows whose events are held back, and not who they are: the copy of a list, and *salt* of its hashes.
 
-    Memory: 16 bytes an id and 1 MB; about 70 bytes an id while the list is read.
+    The copy has 16 bytes of a hash of each id, and a filter: a bit that is off says that nobody with such a
+    hash is on the list, so that the file is asked for few others than those. Only the filter is in memory:
+    2 to 4 bytes an id, and 16 MB at most. Among 10^12 others, one in 10^20 is taken for a member of a list of
+    a million.
     """
 
-    def __init__(self, ids: DigestSet, literal: DigestSet, salt: bytes = b"") -> None:
-        self._ids = ids
-        self._literal = literal
-        self._salt = salt
-
-    @classmethod
-    def parse(cls, lines: Iterable[str], salt: str = "") -> Self:
-        """Read a list: one id on a line, in double quotes or without, exact to the letter.
-
-        Empty lines and those that begin with `#` are nothing. `sha256:` and 64 hex digits are the SHA-256 of
-        an id in UTF-8, behind *salt* or without it. 64 hex digits alone are both: such a hash, and an id of
-        that form. `ConfigError` names the lines that are no entry, and never quotes them.
-        """
-        list_ = _List()
-        for number, line in enumerate(lines, 1):
-            list_.add(number, line)
-        if list_.faults:
-            raise _bad_lines(list_.faults)
+    def __init__(self, path: Path, salt: str = "") -> None:
+        self._file = IdFile(path)
+        self._filter, hashed = self._row("SELECT bits, hashed FROM filter")
+        self._mask = 8 * len(self._filter) - 1
+        self._remembered = lru_cache(maxsize=REMEMBERED)(self._look_up)
         # Salt matters to hashed entries only: a plain list costs one hash an id that is asked for.
-        return cls(DigestSet(list_.ids), DigestSet(list_.literal), salt.encode() if list_.hashed else b"")
+        self._salt = salt.encode() if hashed else b""
 
     def covers(self, *ids: object) -> bool:
-        """Whether one of *ids* is on the list; what is no text, or empty, is nobody."""
-        return any(self._has(id_) for id_ in ids if isinstance(id_, str) and id_)
+        """Whether one of *ids* is on the list; what is no text, or empty, is nobody.
 
-    def __len__(self) -> int:
-        return len(self._ids)
+        `StoreError` when the copy can't be read: nobody is taken for absent because of a broken disk.
+        """
+        for id_ in ids:
+            if isinstance(id_, str) and id_:
+                text = id_.encode("utf-8", "surrogatepass")
+                if self._has(sha256(text).digest()):
+                    return True
+                if self._salt and self._has(sha256(self._salt + text).digest()):
+                    return True
+        return False
 
-    @property
-    def digest(self) -> str:
-        """16 hex digits of the whole list, whatever its order: for the log, to tell one list from another."""
-        return sha256(self._ids.block + self._literal.block).hexdigest()[:16]
+    def __reduce__(self) -> tuple[object, ...]:
+        return Suppression, (self._file.path, self._salt.decode())
 
-    def _has(self, id_: str) -> bool:
-        text = id_.encode("utf-8", "surrogatepass")
-        plain = _digest(text)
-        if plain in self._ids or plain in self._literal:
-            return True
-        return bool(self._salt) and _digest(self._salt + text) in self._ids
+    def _has(self, digest: bytes) -> bool:
+        place = int.from_bytes(digest[:4]) & self._mask
+        return bool(self._filter[place >> 3] >> (place & 7) & 1) and self._remembered(digest[:_SIZE])
+
+    def _look_up(self, digest: bytes) -> bool:
+        return self._row("SELECT 1 FROM ids WHERE digest = ?", digest) is not None
+
+    def _row(self, query: str, *values: object) -> Any:
+        try:
+            return self._file.row(query, *values)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"the copy {self._file.path} of the suppress list can't be read: {error}",
+                remedy="Delete it: the next run makes it anew.",
+            ) from error
+
+
+def _copy(source: Located, uri: str, stream: BinaryIO, target: Path) -> None:
+    """Write the digests of a list, and their filter."""
+    list_ = _List(uri)
+    write_rows(target, source, ((each, "", 0) for each in list_.digests(stream)), ("ids", "digest", "note"))
+    with closing(sqlite3.connect(target)) as connection, connection:
+        (count,) = connection.execute("SELECT count(*) FROM ids").fetchone()
+        bits = bytearray(1 << min(_FILTER_MOST, max(_FILTER_LEAST, count.bit_length() + 1)))
+        for (digest,) in connection.execute("SELECT digest FROM ids"):
+            place = int.from_bytes(digest[:4]) & (8 * len(bits) - 1)
+            bits[place >> 3] |= 1 << (place & 7)
+        connection.execute("CREATE TABLE filter (bits BLOB, hashed INTEGER)")
+        connection.execute("INSERT INTO filter VALUES (?, ?)", (bits, list_.hashed))
 
 
 class _List:
-    """A list while it is read: digests one after the other, and what is wrong with which line."""
+    """A list while it is read: whether an entry is a hash, and what is wrong with which line."""
 
-    def __init__(self) -> None:
-        self.ids = bytearray()
-        self.literal = bytearray()
+    def __init__(self, name: str) -> None:
         self.hashed = False
-        self.faults: list[tuple[int, str]] = []
+        self._name = name
+        self._faults: list[tuple[int, str]] = []
 
-    def add(self, number: int, line: str) -> None:
-        """Take a line in; what is wrong with it is noted."""
-        text = line.strip().removeprefix("\ufeff")
-        if not text or text.startswith("#"):
-            return
+    def digests(self, stream: BinaryIO) -> Iterator[bytes]:
+        """Read one id on a line, quoted or not, exact to the letter, and give 16 bytes of a hash of each.
+
+        Empty lines and those that begin with `#` are nothing. `sha256:` and 64 hex digits are the SHA-256 of
+        an id in UTF-8, behind a salt or without one. 64 hex digits alone are both: such a hash, and an id of
+        that form. `ConfigError` names the lines that are no entry, and never quotes them.
+        """
+        for number, line in enumerate(io.TextIOWrapper(stream, "utf-8", errors="surrogateescape"), 1):
+            text = line.strip().removeprefix("\ufeff")
+            if text and not text.startswith("#"):
+                yield from self._entry(number, text)
+        if self._faults:
+            raise _bad_lines(self._name, self._faults)
+
+    def _entry(self, number: int, text: str) -> Iterable[bytes]:
         entry, fault = _unquoted(text) if '"' in text or "," in text else (text, "")
         if fault := fault or _fault(entry):
-            self.faults.append((number, fault))
-        elif match := _HASH.fullmatch(entry):
-            self.hashed = True
-            self.ids += bytes.fromhex(match["digest"])[:SIZE]
-            if not match["mark"]:
-                self.literal += _digest(entry.encode())
-        else:
-            self.ids += _digest(entry.encode())
+            self._faults.append((number, fault))
+            return ()
+        plain = sha256(entry.encode()).digest()[:_SIZE]
+        match = _HASH.fullmatch(entry)
+        if match is None:
+            return (plain,)
+        self.hashed = True
+        found = bytes.fromhex(match["digest"])[:_SIZE]
+        return (found,) if match["mark"] else (found, plain)
 
 
 def _unquoted(text: str) -> tuple[str, str]:
@@ -208,71 +221,11 @@ def _fault(entry: str) -> str:
     return ""
 
 
-def _digest(text: bytes) -> bytes:
-    return sha256(text).digest()[:SIZE]
-
-
-def _bad_lines(faults: list[tuple[int, str]]) -> ConfigError:
+def _bad_lines(name: str, faults: list[tuple[int, str]]) -> ConfigError:
     shown = [f"  line {number:,} {fault}" for number, fault in faults[:_SHOWN]]
     if len(faults) > _SHOWN:
         shown.append(f"  and {len(faults) - _SHOWN:,} more lines")
     return ConfigError(
-        "the suppress list has lines that are no entry:\n" + "\n".join(shown),
+        f"{name}: the suppress list has lines that are no entry:\n" + "\n".join(shown),
         remedy="Write one id on a line, plain or as sha256: and 64 hex digits; until then nothing is sent.",
     )
-
-
-class DigestSet:
-    """Answers `digest in set`: a search, done in C, among the 65,536th part with the same first two bytes.
-
-    Made of digests one after the other, in any order, repeats allowed. Among 10^12 others, one in 10^20 is
-    taken for a member of a set of a million.
-    """
-
-    def __init__(self, packed: bytes | bytearray = b"") -> None:
-        spread, ends = _by_bucket(packed)
-        block, start = bytearray(), 0
-        self._ends = array("Q", [0])
-        for end in ends:
-            if start < end:
-                block += b"".join(sorted({bytes(spread[at : at + SIZE]) for at in range(start, end, SIZE)}))
-            self._ends.append(len(block))
-            start = end
-        self._block = bytes(block)
-
-    def __contains__(self, digest: bytes) -> bool:
-        bucket = digest[0] << 8 | digest[1]
-        start, end = self._ends[bucket], self._ends[bucket + 1]
-        while start < end:
-            found = self._block.find(digest, start, end)
-            if found < 0:
-                return False
-            if found % SIZE == 0:
-                return True
-            start = found + 1  # the end of one digest and the beginning of the next
-        return False
-
-    def __len__(self) -> int:
-        return len(self._block) // SIZE
-
-    @property
-    def block(self) -> bytes:
-        """All of them, sorted."""
-        return self._block
-
-
-def _by_bucket(packed: bytes | bytearray) -> tuple[bytearray, list[int]]:
-    """The digests in the order of their buckets, and where each bucket ends."""
-    pairs = zip(packed[::SIZE], packed[1::SIZE], strict=True)
-    buckets = array("H", (first << 8 | second for first, second in pairs))
-    sizes = [0] * _BUCKETS
-    for bucket in buckets:
-        sizes[bucket] += SIZE
-    ends = list(accumulate(sizes))
-    places = [end - size for end, size in zip(ends, sizes, strict=True)]
-    spread = bytearray(len(packed))
-    for number, bucket in enumerate(buckets):
-        place = places[bucket]
-        spread[place : place + SIZE] = packed[number * SIZE : (number + 1) * SIZE]
-        places[bucket] = place + SIZE
-    return spread, ends

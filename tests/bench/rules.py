@@ -16,8 +16,8 @@ from braze_etl.engine.meter import Allowance
 from braze_etl.engine.tasks import Grant, Task
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.lookup import LookupTable
-from braze_etl.mapping.people import Suppression
 from braze_etl.model import Event, FileRef
+from tests.people import suppressing
 
 OPEN = "users.messages.email.Open"
 CUSTOM = "users.behaviors.CustomEvent"
@@ -62,7 +62,7 @@ def _without(events: str, **conditions: Any) -> dict[str, Any]:
 
 
 def _suppressing(_folder: Path) -> People:
-    return People(suppressed=Suppression.parse(f"absent-{number:06d}" for number in range(LISTED)))
+    return People(suppressed=suppressing(*(f"absent-{number:06d}" for number in range(LISTED))))
 
 
 def _remembering(folder: Path) -> People:

@@ -69,10 +69,14 @@ def test_whatever_is_written_of_people_is_for_its_owner_alone(place: Workplace) 
     place.export(events=350, hours=1)
     place.files()[0].write_bytes(b"no Avro")
     (place.folder / "people.csv").write_text("customer-1,user-1\n")
+    (place.folder / "gone.txt").write_text("customer-2\n")
     place.configure(
         amplitude=SMALL,
         quarantine={"payload": True},
-        mapping={"identity": {"lookup": {"uri": "people.csv"}, "flag_above": 1}},
+        mapping={
+            "identity": {"lookup": {"uri": "people.csv"}, "flag_above": 1},
+            "privacy": {"suppress": "gone.txt"},
+        },
     )
     wide = f"umask 0; {shlex.join(place.command('run'))}"
     assert (

@@ -13,7 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from braze_etl.errors import ConfigError, StoreError
-from braze_etl.mapping.lookup import LookupColumns, LookupTable, build_table, is_sqlite
+from braze_etl.mapping import lookup
+from braze_etl.mapping.id_cache import IdCache
+from braze_etl.mapping.lookup import LookupColumns, LookupTable, is_sqlite, open_lookup
+from braze_etl.storage.settings import StoreAccess
 
 Make: TypeAlias = Callable[..., Path]
 TABLE = "CREATE TABLE ids (braze TEXT PRIMARY KEY, amplitude TEXT) WITHOUT ROWID"
@@ -40,12 +43,22 @@ def build(tmp_path: Path) -> Make:
     """Makes a table of the text of a CSV file."""
 
     def built(text: str | bytes, columns: LookupColumns = LookupColumns()) -> Path:  # noqa: B008 - frozen
-        source, target = tmp_path / "ids.csv", tmp_path / "ids.sqlite"
-        source.write_bytes(text.encode() if isinstance(text, str) else text)
-        build_table(source, target, columns)
-        return target
+        (tmp_path / "ids.csv").write_bytes(text.encode() if isinstance(text, str) else text)
+        return copied(tmp_path, columns)
 
     return built
+
+
+def copied(folder: Path, columns: LookupColumns = LookupColumns()) -> Path:  # noqa: B008 - frozen
+    """The copy of the CSV file in a folder."""
+    open_lookup(str(folder / "ids.csv"), StoreAccess(), columns, IdCache(folder / "cache")).close()
+    (copy,) = (folder / "cache").glob("*.sqlite")
+    return copy
+
+
+def left(folder: Path) -> list[str]:
+    """What is in a folder but for locks."""
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
 
 
 class TestASqliteFile:
@@ -151,7 +164,7 @@ class TestASqliteFile:
         path = make()
         with LookupTable(path) as table:
             assert (table.find("anna"), table.find("carl")) == ("1001", None)
-            table._connection.close()
+            table._file.close()
             assert (table.find("anna"), table.find("carl")) == ("1001", None)
 
     def test_serves_a_process_that_was_forked_and_one_that_was_not(self, make: Make) -> None:
@@ -193,11 +206,11 @@ class TestACsvFile:
     def test_may_say_a_thing_twice_but_not_two_things(self, build: Make, tmp_path: Path) -> None:
         with LookupTable(build("anna,1\nbert,2\nanna,1\n")) as table:
             assert table.find("anna") == "1"
-        before = sorted(tmp_path.iterdir())
+        before = left(tmp_path)
         with pytest.raises(ConfigError, match="two values, in lines 2 and 4") as caught:
             build("bert,2\nanna,1\ncarl,3\nanna,4\n")
         assert "anna" not in f"{caught.value.message} {caught.value.remedy}"
-        assert sorted(tmp_path.iterdir()) == before
+        assert left(tmp_path) == before
 
     @pytest.mark.parametrize(
         ("text", "columns", "words"),
@@ -215,15 +228,18 @@ class TestACsvFile:
     ) -> None:
         with pytest.raises(ConfigError, match=words):
             build(text, columns)
-        assert [path.name for path in tmp_path.iterdir()] == ["ids.csv"]
+        assert left(tmp_path) == ["ids.csv"]
 
-    def test_that_finds_no_room_leaves_nothing_behind(self, tmp_path: Path) -> None:
-        (tmp_path / "ids.csv").write_text("anna,1\n")
-        with pytest.raises(StoreError, match="can't be written"):
-            build_table(tmp_path / "ids.csv", tmp_path / "absent" / "ids.sqlite")
-        with pytest.raises(StoreError, match="can't be read"):
-            build_table(tmp_path, tmp_path / "ids.sqlite")
-        assert [path.name for path in tmp_path.iterdir()] == ["ids.csv"]
+    def test_that_finds_no_room_leaves_nothing_behind(
+        self, build: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        monkeypatch.setattr(lookup, "write_rows", full)
+        with pytest.raises(StoreError, match=r"can't be written .*: database or disk is full"):
+            build("anna,1\n")
+        assert left(tmp_path) == ["ids.csv"]
 
     @settings(deadline=None, max_examples=15)
     @given(st.dictionaries(st.integers(0, 10**6), st.integers(0, 99), max_size=400))
@@ -232,7 +248,6 @@ class TestACsvFile:
     ) -> None:
         folder = tmp_path_factory.mktemp("csv")
         (folder / "ids.csv").write_text("".join(f"user-{key},{value}\n" for key, value in rows.items()))
-        assert build_table(folder / "ids.csv", folder / "ids.sqlite") == len(rows)
-        with LookupTable(folder / "ids.sqlite") as table:
+        with LookupTable(copied(folder)) as table:
             assert all(table.find(f"user-{key}") == str(value) for key, value in rows.items())
             assert table.find("user-1000001") is None

@@ -10,9 +10,9 @@ import pytest
 
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.mapping import EventMapping as Rules
-from braze_etl.mapping.people import Suppression
 from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Event, Reason, Record, Verdict
+from tests.people import suppressing
 
 OPEN = "users.messages.email.Open"
 CUSTOM = "users.behaviors.CustomEvent"
@@ -130,7 +130,7 @@ def test_what_a_table_gives_is_changed_like_any_id(mapped: Any) -> None:
 def test_nothing_is_sent_of_people_on_the_list_under_any_of_their_ids(
     mapped: Any, fields: Record, identity: str, *, is_sent: bool
 ) -> None:
-    people = People(suppressed=Suppression.parse(["customer-0002", "device-0002", "braze-0002"]))
+    people = People(suppressed=suppressing("customer-0002", "device-0002", "braze-0002"))
     outcome = mapped(f"identity: {identity}", OPEN, fields, people)
     anonymous_dropped = "drop" in identity and fields.get("external_user_id", "") is None
     expected = Reason.NO_IDENTITY if anonymous_dropped else Reason.SUPPRESSED
@@ -161,7 +161,7 @@ def test_of_several_reasons_the_first_in_the_order_of_the_contract_counts(mapped
     for _, stage in reversed(STAGES[first:]):
         fields |= stage
     table = Table({"customer-0001": "crm-00001", "shared-0001": "crm-00002", "short": "x"})
-    people = People(suppressed=Suppression.parse(["braze-0002"]), table=table, missing="filter")
+    people = People(suppressed=suppressing("braze-0002"), table=table, missing="filter")
     assert mapped(FULL, CUSTOM, fields, people).reason is STAGES[first][0]
 
 

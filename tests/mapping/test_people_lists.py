@@ -9,11 +9,12 @@ import boto3
 import pytest
 
 from braze_etl.errors import AccessDeniedError, ConfigError, StoreError, UsageError
-from braze_etl.mapping import lookup as lookup_cache
-from braze_etl.mapping.lookup import LookupCache, build_table, cache_folder
-from braze_etl.mapping.people import add_to_list, load_people, load_suppression, open_lookup
+from braze_etl.mapping.id_cache import IdCache, Make, cache_folder
+from braze_etl.mapping.lookup import LookupColumns, open_lookup
+from braze_etl.mapping.people import add_to_list, load_people, load_suppression
 from braze_etl.mapping.settings import MappingSection
 from braze_etl.storage.folder import FolderStore
+from braze_etl.storage.opening import Located
 from braze_etl.storage.settings import StoreAccess
 from tests.conftest import Bucket
 
@@ -22,20 +23,21 @@ CSV = "anna,1001\nbert,1002\n"
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> LookupCache:
-    return LookupCache(tmp_path / "cache")
+def cache(tmp_path: Path) -> IdCache:
+    return IdCache(tmp_path / "cache")
 
 
 @pytest.fixture
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tables that were built, so that a test can say that one was not."""
+    """The copies that were made, so that a test can say that one was not."""
     built: list[str] = []
+    made = IdCache._make
 
-    def spy(source: Path, *arguments: object, **options: object) -> int:
-        built.append(source.name)
-        return build_table(source, *arguments, **options)  # type: ignore[arg-type]  # passed through
+    def spy(cache: IdCache, source: Located, version: str, copy: Path, make: Make) -> None:
+        built.append(source.key)
+        made(cache, source, version, copy, make)
 
-    monkeypatch.setattr(lookup_cache, "build_table", spy)
+    monkeypatch.setattr(IdCache, "_make", spy)
     return built
 
 
@@ -44,8 +46,22 @@ def upload(bucket: Bucket, key: str, content: bytes) -> str:
     return f"{bucket.uri}/{key}"
 
 
+def database(folder: Path) -> Path:
+    """The rows of `CSV` as a SQLite file."""
+    path = folder / "ids.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE ids (braze TEXT PRIMARY KEY, amplitude TEXT)")
+        connection.execute("INSERT INTO ids VALUES ('anna', '1001'), ('bert', '1002')")
+    return path
+
+
 def access(bucket: Bucket) -> StoreAccess:
     return StoreAccess(endpoint_url=bucket.endpoint_url)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
 
 
 class TestTheSuppressList:
@@ -89,6 +105,25 @@ class TestTheSuppressList:
         with pytest.raises(ConfigError, match=r"list.txt: .*\n  line 2 is no text in UTF-8"):
             load_suppression(str(tmp_path / "list.txt"), LOCAL)
 
+    def test_is_copied_once_for_each_version(
+        self, tmp_path: Path, cache: IdCache, builds: list[str], bucket: Bucket
+    ) -> None:
+        path = tmp_path / "list.txt"
+        path.write_text("anna\n")
+        for _ in range(2):
+            assert load_suppression(str(path), LOCAL, cache=cache).covers("anna")
+        assert builds == ["list.txt"]
+        add_to_list(str(path), "bert")
+        assert load_suppression(str(path), LOCAL, cache=cache).covers("bert")
+        for content in (b"carl\n", b"dora\n"):
+            uri = upload(bucket, "list.txt", content)
+            people = load_suppression(uri, access(bucket), cache=cache)
+            assert [people.covers(id_) for id_ in ("carl", "dora")] == [
+                content[:1] == b"c",
+                content[:1] == b"d",
+            ]
+        assert len(list(cache.folder.glob("*.sqlite"))) == 2
+
     def test_takes_another_entry_at_its_end(self, tmp_path: Path) -> None:
         path = tmp_path / "list.txt"
         path.write_text("anna")
@@ -102,7 +137,7 @@ class TestTheSuppressList:
 
 class TestTheLookUpTable:
     def test_of_a_csv_file_is_made_once_for_each_version(
-        self, tmp_path: Path, cache: LookupCache, builds: list[str]
+        self, tmp_path: Path, cache: IdCache, builds: list[str]
     ) -> None:
         path = tmp_path / "ids.csv"
         path.write_text(CSV)
@@ -115,36 +150,33 @@ class TestTheLookUpTable:
             assert (table.find("anna"), table.find("bert")) == ("2001", None)
         assert len(list(cache.folder.glob("*.sqlite"))) == 1
 
-    def test_is_made_anew_for_other_columns(self, tmp_path: Path, cache: LookupCache) -> None:
+    def test_is_made_anew_for_other_columns(self, tmp_path: Path, cache: IdCache) -> None:
         path = tmp_path / "ids.csv"
         path.write_text("braze,amplitude,crm\nb1,a1,c1\n")
         for column, found in (("amplitude", "a1"), ("crm", "c1")):
-            columns = {"key_column": "braze", "value_column": column, "table": "people"}
-            with open_lookup(str(path), LOCAL, **columns, cache=cache) as table:
+            columns = LookupColumns("people", "braze", column)
+            with open_lookup(str(path), LOCAL, columns, cache) as table:
                 assert table.find("b1") == found
         assert len(list(cache.folder.glob("*.sqlite"))) == 2
 
-    def test_of_a_sqlite_file_is_used_where_it_lies(self, tmp_path: Path, cache: LookupCache) -> None:
-        (tmp_path / "ids.csv").write_text(CSV)
-        build_table(tmp_path / "ids.csv", tmp_path / "ids.db")
+    def test_of_a_sqlite_file_is_used_where_it_lies(self, tmp_path: Path, cache: IdCache) -> None:
+        database(tmp_path)
         with open_lookup(f"file://{tmp_path}/ids.db", LOCAL, cache=cache) as table:
             assert table.find("anna") == "1001"
         assert not cache.folder.exists()
 
     @pytest.mark.parametrize("kind", ["csv", "sqlite"])
     def test_in_a_bucket_is_fetched_once_for_each_etag(
-        self, kind: str, tmp_path: Path, bucket: Bucket, cache: LookupCache, monkeypatch: pytest.MonkeyPatch
+        self, kind: str, tmp_path: Path, bucket: Bucket, cache: IdCache, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         content = CSV.encode()
         if kind == "sqlite":
-            (tmp_path / "ids.csv").write_text(CSV)
-            build_table(tmp_path / "ids.csv", tmp_path / "ids.db")
-            content = (tmp_path / "ids.db").read_bytes()
+            content = database(tmp_path).read_bytes()
         uri = upload(bucket, "ids/table", content)
         with open_lookup(uri, access(bucket), cache=cache) as table:
             assert table.find("anna") == "1001"
         with monkeypatch.context() as patch:
-            patch.setattr(LookupCache, "_make", None)
+            patch.setattr(IdCache, "_make", None)
             with open_lookup(uri, access(bucket), cache=cache) as table:
                 assert table.find("bert") == "1002"
         upload(bucket, "ids/table", b"anna,2001\n")
@@ -156,7 +188,7 @@ class TestTheLookUpTable:
         assert not list(cache.folder.glob(".*"))
 
     def test_is_made_once_when_several_want_it_at_the_same_time(
-        self, tmp_path: Path, cache: LookupCache, builds: list[str]
+        self, tmp_path: Path, cache: IdCache, builds: list[str]
     ) -> None:
         path = tmp_path / "ids.csv"
         path.write_text("".join(f"user-{number},{number}\n" for number in range(20_000)))
@@ -170,14 +202,14 @@ class TestTheLookUpTable:
         assert builds == ["ids.csv"]
 
     def test_that_is_not_there_is_a_mistake_of_the_configuration(
-        self, tmp_path: Path, bucket: Bucket, cache: LookupCache
+        self, tmp_path: Path, bucket: Bucket, cache: IdCache
     ) -> None:
         for uri, of in ((str(tmp_path / "absent"), LOCAL), (f"{bucket.uri}/absent", access(bucket))):
             with pytest.raises(ConfigError, match="there is no look-up table"):
                 open_lookup(uri, of, cache=cache)
 
     def test_in_a_bucket_is_named_by_its_uri_when_it_has_a_mistake(
-        self, bucket: Bucket, cache: LookupCache
+        self, bucket: Bucket, cache: IdCache
     ) -> None:
         uri = upload(bucket, "ids.csv", b"anna,1\nanna,2\n")
         with pytest.raises(ConfigError, match=f"{uri} gives one key two values, in lines 1 and 2"):
@@ -188,7 +220,7 @@ class TestTheLookUpTable:
         (tmp_path / "ids.csv").write_text(CSV)
         (tmp_path / "file").write_text("")
         with pytest.raises(StoreError, match="can't be written") as caught:
-            open_lookup(str(tmp_path / "ids.csv"), LOCAL, cache=LookupCache(tmp_path / "file" / "cache"))
+            open_lookup(str(tmp_path / "ids.csv"), LOCAL, cache=IdCache(tmp_path / "file" / "cache"))
         assert "XDG_CACHE_HOME" in caught.value.remedy
 
     def test_is_copied_to_the_users_cache(self) -> None:

@@ -13,7 +13,7 @@ from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, w
 from braze_etl.commands.doctor.site import Site
 from braze_etl.flows.currents_to_amplitude.mapping import failed_tests
 from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.mapping.people import load_suppression
+from braze_etl.mapping.people import check_suppression
 from braze_etl.storage.opening import lies_below, locate
 from braze_etl.uri import parse_ledger, parse_uri
 
@@ -91,7 +91,7 @@ def people(site: Site) -> Finding:
     mapping, access = site.settings.mapping, site.settings.source.access()
     seen = []
     if mapping.privacy.suppress:
-        load_suppression(mapping.privacy.suppress, access, mapping.privacy.salt.get_secret_value())
+        check_suppression(mapping.privacy.suppress, access)
         seen.append(f"the suppress list {mapping.privacy.suppress} can be read")
     if mapping.identity.lookup is not None:
         # Only its beginning: a whole table would be copied, which takes minutes.

@@ -20,8 +20,9 @@ from braze_etl.clock import Clock, iso
 from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import open_quarantine, open_state
+from braze_etl.mapping.id_cache import IdCache, cache_folder
 from braze_etl.mapping.identity import IdentityRules
-from braze_etl.mapping.lookup import LookupCache, LookupColumns, LookupTable, cache_folder
+from braze_etl.mapping.lookup import LookupColumns, LookupTable
 from braze_etl.mapping.people import load_people
 from braze_etl.model import Record, Verdict
 from braze_etl.quarantine.payloads import Found
@@ -181,7 +182,7 @@ def _from_copies(settings: Settings, person: Person, *, dry_run: bool) -> Found:
         return Found(0, 0)
     columns = LookupColumns(lookup.table, lookup.key_column, lookup.value_column)
     source = locate("look-up table", lookup.uri, settings.source.access())
-    copies = LookupCache(cache_folder()).copies(source, columns)
+    copies = IdCache(cache_folder()).copies(source, columns)
     holding = [copy for copy in copies if _names(copy, columns, person)]
     for copy in [] if dry_run else holding:
         copy.unlink(missing_ok=True)

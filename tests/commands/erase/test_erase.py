@@ -13,8 +13,8 @@ from braze_etl.commands.erase.erase import erase
 from braze_etl.errors import ConfigError, LeaseHeldError
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import open_quarantine, open_state
-from braze_etl.mapping.lookup import LookupCache, cache_folder
-from braze_etl.mapping.people import open_lookup
+from braze_etl.mapping.id_cache import IdCache, cache_folder
+from braze_etl.mapping.lookup import open_lookup
 from braze_etl.model import Position, Reason, SetAside
 from braze_etl.quarantine.payloads import Found
 from braze_etl.state.ledger import LeaseOwner, RunRecord
@@ -175,5 +175,5 @@ def test_a_copy_of_the_look_up_table_goes_when_it_holds_the_person(
     assert receipt.places["lookup_copies"] == Found(1, 1)
     assert receipt.places["quarantine_records"] == Found(3, 1)
     assert not list(cache_folder().glob("*.sqlite"))
-    assert LookupCache(cache_folder()).folder == tmp_path / "cache" / "braze_etl"
+    assert IdCache(cache_folder()).folder == tmp_path / "cache" / "braze_etl"
     assert any("look-up table ids.csv" in each.place for each in receipt.beyond_reach)

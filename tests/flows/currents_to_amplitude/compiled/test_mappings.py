@@ -18,7 +18,6 @@ from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.limits import mend_event
 from braze_etl.mapping.mapping import EventMapping
-from braze_etl.mapping.people import Suppression
 from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Damage, Event, FileRef, Verdict
 from braze_etl.sandbox.amplitude.project import Project
@@ -26,6 +25,7 @@ from fixtures.generate import described_types, sample_record, schema_for
 from tests.any_mapping import TYPES, mappings
 from tests.flows.currents_to_amplitude.compiled.comparing import HOUR, avro, both_agree
 from tests.flows.currents_to_amplitude.compiled.odd import varied
+from tests.people import suppressing
 
 KEY = "0123456789abcdef0123456789abcdef"
 SETTINGS = Amplitude(region="US", endpoint="http://localhost:8099/batch", api_key=SecretStr(KEY), gzip=False)
@@ -84,7 +84,7 @@ class Table:
         return f"crm-{key[:20]}" if sum(key.encode()) % 2 else None
 
 
-SUPPRESSED = Suppression.parse(["customer-1", "user-1"])
+SUPPRESSED = suppressing("customer-1", "user-1")
 LISTS = [
     People(),
     People(suppressed=SUPPRESSED),

@@ -1,0 +1,184 @@
+"""Copies of lists and tables of people on this disk: SQLite files of one layout, made once for each version.
+
+They hold ids of people, or hashes of these, and are for their owner's eyes. Processes share them, and none
+keeps one in memory.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeAlias
+from urllib.parse import quote
+
+from braze_etl.errors import ConfigError, StoreError
+from braze_etl.logs import get_logger
+from braze_etl.storage.opening import Located
+
+_FAST: Final = (
+    "PRAGMA journal_mode = OFF",  # what breaks off is thrown away
+    "PRAGMA synchronous = OFF",
+    "PRAGMA temp_store = FILE",
+    "PRAGMA cache_size = -32768",  # 32 MB, and as much for the sorter
+    "CREATE TEMP TABLE rows (key, value TEXT, line INTEGER)",
+)
+_IN_ORDER: Final = "SELECT key, value FROM rows GROUP BY key, value ORDER BY key, value"
+_CONFLICT: Final = (
+    "SELECT min(line), max(line) FROM rows GROUP BY key HAVING count(DISTINCT value) > 1"
+    " ORDER BY min(line) LIMIT 1"
+)
+_FORMAT: Final = "2"
+"""Of the copies: a release that writes others makes them anew."""
+
+Row: TypeAlias = tuple[str | bytes, str, int]
+"""A key, its value, and the line that says so."""
+Make: TypeAlias = Callable[[BinaryIO, Path], None]
+"""Writes what a source holds into an empty file."""
+
+_log = get_logger(__name__)
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """`$XDG_CACHE_HOME/braze_etl`, by default below `~/.cache`."""
+    base = environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path("~/.cache").expanduser()) / "braze_etl"
+
+
+@dataclass(frozen=True, slots=True)
+class IdCache:
+    """The copies in one folder."""
+
+    folder: Path
+
+    def of(self, source: Located, form: object, make: Make) -> Path:
+        """Give the copy of *source* in a *form* (what else its content depends on), which *make* writes.
+
+        It is made once for each version: size and modification time of a file, the etag of an object in S3.
+        The copy of an older version is removed. Processes that want the same copy at once wait for the first.
+        `ConfigError` for a source that is not there, `StoreError` for the disk and the store, and the errors
+        of *make*: then no copy is left.
+        """
+        version, name = source.version(), _name(source, form)
+        copy = self.folder / f"{name}-{_short(version)}.sqlite"
+        with self._disk_errors(source):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with (self.folder / f"{name}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not copy.exists():
+                    self._make(source, version, copy, make)
+                    for other in self.copies(source, form):
+                        if other != copy:
+                            other.unlink(missing_ok=True)  # who still reads it keeps it until the end
+        return copy
+
+    def copies(self, source: Located, form: object) -> list[Path]:
+        """The copies of *source* in this form that are there, of whatever version."""
+        return sorted(self.folder.glob(f"{_name(source, form)}-*.sqlite"))
+
+    def _make(self, source: Located, version: str, copy: Path, make: Make) -> None:
+        began = time.monotonic()
+        _log.info(f"the {source.what} is new: a copy of it is made", uri=source.uri, folder=str(self.folder))
+        part = copy.with_name(f".{copy.name}.{os.getpid()}")
+        try:
+            part.unlink(missing_ok=True)
+            part.touch(0o600)
+            with source.reading(version) as stream:
+                make(stream, part)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(copy)
+        finally:
+            part.unlink(missing_ok=True)
+        seconds = round(time.monotonic() - began, 1)
+        _log.info(f"the {source.what} was copied", bytes=copy.stat().st_size, seconds=seconds)
+
+    @contextmanager
+    def _disk_errors(self, source: Located) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise StoreError(
+                f"the copy of the {source.what} can't be written to {self.folder}: {reason}",
+                remedy="Set XDG_CACHE_HOME to a folder with room that this user may write to, and "
+                "SQLITE_TMPDIR to one for temporary files.",
+            ) from error
+
+
+def _name(source: Located, form: object) -> str:
+    return _short(f"{_FORMAT}\0{source.uri}\0{form}")
+
+
+def _short(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def write_rows(path: Path, source: Located, rows: Iterable[Row], names: tuple[str, str, str]) -> None:
+    """Write rows into an empty file, as a table whose name and columns are *names*; each key is there once.
+
+    Rows come in any order; one that comes twice counts once. A key with two values is a `ConfigError`, since
+    one of two people would become the other. Needs about 80 MB of memory, and twice the size of what comes of
+    it in SQLite's folder for temporary files (`SQLITE_TMPDIR`). `sqlite3.Error` for the disk.
+    """
+    table, key, value = map(quoted, names)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in _FAST:
+            connection.execute(statement)
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO rows VALUES (?, ?, ?)", rows)
+        connection.execute(
+            f"CREATE TABLE {table} ({key} TEXT PRIMARY KEY, {value} TEXT NOT NULL) WITHOUT ROWID"
+        )
+        try:
+            connection.execute(f"INSERT INTO {table} {_IN_ORDER}")
+        except sqlite3.IntegrityError as error:
+            first, last = connection.execute(_CONFLICT).fetchone()
+            raise ConfigError(
+                f"the {source.what} {source.uri} gives one key two values, in lines {first:,} and {last:,}",
+                remedy="Keep one of the lines: with both, one of two people would become the other.",
+            ) from error
+        connection.execute("COMMIT")
+
+
+class IdFile:
+    """A SQLite file that is only read; it must not change while it is open.
+
+    Each process that asks opens the file for itself, also after a fork. Methods raise `sqlite3.Error`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._open()
+
+    def row(self, query: str, *values: object) -> Any:
+        """The first row of an answer; None if there is none."""
+        return self.connection.execute(query, values).fetchone()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection of this process."""
+        if self._process != os.getpid():
+            self._open()
+        return self._connection
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._connection.close()
+
+    def _open(self) -> None:
+        # Immutable: no locks, and no files beside it where nothing may be written.
+        uri = f"file:{quote(str(self.path.absolute()))}?mode=ro&immutable=1"
+        self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        self._process = os.getpid()
+
+
+def quoted(name: str) -> str:
+    """A name as SQL takes any."""
+    return '"' + name.replace('"', '""') + '"'
