@@ -65,7 +65,7 @@ def backfill(
         scope = changed_scope(*open_range(since, to, until), event_types)
     else:
         hours = hour_range(since, to, until)
-        scope = stated_scope(Scope(hours.since, hours.until, event_types))
+        scope = stated_scope(Scope(hours.since, hours.until, event_types), resend=resend)
     config = required_config(config_path)
     require_types(config.require(""), event_types)
     return perform(

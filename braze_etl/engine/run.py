@@ -42,6 +42,7 @@ from braze_etl.logs import get_logger
 from braze_etl.model import FileSettlement, FileState
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import Backlog, LeaseOwner, Ledger, RunRecord
+from braze_etl.state.retention import prune
 
 _log = get_logger(__name__)
 
@@ -84,6 +85,8 @@ class RunOptions:
     warn_at: timedelta
     workers: int = 1
     source_stale_after: timedelta = timedelta(hours=24)
+    keep: timedelta = timedelta(days=400)
+    """Until its hour is that old, the ledger keeps a row of a done file."""
     max_events: int = 2000
     """Events a request, for what is foretold of their number."""
 
@@ -420,6 +423,7 @@ class Run:
         try:
             self._work.finish(in_order=self._due.complete)
             self._quarantine.expire_payloads(self._now)
+            prune(self._ledger, self._options.keep, self._clock, self._should_stop)
         except FatalError as error:
             report.error = report.error or error
         if self._budget:

@@ -42,7 +42,8 @@ class KnownFile:
 
     `settled_at` is the time of the first settlement of this content that had records accepted, whatever was
     settled since: from then on Amplitude knows their ids. `mapping` and `held_from` are those of
-    `FileSettlement`; so are `sent_from` and `sent_to`, over all settlements of this content.
+    `FileSettlement`; so are `sent_from` and `sent_to`, over all settlements of this content. `pruned`: it is
+    one of the files that `PrunedFiles` counts, as far as that can be told; the rest is made up.
     """
 
     etag: str
@@ -54,6 +55,12 @@ class KnownFile:
     held_from: tuple[int, int] | None = None
     sent_from: datetime | None = None
     sent_to: datetime | None = None
+    pruned: bool = False
+
+    @classmethod
+    def of_pruned(cls, ref: FileRef) -> KnownFile:
+        """Make what is known of a file that lies among pruned ones: it is done, as it is now."""
+        return cls(ref.etag, FileState.DONE, ref.hour, Tally(), "", pruned=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,26 @@ class SettledFile:
     ref: FileRef
     known: KnownFile
     open: tuple[OpenPositions, ...] = ()
+
+    @property
+    def day(self) -> datetime:
+        """The first hour of its UTC day."""
+        return day_of(self.ref.hour)
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedFiles:
+    """Files that were done, of one UTC day (its first hour) and event type, of which no rows are kept.
+
+    `accepted` and `filtered` count their records.
+    """
+
+    day: datetime
+    event_type: str
+    files: int
+    bytes: int
+    accepted: int
+    filtered: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +190,8 @@ class LedgerSummary:
 class LedgerContents:
     """A whole ledger, on its way into another one.
 
-    `files` come by day, the oldest first; `runs` oldest first. Both are read lazily, and once.
+    `files` come by day, the oldest first, and what was pruned of a day among them; `runs` oldest first. Both
+    are read lazily, and once.
     """
 
     identity: LedgerIdentity
@@ -173,7 +201,7 @@ class LedgerContents:
     notes: Mapping[str, dict[str, Any]]
     summary: LedgerSummary
     runs: Iterable[RunRecord]
-    files: Iterable[SettledFile]
+    files: Iterable[SettledFile | PrunedFiles]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,11 +262,14 @@ class Ledger(Protocol):
         ...
 
     def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
-        """Look up a batch of up to a few thousand files, by key; what was never settled is left out."""
+        """Look up a batch of up to a few thousand files, by key; what was never settled is left out.
+
+        Of a day and event type of which files were pruned, a file without a row is one of these.
+        """
         ...
 
     def oldest_day(self) -> datetime | None:
-        """Give the first hour of the UTC day of the oldest file that was ever settled; None without any."""
+        """Give the first hour of the UTC day of the oldest file that was settled; None without any."""
         ...
 
     def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
@@ -262,6 +293,19 @@ class Ledger(Protocol):
         must. `ValueError` when the books of a file contradict its state. *noting* are facts to remember with
         it, by name.
         """
+        ...
+
+    def prune(self, before: datetime, after: str) -> str | None:
+        """Fold the rows of done files into `PrunedFiles`, one step of some 0.1 s; take the lease.
+
+        These are files of the days before that of *before*, settled before it as well, with no record in the
+        quarantine. A step goes on behind the place *after* (empty: from the beginning) and returns where it
+        ended; None at the end. Each is stored whole or not at all.
+        """
+        ...
+
+    def pruned_through(self) -> datetime | None:
+        """Give the first hour of the last day of which files were pruned; None without any."""
         ...
 
     def reserve(self, files: int) -> None:
@@ -402,9 +446,9 @@ def start_hour(start_at: datetime | None, clock: Clock) -> datetime:
     return hour_of(clock.now() - DEFAULT_START if start_at is None else start_at)
 
 
-def first_hour(moment: datetime | None) -> datetime | None:
+def day_of(moment: datetime) -> datetime:
     """Give the first hour of a moment's UTC day."""
-    return None if moment is None else hour_of(moment).replace(hour=0)
+    return hour_of(moment).replace(hour=0)
 
 
 def check_identity(place: str, ours: LedgerIdentity, asked: LedgerIdentity) -> None:

@@ -51,7 +51,7 @@ def seconds_or_none(when: datetime | None) -> int | None:
 
 
 def moment_of_second(value: int | None) -> datetime | None:
-    return None if value is None else moment(1_000_000 * value)
+    return None if value is None else _EPOCH + timedelta(seconds=value)  # there are too many to be kept
 
 
 def held_text(held_from: tuple[int, int] | None) -> str | None:
@@ -102,15 +102,10 @@ class FileRow(NamedTuple):
     def known(self) -> KnownFile:
         """What the ledger says of it."""
         return KnownFile(
-            etag=self.etag,
-            state=_STATES[self.state],
-            settled_at=moment(self.settled_at),
-            tally=self.tally,
-            run_id=self.run_id,
-            mapping=self.mapping,
-            held_from=held_of(self.held_from),
-            sent_from=moment_of_second(self.sent_from),
-            sent_to=moment_of_second(self.sent_to),
+            *(self.etag, _STATES[self.state], moment(self.settled_at), self.tally, self.run_id, self.mapping),
+            held_of(self.held_from),
+            moment_of_second(self.sent_from),
+            moment_of_second(self.sent_to),
         )
 
     @property

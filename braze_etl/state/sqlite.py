@@ -7,10 +7,12 @@ that a reader and a commit wait for each other, is milliseconds: no read outlive
 
 from __future__ import annotations
 
+import heapq
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import astuple
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -33,13 +35,14 @@ from braze_etl.state.ledger import (
     LedgerSummary,
     Notes,
     OpenFile,
+    PrunedFiles,
     RunRecord,
     SettledFile,
     Vouch,
     anything_goes,
     check_identity,
     claims,
-    first_hour,
+    day_of,
     is_unused,
     lease_held,
     missing,
@@ -68,6 +71,7 @@ from braze_etl.state.sqlite_schema import connect, connect_in_memory, in_our_wor
 RUNS_KEPT: Final = 10_000
 _PAGE: Final = 200
 _BATCH: Final = 1_000
+_STEP_FILES: Final = 10_000
 _FOREVER: Final = 2**62
 
 _SELECT: Final = """
@@ -109,6 +113,33 @@ _SETTLE: Final = """
 _NOTE_MAPPING: Final = """
     UPDATE files SET mapping = (SELECT id FROM words WHERE word = ?), held_from = NULL
     WHERE key = ? AND etag = ?
+"""
+_STEP: Final = "SELECT MAX(key), COUNT(*) FROM (SELECT key FROM files WHERE key > ? ORDER BY key LIMIT ?)"
+_FOLD: Final = """
+    INSERT INTO pruned
+    SELECT hour - hour % 86400000000, event_type, COUNT(*), SUM(size), SUM(accepted), SUM(filtered)
+    FROM files
+    WHERE key > ? AND key <= ? AND state = 'done' AND quarantined = 0 AND hour < ? AND settled_at < ?
+    GROUP BY 1, 2
+    ON CONFLICT (day, event_type) DO UPDATE SET
+        files = files + excluded.files, bytes = bytes + excluded.bytes,
+        accepted = accepted + excluded.accepted, filtered = filtered + excluded.filtered
+"""
+_FORGET: Final = """
+    DELETE FROM files
+    WHERE key > ? AND key <= ? AND state = 'done' AND quarantined = 0 AND hour < ? AND settled_at < ?
+"""
+_PRUNED: Final = """
+    SELECT day, (SELECT word FROM words WHERE id = event_type), files, bytes, accepted, filtered FROM pruned
+"""
+_PRUNED_OF: Final = f"{_PRUNED} WHERE day BETWEEN ? AND ?"
+_ALL_PRUNED: Final = f"{_PRUNED} ORDER BY day"
+_ADD_PRUNED: Final = """
+    INSERT INTO pruned VALUES (?, (SELECT id FROM words WHERE word = ?), ?, ?, ?, ?)
+"""
+_COUNT_PRUNED: Final = """
+    INSERT INTO file_counts VALUES ('done', ?)
+    ON CONFLICT (state) DO UPDATE SET files = files + excluded.files
 """
 _ADD_RUN: Final = """
     INSERT INTO runs (run_id, command, started_at, finished_at, exit_code, report) VALUES (?, ?, ?, ?, ?, ?)
@@ -208,13 +239,45 @@ class SqliteLedger:
         return LedgerIdentity(*row)
 
     def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
+        found = self._with_rows(files)
+        if left := [ref for ref in files if ref.key not in found]:
+            days = [micros(day_of(ref.hour)) for ref in left]
+            pruned = {(day, name) for day, name, *_ in self._query(_PRUNED_OF, min(days), max(days))}
+            found |= {
+                ref.key: KnownFile.of_pruned(ref)
+                for ref, day in zip(left, days, strict=True)
+                if (day, ref.event_type) in pruned
+            }
+        return found
+
+    def _with_rows(self, files: Iterable[FileRef]) -> dict[str, KnownFile]:
         rows = self._query(_KNOWN, _json_list(ref.key for ref in files))
         return {row.key: row.known for row in map(FileRow._make, rows)}
 
     def oldest_day(self) -> datetime | None:
         # By hand and once in a while, a second for millions of files; an index would cost each settlement.
-        ((oldest,),) = self._query("SELECT MIN(hour) FROM files")
-        return first_hour(moment_or_none(oldest))
+        found = self._query("SELECT MIN(hour) FROM files UNION SELECT MIN(day) FROM pruned")
+        hours = [moment(hour) for (hour,) in found if hour is not None]
+        return day_of(min(hours)) if hours else None
+
+    def prune(self, before: datetime, after: str) -> str | None:
+        horizon = micros(day_of(before))
+        ((last, count),) = self._query(_STEP, after, _STEP_FILES)
+        of_step = (after, last, horizon, horizon)
+        ((free_before,),) = self._query("PRAGMA freelist_count")
+        if count:
+            with self._transaction():
+                self._connection.execute(_FOLD, of_step)
+                self._connection.execute(_FORGET, of_step)
+        ((free,),) = self._query("PRAGMA freelist_count")
+        if free > free_before:  # the others are kept for settlements: see `reserve`
+            with in_our_words(self._path):  # a script, for `execute` would stop at the first page
+                self._connection.executescript(f"PRAGMA incremental_vacuum({free - free_before})")
+        return str(last) if count == _STEP_FILES else None
+
+    def pruned_through(self) -> datetime | None:
+        ((day,),) = self._query("SELECT MAX(day) FROM pruned")
+        return moment_or_none(day)
 
     def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
         latest = _FOREVER if ready_by is None else micros(ready_by)
@@ -243,7 +306,7 @@ class SqliteLedger:
         claimed = claims(settlements)
         now = self._clock.now()
         with self._transaction():
-            before = self.known([each.ref for each in claimed.values()])
+            before = self._with_rows(each.ref for each in claimed.values())
             accepted = newly_accepted(claimed, before)
             self._write_files(
                 [
@@ -258,15 +321,19 @@ class SqliteLedger:
             )
             self._write_notes(noting)
 
-    def _write_files(self, files: Iterable[SettledFile]) -> None:
-        write = self._connection.executemany
-        for batch in batches(files, _BATCH):
-            rows = [FileRow.of(each.ref, each.known) for each in batch]
-            write("DELETE FROM open_positions WHERE key = ?", ((row.key,) for row in rows))
-            self._write_words({word for row in rows for word in (row.event_type, row.run_id, row.mapping)})
-            waits = (min((micros(part.not_before) for part in each.open), default=None) for each in batch)
-            write(_SETTLE, ((*row, wait) for row, wait in zip(rows, waits, strict=True)))
-            write(_ADD_POSITIONS, (row for each in batch for row in position_rows(each.ref.key, each.open)))
+    def _write_files(self, files: Sequence[SettledFile]) -> None:
+        write, rows = self._connection.executemany, [FileRow.of(each.ref, each.known) for each in files]
+        write("DELETE FROM open_positions WHERE key = ?", ((row.key,) for row in rows))
+        self._write_words({word for row in rows for word in (row.event_type, row.run_id, row.mapping)})
+        waits = (min((micros(part.not_before) for part in each.open), default=None) for each in files)
+        write(_SETTLE, ((*row, wait) for row, wait in zip(rows, waits, strict=True)))
+        write(_ADD_POSITIONS, (row for each in files for row in position_rows(each.ref.key, each.open)))
+
+    def _write_pruned(self, pruned: Sequence[PrunedFiles]) -> None:
+        self._write_words({each.event_type for each in pruned})
+        rows = ((micros(each.day), *astuple(each)[1:]) for each in pruned)
+        self._connection.executemany(_ADD_PRUNED, rows)
+        self._connection.executemany(_COUNT_PRUNED, ((each.files,) for each in pruned))
 
     def _write_words(self, words: Iterable[str]) -> None:
         self._connection.executemany(_ADD_WORD, ((word,) for word in words))
@@ -384,7 +451,7 @@ class SqliteLedger:
             notes={name: orjson.loads(fact) for name, fact in self._query("SELECT name, fact FROM notes")},
             summary=self.summary(),
             runs=self._all_runs(),
-            files=self._all_files(),
+            files=heapq.merge(self._all_pruned(), self._all_files(), key=lambda each: each.day),
         )
 
     def _all_runs(self) -> Iterator[RunRecord]:
@@ -397,11 +464,18 @@ class SqliteLedger:
                 found = self._query(_POSITIONS_OF_FILE, row.key) if row.state == FileState.OPEN else ()
                 yield SettledFile(row.ref, row.known, tuple(map(positions_of, found)))
 
+    def _all_pruned(self) -> Iterator[PrunedFiles]:
+        with in_our_words(self._path):
+            for day, *sums in self._connection.execute(_ALL_PRUNED):
+                yield PrunedFiles(moment(day), *sums)
+
     def take_over(self, contents: LedgerContents) -> None:
         with self._transaction():
             if not is_unused(self):
                 raise not_empty(str(self._path))
-            self._write_files(contents.files)
+            for batch in batches(contents.files, _BATCH):
+                self._write_files([each for each in batch if isinstance(each, SettledFile)])
+                self._write_pruned([each for each in batch if isinstance(each, PrunedFiles)])
             self._write_notes(contents.notes)
             self._connection.executemany(_ADD_RUN, map(run_row, contents.runs))
             summary = contents.summary

@@ -65,6 +65,17 @@ _SCHEMA: Final = (
         not_before INTEGER
     ) WITHOUT ROWID
     """,
+    """
+    CREATE TABLE pruned (
+        day INTEGER,
+        event_type INTEGER REFERENCES words,
+        files INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        accepted INTEGER NOT NULL,
+        filtered INTEGER NOT NULL,
+        PRIMARY KEY (day, event_type)
+    ) WITHOUT ROWID
+    """,
     "CREATE INDEX open_files ON files (hour, key, not_before) WHERE not_before IS NOT NULL",
     """
     CREATE TABLE open_positions (
@@ -286,6 +297,7 @@ def _bring_up(
 
 
 def _upgrade(connection: sqlite3.Connection, creation: Creation) -> None:
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file: what is pruned gives space back
     with transaction(connection):
         # Two runs may start at once: the second finds the work of the first.
         is_new = version_of(connection) == 0

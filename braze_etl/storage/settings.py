@@ -90,6 +90,18 @@ class State(WrittenStoreSection):
     create: Literal["auto", "never"] = Field(
         default="auto", description="never: a missing ledger is an error, and not a new beginning."
     )
+    keep: Duration = Field(
+        default=timedelta(days=400),
+        description="A row of each done file is kept until its hour is that old, and out of reach of the "
+        "look-back by 7 days; then it is counted by day alone.",
+    )
+
+    @field_validator("keep")
+    @classmethod
+    def _long_enough(cls, value: timedelta) -> timedelta:
+        if value < timedelta(days=30):
+            raise ValueError("must be 30d or longer: what is no longer known one by one is never sent again")
+        return value
 
 
 class Quarantine(WrittenStoreSection):

@@ -11,6 +11,7 @@ import pytest
 from braze_etl.errors import LeaseHeldError
 from braze_etl.model import FileSettlement, FileState, Reason, Tally
 from braze_etl.state.ledger import Backlog, KnownFile, LeaseOwner, Ledger, OpenFile, RunRecord
+from braze_etl.state.s3.compaction import MOST_ENTRIES
 from tests.state.ground import (
     IDENTITY,
     NOON,
@@ -330,6 +331,87 @@ class TestLastDelivery:
         ground.clock.advance(60)
         ledger.settle("r", [done(ref(), accepted=7)], Backlog())
         assert ledger.summary().last_delivery == NOON + timedelta(seconds=60)
+
+
+def pruned(ledger: Ledger, days: int) -> None:
+    """Prune what lies before the day that is *days* after that of noon, and was settled before it."""
+    place: str | None = ""
+    while place is not None:
+        place = ledger.prune(NOON + timedelta(days=days), place)
+
+
+class TestPruning:
+    """The files of a day and event type that were done become one sum."""
+
+    OLD = -24 * 30
+
+    def test_they_are_still_counted_and_known_as_done(self, ground: Ground) -> None:
+        ledger = ground.open()
+        files = [ref(f"{number}", hour=self.OLD) for number in range(3)]
+        ledger.settle("run-1", [done(each, accepted=5, filtered=2) for each in files], Backlog())
+        ledger.settle("run-1", [done(ref("new", hour=24 * 40), accepted=1)], Backlog())
+        self.compacted(ledger)
+        before = ledger.summary()
+        pruned(ledger, 10)
+        assert ground.open().summary() == before
+        assert ground.open().pruned_through() == files[0].hour.replace(hour=0)
+        asked = [*files, ref("late", hour=self.OLD, etag="any"), ref("new", hour=24 * 40)]
+        known = ground.open().known(asked)
+        assert [known[each.key].pruned for each in asked] == [True] * 4 + [False]
+        assert {known[each.key].state for each in asked} == {FileState.DONE}
+        assert known[asked[3].key].etag == "any"
+        assert ground.open().oldest_day() == files[0].hour.replace(hour=0)
+
+    def test_another_event_type_of_that_day_is_not_taken_for_done(self, ground: Ground) -> None:
+        ledger = ground.open()
+        ledger.settle("run-1", [done(ref(hour=self.OLD), accepted=5)], None)
+        self.compacted(ledger)
+        pruned(ledger, 10)
+        other = replace(ref("b", hour=self.OLD), event_type="users.messages.email.Click")
+        assert ground.open().known([other, ref("c", hour=self.OLD - 24)]) == {}
+
+    def test_what_may_still_change_is_kept(self, ground: Ground) -> None:
+        ledger = ground.open()
+        kept = [
+            FileSettlement(ref("failed", hour=self.OLD), FileState.FAILED, Tally(accepted=1, quarantined=1)),
+            still_open(ref("open", hour=self.OLD), positions(1), accepted=1),
+            done(ref("aside", hour=self.OLD), accepted=5, quarantined=1),
+        ]
+        ledger.settle("run-1", [*kept, done(ref("gone", hour=self.OLD), accepted=1)], None)
+        ground.clock.advance(86_400 * 20)
+        ledger.settle("run-2", [done(ref("late", hour=self.OLD), accepted=1)], None)
+        self.compacted(ledger)
+        pruned(ledger, 10)
+        names = ["failed", "open", "aside", "late", "gone"]
+        known = ground.open().known([ref(name, hour=self.OLD) for name in names])
+        assert [each.pruned for each in known.values()] == [False] * 4 + [True]
+        assert [each.ref.key for each in ground.open().open_files()] == [ref("open").key]
+        pruned(ledger, 30)
+        known = ground.open().known([ref(name, hour=self.OLD) for name in names])
+        assert [each.run_id for each in known.values() if not each.pruned] == ["run-1"] * 3
+
+    def test_a_pruned_file_that_is_sent_again_has_a_row_again(self, ground: Ground) -> None:
+        ledger = ground.open()
+        ledger.settle("run-1", [done(ref(hour=self.OLD), accepted=5)], None)
+        self.compacted(ledger)
+        pruned(ledger, 10)
+        ledger.settle("run-2", [still_open(ref(hour=self.OLD), positions(1))], None)
+        (known,) = ground.open().known([ref(hour=self.OLD)]).values()
+        assert (known.state, known.run_id) == (FileState.OPEN, "run-2")
+
+    def test_nothing_is_pruned_of_a_ledger_without_old_files(self, ground: Ground) -> None:
+        ledger = ground.open()
+        ledger.settle("run-1", [done(ref(), accepted=5)], None)
+        self.compacted(ledger)
+        pruned(ledger, 0)
+        assert ground.open().pruned_through() is None
+        assert not ground.open().known([ref()])[ref().key].pruned
+
+    @staticmethod
+    def compacted(ledger: Ledger) -> None:
+        """Have S3 merge its journal: days that it touches are pruned another time."""
+        for _ in range(MOST_ENTRIES):
+            ledger.settle("run-x", [done(ref("filler", hour=24 * 60), accepted=1)], None)
 
 
 class TestRuns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -58,6 +58,7 @@ class Histories(RuleBasedStateMachine):
         self.bucket = MemoryBucket()
         self.s3 = self.on_s3()
         self.last: dict[str, FileSettlement] = {}
+        self.pruned: set[datetime] = set()
 
     @property
     def all(self) -> list[Ledger]:
@@ -86,6 +87,17 @@ class Histories(RuleBasedStateMachine):
         self.sqlite = SqliteLedger.open(self.path, IDENTITY, clock=self.clock)
         self.s3 = self.on_s3()
 
+    @rule(days=st.integers(1, 2))
+    def prune(self, days: int) -> None:
+        before = NOON + timedelta(days=days)
+        Compactor(self.s3._parts).compact()
+        for ledger in self.all:
+            assert ledger.prune(before, "") is None
+        for key, file in list(self.last.items()):
+            if file.state is FileState.DONE and file.ref.hour < before.replace(hour=0):
+                self.pruned.add(file.ref.hour.replace(hour=0))
+                del self.last[key]
+
     @rule()
     def compact(self) -> None:
         Compactor(self.s3._parts).compact()
@@ -99,12 +111,20 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def the_last_settlement_of_a_file_stands(self) -> None:
         for ledger in self.all:
-            known = ledger.known(REFS)
+            known = {key: each for key, each in ledger.known(REFS).items() if not each.pruned}
             assert {key: _told(each) for key, each in known.items()} == {
                 key: _told(each) for key, each in self.last.items()
             }
             still_open = {each.ref.key: each.open for each in ledger.open_files()}
             assert still_open == {key: each.open for key, each in self.last.items() if each.open}
+
+    @invariant()
+    def a_pruned_day_is_known_whole(self) -> None:
+        of_pruned = {each.key for each in REFS if each.hour.replace(hour=0) in self.pruned}
+        for ledger in self.all:
+            known = ledger.known(REFS)
+            assert {key for key, each in known.items() if each.pruned} == of_pruned - self.last.keys()
+            assert ledger.pruned_through() == max(self.pruned, default=None)
 
     @invariant()
     def all_sum_up_alike(self) -> None:

@@ -13,8 +13,17 @@ import pytest
 from braze_etl.clock import ManualClock
 from braze_etl.errors import LeaseHeldError, StateError
 from braze_etl.model import Reason
-from braze_etl.state.ledger import Backlog, LeaseOwner, Ledger, LedgerContents, RunRecord, SettledFile
+from braze_etl.state.ledger import (
+    Backlog,
+    LeaseOwner,
+    Ledger,
+    LedgerContents,
+    PrunedFiles,
+    RunRecord,
+    SettledFile,
+)
 from braze_etl.state.opening import copy_ledger
+from braze_etl.state.s3.compaction import MOST_ENTRIES
 from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.sqlite import SqliteLedger
 from tests.state.bucket import MemoryBucket
@@ -31,6 +40,7 @@ from tests.state.ground import (
 )
 
 Kind: TypeAlias = Callable[[], Ledger]
+Stored: TypeAlias = SettledFile | PrunedFiles
 COPIER = LeaseOwner("copy-1", "host-a", 1, "state copy")
 LATER = NOON + timedelta(days=100)
 LARGE = {"rules": ["a rule of some length"] * 100}
@@ -50,6 +60,11 @@ def lived(ledger: Ledger) -> Ledger:
     ledger.put_note("sweep", {"next": "2026-10-01T00:00:00Z"})
     ledger.put_note("mapping:ab", LARGE)
     ledger.put_note("mapping:cd", LARGE | {"c": "d"})
+    ledger.settle("run-0", [done(ref(f"old-{n}", hour=-24 * 600), accepted=3) for n in range(3)], None)
+    ledger.settle("run-0", [still_open(ref("stays", hour=-24 * 600), positions(7))], None)
+    for _ in range(MOST_ENTRIES):
+        ledger.settle("run-0", [done(ref("filler", hour=24 * 200), accepted=1)], None)
+    assert ledger.prune(LATER, "") is None
     for number in range(45):
         ledger.begin_run(RunRecord(f"run-{number}", "run", NOON, NOON, 0, {"number": number}))
         refs = [ref(f"{number}-{file}", hour=-23 * number) for file in range(3)]
@@ -66,9 +81,11 @@ def lived(ledger: Ledger) -> Ledger:
 def content(ledger: Ledger) -> object:
     """All that a ledger tells."""
     refs = [ref(f"{number}-{file}", hour=-23 * number) for number in range(45) for file in range(3)]
-    known = ledger.known([*refs, ref("open"), ref("old", hour=-700)])
+    old = [ref(name, hour=-24 * 600) for name in ("old-0", "late", "stays")]
+    known = ledger.known([*refs, *old, ref("open"), ref("old", hour=-700)])
     notes = [ledger.get_note(name) for name in ("sweep", "mapping:ab", "mapping:cd")]
-    facts = (ledger.start_at, ledger.created_at, ledger.identity, notes)
+    assert [known[each.key].pruned for each in old] == [True, True, False]
+    facts = (ledger.pruned_through(), ledger.start_at, ledger.created_at, ledger.identity, notes)
     summary = replace(ledger.summary(), schema_version=0)
     return known, list(ledger.open_files()), ledger.runs(1000), summary, facts, ledger.note_key("aa")
 
@@ -83,11 +100,11 @@ def test_a_copy_tells_all_that_its_original_tells(source: str, target: str, tmp_
     copied = copy_ledger(original, place(), COPIER, place="there")
     copy = place()
     assert content(copy) == content(original)
-    assert copied.files == {"done": 135, "open": 2}
-    assert copied.deferred == {"throttled": 3, "daily_quota": 4}
+    assert copied.files == {"done": 139, "open": 3}
+    assert copied.deferred == {"throttled": 5, "daily_quota": 4}
     assert (copied.runs, copied.backlog_files) == (46, 2)
     copy.settle("run-99", [done(ref("open"), accepted=10)], Backlog())
-    assert copy.summary().files == {"done": 136, "open": 1}
+    assert copy.summary().files == {"done": 140, "open": 2}
     copy.close()
 
 
@@ -135,7 +152,7 @@ class TestRefusals:
         assert "original" in caught.value.remedy
 
 
-def _broken(files: list[SettledFile]) -> Iterator[SettledFile]:
+def _broken(files: list[Stored]) -> Iterator[Stored]:
     yield from files
     raise StateError("the disk is gone")
 

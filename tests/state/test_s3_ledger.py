@@ -218,7 +218,7 @@ class TestConditions:
         assert "wait" in caught.value.remedy
 
 
-def history(ledger: S3Ledger) -> list[Callable[[], None]]:
+def history(ledger: S3Ledger) -> list[Callable[[], object]]:
     """Steps of a run that write each kind of object; each may be done again."""
     left = still_open(ref("open", hour=-24), positions(1), accepted=1)
 
@@ -230,6 +230,7 @@ def history(ledger: S3Ledger) -> list[Callable[[], None]]:
         step(done(ref("a"), accepted=1), left),
         step(done(ref("b", hour=-48), filtered=1)),
         lambda: Compactor(ledger._parts).compact(),
+        lambda: str(ledger.prune(NOON + timedelta(days=1), "")),
         step(done(ref("open", hour=-24), accepted=3)),
         lambda: ledger.record_listing(NOON, backlog(), 3, complete=True),
         lambda: ledger.finish_run(RunRecord("run-1", "run", NOON, NOON, 0)),
@@ -421,7 +422,40 @@ class TestCompaction:
         ledger = opened(bucket)
         for number in range(50):
             assert ledger.known([ref(f"{number:04}-0", hour=-24 * number)])
-        assert sum(map(len, ledger._parts.days._tables.values())) <= 10
+        assert sum(len(each.rows) for each in ledger._parts.days._days.values()) <= 10
+
+
+class TestPruning:
+    def test_a_day_is_read_for_it_no_more_than_once_and_smaller_afterwards(
+        self, bucket: MemoryBucket
+    ) -> None:
+        ledger = opened(bucket)
+        settle_days(ledger, range(40), files=50)
+        Compactor(ledger._parts).compact()
+        size = sum(len(data) for data, _ in bucket.objects.values())
+        before, steps = NOON + timedelta(days=1), 0
+        place: str | None = ""
+        while place is not None:
+            ledger, steps = opened(bucket), steps + 1
+            bucket.requests.clear()
+            place = ledger.prune(before, place)
+            assert len(bucket.requests) <= 1 + 2 * compaction.DAYS_A_STEP + 4
+        assert steps == 40 / compaction.DAYS_A_STEP
+        assert sum("/days/" in key for key in bucket.objects) == 40
+        assert sum(len(data) for data, _ in bucket.objects.values()) < 0.6 * size
+        assert opened(bucket).summary().files == {"done": 2000}
+        bucket.requests.clear()
+        assert opened(bucket).prune(before, "") is None
+        assert len(bucket.requests) == 2  # the head, and where the older days are
+
+    def test_a_day_of_the_journal_waits_until_it_is_merged(self, bucket: MemoryBucket) -> None:
+        ledger = opened(bucket)
+        settle_days(ledger, range(1))
+        ledger.prune(NOON + timedelta(days=1), "")
+        assert ledger.pruned_through() is None
+        Compactor(ledger._parts).compact()
+        ledger.prune(NOON + timedelta(days=1), "")
+        assert ledger.pruned_through() == NOON.replace(hour=0)
 
 
 class TestRuns:

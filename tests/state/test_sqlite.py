@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,20 @@ class TestTroubles:
         assert path.stat().st_size == grown
         with pytest.raises(StateError, match="disk is full"):
             ledger.reserve(2000)
+
+    def test_what_is_pruned_gives_its_space_back(self, path: Path) -> None:
+        ledger = opened(path)
+        old = [done(ref(f"{'x' * 100}{number:05}", hour=-24 * 30), accepted=1) for number in range(20_000)]
+        ledger.settle("run-1", old, None)
+        ledger.reserve(1000)
+        full, free = path.stat().st_size, ledger._query("PRAGMA freelist_count")[0][0]
+        middle = ledger.prune(NOON + timedelta(days=1), "")
+        assert middle is not None
+        assert full / 3 < path.stat().st_size < full * 2 / 3
+        assert ledger.prune(NOON + timedelta(days=1), middle) is not None
+        assert path.stat().st_size < full / 8 + 4096 * free
+        assert ledger._query("PRAGMA freelist_count")[0][0] >= free
+        assert ledger.summary().files == {"done": 20_000}
 
     def test_a_database_locked_by_another_program_is_an_error_in_the_end(
         self, path: Path, monkeypatch: pytest.MonkeyPatch

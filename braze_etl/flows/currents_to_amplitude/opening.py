@@ -87,6 +87,8 @@ class Observers:
 
 
 _NOBODY = Observers()
+_OUT_OF_REACH = timedelta(days=7)
+"""How far behind the look-back an hour lies of which files are pruned."""
 
 
 @contextmanager
@@ -310,6 +312,7 @@ def _options(settings: Settings, request: Request, run_id: str, workers: int) ->
         warn_at=settings.window.warn_at,
         workers=workers,
         source_stale_after=settings.window.source_stale_after,
+        keep=max(settings.state.keep, settings.source.lookback + _OUT_OF_REACH),
         max_events=settings.amplitude.max_events,
     )
 

@@ -178,6 +178,8 @@ class NotComparable(StrEnum):
 
     MAPPING_UNKNOWN = "mapping_unknown"
     """By what it was judged is not known, or can't be evaluated by this program."""
+    PRUNED = "pruned"
+    """The ledger has no row of it any more (`state.keep`)."""
     SOURCE_GONE = "source_gone"
     UNREADABLE = "unreadable"
     BOOKS_DIFFER = "books_differ"
@@ -303,6 +305,7 @@ _AT_ONCE: Final = 50
 WORDS: Final = {
     NotComparable.MAPPING_UNKNOWN: "by which mapping they were judged is not known, or is none that this "
     "program can evaluate; `backfill --resend` sends such files whole",
+    NotComparable.PRUNED: "they are older than `state.keep`, and what was sent of them is no longer known",
     NotComparable.SOURCE_GONE: "they are no longer in the source",
     NotComparable.UNREADABLE: "they can't be read",
     NotComparable.BOOKS_DIFFER: "by the old mapping more of their records are filtered today than their "
@@ -412,6 +415,8 @@ class Remapped(WorkList):
 
     def _is_candidate(self, ref: FileRef, known: KnownFile) -> bool:
         """Whether a record of it was filtered, and not by the mapping in force."""
+        if known.pruned:
+            self.difference.not_comparable[NotComparable.PRUNED] += 1
         if known.etag != ref.etag or not known.tally.filtered:
             return False
         now = self._comparer.mappings.now.version

@@ -14,6 +14,7 @@ from braze_etl.clock import Clock, hour_of
 from braze_etl.engine.worklists.listed import Covers, DueFiles, Hours, Reconcile
 from braze_etl.errors import StoreError
 from braze_etl.state.ledger import Ledger, OpenFile
+from braze_etl.state.retention import refuse_pruned
 from braze_etl.storage.opening import open_store
 from braze_etl.storage.read_ahead import NOTHING_AHEAD, ReadAhead
 from braze_etl.storage.store import Store
@@ -36,9 +37,15 @@ ScopeOf: TypeAlias = Callable[[Source, Ledger], Scope]
 """What a run covers may depend on its ledger."""
 
 
-def stated_scope(scope: Scope) -> ScopeOf:
-    """A scope that does not."""
-    return lambda _source, _ledger: scope
+def stated_scope(scope: Scope, *, resend: bool = False) -> ScopeOf:
+    """A scope that does not; `UsageError` for one of which the ledger can't tell any more what is due."""
+
+    def of(_source: Source, ledger: Ledger) -> Scope:
+        if not resend:
+            refuse_pruned(ledger, scope.since)
+        return scope
+
+    return of
 
 
 def open_source(source: Source, *, gives_way: bool = True) -> tuple[Store, str]:
@@ -125,6 +132,8 @@ def due_now(
 
     The due files can be iterated over once, oldest hour first; both say more when that is done.
     """
+    if scope and not resend:
+        refuse_pruned(ledger, scope.since)
     chosen, covers_all = scope or live_scope(source, ledger), scope is None
     covers = covering(source, chosen, covers_all=covers_all)
     listed = listing(source, chosen, now)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from braze_etl.state.ledger import day_of
+from braze_etl.state.rows import micros
 from braze_etl.state.s3.head import Head, Heads
 from braze_etl.state.s3.objects import Objects, packed
 from braze_etl.state.s3.runs import Notes, Runs
-from braze_etl.state.s3.segments import Catalogue, Days, Journal, OpenFiles
+from braze_etl.state.s3.segments import PRUNED, Catalogue, Day, Days, Journal, OpenFiles, day_name
 
 MOST_ENTRIES: Final = 16
 """So many settlements the journal holds before they are merged."""
+
+DAYS_A_STEP: Final = 8
 
 SWEEP_EVERY: Final = timedelta(days=1)
 GRACE: Final = timedelta(hours=1)
@@ -53,6 +57,36 @@ class Compactor:
         self._parts.heads.commit(change)
         self._parts.objects.delete(replaced)
 
+    def prune(self, before: datetime, after: str) -> str | None:
+        """See `Ledger.prune`: a step is some days. One that the journal touches waits until it is merged."""
+        head, horizon = self._parts.heads.current(), micros(day_of(before))
+        stamps = self._parts.catalogue.all_days(head)
+        touched = {*_touched(head), *(day for day, stamp in stamps.items() if stamp.endswith(PRUNED))}
+        left = [day for day in stamps if after < day < day_name(before) and day not in touched]
+        step = left[:DAYS_A_STEP]
+        pruned = {
+            day: kept
+            for day in step
+            if len((kept := (base := self._parts.days.base(head, day)).without(horizon)).rows)
+            < len(base.rows)
+        }
+        if pruned:
+            self._replace_days(pruned)
+        return step[-1] if len(left) > len(step) else None
+
+    def _replace_days(self, pruned: Mapping[str, Day]) -> None:
+        replaced: list[str] = []
+
+        def change(head: Head, stamp: str) -> Head:
+            replaced[:] = [f"days/{day}/{self._parts.catalogue.stamp_of(head, day)}" for day in pruned]
+            days = {day: self._parts.days.write(stamp, day, kept) for day, kept in pruned.items()}
+            through = max(head.pruned_through or "", *pruned)
+            changed = replace(head, days={**head.days, **days}, pruned_through=through)
+            return self._parts.catalogue.trimmed(changed, stamp)
+
+        self._parts.heads.commit(change)
+        self._parts.objects.delete(replaced)
+
     def sweep(self, now: datetime) -> None:
         """Delete objects of an hour and more that no head names."""
         # First the head: whoever wrote objects for the one before has to begin anew.
@@ -70,8 +104,7 @@ class Compactor:
     def _compacted(self, head: Head, stamp: str) -> Head:
         days = dict(head.days)
         for day in _touched(head):
-            self._parts.days.write(stamp, day, self._parts.days.merged(head, day))
-            days[day] = stamp
+            days[day] = self._parts.days.write(stamp, day, self._parts.days.merged(head, day))
         still_open = self._parts.open_files.write(stamp, self._parts.open_files.current(head))
         return self._parts.catalogue.trimmed(replace(head, days=days, open=still_open, journal=()), stamp)
 

@@ -31,6 +31,7 @@ _TIMES: Final = ("start_at", "created_at", "last_delivery", "last_listing", "swe
 _PLAIN: Final = (
     *("checked", "schema_version", "sequence", "stamp", "generation", "before_start"),
     *("key_fingerprint", "notes", "large_notes", "files", "deferred", "days", "open", "runs"),
+    "pruned_through",
 )
 
 HEAD: Final = "head.json"
@@ -99,6 +100,7 @@ class Head:
     open: str | None = None
     runs: str | None = None
     swept_at: datetime | None = None
+    pruned_through: str | None = None
 
     @property
     def summary(self) -> LedgerSummary:

@@ -6,7 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
@@ -27,6 +27,7 @@ from braze_etl.state.ledger import (
     LedgerSummary,
     Notes,
     OpenFile,
+    PrunedFiles,
     RunRecord,
     SettledFile,
     Vouch,
@@ -45,7 +46,7 @@ from braze_etl.state.s3.lease import Keeper, ProcessTable, S3Lease, thread_keepe
 from braze_etl.state.s3.objects import Objects
 from braze_etl.state.s3.opening import opened, refuse_remains
 from braze_etl.state.s3.runs import IN_ONE, OLDER_KEPT
-from braze_etl.state.s3.segments import OpenMap, Positions, Settled, day_of
+from braze_etl.state.s3.segments import Day, OpenMap, Positions, PrunedSums, Settled, day_name
 from braze_etl.storage.store import ConditionalStore
 
 _K = TypeVar("_K")
@@ -115,8 +116,13 @@ class S3Ledger:
         return head.identity
 
     def known(self, files: Sequence[FileRef]) -> dict[str, KnownFile]:
-        rows = self._heads.reading(lambda head: self._parts.days.lookup(head, files))
-        return {key: row.known for key, row in rows.items()}
+        rows, pruned = self._heads.reading(partial(self._found, files))
+        found = {key: row.known for key, row in rows.items()}
+        return found | {ref.key: KnownFile.of_pruned(ref) for ref in files if ref.key in pruned}
+
+    def _found(self, files: Sequence[FileRef], head: Head) -> tuple[dict[str, FileRow], set[str]]:
+        rows = self._parts.days.lookup(head, files)
+        return rows, self._parts.days.pruned(head, (ref for ref in files if ref.key not in rows))
 
     def oldest_day(self) -> datetime | None:
         self._heads.fresh()
@@ -160,6 +166,13 @@ class S3Ledger:
 
         Compactor(self._parts).compact_when_full()
         self._heads.commit(change)
+
+    def prune(self, before: datetime, after: str) -> str | None:
+        return Compactor(self._parts).prune(before, after)
+
+    def pruned_through(self) -> datetime | None:
+        day = self._heads.fresh().pruned_through
+        return None if day is None else datetime.fromisoformat(day).replace(tzinfo=UTC)
 
     def reserve(self, files: int) -> None:
         """Do nothing: `begin_run` has just written the objects that a settlement writes."""
@@ -297,15 +310,17 @@ class Transfer:
             files=self._files(),
         )
 
-    def _files(self) -> Iterator[SettledFile]:
-        for day in self._parts.heads.reading(self.all_days):
-            rows, open_files = self._parts.heads.reading(partial(self._day, day))
-            for row in sorted(rows.values(), key=lambda row: (row.hour, row.key)):
+    def _files(self) -> Iterator[SettledFile | PrunedFiles]:
+        for name in self._parts.heads.reading(self.all_days):
+            day, open_files = self._parts.heads.reading(partial(self._day, name))
+            first_hour = datetime.fromisoformat(name).replace(tzinfo=UTC)
+            yield from (PrunedFiles(first_hour, *each) for each in day.pruned.values())
+            for row in sorted(day.rows.values(), key=lambda row: (row.hour, row.key)):
                 _, positions = open_files.get(row.key, (row, ()))
                 yield SettledFile(row.ref, row.known, positions)
 
-    def _day(self, day: str, head: Head) -> tuple[dict[str, FileRow], OpenMap]:
-        return self._parts.days.merged(head, day), self._parts.open_files.current(head)
+    def _day(self, name: str, head: Head) -> tuple[Day, OpenMap]:
+        return self._parts.days.merged(head, name), self._parts.open_files.current(head)
 
     def all_days(self, head: Head) -> list[str]:
         """The days of all files, oldest first."""
@@ -328,10 +343,11 @@ class Transfer:
         stamp = self._parts.heads.new_stamp()
         files: Counter[FileState] = Counter()
         open_files: OpenMap = {}
-        days = {
-            day: self._write_day(stamp, day, of_day, files, open_files)
-            for day, of_day in groupby(contents.files, key=lambda file: day_of(file.ref.hour))
-        }
+        days, through = dict[str, str](), None
+        for name, of_day in groupby(contents.files, key=lambda each: day_name(each.day)):
+            day = _day_of(of_day, files, open_files)
+            days[name] = self._parts.days.write(stamp, name, day)
+            through = name if day.pruned else through
         deferred = sum((_records(positions) for _, positions in open_files.values()), Counter[Reason]())
         summary = contents.summary
         taken = replace(
@@ -346,29 +362,29 @@ class Transfer:
             files=files,
             deferred=deferred,
             days=days,
+            pruned_through=through,
             open=self._parts.open_files.write(stamp, open_files),
             runs=self._parts.runs.write_all(stamp, contents.runs),
         )
         noted = self._parts.notes.written(taken, stamp, contents.notes)
         return self._parts.catalogue.trimmed(noted, stamp)
 
-    def _write_day(
-        self,
-        stamp: str,
-        day: str,
-        files: Iterable[SettledFile],
-        states: Counter[FileState],
-        open_files: OpenMap,
-    ) -> str:
-        """Store a day, add its files to *states* and *open_files*, and return the stamp for the head."""
-        rows = {}
-        for file in files:
-            rows[file.ref.key] = row = FileRow.of(file.ref, file.known)
-            states[file.known.state] += 1
-            if file.open:
-                open_files[row.key] = (row, file.open)
-        self._parts.days.write(stamp, day, rows)
-        return stamp
+
+def _day_of(
+    files: Iterable[SettledFile | PrunedFiles], states: Counter[FileState], open_files: OpenMap
+) -> Day:
+    """Put a day together, and add its files to *states* and *open_files*."""
+    rows, pruned = dict[str, FileRow](), dict[str, PrunedSums]()
+    for each in files:
+        if isinstance(each, PrunedFiles):
+            pruned[each.event_type] = PrunedSums(*astuple(each)[1:])
+            states[FileState.DONE] += each.files
+            continue
+        rows[each.ref.key] = row = FileRow.of(each.ref, each.known)
+        states[each.known.state] += 1
+        if each.open:
+            open_files[row.key] = (row, each.open)
+    return Day(rows, pruned)
 
 
 def _counted(

@@ -11,9 +11,10 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from operator import add
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from braze_etl.model import FileRef, OpenPositions, Reason
+from braze_etl.model import FileRef, FileState, OpenPositions, Reason
 from braze_etl.state.rows import FileRow, micros, moment
 from braze_etl.state.s3.head import CatalogueName, Head, JournalEntry
 from braze_etl.state.s3.objects import Objects
@@ -36,17 +37,29 @@ _CODED = {
 MOST_DAYS: Final = 24
 """That many days stand in the head before the older half moves into the catalogue."""
 
+PRUNED: Final = "p"
+
 ROWS_KEPT: Final = 150_000
 """Rows of days in memory, half a kilobyte each; one day is kept whatever its size."""
 
 
-def day_of(hour: datetime) -> str:
+class PrunedSums(NamedTuple):
+    """`PrunedFiles`, but for their day."""
+
+    event_type: str
+    files: int = 0
+    bytes: int = 0
+    accepted: int = 0
+    filtered: int = 0
+
+
+def day_name(hour: datetime) -> str:
     """The day that a file belongs to, by its `date=` hour."""
     return hour.date().isoformat()
 
 
 def day_of_row(row: FileRow) -> str:
-    return day_of(moment(row.hour))
+    return day_name(moment(row.hour))
 
 
 def columns(rows: Iterable[FileRow]) -> dict[str, Any]:
@@ -132,6 +145,43 @@ class Journal:
             self._settled = {stamp: each for stamp, each in self._settled.items() if stamp in kept}
 
 
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The rows of a day by key, and the sums of what was pruned of it by event type."""
+
+    rows: Mapping[str, FileRow] = field(default_factory=dict)
+    pruned: Mapping[str, PrunedSums] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> Day:
+        """Read what `as_json` gave."""
+        return cls(from_columns(value), {sums[0]: PrunedSums(*sums) for sums in value["pruned"]})
+
+    def as_json(self) -> dict[str, Any]:
+        """Give JSON values."""
+        return columns(self.rows.values()) | {"pruned": list(map(tuple, self.pruned.values()))}
+
+    def without(self, before: int) -> Day:
+        """Fold the rows of files that are done, and were so before that time; see `Ledger.prune`."""
+        pruned, kept = dict(self.pruned), dict[str, FileRow]()
+        for key, row in self.rows.items():
+            if _is_done(row) and row.settled_at < before:
+                name, sums = row.event_type, pruned.get(row.event_type, PrunedSums(row.event_type))
+                of_row = (1, row.size, row.accepted, row.filtered)
+                pruned[name] = PrunedSums(name, *map(add, sums[1:], of_row))
+            else:
+                kept[key] = row
+        return Day(kept, pruned)
+
+    def stamp(self, stamp: str) -> str:
+        """Mark the stamp of a pruned day that will never be pruned again: hexadecimal digits have no such."""
+        return stamp if not self.pruned or any(map(_is_done, self.rows.values())) else stamp + PRUNED
+
+
+def _is_done(row: FileRow) -> bool:
+    return row.state == FileState.DONE and not row.quarantined
+
+
 class Catalogue:
     """Reads the catalogue where it is needed, once for each version."""
 
@@ -178,48 +228,57 @@ class Days:
         self._objects = objects
         self._journal = journal
         self._catalogue = catalogue
-        self._tables: OrderedDict[str, Mapping[str, FileRow]] = OrderedDict()
+        self._days: OrderedDict[str, Day] = OrderedDict()
 
     def lookup(self, head: Head, refs: Sequence[FileRef]) -> dict[str, FileRow]:
         """The rows of those of *refs* that the ledger knows, by key."""
         by_day: defaultdict[str, list[str]] = defaultdict(list)
         for ref in refs:
-            by_day[day_of(ref.hour)].append(ref.key)
+            by_day[day_name(ref.hour)].append(ref.key)
         found: dict[str, FileRow] = {}
         for day, keys in by_day.items():
             for rows in self._layers(head, day):
                 found.update((key, rows[key]) for key in keys if key in rows)
         return found
 
-    def merged(self, head: Head, day: str) -> dict[str, FileRow]:
-        """All rows of a day, by key."""
-        merged: dict[str, FileRow] = {}
-        for number, rows in enumerate(self._layers(head, day)):
-            merged.update(rows if number == 0 else _of_day(rows, day))
-        return merged
+    def pruned(self, head: Head, refs: Iterable[FileRef]) -> set[str]:
+        """The keys of those of *refs* that lie among pruned files."""
+        return {ref.key for ref in refs if ref.event_type in self.base(head, day_name(ref.hour)).pruned}
 
-    def write(self, stamp: str, day: str, rows: Mapping[str, FileRow]) -> None:
-        """Store a day anew; it counts when a head or a catalogue gives it this stamp."""
+    def merged(self, head: Head, day: str) -> Day:
+        """All that is known of a day."""
+        base = self.base(head, day)
+        merged = dict(base.rows)
+        for settled in self._journal.read(head, day):
+            merged.update(_of_day(settled.rows, day))
+        return Day(merged, base.pruned)
+
+    def write(self, stamp: str, name: str, day: Day) -> str:
+        """Store a day anew, and return the stamp by which it counts when a head or a catalogue has it."""
+        stamp = day.stamp(stamp)
+        self._objects.put(f"days/{name}/{stamp}", day.as_json())
+        self._keep(f"days/{name}/{stamp}", day)
+        return stamp
+
+    def base(self, head: Head, day: str) -> Day:
+        """The oldest layer of a day, without what the journal says of it."""
+        stamp = self._catalogue.stamp_of(head, day)
+        if stamp is None:
+            return Day()
         name = f"days/{day}/{stamp}"
-        self._objects.put(name, columns(rows.values()))
-        self._keep(name, rows)
+        if name not in self._days:
+            self._keep(name, Day.of(self._objects.get(name)))
+        self._days.move_to_end(name)
+        return self._days[name]
 
     def _layers(self, head: Head, day: str) -> list[Mapping[str, FileRow]]:
-        """What is known of a day, from the oldest layer to the newest."""
-        stamp = self._catalogue.stamp_of(head, day)
-        base = {} if stamp is None else self._table(f"days/{day}/{stamp}")
-        return [base, *(each.rows for each in self._journal.read(head, day))]
+        """What is known of a day's files, from the oldest layer to the newest."""
+        return [self.base(head, day).rows, *(each.rows for each in self._journal.read(head, day))]
 
-    def _table(self, name: str) -> Mapping[str, FileRow]:
-        if name not in self._tables:
-            self._keep(name, from_columns(self._objects.get(name)))
-        self._tables.move_to_end(name)
-        return self._tables[name]
-
-    def _keep(self, name: str, rows: Mapping[str, FileRow]) -> None:
-        self._tables[name] = rows
-        while len(self._tables) > 1 and sum(map(len, self._tables.values())) > ROWS_KEPT:
-            self._tables.popitem(last=False)
+    def _keep(self, name: str, day: Day) -> None:
+        self._days[name] = day
+        while len(self._days) > 1 and sum(len(each.rows) for each in self._days.values()) > ROWS_KEPT:
+            self._days.popitem(last=False)
 
 
 def _of_day(rows: Mapping[str, FileRow], day: str) -> dict[str, FileRow]:
