@@ -22,7 +22,7 @@ _NOT_SEEN = "not seen in the events"
 
 
 if TYPE_CHECKING:
-    from braze_etl.commands.mapping.compare import Comparison, Near, PropertyDifferences
+    from braze_etl.commands.mapping.compare import Comparison, Differences
     from braze_etl.commands.mapping.taxonomy import Taxonomy
     from braze_etl.mapping.mapping import EventMapping
 
@@ -79,42 +79,37 @@ def _print(console: Console, found: Comparison, theirs: Taxonomy) -> None:
 
 
 def _rows(found: Comparison) -> Iterator[tuple[str, str, str]]:
-    near = {each.ours: each for each in found.near}
-    only_ours = "only ours" if found.is_complete else _NOT_SEEN
-    for name in found.only_ours:
-        yield only_ours, name, _near_words(near.get(name))
-    for name in found.only_theirs:
-        yield "only theirs", name, ""
+    yield from _differences(found.names, _only_ours(found))
     for name, reason in found.not_sent.items():
         yield "theirs, not sent by us", name, reason
     for event, differences in found.properties.items():
-        for kind, name, words in _property_rows(differences, only_ours):
-            yield kind, f"{event}: {name}", words
+        for kind, name, words in _differences(differences, _only_ours(found)):
+            yield f"{kind}, property", f"{event}: {name}", words
 
 
-def _property_rows(found: PropertyDifferences, only_ours: str) -> Iterator[tuple[str, str, str]]:
-    near = {each.ours: each for each in found.near}
+def _differences(found: Differences, only_ours: str) -> Iterator[tuple[str, str, str]]:
+    near = {each.ours: f"near theirs {each.theirs!r}: differs in {each.differs_in}" for each in found.near}
     for name in found.only_ours:
-        yield f"{only_ours}, property", name, _near_words(near.get(name))
+        yield only_ours, name, near.get(name, "")
     for name in found.only_theirs:
-        yield "only theirs, property", name, ""
-    for name, (own, other) in found.kinds.items():
-        yield "another type, property", name, f"{own} with us, {other} with them"
+        yield "only theirs", name, ""
+    for name, kind in found.kinds.items():
+        yield "another type", name, f"{kind['ours']} with us, {kind['theirs']} with them"
 
 
-def _near_words(near: Near | None) -> str:
-    return "" if near is None else f"near theirs {near.theirs!r}: differs in {near.differs_in}"
+def _only_ours(found: Comparison) -> str:
+    return "only ours" if found.is_complete else _NOT_SEEN
 
 
 def _summary(found: Comparison, theirs: Taxonomy) -> str:
-    only_ours = "only ours" if found.is_complete else _NOT_SEEN
     counts = (
-        f"{len(found.only_ours)} names {only_ours}, {len(found.only_theirs)} only theirs, "
+        f"{len(found.names.only_ours)} names {_only_ours(found)}, "
+        f"{len(found.names.only_theirs)} only theirs, "
         f"{len(found.properties)} events with other properties"
     )
     others = f"; {len(found.others)} events of theirs do not look like Braze's" if found.others else ""
     read = f" ({theirs.events_read:,} events read)" if theirs.events_read else ""
-    verdict = counts if found.differs or found.only_ours else "no difference"
+    verdict = counts if found.differs or found.names.only_ours else "no difference"
     return f"{verdict}{others}{read}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from difflib import SequenceMatcher
 from typing import Any, Final
 
@@ -33,11 +33,10 @@ def compare(ours: TrackingPlan, theirs: Taxonomy) -> Comparison:
     near = nearest(missing, [name for name in unmatched if name not in ours.not_sent])
     like_ours = {each.theirs for each in near}
     brazes = {name for name in unmatched if name in like_ours or _is_brazes(name, theirs.events[name])}
+    only_theirs = tuple(name for name in unmatched if name in brazes and name not in ours.not_sent)
     return Comparison(
         is_complete=theirs.is_complete,
-        only_ours=tuple(sorted(missing)),
-        only_theirs=tuple(name for name in unmatched if name in brazes and name not in ours.not_sent),
-        near=tuple(near),
+        names=Differences(tuple(sorted(missing)), only_theirs, tuple(near)),
         not_sent={name: ours.not_sent[name] for name in unmatched if name in ours.not_sent},
         others=tuple(name for name in unmatched if name not in brazes and name not in ours.not_sent),
         properties=dict(_differences(pairs, theirs)),
@@ -48,23 +47,21 @@ def _is_brazes(name: str, event: TaxonomyEvent) -> bool:
     return event.is_brazes or name.startswith(_MARKS) or name in load_catalogue()
 
 
-def _differences(
-    pairs: dict[str, PlannedEvent], theirs: Taxonomy
-) -> Iterator[tuple[str, PropertyDifferences]]:
+def _differences(pairs: dict[str, PlannedEvent], theirs: Taxonomy) -> Iterator[tuple[str, Differences]]:
     for name, event in pairs.items():
         if event.is_known and (found := _of_event(event, theirs.events[name])):
             yield name, found
 
 
-def _of_event(ours: PlannedEvent, theirs: TaxonomyEvent) -> PropertyDifferences:
+def _of_event(ours: PlannedEvent, theirs: TaxonomyEvent) -> Differences:
     only_ours = sorted(ours.properties.keys() - theirs.properties.keys())
     only_theirs = sorted(name for name in theirs.properties if not _is_ours(name, ours))
-    return PropertyDifferences(
+    return Differences(
         tuple(only_ours),
         tuple(only_theirs),
         tuple(nearest(only_ours, only_theirs)),
         {
-            name: (own.kind, "/".join(sorted(kinds)))
+            name: {"ours": own.kind, "theirs": "/".join(sorted(kinds))}
             for name, own in ours.properties.items()
             if (kinds := theirs.properties.get(name)) and own.kind != ANY and own.kind not in kinds
         },
@@ -84,21 +81,17 @@ class Comparison:
     """
 
     is_complete: bool
-    only_ours: tuple[str, ...]
-    only_theirs: tuple[str, ...]
-    near: tuple[Near, ...]
+    names: Differences
     not_sent: dict[str, str]
     others: tuple[str, ...]
-    properties: dict[str, PropertyDifferences]
+    properties: dict[str, Differences]
 
     @property
     def differs(self) -> bool:
         """Whether something certainly differs."""
-        if self.only_theirs or (self.is_complete and self.only_ours):
-            return True
         return any(
             each.only_theirs or each.kinds or (self.is_complete and each.only_ours)
-            for each in self.properties.values()
+            for each in (self.names, *self.properties.values())
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,23 +99,26 @@ class Comparison:
         return {
             "differs": self.differs,
             "complete": self.is_complete,
-            "only_ours": list(self.only_ours),
-            "only_theirs": list(self.only_theirs),
-            "near": [near.as_dict() for near in self.near],
-            "events": {name: each.as_dict() for name, each in self.properties.items()},
+            **self.names.as_dict(),
+            "events": {
+                name: {**each.as_dict(), "types": each.kinds} for name, each in self.properties.items()
+            },
             "not_sent": self.not_sent,
             "others": list(self.others),
         }
 
 
 @dataclass(frozen=True, slots=True)
-class PropertyDifferences:
-    """The properties of one event that differ; `kinds` has ours and theirs where only the type does."""
+class Differences:
+    """The names of events that differ, or of the properties of one.
+
+    Of properties, `kinds` has the type with us (`ours`) and with them (`theirs`) where only that differs.
+    """
 
     only_ours: tuple[str, ...] = ()
     only_theirs: tuple[str, ...] = ()
     near: tuple[Near, ...] = ()
-    kinds: dict[str, tuple[str, str]] = field(default_factory=dict)
+    kinds: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.only_ours or self.only_theirs or self.kinds)
@@ -132,8 +128,7 @@ class PropertyDifferences:
         return {
             "only_ours": list(self.only_ours),
             "only_theirs": list(self.only_theirs),
-            "near": [near.as_dict() for near in self.near],
-            "types": {name: {"ours": own, "theirs": other} for name, (own, other) in self.kinds.items()},
+            "near": [asdict(near) for near in self.near],
         }
 
 
@@ -144,10 +139,6 @@ class Near:
     ours: str
     theirs: str
     differs_in: str
-
-    def as_dict(self) -> dict[str, str]:
-        """As JSON values."""
-        return {"ours": self.ours, "theirs": self.theirs, "differs_in": self.differs_in}
 
 
 def nearest(ours: Iterable[str], theirs: Iterable[str]) -> list[Near]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from braze_etl.braze.currents.catalogue import EventType, load_catalogue
 from braze_etl.mapping.mapping import EventMapping, TypePlan
@@ -74,20 +74,18 @@ class PlannedEvent:
 
     def joined(self, other: PlannedEvent) -> PlannedEvent:
         """The event of two types that bear one name."""
-        properties = dict(self.properties)
-        for name, each in other.properties.items():
-            properties[name] = properties[name].joined(each) if name in properties else each
-        return PlannedEvent(
-            self.name,
-            (*self.types, *other.types),
-            self.pattern,
-            properties,
-            (*self.prefixes, *other.prefixes),
-            self.is_known and other.is_known,
-            self.is_expected or other.is_expected,
-            self.is_inactive and other.is_inactive,
-            self.category,
+        return replace(
+            self,
+            types=(*self.types, *other.types),
+            properties=_joined([*self.properties.items(), *other.properties.items()]),
+            prefixes=(*self.prefixes, *other.prefixes),
+            is_known=self.is_known and other.is_known,
+            is_expected=self.is_expected or other.is_expected,
+            is_inactive=self.is_inactive and other.is_inactive,
         )
+
+
+_Item = TypeVar("_Item", PlannedEvent, PlannedProperty)
 
 
 @dataclass(frozen=True)
@@ -113,16 +111,19 @@ class TrackingPlan:
 
 def planned(mapping: EventMapping, is_selected: Callable[[str], bool] = lambda _: True) -> TrackingPlan:
     """Make the plan of every known event type; *is_selected* tells which types the source has files of."""
-    events: dict[str, PlannedEvent] = {}
-    not_sent: dict[str, str] = {}
-    for event_type in known_types(mapping):
-        plan = mapping.plan(event_type)
-        if reason := why_not(plan, is_selected):
-            not_sent[plan.name] = reason
-        else:
-            event = _planned(plan, load_catalogue().get(event_type))
-            events[event.name] = events[event.name].joined(event) if event.name in events else event
-    return TrackingPlan(events, {name: why for name, why in not_sent.items() if name not in events})
+    plans = [(plan, why_not(plan, is_selected)) for plan in map(mapping.plan, known_types(mapping))]
+    sent = (_planned(plan, load_catalogue().get(plan.event_type)) for plan, why in plans if not why)
+    events = _joined((event.name, event) for event in sent)
+    not_sent = {plan.name: why for plan, why in plans if why and plan.name not in events}
+    return TrackingPlan(events, not_sent)
+
+
+def _joined(items: Iterable[tuple[str, _Item]]) -> dict[str, _Item]:
+    """By name; those of one name put together."""
+    found: dict[str, _Item] = {}
+    for name, each in items:
+        found[name] = found[name].joined(each) if name in found else each
+    return found
 
 
 def why_not(plan: TypePlan, is_selected: Callable[[str], bool]) -> str:
@@ -158,10 +159,8 @@ def _pattern(plan: TypePlan) -> re.Pattern[str] | None:
 
 
 def _properties(plan: TypePlan, kind: EventType | None) -> dict[str, PlannedProperty]:
-    properties: dict[str, PlannedProperty] = {}
-    for name, each in _of_fields(plan, kind):
-        properties[name] = properties[name].joined(each) if name in properties else each
-    return properties | {name: PlannedProperty(kind_of([value])) for name, value in plan.fixed.items()}
+    fixed = {name: PlannedProperty(kind_of([value])) for name, value in plan.fixed.items()}
+    return _joined(_of_fields(plan, kind)) | fixed
 
 
 def _of_fields(plan: TypePlan, kind: EventType | None) -> Iterator[tuple[str, PlannedProperty]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Hold: TypeAlias = Literal["events", "ids"]
 """Keep whole events, or only the type and insert_id of each, for runs of millions."""
@@ -98,18 +98,6 @@ def _dedup_keys(event: dict[str, Any], device: str) -> list[str]:
     return keys
 
 
-class Keeper(Protocol):
-    """Where held events go."""
-
-    def keep(self, event: dict[str, Any], device: str, arrival: Arrival) -> None:
-        """Hold one event."""
-        ...
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Go through what is held, in order of arrival."""
-        ...
-
-
 class WholeEvents:
     """Keeps events as they came but for strings too long, and adds the server's fields when they are read."""
 
@@ -154,7 +142,7 @@ class EventStore:
     """Takes events in, drops duplicates, and counts."""
 
     def __init__(self, hold: Hold, dedup_window: float, longest: int) -> None:
-        self.keeper: Keeper = WholeEvents(longest) if hold == "events" else IdsOnly()
+        self.keeper = WholeEvents(longest) if hold == "events" else IdsOnly()
         self.by_event_type: Counter[str] = Counter()
         self.users: set[str] = set()
         self.duplicates = 0

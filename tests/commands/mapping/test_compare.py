@@ -39,9 +39,9 @@ def test_names_of_either_side_are_listed_and_the_near_ones_told() -> None:
     theirs.events["[Appboy] Send"] = theirs.events.pop("[Appboy] LINE Send")
     theirs.event("[Appboy] News Card Seen")
     found = compared(theirs)
-    assert found.only_ours == ("[Appboy] LINE Send",)
-    assert found.only_theirs == ("[Appboy] News Card Seen", "[Appboy] Send")
-    (near,) = found.near
+    assert found.names.only_ours == ("[Appboy] LINE Send",)
+    assert found.names.only_theirs == ("[Appboy] News Card Seen", "[Appboy] Send")
+    (near,) = found.names.near
     assert (near.ours, near.theirs) == ("[Appboy] LINE Send", "[Appboy] Send")
 
 
@@ -57,7 +57,7 @@ def test_properties_are_compared_event_by_event() -> None:
     assert found[OPEN].only_ours == ("dispatch_id", "machine_open")
     assert found[OPEN].only_theirs == ("dispatchId",)
     assert [near.differs_in for near in found[OPEN].near] == ["spaces and punctuation"]
-    assert found[OPEN].kinds == {"user_agent": ("string", "number")}
+    assert found[OPEN].kinds == {"user_agent": {"ours": "string", "theirs": "number"}}
 
 
 def test_the_products_own_events_are_no_difference() -> None:
@@ -72,7 +72,7 @@ def test_the_products_own_events_are_no_difference() -> None:
 def test_events_that_come_from_braze_are_told_by_their_name_or_their_library(name: str) -> None:
     theirs = a_project()
     theirs.event(name).is_brazes = name == "Song Played By Braze"
-    assert compared(theirs).only_theirs == (name,)
+    assert compared(theirs).names.only_theirs == (name,)
 
 
 def test_custom_events_of_theirs_are_ours_whatever_they_are_called() -> None:
@@ -104,7 +104,7 @@ def test_what_exported_events_do_not_show_may_simply_not_have_happened() -> None
     theirs = Taxonomy()
     theirs.observe({"event_type": OPEN, "library": "Braze", "event_properties": {"campaign_id": "c"}})
     found = compared(theirs)
-    assert "[Appboy] Email Click" in found.only_ours
+    assert "[Appboy] Email Click" in found.names.only_ours
     assert "campaign_name" in found.properties[OPEN].only_ours
     assert not found.differs
     theirs.observe({"event_type": OPEN, "library": "Braze", "event_properties": {"another": 1}})
@@ -113,5 +113,5 @@ def test_what_exported_events_do_not_show_may_simply_not_have_happened() -> None
 
 def test_another_preset_shows_in_every_name() -> None:
     found = compared(a_project(), preset="raw")
-    assert "users.messages.email.Open" in found.only_ours
-    assert OPEN in found.only_theirs
+    assert "users.messages.email.Open" in found.names.only_ours
+    assert OPEN in found.names.only_theirs
