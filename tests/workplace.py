@@ -66,15 +66,15 @@ class Workplace:
 
     def inject(self, script: str) -> None:
         """Have Amplitude do this wrong from now on: the text of a fault script (`sandbox.faults`)."""
-        self.amplitude.service.faults = parse_faults(script)
+        self.amplitude.faults = parse_faults(script)
 
     def recover(self) -> None:
         """Have Amplitude do nothing wrong any more."""
-        self.amplitude.service.faults = Faults()
+        self.amplitude.faults = Faults()
 
     def become(self, project: Project) -> None:
         """Put another project behind the same address."""
-        self.project = self.amplitude.service._project = project
+        self.project = self.amplitude.project = project
 
     def configure(self, **sections: Any) -> None:
         """Write the configuration, with *sections* laid over the plainest one."""

@@ -85,7 +85,11 @@ class SandboxServer(ThreadingHTTPServer):
     def __init__(
         self, project: Project, host: str = "127.0.0.1", port: int = 0, faults: Faults | None = None
     ) -> None:
-        self.service = Service(project, faults or Faults())
+        self.project = project
+        self.faults = faults or Faults()
+        self.traffic = Traffic()
+        self.stopping = threading.Event()
+        self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._serving = False
         self._thread: threading.Thread | None = None
@@ -96,9 +100,34 @@ class SandboxServer(ThreadingHTTPServer):
         """Where it listens, without a path."""
         return f"http://{self.server_name}:{self.server_port}"
 
+    def body_limit(self, path: str) -> int:
+        """How many uncompressed bytes a body may have; the larger limit for an unknown path."""
+        limits = self.project.limits
+        return limits.endpoints.get(path, limits.batch).max_bytes
+
+    def ingest(self, path: str, body: bytes) -> Reply:
+        """Hand a body to the project."""
+        with self._lock:
+            return self.project.ingest(path, body)
+
     def stats(self) -> dict[str, Any]:
-        """Return what `GET /stats` shows."""
-        return self.service.stats()
+        """What the project and the traffic have counted, in one object, as `GET /stats` shows it."""
+        with self._lock:
+            return {**self.traffic.stats(), **self.project.stats()}
+
+    def reset(self) -> None:
+        """Be as just started: nothing held, nothing counted, the fault script at its beginning."""
+        with self._lock:
+            self.project.reset()
+            self.traffic.reset()
+            self.faults.restart()
+
+    def event_lines(self, fields: Sequence[str] = ()) -> Iterator[bytes]:
+        """Go through the held events as NDJSON, some hundred lines at a time; *fields* cuts them down."""
+        with self._lock:
+            events = self.project.events()
+        while lines := [as_json(_only(event, fields)) for event in islice(events, _LINES_A_CHUNK)]:
+            yield b"\n".join((*lines, b""))
 
     def start(self) -> Self:
         """Serve in a background thread."""
@@ -114,7 +143,7 @@ class SandboxServer(ThreadingHTTPServer):
 
     def stop(self) -> None:
         """End all connections and give the port back; may be called twice."""
-        self.service.stopping.set()
+        self.stopping.set()
         if self._serving:
             self.shutdown()
         if self._thread is not None:
@@ -164,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path in self._GETS:
             self._refuse_method()
         else:
-            Ingestion(self, path, self.server.service).run()
+            Ingestion(self, path, self.server).run()
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
@@ -194,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _events(self) -> None:
         wanted = parse_qs(urlsplit(self.path).query).get("fields", [""])[-1]
         fields = [name for name in wanted.split(",") if name]
-        wire.send_stream(self, "application/x-ndjson", self.server.service.event_lines(fields))
+        wire.send_stream(self, "application/x-ndjson", self.server.event_lines(fields))
 
     _GETS: ClassVar[Mapping[str, Callable[[_Handler], None]]] = {
         "/stats": _stats,
@@ -206,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length") or ""
         if length.isdigit():
             self.rfile.read(int(length))
-        self.server.service.reset()
+        self.server.reset()
         self._send(Reply(200, {"code": 200}))
 
     def _send(self, reply: Reply, *, close: bool = False) -> None:
@@ -221,18 +250,18 @@ class _Handler(BaseHTTPRequestHandler):
 class Ingestion:
     """A request to an ingestion path on its connection. The body is read once, and only when it is wanted."""
 
-    def __init__(self, handler: BaseHTTPRequestHandler, path: str, service: Service) -> None:
+    def __init__(self, handler: BaseHTTPRequestHandler, path: str, server: SandboxServer) -> None:
         self._handler = handler
         self._path = path
-        self._service = service
+        self._server = server
 
     def run(self) -> None:
         """Answer, or do what the fault script says; a client that goes away is counted and let go."""
-        with self._service.traffic.open_request():
+        with self._server.traffic.open_request():
             try:
-                self._apply(self._service.faults.next(self._facts()) or _NO_FAULT)
+                self._apply(self._server.faults.next(self._facts()) or _NO_FAULT)
             except ConnectionError:
-                self._service.traffic.count_outcome("broken_off")
+                self._server.traffic.count_outcome("broken_off")
                 self._handler.close_connection = True
 
     def _facts(self) -> RequestFacts:
@@ -241,10 +270,8 @@ class Ingestion:
 
     @cached_property
     def _body(self) -> wire.Body:
-        body = wire.read_body(
-            self._handler.rfile, self._handler.headers, self._service.body_limit(self._path)
-        )
-        self._service.traffic.count_body(len(body.data), body.wire)
+        body = wire.read_body(self._handler.rfile, self._handler.headers, self._server.body_limit(self._path))
+        self._server.traffic.count_body(len(body.data), body.wire)
         if not body.in_step:
             self._handler.close_connection = True
         return body
@@ -281,7 +308,7 @@ class Ingestion:
             case Hang(seconds):
                 self._hang(seconds)
             case TruncateReply():
-                self._service.traffic.count_outcome("truncated")
+                self._server.traffic.count_outcome("truncated")
                 wire.send_half(self._handler, wire.Message.of(self._ingest()))
             case Reset(moment):
                 self._reset(with_half=self._ingest() if moment == "during_reply" else None)
@@ -300,69 +327,28 @@ class Ingestion:
         if self._handler.headers.get_content_type() != "application/json":
             # The header is documented as required, the answer to its absence is not.
             return refusal(400, "Invalid request: Content-Type must be application/json")
-        return self._service.ingest(self._path, self._body.data)
+        return self._server.ingest(self._path, self._body.data)
 
     def _send(self, answer: Reply | Answer) -> None:
         # Counted before it is sent, so that a client which asks for the counters next finds itself among
         # them.
-        self._service.traffic.count_outcome(str(answer.status))
+        self._server.traffic.count_outcome(str(answer.status))
         wire.send(self._handler, wire.Message.of(answer))
 
     def _reset(self, with_half: Reply | None = None) -> None:
-        self._service.traffic.count_outcome("reset")
+        self._server.traffic.count_outcome("reset")
         if with_half is not None:
             wire.send_half(self._handler, wire.Message.of(with_half))
         wire.reset(self._handler)
 
     def _hang(self, seconds: float) -> None:
-        self._service.traffic.count_outcome("hang")
+        self._server.traffic.count_outcome("hang")
         self._pause(seconds)
         self._handler.close_connection = True
 
     def _pause(self, seconds: float) -> None:
         if seconds:
-            self._service.stopping.wait(seconds)
-
-
-class Service:
-    """A project and a fault script, for many threads."""
-
-    def __init__(self, project: Project, faults: Faults) -> None:
-        self.faults = faults
-        self.traffic = Traffic()
-        self.stopping = threading.Event()
-        self._project = project
-        self._lock = threading.Lock()
-
-    def body_limit(self, path: str) -> int:
-        """How many uncompressed bytes a body may have; the larger limit for an unknown path."""
-        limits = self._project.limits
-        own = limits.endpoints.get(path)
-        return limits.batch.max_bytes if own is None else own.max_bytes
-
-    def ingest(self, path: str, body: bytes) -> Reply:
-        """Hand a body to the project."""
-        with self._lock:
-            return self._project.ingest(path, body)
-
-    def stats(self) -> dict[str, Any]:
-        """What the project and the traffic have counted, in one object."""
-        with self._lock:
-            return {**self.traffic.stats(), **self._project.stats()}
-
-    def reset(self) -> None:
-        """Be as just started: nothing held, nothing counted, the fault script at its beginning."""
-        with self._lock:
-            self._project.reset()
-            self.traffic.reset()
-            self.faults.restart()
-
-    def event_lines(self, fields: Sequence[str] = ()) -> Iterator[bytes]:
-        """Go through the held events as NDJSON, some hundred lines at a time; *fields* cuts them down."""
-        with self._lock:
-            events = self._project.events()
-        while lines := [as_json(_only(event, fields)) for event in islice(events, _LINES_A_CHUNK)]:
-            yield b"\n".join((*lines, b""))
+            self._server.stopping.wait(seconds)
 
 
 def _only(event: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def test_requests_in_flight_are_counted_at_their_most(serve: Serve, make_event: 
             arrived.wait()
 
     server = serve()
-    server.service.faults = MeetingFaults()  # type: ignore[assignment]  # a stand-in for a script
+    server.faults = MeetingFaults()  # type: ignore[assignment]  # a stand-in for a script
     senders = [threading.Thread(target=post, args=(server, body_of(make_event()))) for _ in range(4)]
     for sender in senders:
         sender.start()
