@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 from urllib.parse import quote
 
 from braze_etl.errors import ConfigError, StoreError
@@ -147,36 +147,10 @@ def write_rows(path: Path, source: Located, rows: Iterable[Row], names: tuple[st
         connection.execute("COMMIT")
 
 
-class IdFile:
-    """A SQLite file that is only read; it must not change while it is open.
-
-    Each process that asks opens the file for itself, also after a fork. Methods raise `sqlite3.Error`.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._open()
-
-    def row(self, query: str, *values: object) -> Any:
-        """The first row of an answer; None if there is none."""
-        return self.connection.execute(query, values).fetchone()
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The connection of this process."""
-        if self._process != os.getpid():
-            self._open()
-        return self._connection
-
-    def close(self) -> None:
-        """Let the file go."""
-        self._connection.close()
-
-    def _open(self) -> None:
-        # Immutable: no locks, and no files beside it where nothing may be written.
-        uri = f"file:{quote(str(self.path.absolute()))}?mode=ro&immutable=1"
-        self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-        self._process = os.getpid()
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a SQLite file to read it, without locks or files beside it; it must not change meanwhile."""
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
 
 def quoted(name: str) -> str:

@@ -10,6 +10,7 @@ import io
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache, partial
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from braze_etl.errors import ConfigError, StoreError
-from braze_etl.mapping.id_cache import IdCache, IdFile, Row, cache_folder, quoted, write_rows
+from braze_etl.mapping.id_cache import IdCache, Row, cache_folder, connect, quoted, write_rows
 from braze_etl.storage.opening import Located, locate
 from braze_etl.storage.settings import StoreAccess
 
@@ -62,16 +63,14 @@ class LookupTable:
     """
 
     def __init__(self, path: Path, columns: LookupColumns = AS_THEY_COME) -> None:
-        self._columns = columns
+        self._path = path
         self._remembered = lru_cache(maxsize=REMEMBERED)(self._look_up)
         _refuse_open_log(path)
         try:
-            self._file = IdFile(path)
-            try:
-                self._layout = _layout_of(self._file, columns)
-            except BaseException:
-                self._file.close()
-                raise
+            with ExitStack() as on_failure:
+                self._connection = on_failure.enter_context(closing(connect(path)))
+                self._layout = _layout_of(self._connection, path, columns)
+                on_failure.pop_all()
         except sqlite3.Error as error:
             raise ConfigError(
                 f"the look-up table {path} can't be read: {error}",
@@ -87,12 +86,12 @@ class LookupTable:
 
     def names(self, id_: str) -> bool:
         """Whether *id_* is a key or a value; the latter reads the whole table."""
-        return self._file.row(self._layout.query_for_any, id_, id_) is not None
+        return self._connection.execute(self._layout.query_for_any, (id_, id_)).fetchone() is not None
 
     def close(self) -> None:
         """Let the file go."""
         self._remembered.cache_clear()
-        self._file.close()
+        self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -100,17 +99,14 @@ class LookupTable:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return LookupTable, (self._file.path, self._columns)
-
     def _look_up(self, key: str) -> str | None:
         try:
-            row = self._file.row(self._layout.query, key)
+            row = self._connection.execute(self._layout.query, (key,)).fetchone()
         except UnicodeEncodeError:  # half of a pair of surrogates: no table holds it
             return None
         except sqlite3.Error as error:
             raise StoreError(
-                f"the look-up table {self._file.path} can't be read: {error}",
+                f"the look-up table {self._path} can't be read: {error}",
                 remedy="Build it again; while a run is at work, replace it whole and never write to it.",
             ) from error
         # SQLite compares '007' and 7 as equal where a column is numeric, and 'Anna' and 'anna' by collation.
@@ -216,35 +212,35 @@ class _Layout:
         return cls(table, key, value, f"SELECT {rows} LIMIT 1", f"SELECT {rows} {its_key}", any_)
 
 
-def _layout_of(file: IdFile, columns: LookupColumns) -> _Layout:
+def _layout_of(connection: sqlite3.Connection, path: Path, columns: LookupColumns) -> _Layout:
     """Find table and columns; `ConfigError` if they are not there, or there is no fast way to a key."""
-    table = _table(file, columns.table)
-    names = [str(row[1]) for row in file.connection.execute(f"PRAGMA table_info({quoted(table)})")]
+    table = _table(connection, path, columns.table)
+    names = [str(row[1]) for row in connection.execute(f"PRAGMA table_info({quoted(table)})")]
     if len(names) < 2:
         raise ConfigError(
-            f"the table {table!r} in {file.path} has one column: a look-up needs a key and a value",
+            f"the table {table!r} in {path} has one column: a look-up needs a key and a value",
             remedy="Give a table with two columns, or name another one as mapping.identity.lookup.table.",
         )
-    kind = f"column of {table!r} in {file.path}"
+    kind = f"column of {table!r} in {path}"
     key = _named(columns.key, names, kind) if columns.key else names[0]
     value = _named(columns.value, names, kind) if columns.value else names[1]
     layout = _Layout.of(table, key, value)
-    _check_index(file, layout)
-    _check_types(file, layout)
+    _check_index(connection, path, layout)
+    _check_types(connection, path, layout)
     return layout
 
 
-def _table(file: IdFile, wanted: str | None) -> str:
-    found = file.connection.execute(
+def _table(connection: sqlite3.Connection, path: Path, wanted: str | None) -> str:
+    found = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
     )
     names = sorted(str(name) for (name,) in found)
     if wanted is not None:
-        return _named(wanted, names, f"table in {file.path}")
+        return _named(wanted, names, f"table in {path}")
     if len(names) == 1:
         return names[0]
     raise ConfigError(
-        f"{file.path} has {len(names)} tables{': ' if names else ''}{', '.join(names)}",
+        f"{path} has {len(names)} tables{': ' if names else ''}{', '.join(names)}",
         remedy="Name the one with the ids as mapping.identity.lookup.table.",
     )
 
@@ -262,36 +258,35 @@ def _named(wanted: str, names: Sequence[str], kind: str) -> str:
     )
 
 
-def _check_index(file: IdFile, layout: _Layout) -> None:
+def _check_index(connection: sqlite3.Connection, path: Path, layout: _Layout) -> None:
     """See to it that a key has one value at most, and is found by an index."""
-    ways = [str(row[3]) for row in file.connection.execute(f"EXPLAIN QUERY PLAN {layout.query}", ("",))]
-    if _is_unique(file, layout) and all(way.startswith("SEARCH") for way in ways):
+    ways = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {layout.query}", ("",))]
+    if _is_unique(connection, layout) and all(way.startswith("SEARCH") for way in ways):
         return
     index = f"CREATE UNIQUE INDEX lookup_key ON {quoted(layout.table)} ({quoted(layout.key)})"
     raise ConfigError(
-        f"the table {layout.table!r} in {file.path} has no unique index on {layout.key!r}: "
+        f"the table {layout.table!r} in {path} has no unique index on {layout.key!r}: "
         "each look-up would read all of it, and a key could have two values",
-        remedy=f"Run: sqlite3 {file.path} '{index}'. Where that fails, a key has two values.",
+        remedy=f"Run: sqlite3 {path} '{index}'. Where that fails, a key has two values.",
     )
 
 
-def _is_unique(file: IdFile, layout: _Layout) -> bool:
-    ask, table = file.connection.execute, quoted(layout.table)
+def _is_unique(connection: sqlite3.Connection, layout: _Layout) -> bool:
+    ask, table = connection.execute, quoted(layout.table)
     if [row[1] for row in ask(f"PRAGMA table_info({table})") if row[5]] == [layout.key]:
         return True
     indexes = [row[1] for row in ask(f"PRAGMA index_list({table})") if row[2] and not row[4]]
     return any([row[2] for row in ask(f"PRAGMA index_info({quoted(i)})")] == [layout.key] for i in indexes)
 
 
-def _check_types(file: IdFile, layout: _Layout) -> None:
+def _check_types(connection: sqlite3.Connection, path: Path, layout: _Layout) -> None:
     """See to it that a key is found by its text, and that a value is an id."""
-    row = file.row(layout.sample)
+    row = connection.execute(layout.sample).fetchone()
     if row is None:
         return
-    found = file.row(layout.query, str(row[0]))
+    found = connection.execute(layout.query, (str(row[0]),)).fetchone()
     if found is None or str(found[0]) != str(row[0]) or not isinstance(row[1], str | int | None):
         raise ConfigError(
-            f"the columns {layout.key!r} and {layout.value!r} of {layout.table!r} in {file.path} "
-            "hold no text",
+            f"the columns {layout.key!r} and {layout.value!r} of {layout.table!r} in {path} hold no text",
             remedy="Make a table whose columns are TEXT, and copy the ids into it.",
         )

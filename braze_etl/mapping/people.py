@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from braze_etl.errors import ConfigError, StoreError, UsageError
-from braze_etl.mapping.id_cache import IdCache, IdFile, cache_folder, write_rows
+from braze_etl.mapping.id_cache import IdCache, cache_folder, connect, write_rows
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.lookup import REMEMBERED, LookupColumns, open_lookup
 from braze_etl.mapping.settings import MappingSection
@@ -106,7 +106,8 @@ class Suppression:
     """
 
     def __init__(self, path: Path, salt: str = "") -> None:
-        self._file = IdFile(path)
+        self._path = path
+        self._connection = connect(path)
         self._filter, hashed = self._row("SELECT bits, hashed FROM filter")
         self._mask = 8 * len(self._filter) - 1
         self._remembered = lru_cache(maxsize=REMEMBERED)(self._look_up)
@@ -127,9 +128,6 @@ class Suppression:
                     return True
         return False
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return Suppression, (self._file.path, self._salt.decode())
-
     def _has(self, digest: bytes) -> bool:
         place = int.from_bytes(digest[:4]) & self._mask
         return bool(self._filter[place >> 3] >> (place & 7) & 1) and self._remembered(digest[:_SIZE])
@@ -139,10 +137,10 @@ class Suppression:
 
     def _row(self, query: str, *values: object) -> Any:
         try:
-            return self._file.row(query, *values)
+            return self._connection.execute(query, values).fetchone()
         except sqlite3.Error as error:
             raise StoreError(
-                f"the copy {self._file.path} of the suppress list can't be read: {error}",
+                f"the copy {self._path} of the suppress list can't be read: {error}",
                 remedy="Delete it: the next run makes it anew.",
             ) from error
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import pickle
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -164,18 +162,8 @@ class TestASqliteFile:
         path = make()
         with LookupTable(path) as table:
             assert (table.find("anna"), table.find("carl")) == ("1001", None)
-            table._file.close()
+            table._connection.close()
             assert (table.find("anna"), table.find("carl")) == ("1001", None)
-
-    def test_serves_a_process_that_was_forked_and_one_that_was_not(self, make: Make) -> None:
-        with LookupTable(make()) as table:
-            child = os.fork()
-            if not child:  # pragma: no cover - another process
-                os._exit(0 if table.find("anna") == "1001" else 1)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-            assert table.find("bert") == "1002"
-            with pickle.loads(pickle.dumps(table)) as sent:
-                assert sent.find("bert") == "1002"
 
     def test_knows_whether_a_person_is_named_in_it(self, make: Make) -> None:
         with LookupTable(make()) as table:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pickle
 import tracemalloc
 from collections.abc import Callable
 from hashlib import sha256
@@ -107,13 +106,6 @@ def test_what_is_no_entry_is_told_with_its_line_and_without_the_id(line: str, wo
 def test_of_many_mistakes_the_first_are_told() -> None:
     with pytest.raises(ConfigError, match=r"line 5 .*\n.*and 95 more lines"):
         parse("a,b\n" * 100)
-
-
-def test_a_list_travels_to_another_process(tmp_path: Path, on_disk: Callable[[str], Suppression]) -> None:
-    people = pickle.loads(pickle.dumps(on_disk(f"anna\nanna\n{hashed('bert', SALT)}\n")))
-    assert people.covers("anna")
-    assert people.covers("bert")
-    assert not people.covers("carl")
 
 
 @pytest.fixture
