@@ -200,7 +200,7 @@ def _compile_readers() -> None:
     It takes a worker longer than most of the deliveries of tests do.
     """
     from braze_etl.braze.currents.catalogue import load_catalogue
-    from braze_etl.flows.currents_to_amplitude.compiled import cache as readers
+    from braze_etl.flows.currents_to_amplitude import reader as readers
     from braze_etl.mapping.mapper import Mapper
     from braze_etl.mapping.mapping import EventMapping
     from braze_etl.mapping.settings import MappingSection

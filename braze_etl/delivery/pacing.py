@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
 from math import inf
 from random import Random
-from typing import NamedTuple
-
-from braze_etl.clock import Clock
 
 _BASE = 0.5
 _CAP = 30.0
 _START = 4
-_POLL = 0.2
 _WARY_WINDOWS = 10
 _BELOW = 0.9
 _RISE = 1.01
@@ -169,67 +164,3 @@ class Rate:
     def _forget(self, now: float) -> None:
         while self._accepted and self._accepted[0][0] <= now - self._span:
             self._accepted.popleft()
-
-
-class Slot(NamedTuple):
-    """Leave for one request: when it began (monotonic), and whether the window was full with it."""
-
-    began: float
-    full: bool
-
-
-class Limiter:
-    """The window as threads meet it: they wait here for a slot, and a pause binds them all."""
-
-    def __init__(self, window: Window, clock: Clock) -> None:
-        self._window = window
-        self._clock = clock
-        self._changed = threading.Condition()
-        self._in_flight = 0
-        self._paused_until = -inf
-
-    @property
-    def limit(self) -> int:
-        """The most requests in flight at the moment."""
-        return self._window.limit
-
-    @property
-    def in_flight(self) -> int:
-        """Requests in flight."""
-        return self._in_flight
-
-    def acquire(self, halted: Callable[[], bool]) -> Slot | None:
-        """Wait for a slot; None once *halted* says so."""
-        with self._changed:
-            while not halted():
-                if self._in_flight < self._window.limit:
-                    self._in_flight += 1
-                    return Slot(self._clock.monotonic(), self._in_flight >= self._window.limit)
-                self._changed.wait(_POLL)  # nobody notifies when the run is stopped
-        return None
-
-    def release(self) -> None:
-        """Give a slot back."""
-        with self._changed:
-            self._in_flight -= 1
-            self._changed.notify()
-
-    def success(self, slot: Slot) -> None:
-        """The request of *slot* was accepted."""
-        with self._changed:
-            self._window.success(full=slot.full)
-            self._changed.notify()
-
-    def overload(self, slot: Slot) -> None:
-        """The request of *slot* met too much load."""
-        with self._changed:
-            self._window.overload(began=slot.began, now=self._clock.monotonic())
-
-    def pause(self, seconds: float) -> None:
-        """Let no request begin for so long; a longer pause stands."""
-        with self._changed:
-            self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
-
-    def pause_left(self) -> float:
-        """Seconds until requests may begin again, 0 if they may."""
-        return max(0.0, self._paused_until - self._clock.monotonic())

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from braze_etl.clock import duration_text, iso
-from braze_etl.engine.backlog import HOURS_KEPT
+from braze_etl.engine.due import HOURS_KEPT
 from braze_etl.errors import SourceError, StoreError
 from braze_etl.logs import get_logger
 from braze_etl.model import FileRef

@@ -13,8 +13,7 @@ from statistics import median
 
 from braze_etl.braze.currents.container import AvroFile
 from braze_etl.engine.flow import Block
-from braze_etl.flows.currents_to_amplitude.compiled.cache import generated_source
-from braze_etl.flows.currents_to_amplitude.reader import EventReader
+from braze_etl.flows.currents_to_amplitude.reader import EventReader, generated_source
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.rules import Explosion
 from braze_etl.mapping.settings import MappingSection

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from braze_etl.flows.currents_to_amplitude.compiled.cache import generated_source
+from braze_etl.flows.currents_to_amplitude.reader import generated_source
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingSection
 from fixtures.generate import schema_for

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from braze_etl.clock import SystemClock
-from braze_etl.engine.backlog import BacklogTally
+from braze_etl.engine.due import BacklogTally
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.model import FileRef
 from braze_etl.state.ledger import LeaseOwner, Ledger, RunRecord

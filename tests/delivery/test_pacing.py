@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braze_etl.clock import ManualClock, SystemClock
-from braze_etl.delivery.pacing import Limiter, Rate, Slot, Window, back_off
+from braze_etl.delivery.gate import Limiter, Slot
+from braze_etl.delivery.pacing import Rate, Window, back_off
 from tests.delivery.conftest import NOON
 
 _BATCH = 2000

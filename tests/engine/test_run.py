@@ -18,7 +18,8 @@ from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import SystemClock
 from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.delivery.http import NoReply, Reply
-from braze_etl.engine import rounds, tasks
+from braze_etl.engine import run as runs
+from braze_etl.engine import tasks
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.flow import ShouldStop, WorkList
@@ -322,8 +323,8 @@ def test_a_run_that_waits_comes_before_the_files_that_are_still_to_be_compared(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change_mind(setting)
-    monkeypatch.setattr(rounds, "_PAUSE", 0.0)
-    monkeypatch.setattr(rounds.Rounds, "is_over", lambda rounds: rounds.number == 1)
+    monkeypatch.setattr(runs, "_PAUSE", 0.0)
+    monkeypatch.setattr(runs.Rounds, "is_over", lambda rounds: rounds.number == 1)
     leases: list[int] = []
     lease, known = setting.ledger.lease, setting.ledger.known
 
@@ -345,9 +346,9 @@ def test_a_stop_between_rounds_that_only_compared_leaves_work_and_says_so(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change_mind(setting)
-    monkeypatch.setattr(rounds.Rounds, "is_over", lambda _: True)
+    monkeypatch.setattr(runs.Rounds, "is_over", lambda _: True)
     stop = Stop()
-    monkeypatch.setattr(rounds.Rounds, "_retaken", lambda *_: False)
+    monkeypatch.setattr(runs.Rounds, "_retaken", lambda *_: False)
     report = run_changed(setting, stop=stop)
     assert (report.exit_code, report.cut_short, report.without_lease) == (4, True, True)
 
@@ -520,8 +521,8 @@ def test_a_file_that_is_open_and_was_replaced_counts_once_however_often_its_list
         for ref in (first, replace(last, etag="before"))
     ]
     setting.ledger.settle("20260101T000000Z-before", open_files, None)
-    monkeypatch.setattr(rounds, "_PAUSE", 0.0)
-    monkeypatch.setattr(rounds.Rounds, "is_over", lambda rounds: rounds.number == 1)
+    monkeypatch.setattr(runs, "_PAUSE", 0.0)
+    monkeypatch.setattr(runs.Rounds, "is_over", lambda rounds: rounds.number == 1)
     files = sum(1 for _ in setting.source.rglob("*.avro"))
     report = setting.run("backfill", covers_all=False)
     assert (report.discovered, report.remaining) == (files, 0)

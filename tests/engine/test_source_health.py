@@ -11,7 +11,7 @@ import pytest
 
 from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import ManualClock
-from braze_etl.engine.backlog import HOURS_KEPT
+from braze_etl.engine.due import HOURS_KEPT
 from braze_etl.engine.source_health import Familiarity, Judgement, Recognition
 from braze_etl.errors import SourceError
 from braze_etl.model import FileRef, FileSettlement, FileState, Tally

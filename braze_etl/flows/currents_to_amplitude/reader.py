@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, TypeAlias
 
@@ -13,11 +13,12 @@ from braze_etl.braze.currents.container import Block as AvroBlock
 from braze_etl.braze.currents.records import DamagedBlock, RecordReader
 from braze_etl.engine.due import DueFile, Origin
 from braze_etl.engine.flow import Block
-from braze_etl.flows.currents_to_amplitude.compiled.cache import Convert, Converted, FunctionCache
-from braze_etl.flows.currents_to_amplitude.compiled.runtime import UnusualError
+from braze_etl.flows.currents_to_amplitude.compiled.fields import NotCoveredError, covered_fields
+from braze_etl.flows.currents_to_amplitude.compiled.generator import Generated, generate
+from braze_etl.flows.currents_to_amplitude.compiled.runtime import UnusualError, namespace
 from braze_etl.flows.currents_to_amplitude.drift import Drift, DriftWatch
 from braze_etl.mapping.mapper import END_OF_TIME, Mapper, mapper_for
-from braze_etl.mapping.mapping import EventMapping
+from braze_etl.mapping.mapping import EventMapping, TypePlan
 from braze_etl.model import Damage, Event, FileRef, Record, Verdict
 from braze_etl.storage.store import Store
 
@@ -26,6 +27,63 @@ if TYPE_CHECKING:
 
 _LARGE = 4 << 20
 _STRETCH = 2_000
+
+
+Converted: TypeAlias = tuple[list[Event | Verdict | None], list[tuple[int, int, int]], int, int]
+"""Outcomes, unclear records as (index, begin, end), device ids left out, the position behind the last one."""
+
+Convert: TypeAlias = Callable[[bytes, str, int, int, int], Converted]
+"""A generated function: (data, data as Latin-1, position, count, latest time) (see `generator`)."""
+
+_KEPT = 256
+"""More than there are event types, in two versions of their schemas (currents.md, 2)."""
+
+
+def generated_source(schema_json: bytes, plan: TypePlan) -> str | None:
+    """The function for that writer schema and plan as text, for people; None where it is not covered."""
+    generated = _generated(schema_json, plan, Counter())
+    return None if generated is None else generated.source
+
+
+class FunctionCache:
+    """The functions of one mapping, the most recently used ones; None stands for what is not covered."""
+
+    def __init__(self, most: int = _KEPT) -> None:
+        self._most = most
+        self._known: OrderedDict[tuple[bytes, str], Convert | None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, schema_json: bytes, mapper: Mapper) -> Convert | None:
+        """Give the function for files with that schema whose records *mapper* maps; made where needed."""
+        key = (schema_json, mapper.plan.event_type)
+        if key in self._known:
+            self._known.move_to_end(key)
+            return self._known[key]
+        function = self._known[key] = _compiled(schema_json, mapper)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return function
+
+
+def _generated(schema_json: bytes, plan: TypePlan, repairs: Counter[str]) -> Generated | None:
+    try:
+        return generate(plan, covered_fields(schema_json), repairs)
+    except NotCoveredError:
+        return None
+
+
+def _compiled(schema_json: bytes, mapper: Mapper) -> Convert | None:
+    plan = mapper.plan
+    generated = _generated(schema_json, plan, mapper.repairs)
+    if generated is None:
+        return None
+    names = namespace() | generated.names
+    code = compile(generated.source, f"<generated for {plan.event_type}>", "exec")
+    exec(code, names)  # noqa: S102 - our own text; what comes from a schema is in it as names and literals only
+    function: Convert = names["convert"]
+    return function
 
 
 class BlockMapper:

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from braze_etl.clock import Clock, iso
 from braze_etl.engine import quarantine_stop as bound
-from braze_etl.engine.backlog import BacklogTally, by_age
 from braze_etl.engine.budget import Account, Spent
+from braze_etl.engine.due import BacklogTally, by_age
 from braze_etl.engine.forecast import RECENT_RUNS, Density, Forecast, Rate, Window, forecast
 from braze_etl.engine.report import succeeded
 from braze_etl.engine.source_health import Freshness

@@ -11,8 +11,7 @@ from fastavro import parse_schema, schemaless_writer
 
 from braze_etl.braze.currents.container import Block
 from braze_etl.braze.currents.records import DamagedBlock, RecordReader
-from braze_etl.flows.currents_to_amplitude.compiled.cache import FunctionCache
-from braze_etl.flows.currents_to_amplitude.reader import BlockMapper
+from braze_etl.flows.currents_to_amplitude.reader import BlockMapper, FunctionCache
 from braze_etl.mapping.mapper import Mapper, mapper_for
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingSection

@@ -10,7 +10,7 @@ import pytest
 
 from braze_etl.clock import ManualClock, SystemClock, iso
 from braze_etl.engine import tasks
-from braze_etl.engine.backlog import BacklogTally
+from braze_etl.engine.due import BacklogTally
 from braze_etl.engine.exits import Stop
 from braze_etl.errors import StateError
 from braze_etl.flows.currents_to_amplitude import status as module

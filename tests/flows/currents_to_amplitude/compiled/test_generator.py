@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from fastavro import parse_schema, schemaless_writer
 
-from braze_etl.flows.currents_to_amplitude.compiled.cache import FunctionCache
 from braze_etl.flows.currents_to_amplitude.compiled.fields import Field, NotCoveredError, covered_fields
 from braze_etl.flows.currents_to_amplitude.compiled.generator import generate
+from braze_etl.flows.currents_to_amplitude.reader import FunctionCache
 from braze_etl.mapping.mapper import mapper_for
 from braze_etl.mapping.mapping import EventMapping, TypePlan
 from braze_etl.mapping.settings import MappingSection

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from braze_etl.clock import ManualClock
-from braze_etl.engine.rounds import PATIENCE, ROUND, LeftOpen, Rounds
+from braze_etl.engine.run import PATIENCE, ROUND, LeftOpen, Rounds
 from braze_etl.engine.tasks import Task
 from braze_etl.errors import LeaseHeldError
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from braze_etl.flows.currents_to_amplitude.compiled.cache import FunctionCache, generated_source
+from braze_etl.flows.currents_to_amplitude.reader import FunctionCache, generated_source
 from braze_etl.mapping.mapper import mapper_for
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingSection

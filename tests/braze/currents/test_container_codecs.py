@@ -8,7 +8,7 @@ from collections.abc import Callable
 import cramjam
 import pytest
 
-from braze_etl.braze.currents.codecs import CODECS, InflateError, inflate
+from braze_etl.braze.currents.container import CODECS, InflateError, inflate
 
 TEXT = b"some text, some text, some more text" * 20
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import orjson
 
-from braze_etl.engine.backlog import HOURS_KEPT, BacklogTally, by_age
+from braze_etl.engine.due import HOURS_KEPT, BacklogTally, by_age
 from braze_etl.model import FileRef
 from braze_etl.state.ledger import Backlog, BacklogLine
 
