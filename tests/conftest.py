@@ -20,7 +20,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from braze_etl.flows.currents_to_amplitude.compiled import cache as readers
+from braze_etl.flows.currents_to_amplitude import reader
 from braze_etl.model import FileRef
 from tests.workplace import Workplace, balanced, open_workplace
 
@@ -35,7 +35,7 @@ _CREDENTIALS = {
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Many runs generate the same readers: the same text is compiled once.
-vars(readers)["compile"] = lru_cache(maxsize=1000)(compile)
+vars(reader)["compile"] = lru_cache(maxsize=1000)(compile)
 
 NOW = datetime(2026, 10, 3, 12, 30, tzinfo=UTC)
 MakeRef: TypeAlias = Callable[..., FileRef]
