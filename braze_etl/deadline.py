@@ -52,7 +52,7 @@ class Watch:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._halt: Callable[[], Halt] = lambda: Halt.NONE
+        self._halts: list[Callable[[], Halt]] = []
         self.forget()
 
     def forget(self) -> None:
@@ -64,12 +64,18 @@ class Watch:
 
     @contextmanager
     def obeying(self, halt: Callable[[], Halt]) -> Iterator[None]:
-        """Ask *halt*, from any thread, whether exchanges have to make way."""
-        before, self._halt = self._halt, halt
+        """Ask *halt*, from any thread, whether exchanges have to make way.
+
+        Where several are asked, as in a process with two runs, exchanges go on for the run that goes on.
+        """
+        self._halts = [*self._halts, halt]
         try:
             yield
         finally:
-            self._halt = before
+            self._halts = [each for each in self._halts if each is not halt]
+
+    def _halt(self) -> Halt:
+        return min((halt() for halt in self._halts), default=Halt.NONE)
 
     def begin(self, exchange: Exchange, seconds: float) -> None:
         """Give *exchange* so many seconds from now; raises `CutOffError` if it may not begin any more."""

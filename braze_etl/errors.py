@@ -25,15 +25,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from braze_etl.quoting import masked
+
+if TYPE_CHECKING:
+    from braze_etl.engine.report import RunReport
 
 
 class BrazeEtlError(Exception):
     """What went wrong, and the remedy: one sentence each, for the person who must act."""
 
     exit_code = 1
+    report: RunReport | None = None
+    """What the run had done that ended with it; None where it was no run's."""
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         # Words of libraries stand in it, which quote addresses: here all of them pass.
@@ -47,13 +52,12 @@ class BrazeEtlError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel from worker processes; the default would lose the remedy.
-        return (_restore, (type(self), self.message, self.remedy, self.__dict__))
+        return (_restore, (type(self), self.message, self.remedy), self.__dict__)
 
 
-def _restore(kind: type[BrazeEtlError], message: str, remedy: str, state: dict[str, object]) -> BrazeEtlError:
+def _restore(kind: type[BrazeEtlError], message: str, remedy: str) -> BrazeEtlError:
     error = kind.__new__(kind, message)
     BrazeEtlError.__init__(error, message, remedy=remedy)
-    error.__dict__.update(state)
     return error
 
 

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,7 +19,6 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from braze_etl.flows.currents_to_amplitude import reader
 from braze_etl.model import FileRef
 from tests.workplace import Workplace, balanced, open_workplace
 
@@ -33,9 +31,6 @@ _CREDENTIALS = {
 
 # A test starts the program hundreds of times: each start would compile all its modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
-# Many runs generate the same readers: the same text is compiled once.
-vars(reader)["compile"] = lru_cache(maxsize=1000)(compile)
 
 NOW = datetime(2026, 10, 3, 12, 30, tzinfo=UTC)
 MakeRef: TypeAlias = Callable[..., FileRef]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -182,42 +181,6 @@ def changed_only_option(command: _F) -> _F:
         "are sent now. What was accepted is left alone, and so are files that were never delivered. Without "
         "--from and --to, of all files that the ledger knows.",
     )(command)
-
-
-@dataclass(frozen=True)
-class HourRange:
-    """`since` inclusive, `until` exclusive."""
-
-    since: datetime
-    until: datetime
-
-
-def hour_range(since: datetime | None, to: datetime | None, until: datetime | None) -> HourRange:
-    """Combine the range options; raises `UsageError` when they state no range."""
-    if since is None:
-        raise UsageError("--from is missing", remedy="Give the first UTC hour, such as --from 2026-10-01.")
-    _, end = open_range(since, to, until)
-    if end is None:
-        raise _one_end()
-    return HourRange(since, end)
-
-
-def open_range(
-    since: datetime | None, to: datetime | None, until: datetime | None
-) -> tuple[datetime | None, datetime | None]:
-    """Combine the range options to the first hour and the one behind the last, each None where it is open."""
-    if to is not None and until is not None:
-        raise _one_end()
-    end = to + timedelta(hours=1) if to is not None else until
-    if since is not None and end is not None and end <= since:
-        raise UsageError("the range is empty: it ends before it begins", remedy="Swap its ends.")
-    return since, end
-
-
-def _one_end() -> UsageError:
-    return UsageError(
-        "give one of --to (inclusive) and --until (exclusive)", remedy="For example --to 2026-10-31."
-    )
 
 
 def required_config(path: Path | None) -> Config[Settings]:

@@ -19,7 +19,7 @@ from typing import Final
 from braze_etl.clock import Clock
 from braze_etl.commands._output import print_error, print_json
 from braze_etl.commands._report_text import print_report
-from braze_etl.deadline import TICK, WATCH
+from braze_etl.deadline import TICK
 from braze_etl.engine.exits import Stop, exit_code, softened
 from braze_etl.engine.report import RunReport
 from braze_etl.errors import AbandonedError, BrazeEtlError, LeaseHeldError
@@ -36,7 +36,7 @@ _LAST_WORDS: Final = 0.3
 
 @contextmanager
 def stopping(stop: Stop, clock: Clock, end: Callable[[int], None]) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM ask for a *stop*, and have exchanges with peers make way for it.
+    """Let the first SIGINT or SIGTERM ask for a *stop*.
 
     *end* is called in another thread, with the exit code, on a second signal and when the stop takes long.
     """
@@ -50,8 +50,7 @@ def stopping(stop: Stop, clock: Clock, end: Callable[[int], None]) -> Iterator[N
     before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     thread.start()
     try:
-        with WATCH.obeying(stop.halt):
-            yield
+        yield
     finally:
         signal.set_wakeup_fd(before)
         for number, handler in handlers.items():
@@ -104,8 +103,11 @@ class LastWords:
         self._ok_exit = ok_exit
         self._context = copy_context()
         self.report: RunReport | None = None
-        """That of the run, once it has begun and until it is told."""
-        self.told = False
+        """That of the run, once it has begun."""
+
+    def follow(self, report: RunReport) -> None:
+        """Tell of this run, which begins."""
+        self.report = report
 
     def end(self, code: int) -> None:
         """Kill the workers, tell what is known, and exit; without a *code*, with the one that applies."""
@@ -127,8 +129,6 @@ class LastWords:
 
     def _report(self, code: int) -> None:
         _log.warning("the run could not be stopped cleanly in time, and is cut off", exit_code=code)
-        if self.told:
-            return
         if self.report is None:
             print_error(_before_it_began(code), as_json=self._as_json, what="the run failed")
             return

@@ -11,15 +11,12 @@ from braze_etl.commands._options import (
     changed_only_option,
     config_option,
     confirm_option,
-    hour_range,
-    open_range,
     output_option,
     pass_options,
     range_options,
     required_config,
 )
 from braze_etl.engine.executors.fork_server import start_fork_server
-from braze_etl.errors import UsageError
 
 
 @click.command()
@@ -51,34 +48,20 @@ def backfill(
     """Send a range of date= hours, also from before `source.start_at`; what is done is skipped."""
     start_fork_server("braze_etl.flows.currents_to_amplitude.worker")
     from braze_etl.commands._running import perform
-    from braze_etl.flows.currents_to_amplitude.guards import require_types
-    from braze_etl.flows.currents_to_amplitude.opening import Request
-    from braze_etl.flows.currents_to_amplitude.remapped import changed_scope
-    from braze_etl.flows.currents_to_amplitude.source import Scope, stated_scope
 
-    if resend and changed_only:
-        raise UsageError(
-            "--resend and --changed-only exclude each other",
-            remedy="--resend sends every record of the range again; --changed-only what was never sent.",
-        )
-    if changed_only:
-        scope = changed_scope(*open_range(since, to, until), event_types)
-    else:
-        hours = hour_range(since, to, until)
-        scope = stated_scope(Scope(hours.since, hours.until, event_types), resend=resend)
-    config = required_config(config_path)
-    require_types(config.require(""), event_types)
     return perform(
-        config,
-        Request(
-            "backfill",
-            scope=scope,
-            max_runtime=max_runtime,
-            workers=workers,
+        required_config(config_path),
+        lambda pipeline: pipeline.backfill(
+            from_=since,
+            to=to,
+            until=until,
+            event_types=event_types,
             resend=resend,
             changed_only=changed_only,
             over_budget=over_budget,
             confirm_first_run=confirm_first_run,
+            max_runtime=max_runtime,
+            workers=workers,
         ),
         as_json=output == "json",
         ok_exit=ok_exit,

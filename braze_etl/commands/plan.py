@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from braze_etl.clock import SystemClock
 from braze_etl.commands._options import (
     changed_only_option,
     config_option,
-    hour_range,
-    open_range,
     output_option,
     range_options,
     required_config,
@@ -26,8 +24,8 @@ from braze_etl.flows.currents_to_amplitude.remapped import WORDS, ChangePlan
 
 if TYPE_CHECKING:
     from braze_etl.flows.currents_to_amplitude.plan import Plan
-    from braze_etl.flows.currents_to_amplitude.settings import Settings
-    from braze_etl.flows.currents_to_amplitude.source import ScopeOf
+
+_PlanT = TypeVar("_PlanT", "Plan", ChangePlan)
 
 
 @click.command()
@@ -47,35 +45,21 @@ def plan(
     changed_only: bool,
 ) -> int:
     """Say what `run` would do, or with a range, what `backfill` would do."""
-    from braze_etl.flows.currents_to_amplitude.guards import require_types
-    from braze_etl.flows.currents_to_amplitude.plan import make_plan
-    from braze_etl.flows.currents_to_amplitude.remapped import changed_scope
-    from braze_etl.flows.currents_to_amplitude.source import Scope
+    from braze_etl.api import Pipeline
 
-    settings = required_config(config_path).require("source", "state", "mapping", "amplitude.region")
-    require_types(settings, event_types)
-    scope = None
+    pipeline = Pipeline(required_config(config_path))
     if changed_only:
-        return _plan_changes(settings, changed_scope(*open_range(since, to, until), event_types), output)
-    if since or to or until or event_types:
-        hours = hour_range(since, to, until)
-        scope = Scope(hours.since, hours.until, event_types)
-    made = make_plan(settings, scope, exact=exact, clock=SystemClock())
+        changes = pipeline.plan_changes(from_=since, to=to, until=until, event_types=event_types)
+        return _told(changes, print_changes, output)
+    made = pipeline.plan(from_=since, to=to, until=until, event_types=event_types, exact=exact)
+    return _told(made, _print, output)
+
+
+def _told(made: _PlanT, print_text: Callable[[_PlanT], None], output: str) -> int:
     if output == "json":
         print_json({"exit_code": 0, **made.as_dict()})
     else:
-        _print(made)
-    return 0
-
-
-def _plan_changes(settings: Settings, scope: ScopeOf, output: str) -> int:
-    from braze_etl.flows.currents_to_amplitude.remapped import plan_changes
-
-    made = plan_changes(settings, scope, SystemClock())
-    if output == "json":
-        print_json({"exit_code": 0, **made.as_dict()})
-    else:
-        print_changes(made)
+        print_text(made)
     return 0
 
 

@@ -19,15 +19,15 @@ from braze_etl.clock import Clock, SystemClock, iso, parse_duration, parse_hour
 from braze_etl.commands._options import config_option, output_option, pass_options, required_config
 from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
 from braze_etl.errors import UsageError
+from braze_etl.flows.currents_to_amplitude.guards import REASONS, selected_entries
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import open_quarantine, open_state
-from braze_etl.model import Outcome, Reason, ReasonCounts
-from braze_etl.quarantine.entry import EVERYTHING, Entry, Selection
+from braze_etl.model import ReasonCounts
+from braze_etl.quarantine.entry import Entry, Selection
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import LeaseOwner
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_REASONS = [reason.value for reason in Reason if reason.outcome is Outcome.QUARANTINED]
 
 _SHOWN = 50
 
@@ -76,45 +76,12 @@ def selectors(command: _F) -> _F:
             "--event-type", "event_types", multiple=True, metavar="GLOB", help="Of these event types."
         ),
         click.option(
-            "--reason", "reasons", multiple=True, type=click.Choice(_REASONS), help="For these reasons."
+            "--reason", "reasons", multiple=True, type=click.Choice(REASONS), help="For these reasons."
         ),
         click.option("--id", "ids", multiple=True, help="These entries; the beginning of an id will do."),
     ):
         command = option(command)
     return command
-
-
-def selection(
-    quarantine: Quarantine,
-    *,
-    ids: tuple[str, ...],
-    reasons: tuple[str, ...],
-    event_types: tuple[str, ...],
-    files: tuple[str, ...],
-    since: datetime | None,
-    until: datetime | None,
-) -> Selection:
-    """Make the selection of the options; `UsageError` for an id of no single entry, or a type of nobody."""
-    _require_known(quarantine, event_types)
-    asked = Selection(
-        ids=quarantine.resolve(ids) if ids else None,
-        reasons=frozenset(map(Reason, reasons)),
-        event_types=event_types,
-        files=files,
-        since=since,
-        until=until,
-    )
-    return EVERYTHING if asked == EVERYTHING else asked
-
-
-def _require_known(quarantine: Quarantine, event_types: tuple[str, ...]) -> None:
-    from braze_etl.braze.currents.catalogue import load_catalogue
-    from braze_etl.flows.currents_to_amplitude.guards import lost, require_known
-
-    known = set(load_catalogue())
-    if lost(event_types, known):
-        known |= {event_type for event_type, _ in quarantine.counts()}
-    require_known(event_types, known, "the quarantine")
 
 
 def open_entries(settings: Settings) -> Quarantine:
@@ -140,7 +107,7 @@ def drop(config_path: Path | None, output: str, everything: bool, **asked: Any) 
         )
 
     settings = required_config(config_path).require("quarantine", "source", "state", "amplitude.region")
-    dropped = drop_entries(settings, selection(open_entries(settings), **asked), SystemClock())
+    dropped = drop_entries(settings, selected_entries(open_entries(settings), **asked), SystemClock())
     if output == "json":
         print_json({"exit_code": 0, "dropped": dropped.total(), "counts": counts_json(dropped)})
         return 0
@@ -194,7 +161,7 @@ def list_entries(config_path: Path | None, output: str, limit: int, **asked: Any
     quarantine = open_entries(required_config(config_path).require("quarantine", "source"))
     counts: ReasonCounts = Counter()
     shown: list[Entry] = []
-    for entry in quarantine.entries(selection(quarantine, **asked)):
+    for entry in quarantine.entries(selected_entries(quarantine, **asked)):
         counts[entry.event_type, entry.reason] += 1
         if len(shown) < limit:
             shown.append(entry)
@@ -239,13 +206,10 @@ def replay(
 ) -> int:
     """Read entries' records again and send them, through the mapping in force; without options, all."""
     from braze_etl.commands._running import perform
-    from braze_etl.flows.currents_to_amplitude.opening import Request
 
-    config = required_config(config_path)
-    where = selection(open_entries(config.require("")), **asked)
     return perform(
-        config,
-        Request("quarantine replay", replay=where, max_runtime=max_runtime, workers=workers),
+        required_config(config_path),
+        lambda pipeline: pipeline.replay(max_runtime=max_runtime, workers=workers, **asked),
         as_json=output == "json",
         ok_exit=ok_exit,
     )

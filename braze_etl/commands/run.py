@@ -42,17 +42,10 @@ def run(
     """Send everything that is due, oldest hour first, then exit."""
     start_fork_server("braze_etl.flows.currents_to_amplitude.worker")
     from braze_etl.commands._running import perform
-    from braze_etl.flows.currents_to_amplitude.opening import Request
-    from braze_etl.flows.currents_to_amplitude.source import live_scope
 
-    config = required_config(config_path)
-    config.require("")
     return perform(
-        config,
-        Request(
-            "run",
-            scope=live_scope,
-            covers_all=True,
+        required_config(config_path),
+        lambda pipeline: pipeline.run(
             max_runtime=max_runtime,
             workers=workers,
             confirm_first_run=confirm_first_run,

@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from braze_etl.clock import SystemClock, iso
+from braze_etl.clock import iso
 from braze_etl.commands._console import OpenConsole, print_failure
 from braze_etl.commands._options import output_option, required_config
 from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
@@ -75,10 +75,9 @@ def _see(path: Path, *, refresh: bool) -> ListedStatus:
 
 
 def _read_status(path: Path | None, *, refresh: bool) -> PipelineStatus:
-    from braze_etl.flows.currents_to_amplitude.status import pipeline_status
+    from braze_etl.api import Pipeline
 
-    needed = ("state", "quarantine", "mapping", "amplitude.region", *(["source"] if refresh else []))
-    return pipeline_status(required_config(path).require(*needed), SystemClock(), refresh=refresh)
+    return Pipeline(required_config(path)).status(refresh=refresh)
 
 
 @dataclass(frozen=True)

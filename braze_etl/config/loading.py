@@ -29,6 +29,7 @@ Examine: TypeAlias = Callable[[SettingsT], Iterable[tuple[KeyPath, str]]]
 
 _LARGEST: Final = 1_000_000
 _SHOWN: Final = 20
+_GIVEN: Final = "the configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class Config(Generic[SettingsT]):
     """The settings of one pipeline, and which of their values the environment still owes."""
 
     settings: SettingsT
-    path: Path
+    path: Path | None
+    """Where it was read; None where it was given as values."""
     unresolved: Unresolved[SettingsT]
     unset: Mapping[KeyPath, str] = field(default_factory=dict)
     """Variable name by the path of the value that needs it."""
@@ -87,14 +89,14 @@ class Config(Generic[SettingsT]):
         ]
         if missing:
             raise ConfigError(
-                f"{self.path} can't be used yet:\n" + "\n".join(missing),
+                f"{self.path or _GIVEN} can't be used yet:\n" + "\n".join(missing),
                 remedy="Set the variables, or give defaults as ${NAME:-default}.",
             )
         return self.settings
 
 
 def load(
-    path: Path,
+    source: Path | Mapping[str, Any],
     model: type[SettingsT],
     environ: Mapping[str, str],
     *,
@@ -103,13 +105,15 @@ def load(
 ) -> Config[SettingsT]:
     """Read and check a configuration; raises `ConfigError` that names every mistake with its line.
 
-    *stand_ins* are for required values that hold no free text, while the variable behind them is unset.
+    *source* is a file, or what such a file would hold. *stand_ins* are for required values that hold no free
+    text, while the variable behind them is unset.
     """
     reader, variables = YamlReader(), Variables(environ)
+    path = source if isinstance(source, Path) else None
     problems: list[Problem] = []
     settings: SettingsT | None = None
     try:
-        written = reader.read(_text_of(path))
+        written = reader.read(_text_of(source)) if isinstance(source, Path) else reader.take(source)
         _include_mapping(written, reader, environ)
         data = variables.resolve(written)
         settings = _validated(model, data, {path: stand_ins.get(path) for path in variables.unset})
@@ -128,7 +132,7 @@ def load(
     return Config(settings, path, Unresolved(model, written), variables.unset, reader.places)
 
 
-def _mistaken(path: Path, problems: Sequence[Problem]) -> ConfigError:
+def _mistaken(path: Path | None, problems: Sequence[Problem]) -> ConfigError:
     lines = [
         visible(f"  {problem.place}: {masked(without_tokens(problem.words))}")
         for problem in problems[:_SHOWN]
@@ -137,8 +141,10 @@ def _mistaken(path: Path, problems: Sequence[Problem]) -> ConfigError:
         lines.append(f"  and {more:,} more")
     number = f"{len(problems):,} mistake{'s' * (len(problems) != 1)}"
     return ConfigError(
-        f"{path} has {number}:\n" + "\n".join(lines),
-        remedy="Correct the file and try `braze-etl config check` again.",
+        f"{path or _GIVEN} has {number}:\n" + "\n".join(lines),
+        remedy="Correct the file and try `braze-etl config check` again."
+        if path
+        else "Correct the settings.",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import yaml
@@ -28,13 +29,14 @@ _NAMED: Final = re.compile(r" ?'(?!<)[^']{2,}'")
 
 
 class Place(NamedTuple):
-    """A line of a file; `file` is empty for the configuration itself."""
+    """A line of a file; `file` is empty for the configuration itself, `line` 0 for values of a program."""
 
     file: str
     line: int
 
     def __str__(self) -> str:
-        return f"{self.file} line {self.line}" if self.file else f"line {self.line}"
+        line = f"line {self.line}" if self.line else "as given"
+        return f"{self.file} {line}" if self.file else line
 
 
 class Problem(NamedTuple):
@@ -114,6 +116,15 @@ class YamlReader:
             self.problems.append(Problem(Place(file, 1), "the file must be a mapping of keys to values"))
             return {}
         return data
+
+    def take(self, value: Any, path: KeyPath = ()) -> Any:
+        """Take over the *value* at *path* that stands in no file, with dicts and lists of its own."""
+        self.places[path] = Place("", 0)
+        if isinstance(value, Mapping):
+            return {str(key): self.take(each, (*path, str(key))) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.take(each, (*path, index)) for index, each in enumerate(value)]
+        return str(value) if isinstance(value, PurePath) else value
 
     def place(self, path: KeyPath) -> Place:
         """The place of a value, or of the nearest one above that has one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -24,6 +24,17 @@ NOT_CUT_OFF: Final = frozenset({0, 3, 4})
 WORK_LEFT: Final = 4
 OUT_OF_REACH: Final = "out_of_reach_files"
 """The warning that counts the files of `RunReport.unavailable`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileCounts:
+    """The files of a run: what was due, and what became of it; `bytes` are those of all that was due."""
+
+    discovered: int
+    done: int
+    failed: int
+    remaining: int
+    bytes: int
 
 
 @dataclass(slots=True)
@@ -112,6 +123,17 @@ class RunReport:
         """The books of the whole run."""
         return self.counts.total
 
+    @property
+    def files(self) -> FileCounts:
+        """The files of the whole run."""
+        return FileCounts(self.discovered, self.done, self.failed, self.remaining, self.bytes)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Records that were not sent, by reason."""
+        reasons: dict[str, int] = self.counts.as_dict()["reasons"]
+        return reasons
+
     def add(self, settlement: Settlement) -> None:
         """Count what came of a task."""
         self.done += sum(file.state is FileState.DONE for file in settlement.files)
@@ -178,13 +200,7 @@ class RunReport:
             "finished_at": iso(self.finished_at) if self.finished_at else None,
             "exit_code": self.exit_code,
             "succeeded": self.succeeded,
-            "files": {
-                "discovered": self.discovered,
-                "done": self.done,
-                "failed": self.failed,
-                "remaining": self.remaining,
-                "bytes": self.bytes,
-            },
+            "files": asdict(self.files),
             "events": events.as_dict(),
             **self.counts.as_dict(),
             "bytes_read": dict(sorted(self.bytes_read.items())),

@@ -7,8 +7,9 @@ from typing import Any
 import click
 import pytest
 
-from braze_etl.commands.quarantine import MomentType, selection
+from braze_etl.commands.quarantine import MomentType
 from braze_etl.errors import UsageError
+from braze_etl.flows.currents_to_amplitude.guards import selected_entries
 from braze_etl.model import Reason
 from braze_etl.quarantine.entry import EVERYTHING, Selection
 from braze_etl.quarantine.quarantine import Quarantine
@@ -30,17 +31,17 @@ def quarantine(tmp_path: Path) -> Quarantine:
 
 
 def test_no_option_means_every_entry(quarantine: Quarantine) -> None:
-    assert selection(quarantine, **NOTHING) is EVERYTHING
+    assert selected_entries(quarantine, **NOTHING) is EVERYTHING
 
 
 def test_options_become_what_an_entry_must_fulfil(quarantine: Quarantine) -> None:
-    chosen = selection(quarantine, **{**NOTHING, "reasons": ("rejected",), "files": ("a*",)})
+    chosen = selected_entries(quarantine, **{**NOTHING, "reasons": ("rejected",), "files": ("a*",)})
     assert chosen == Selection(reasons=frozenset({Reason.REJECTED}), files=("a*",))
 
 
 def test_an_id_that_is_no_entrys_is_the_callers_mistake(quarantine: Quarantine) -> None:
     with pytest.raises(UsageError, match="No entry with the id"):
-        selection(quarantine, **{**NOTHING, "ids": ("0123456789",)})
+        selected_entries(quarantine, **{**NOTHING, "ids": ("0123456789",)})
 
 
 def test_a_moment_is_an_age_or_an_hour() -> None:

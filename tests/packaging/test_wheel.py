@@ -113,3 +113,14 @@ def test_it_delivers_in_worker_processes_and_draws_the_report(
         installed(*command, "-c", "config.yaml", cwd=workplace.folder)
     assert len(list(workplace.project.events())) > written.summary.events // 2
     assert "<html" in (workplace.folder / "report.html").read_text()
+
+
+def test_the_types_of_the_python_api_are_there_for_who_installs_it(
+    installed: Installed, tmp_path: Path
+) -> None:
+    program = (
+        "from braze_etl import Pipeline, read_events\nreveal_type(Pipeline.open('x').run().events.accepted)\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    told = installed("-m", "mypy", "--strict", "program.py", program="python", cwd=tmp_path).stdout
+    assert 'Revealed type is "int"' in told

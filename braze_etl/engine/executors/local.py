@@ -118,8 +118,8 @@ class _Worker:
         self.in_flight = 0
         self.silence = Silence(clock)
         self.given_up: str | None = None
-        self.unfit: str | None = None
-        """Why it could not open what it works with, in its own words."""
+        self.told: str | None = None
+        """Why it ends, in its own words: it could not open what it works with, or made a mistake."""
 
     def watch(self) -> None:
         """Kill it when it has had work, and given no sign of life, for longer than any sound file takes."""
@@ -262,7 +262,7 @@ class WorkerPool:
         elif isinstance(message, Trouble):
             self._troubled(message)
         elif isinstance(message, BrazeEtlError):
-            worker.unfit = message.message
+            worker.told = message.message
         else:
             worker.ready = message == READY
 
@@ -285,8 +285,9 @@ def _started(new_process: Callable[[], Any]) -> Any:
 
 def _death(worker: _Worker) -> WorkerDied:
     code = worker.process.exitcode or 0
-    cause = worker.given_up or (signal.Signals(-code).name if code < 0 else f"exit code {code}")
-    error = None if worker.ready else f"a worker process could not start ({worker.unfit or cause})"
+    ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    cause = worker.given_up or worker.told or ended
+    error = None if worker.ready else f"a worker process could not start ({cause})"
     silent = worker.silence.seconds >= SOON_SILENT
     return WorkerDied(tuple(worker.tasks.values()), cause, error, silent=silent)
 
@@ -343,30 +344,37 @@ class Link:
             message: Task | Grant | str = self._pipe.recv()
         except (EOFError, OSError):
             os._exit(1)
-        except BaseException:  # noqa: BLE001 - see 4
-            _end_loudly()
+        except BaseException as error:  # noqa: BLE001 - see 4
+            self.end(error)
         return message
+
+    def end(self, error: BaseException) -> NoReturn:
+        """End over a mistake: its words may quote a record, so the parent is told its kind and place."""
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{os.path.basename(frame.filename)}:{frame.lineno}"  # noqa: PTH119 - names of all systems
+        self.send(BrazeEtlError(f"internal error: {type(error).__name__} at {place}"))
+        os._exit(1)
 
     def _settle(self, run: Callable[[Task], Settlement], task: Task) -> None:
         try:
             self.send(run(task))
-        except BaseException:  # noqa: BLE001 - see 4
-            _end_loudly()
-
-
-def _end_loudly() -> NoReturn:
-    traceback.print_exc()
-    os._exit(1)
+        except BaseException as error:  # noqa: BLE001 - see 4
+            self.end(error)
 
 
 def serve(pipe: Connection, spec: WorkerSpec) -> None:
     """The main function of a worker process: a `TaskRunner` over what the flow has it open."""
     link = Link(pipe)
     try:
-        parts = spec.open()
+        _serve(link, spec)
     except BrazeEtlError as error:
         link.send(error)
-        return
+    except Exception as error:  # noqa: BLE001 - see `Link`, 4
+        link.end(error)
+
+
+def _serve(link: Link, spec: WorkerSpec) -> None:
+    parts = spec.open()
     beat = Heart(link.send, parts.clock).beat
     with (
         WATCH.obeying(lambda: Halt.YIELD if link.stop.is_set() else Halt.NONE),

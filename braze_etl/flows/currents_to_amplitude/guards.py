@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+from braze_etl.braze.currents.catalogue import load_catalogue
 from braze_etl.braze.currents.listing import Selection, event_folders
 from braze_etl.braze.currents.volumes import Lists
 from braze_etl.clock import duration_text, iso
@@ -18,6 +19,13 @@ from braze_etl.flows.currents_to_amplitude.source import open_source, selection
 from braze_etl.globs import glob, is_glob
 from braze_etl.mapping.settings import MappingSection
 from braze_etl.mapping.vocabulary import known_types
+from braze_etl.model import Outcome, Reason
+from braze_etl.quarantine.entry import EVERYTHING
+from braze_etl.quarantine.entry import Selection as Entries
+from braze_etl.quarantine.quarantine import Quarantine
+
+REASONS: Final = tuple(reason.value for reason in Reason if reason.outcome is Outcome.QUARANTINED)
+"""Why entries of a quarantine are there."""
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -102,6 +110,35 @@ def require_known(globs: Sequence[str], known: Collection[str], place: str) -> N
             f"--event-type {name} matches no event type, neither a known one nor one in {place}",
             remedy=f"The nearest is {nearest(name, known)}; `braze-etl mapping list` names the known ones.",
         )
+
+
+def selected_entries(
+    quarantine: Quarantine,
+    *,
+    ids: tuple[str, ...],
+    reasons: tuple[str, ...],
+    event_types: tuple[str, ...],
+    files: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+) -> Entries:
+    """Make a selection; `UsageError` for an id of no single entry, or a reason or type that nothing has."""
+    known = set(load_catalogue())
+    if lost(event_types, known):
+        known |= {event_type for event_type, _ in quarantine.counts()}
+    require_known(event_types, known, "the quarantine")
+    for reason in set(reasons) - set(REASONS):
+        near = difflib.get_close_matches(reason, REASONS, n=1, cutoff=0)[0]
+        raise UsageError(f"nothing is set aside as {reason}", remedy=f"The nearest reason is {near}.")
+    asked = Entries(
+        ids=quarantine.resolve(ids) if ids else None,
+        reasons=frozenset(map(Reason, reasons)),
+        event_types=event_types,
+        files=files,
+        since=since,
+        until=until,
+    )
+    return EVERYTHING if asked == EVERYTHING else asked
 
 
 def lost(globs: Sequence[str], known: Collection[str]) -> list[str]:

@@ -29,6 +29,7 @@ from braze_etl.engine.worklists.replayed import Replayed
 from braze_etl.errors import BrazeEtlError, ConfigError
 from braze_etl.flows.currents_to_amplitude.drift import Drift
 from braze_etl.flows.currents_to_amplitude.mapping import open_mapping
+from braze_etl.flows.currents_to_amplitude.plan import Intent, admit
 from braze_etl.flows.currents_to_amplitude.remapped import Mappings, remapped
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.currents_to_amplitude.source import (
@@ -84,6 +85,8 @@ class Observers:
     """How many there are, over all workers; a few times a second."""
     troubled: Callable[[Trouble], None] = lambda _: None
     """One has failed; each worker reports the first of each kind."""
+    began: Callable[[RunReport], None] = lambda _: None
+    """The run begins; its report is filled from now on."""
 
 
 _NOBODY = Observers()
@@ -100,17 +103,16 @@ def open_run(
     observers: Observers = _NOBODY,
     *,
     run_id: str,
-    admit: Callable[[], None] = lambda: None,
 ) -> Iterator[Run]:
     """Open the ledger and everything else that a run needs; raises `ConfigError` or `StateError`.
 
-    *admit* is called before anything is touched, and raises where something has to be confirmed first.
-    A scheduled run that fails before it holds the lease of its ledger notifies the webhook.
+    What has to be confirmed first is a `UsageError`, and nothing is touched. A scheduled run that fails
+    before it holds the lease of its ledger notifies the webhook.
     """
     settings = config.require("")
     report = RunReport(run_id, settings.pipeline, request.command, clock.now())
     try:
-        with _opened(config, request, clock, stop, observers, run_id=run_id, admit=admit) as run:
+        with _opened(config, request, clock, stop, observers, run_id=run_id) as run:
             report = run.report
             yield run
     except BrazeEtlError as error:
@@ -128,7 +130,6 @@ def _opened(
     observers: Observers,
     *,
     run_id: str,
-    admit: Callable[[], None],
 ) -> Iterator[Run]:
     settings = config.settings
     if not settings.amplitude.api_key.get_secret_value():
@@ -137,7 +138,7 @@ def _opened(
             remedy="Set it to ${AMPLITUDE_API_KEY}, and that in the environment.",
         )
     mapping = open_mapping(settings)
-    admit()
+    admit(settings, _intent(request), clock)
     # Before the ledger, which a bad address must not bring into the world.
     quarantine, lifetime = open_quarantine(settings), source_lifetime(settings.source)
     probing = Probing(settings, clock, observers.troubled)
@@ -196,6 +197,18 @@ def _opened(
         )
     finally:
         ledger.close()
+
+
+def _intent(request: Request) -> Intent:
+    """What has to be confirmed: a backfill over the budget, and a first run that is large."""
+    sends = request.replay is None
+    return Intent(
+        scope=None if request.covers_all else request.scope,
+        resend=request.resend,
+        changed_only=request.changed_only,
+        asks_budget=sends and request.command == "backfill" and not request.over_budget,
+        asks_first_run=sends and not request.confirm_first_run,
+    )
 
 
 def _quarantine_stop(settings: Settings, request: Request, ledger: Ledger) -> QuarantineStop | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -70,7 +70,10 @@ _STAND_INS: Final[Mapping[KeyPath, str]] = {("amplitude", "region"): "US"}
 
 
 def load_config(
-    path: Path, environ: Mapping[str, str] = os.environ, *, examine: Examine[Settings] = lambda _: ()
+    source: Path | Mapping[str, Any],
+    environ: Mapping[str, str] = os.environ,
+    *,
+    examine: Examine[Settings] = lambda _: (),
 ) -> Config[Settings]:
     """Read and check the configuration of this flow; see `loading.load`."""
-    return load(path, Settings, environ, examine=examine, stand_ins=_STAND_INS)
+    return load(source, Settings, environ, examine=examine, stand_ins=_STAND_INS)

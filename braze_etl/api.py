@@ -1,0 +1,419 @@
+"""The Python API: what the commands do, for notebooks, schedulers and other programs.
+
+::
+
+    from braze_etl import Pipeline, read_events
+
+    with Pipeline.open("braze-etl.yaml") as pipeline:
+        report = pipeline.run(max_runtime="50m")
+
+Arguments have the names of the options of the commands, and take their values as text, too: a duration as
+`50m`, an hour as `2026-10-01` or `2026-10-01T05`. Nothing here prints, configures logging, installs a handler
+of signals or ends the process. What happens is told to the loggers below `braze_etl` of `logging`. Every
+error is a `BrazeEtlError` with `message`, `remedy` and the `exit_code` that the command would end with.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias
+
+from braze_etl.clock import Clock, SystemClock, parse_duration, parse_hour
+from braze_etl.config.loading import Config
+from braze_etl.deadline import WATCH
+from braze_etl.engine.executors.fork_server import keep_fork_server, release_fork_server
+from braze_etl.engine.exits import Stop
+from braze_etl.engine.report import RunReport
+from braze_etl.engine.run import new_run_id
+from braze_etl.errors import BrazeEtlError, UsageError
+from braze_etl.flows.currents_to_amplitude.guards import require_types, selected_entries
+from braze_etl.flows.currents_to_amplitude.mapping import mapping_mistakes
+from braze_etl.flows.currents_to_amplitude.opening import Observers, Request, open_run
+from braze_etl.flows.currents_to_amplitude.plan import Plan, make_plan
+from braze_etl.flows.currents_to_amplitude.preview import preview_file
+from braze_etl.flows.currents_to_amplitude.remapped import ChangePlan, changed_scope, plan_changes
+from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
+from braze_etl.flows.currents_to_amplitude.source import Scope, live_scope, stated_scope
+from braze_etl.flows.currents_to_amplitude.status import PipelineStatus, pipeline_status
+from braze_etl.flows.pipeline import open_quarantine
+from braze_etl.logs import common_facts
+from braze_etl.monitoring.run_log import RunLog
+
+Hour: TypeAlias = str | datetime | date
+"""A UTC `date=` hour: `2026-10-01`, `2026-10-01T05`, or a time with its zone, which is cut to its hour."""
+Duration: TypeAlias = str | timedelta
+"""`90s`, `50m`, `48h`, `7d`."""
+Attend: TypeAlias = Callable[[Stop, Callable[[Observers], RunReport]], RunReport]
+"""Calls what it is given, the work of a run, with who watches it; the stop asks the run to end."""
+
+_RETURNED: Final = frozenset({0, 3, 4, 130, 143})
+
+
+class Pipeline:
+    """What one configuration moves; to be used as often as it is wanted, also from several threads.
+
+    A `with` block ends the process that is kept for the workers of further runs; it ends with the program,
+    too.
+    """
+
+    def __init__(self, config: Config[Settings], attend: Attend | None = None) -> None:
+        self._config = config
+        self._attend = attend or _interruptible
+        self._stops: list[Stop] = []
+        self._server: weakref.finalize[[], Pipeline] | None = None
+
+    @classmethod
+    def open(cls, config: str | os.PathLike[str] | Mapping[str, Any]) -> Pipeline:
+        """Read and check a configuration: a YAML file, or a dict of what such a file holds.
+
+        `${NAME}` is read from the environment; a variable that is not set is an error where its value is
+        needed. Nothing else is opened. Raises `ConfigError`, which names every mistake.
+        """
+        source = config if isinstance(config, Mapping) else Path(config)
+        return cls(load_config(source, examine=mapping_mistakes))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End what is kept for further runs."""
+        if self._server is not None:
+            self._server()
+            self._server = None
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls it."""
+        return self._config.settings.pipeline
+
+    def run(
+        self,
+        *,
+        max_runtime: Duration | None = None,
+        workers: int | None = None,
+        confirm_first_run: bool = False,
+        accept_source: bool = False,
+        allow_quarantine: bool = False,
+    ) -> RunReport:
+        """Send everything that is due, oldest hour first.
+
+        Returns a report whose `exit_code` is 0, 3, 4, 130 or 143; what else a run ends with is raised, with
+        the report as `report` of the error: `UsageError` (2) where nothing was touched, `LeaseHeldError` (11)
+        where another run is at work, `FatalError` (1) with its cause. Ctrl-C, and whatever a handler of
+        signals raises in the main thread meanwhile, stops the run cleanly and is then raised again; a second
+        one at once.
+        """
+        return self._carry_out(
+            Request(
+                "run",
+                scope=live_scope,
+                covers_all=True,
+                max_runtime=_duration(max_runtime, "max_runtime"),
+                workers=_workers(workers),
+                confirm_first_run=confirm_first_run,
+                accept_source=accept_source,
+                allow_quarantine=allow_quarantine,
+            )
+        )
+
+    def backfill(
+        self,
+        *,
+        from_: Hour | None = None,
+        to: Hour | None = None,
+        until: Hour | None = None,
+        event_types: Collection[str] = (),
+        resend: bool = False,
+        changed_only: bool = False,
+        over_budget: bool = False,
+        confirm_first_run: bool = False,
+        max_runtime: Duration | None = None,
+        workers: int | None = None,
+    ) -> RunReport:
+        """Send a range of hours, however old, through `to` or up to `until`; what is done is skipped.
+
+        Returns and raises as `run` does. A range that is missing or empty, and a glob of `event_types` that
+        matches nothing, are a `UsageError` without a report.
+        """
+        if resend and changed_only:
+            raise UsageError(
+                "--resend and --changed-only exclude each other",
+                remedy="--resend sends every record of the range again; --changed-only what was never sent.",
+            )
+        globs = tuple(event_types)
+        if changed_only:
+            scope = changed_scope(*_open_range(from_, to, until), globs)
+        else:
+            scope = stated_scope(_range(from_, to, until, globs), resend=resend)
+        require_types(self._config.require(""), globs)
+        return self._carry_out(
+            Request(
+                "backfill",
+                scope=scope,
+                max_runtime=_duration(max_runtime, "max_runtime"),
+                workers=_workers(workers),
+                resend=resend,
+                changed_only=changed_only,
+                over_budget=over_budget,
+                confirm_first_run=confirm_first_run,
+            )
+        )
+
+    def replay(
+        self,
+        *,
+        ids: Collection[str] = (),
+        reasons: Collection[str] = (),
+        event_types: Collection[str] = (),
+        files: Collection[str] = (),
+        since: Hour | Duration | None = None,
+        until: Hour | Duration | None = None,
+        max_runtime: Duration | None = None,
+        workers: int | None = None,
+    ) -> RunReport:
+        """Send entries of the quarantine again, through the mapping in force; without arguments, all of them.
+
+        All that is given must hold. `since` and `until` say when an entry was set aside, as an hour or as an
+        age (`7d`). Returns and raises as `run` does; what selects nothing that there is, is a `UsageError`.
+        """
+        now = SystemClock().now()
+        where = selected_entries(
+            open_quarantine(self._config.require("")),
+            ids=tuple(ids),
+            reasons=tuple(reasons),
+            event_types=tuple(event_types),
+            files=tuple(files),
+            since=_moment(since, "since", now),
+            until=_moment(until, "until", now),
+        )
+        max_time = _duration(max_runtime, "max_runtime")
+        return self._carry_out(
+            Request("quarantine replay", replay=where, max_runtime=max_time, workers=_workers(workers))
+        )
+
+    def stop(self) -> None:
+        """Ask the runs of this pipeline, in whatever threads, to end cleanly; they return with code 143."""
+        for stop in self._stops:
+            stop.request(signal.SIGTERM)
+
+    def plan(
+        self,
+        *,
+        from_: Hour | None = None,
+        to: Hour | None = None,
+        until: Hour | None = None,
+        event_types: Collection[str] = (),
+        exact: bool = False,
+    ) -> Plan:
+        """Say what `run`, or with a range `backfill`, would do: what is sent, and what is not.
+
+        From sizes, or `exact` by reading every file. Nothing is sent, nothing written. `as_dict()` has it as
+        JSON values: times in seconds, sizes in bytes. Raises `UsageError`, `ConfigError`, `StoreError` and
+        `StateError`.
+        """
+        settings, globs = self._readable(), tuple(event_types)
+        require_types(settings, globs)
+        stated = from_ or to or until or globs
+        scope = _range(from_, to, until, globs) if stated else None
+        return make_plan(settings, scope, exact=exact, clock=SystemClock())
+
+    def plan_changes(
+        self,
+        *,
+        from_: Hour | None = None,
+        to: Hour | None = None,
+        until: Hour | None = None,
+        event_types: Collection[str] = (),
+    ) -> ChangePlan:
+        """Say what `backfill` with `changed_only` would do: what a change of the mapping lets through now.
+
+        Without a range, of all files that the ledger knows. Raises as `plan` does.
+        """
+        settings, globs = self._readable(), tuple(event_types)
+        require_types(settings, globs)
+        return plan_changes(settings, changed_scope(*_open_range(from_, to, until), globs), SystemClock())
+
+    def status(self, *, refresh: bool = False) -> PipelineStatus:
+        """Say how the pipeline stands, from its state, or with *refresh* from a listing of its source.
+
+        `exit_code` is 5 when the window is at risk; `as_dict()` has all of it as JSON values. Nothing is
+        written, and no lease taken. Raises `ConfigError`, `StoreError` and `StateError`.
+        """
+        needed = ("state", "quarantine", "mapping", "amplitude.region", *(["source"] if refresh else []))
+        return pipeline_status(self._config.require(*needed), SystemClock(), refresh=refresh)
+
+    def _readable(self) -> Settings:
+        return self._config.require("source", "state", "mapping", "amplitude.region")
+
+    def _carry_out(self, request: Request) -> RunReport:
+        settings, clock = self._config.settings, SystemClock()
+        run_id = new_run_id(clock.now())
+        timeout = settings.amplitude.timeout.total_seconds()
+        stop = Stop(clock, max_runtime=request.max_runtime, timeout=timeout)
+        if self._server is None:
+            keep_fork_server()
+            self._server = weakref.finalize(self, release_fork_server)
+            self._server.atexit = False
+        self._stops.append(stop)
+        try:
+            with common_facts(pipeline=settings.pipeline, command=request.command, run_id=run_id):
+                report = self._attend(
+                    stop, lambda observers: self._work(request, run_id, clock, stop, observers)
+                )
+        finally:
+            self._stops.remove(stop)
+        if report.error is not None and report.exit_code not in _RETURNED:
+            report.error.report = report
+            raise report.error
+        return report
+
+    def _work(
+        self, request: Request, run_id: str, clock: Clock, stop: Stop, observers: Observers
+    ) -> RunReport:
+        run_log = RunLog(clock)
+        watched = replace(observers, watchers=(run_log, *observers.watchers), troubled=run_log.troubled)
+        report = RunReport(run_id, self.name, request.command, clock.now())
+        try:
+            with (
+                WATCH.obeying(stop.halt),
+                open_run(self._config, request, clock, stop, watched, run_id=run_id) as run,
+                run_log.entry(run.report),
+            ):
+                report = run.report
+                observers.began(report)
+                return run.run()
+        except BrazeEtlError as error:
+            report.error, report.exit_code, error.report = error, error.exit_code, report
+            raise
+
+
+def read_events(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+    """Give what each record of one Currents file becomes, in their order; without configuration or network.
+
+    A record that is sent by default is its event, a dict as Amplitude gets it: `event_type`, `time` in
+    milliseconds, `insert_id`, `user_id` or `device_id`, `event_properties`. One that is not sent is a dict
+    with `not_sent`, the reason (`no_identity`, `redacted_identity`, ... as in a report), and `detail`, its
+    words; so is a damaged block.
+
+    Raises `UsageError` where there is no such file and `UnreadableFileError` where it is not Avro, both
+    before the first event.
+    """
+    name = os.fspath(path)
+    if "://" in name:
+        raise UsageError(
+            f"{name} is no file of this machine", remedy="Download it, or use `braze-etl preview`."
+        )
+    for record in preview_file(name, None):
+        yield record.as_dict()
+
+
+def _interruptible(stop: Stop, work: Callable[[Observers], RunReport]) -> RunReport:
+    """Have a thread do the work, where this one may be interrupted.
+
+    1. Ctrl-C raises wherever the main thread is, and so does a scheduler's handler of SIGTERM. In a
+       settlement that would be a crash. So the main thread does nothing but wait.
+    2. What is raised there asks for a stop. The run settles what is under way and ends; then that is raised.
+    3. A second one leaves at once; the run ends by itself behind it, in the time that a stop takes at most.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work(Observers())
+    done: Future[RunReport] = Future()
+
+    def carry_out() -> None:
+        try:
+            done.set_result(work(Observers()))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            done.set_exception(error)
+
+    context = copy_context()
+    threading.Thread(target=context.run, args=(carry_out,), name="braze-etl run", daemon=True).start()
+    try:
+        wait([done])
+    except BaseException as interruption:
+        stop.request(signal.SIGINT if isinstance(interruption, KeyboardInterrupt) else signal.SIGTERM)
+        wait([done])
+        raise
+    return done.result()
+
+
+def _range(from_: Hour | None, to: Hour | None, until: Hour | None, globs: tuple[str, ...]) -> Scope:
+    """The hours that are stated; raises `UsageError` where they are not."""
+    since, end = _open_range(from_, to, until)
+    if since is None:
+        raise UsageError("--from is missing", remedy="Give the first UTC hour, such as --from 2026-10-01.")
+    if end is None:
+        raise _one_end()
+    return Scope(since, end, globs)
+
+
+def _open_range(
+    from_: Hour | None, to: Hour | None, until: Hour | None
+) -> tuple[datetime | None, datetime | None]:
+    """The first hour and the one behind the last, each None where it is open."""
+    if to is not None and until is not None:
+        raise _one_end()
+    since, last, end = _hour(from_, "from"), _hour(to, "to", last=True), _hour(until, "until")
+    end = last + timedelta(hours=1) if last is not None else end
+    if since is not None and end is not None and end <= since:
+        raise UsageError("the range is empty: it ends before it begins", remedy="Swap its ends.")
+    return since, end
+
+
+def _one_end() -> UsageError:
+    return UsageError(
+        "give one of --to (inclusive) and --until (exclusive)", remedy="For example --to 2026-10-31."
+    )
+
+
+def _hour(value: Hour | None, name: str, *, last: bool = False) -> datetime | None:
+    with _usage(name):
+        return None if value is None else parse_hour(value, last=last)
+
+
+def _duration(value: Duration | None, name: str) -> timedelta | None:
+    with _usage(name):
+        return None if value is None else parse_duration(value)
+
+
+def _moment(value: Hour | Duration | None, name: str, now: datetime) -> datetime | None:
+    """An hour, or that long before now."""
+    if value is None or isinstance(value, datetime):
+        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+    with _usage(name):
+        try:
+            return now - parse_duration(value)
+        except (ValueError, OverflowError):
+            return parse_hour(value)
+
+
+def _workers(value: int | None) -> int | None:
+    with _usage("workers"):
+        if value is not None and not 1 <= value <= 256:
+            raise ValueError(f"{value} is not in the range from 1 to 256")
+    return value
+
+
+@contextmanager
+def _usage(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(
+            f"--{name.replace('_', '-')}: {error}", remedy="`braze-etl --help` names the forms."
+        ) from None
