@@ -55,7 +55,7 @@ class Sender(Generic[T]):
     """Delivers batches, several at a time, until each item's outcome is fixed or delivery ends.
 
     Every batch handed in comes back as exactly one `BatchResult`. Bounded: at most one batch more than the
-    requests that may be in flight is in hand, and `submit` blocks for the next. One thread submits.
+    requests that may be in flight is in hand, and `submit` blocks for the next. One thread at a time submits.
 
     Delivery ends by *stop*, which the owner sets: no new request begins, waits end at once, and what is not
     settled comes back so. Or by an error: the service refused the key or the request, there is no endpoint,

@@ -54,7 +54,7 @@ _PART = 2_000
 
 
 class Life:
-    """What the reading thread does, told by it; another thread asks whether it gets on."""
+    """What a thread does with its task, told by it; another one asks whether it gets on."""
 
     def __init__(self) -> None:
         self._steps = 0

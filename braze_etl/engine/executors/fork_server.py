@@ -87,7 +87,10 @@ def release_fork_server() -> None:
 
 
 def changed_environ() -> dict[str, str | None]:
-    """What this process has changed in its environment since it started the server; None: removed."""
+    """What this process has changed in its environment since it started the server; None: removed.
+
+    A process of this machine has the environment of whoever wants it, also where an older server forks it.
+    """
     changed: dict[str, str | None] = dict.fromkeys(_environ.keys() - os.environ.keys())
     return changed | dict(os.environ.items() - _environ.items()) if _environ else {}
 
