@@ -46,9 +46,15 @@ _log = get_logger(__name__)
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """`$XDG_CACHE_HOME/braze_etl`, by default below `~/.cache`."""
+    """`$XDG_CACHE_HOME/braze_etl`, by default below `~/.cache`; `ConfigError` for a user without a home."""
     base = environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path("~/.cache").expanduser()) / "braze_etl"
+    try:
+        return (Path(base) if base.startswith("/") else Path("~/.cache").expanduser()) / "braze_etl"
+    except RuntimeError:
+        raise ConfigError(
+            "there is no place for the copies of lists and tables of people: this user has no home folder",
+            remedy="Set XDG_CACHE_HOME to a folder that this user may write to.",
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from braze_etl.errors import ConfigError, StoreError, UsageError
 from braze_etl.mapping.id_cache import IdCache, cache_folder, connect, write_rows
@@ -107,8 +107,11 @@ class Suppression:
 
     def __init__(self, path: Path, salt: str = "") -> None:
         self._path = path
-        self._connection = connect(path)
-        self._filter, hashed = self._row("SELECT bits, hashed FROM filter")
+        try:
+            self._connection = connect(path)
+            self._filter, hashed = self._connection.execute("SELECT bits, hashed FROM filter").fetchone()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
         self._mask = 8 * len(self._filter) - 1
         self._remembered = lru_cache(maxsize=REMEMBERED)(self._look_up)
         # Salt matters to hashed entries only: a plain list costs one hash an id that is asked for.
@@ -133,16 +136,17 @@ class Suppression:
         return bool(self._filter[place >> 3] >> (place & 7) & 1) and self._remembered(digest[:_SIZE])
 
     def _look_up(self, digest: bytes) -> bool:
-        return self._row("SELECT 1 FROM ids WHERE digest = ?", digest) is not None
-
-    def _row(self, query: str, *values: object) -> Any:
         try:
-            return self._connection.execute(query, values).fetchone()
+            found = self._connection.execute("SELECT 1 FROM ids WHERE digest = ?", (digest,)).fetchone()
         except sqlite3.Error as error:
-            raise StoreError(
-                f"the copy {self._path} of the suppress list can't be read: {error}",
-                remedy="Delete it: the next run makes it anew.",
-            ) from error
+            raise self._unreadable(error) from error
+        return found is not None
+
+    def _unreadable(self, error: sqlite3.Error) -> StoreError:
+        return StoreError(
+            f"the copy {self._path} of the suppress list can't be read: {error}",
+            remedy="Delete it: the next run makes it anew.",
+        )
 
 
 def _copy(source: Located, uri: str, stream: BinaryIO, target: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from email.message import Message as Headers
 from email.utils import formatdate
-from http import HTTPStatus
+from http.client import responses
 from http.server import BaseHTTPRequestHandler
 from io import BufferedIOBase
 from typing import Any
@@ -50,11 +50,9 @@ class Message:
         """Render the body: a text as it is, nothing for None, anything else as JSON."""
         if answer.body is None or answer.status in _BODILESS:
             return cls(answer.status, b"", answer.headers)
-        if isinstance(answer.body, str):
-            return cls(answer.status, answer.body.encode(), {"Content-Type": "text/plain", **answer.headers})
-        return cls(
-            answer.status, as_json(answer.body), {"Content-Type": "application/json", **answer.headers}
-        )
+        body, kind = answer.body, "text/plain" if isinstance(answer.body, str) else "application/json"
+        payload = body.encode() if isinstance(body, str) else as_json(body)
+        return cls(answer.status, payload, {"Content-Type": kind, **answer.headers})
 
     def dated(self) -> Message:
         """The same with the present time, as every server tells it (RFC 9110, 6.6.1)."""
@@ -66,20 +64,14 @@ class Message:
         if close:
             lines["connection"] = "Connection: close"
         lines.update({name.lower(): f"{name}: {value}" for name, value in self.headers.items()})
-        text = "\r\n".join((f"HTTP/1.1 {self.status} {_phrase(self.status)}", *lines.values(), "", ""))
+        first = f"HTTP/1.1 {self.status} {responses.get(self.status, 'Unknown')}"
+        text = "\r\n".join((first, *lines.values(), "", ""))
         return text.encode("latin-1", "replace")
 
 
 def as_json(value: Any) -> bytes:
     """Render JSON, also what only a fault script holds: keys that are numbers."""
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
 
 
 def encoding_of(headers: Headers) -> str:

@@ -228,6 +228,15 @@ class TestTheLookUpTable:
         for unset in ({}, {"XDG_CACHE_HOME": ""}, {"XDG_CACHE_HOME": "relative"}):
             assert cache_folder(unset) == Path.home() / ".cache" / "braze_etl"
 
+    def test_is_not_copied_for_a_user_without_a_home(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def homeless(_: Path) -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(Path, "expanduser", homeless)
+        with pytest.raises(ConfigError, match="no home folder") as caught:
+            cache_folder({})
+        assert "XDG_CACHE_HOME" in caught.value.remedy
+
 
 class TestPeople:
     def test_are_those_that_the_mapping_names(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,11 @@ from typing import Final
 
 from braze_etl import __version__
 from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, warn
-from braze_etl.commands.doctor.site import Site
+from braze_etl.commands.doctor.site import Site, existing, is_writable
 from braze_etl.flows.currents_to_amplitude.mapping import failed_tests
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.mapping.id_cache import cache_folder
+from braze_etl.mapping.lookup import is_sqlite
 from braze_etl.mapping.people import check_suppression
 from braze_etl.storage.opening import lies_below, locate
 from braze_etl.uri import parse_ledger, parse_uri
@@ -89,14 +91,21 @@ def container(site: Site) -> Finding:
 def people(site: Site) -> Finding:
     """The lists and tables of people that the mapping names; without them nothing is sent."""
     mapping, access = site.settings.mapping, site.settings.source.access()
-    seen = []
+    seen, is_copied = [], False
     if mapping.privacy.suppress:
         check_suppression(mapping.privacy.suppress, access)
         seen.append(f"the suppress list {mapping.privacy.suppress} can be read")
+        is_copied = True
     if mapping.identity.lookup is not None:
         # Only its beginning: a whole table would be copied, which takes minutes.
-        locate("look-up table", mapping.identity.lookup.uri, access).beginning()
+        table = locate("look-up table", mapping.identity.lookup.uri, access)
+        is_copied |= not is_sqlite(table.beginning()) or table.path is None
         seen.append(f"the look-up table {mapping.identity.lookup.uri} can be opened")
+    if is_copied and not is_writable(folder := existing(cache_folder())):
+        return fail(
+            f"{folder} can't be written: the copies of lists and tables of people go there",
+            "Set XDG_CACHE_HOME to a folder that the user who runs the job may write to.",
+        )
     return ok("; ".join(seen)) if seen else skipped("the mapping names no list and no table")
 
 

@@ -30,6 +30,7 @@ from braze_etl.flows.pipeline import open_state
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.model import FileRef
 from braze_etl.state.ledger import LeaseHolder, LedgerMissingError, LedgerSummary, RunRecord
+from braze_etl.storage.settings import Quarantine, SourceSection, State, StoreAccess
 from braze_etl.storage.store import Store
 
 _MOUNTS = Path("/proc/self/mounts")
@@ -74,6 +75,11 @@ class Site:
         self.machine = machine or Machine()
         self.token = token
         self.server_times: dict[str, tuple[datetime, datetime]] = {}
+
+    def at(self, section: str) -> tuple[str, StoreAccess]:
+        """The URI of `source`, `state` or `quarantine`, and how to reach it."""
+        chosen: SourceSection | State | Quarantine = getattr(self.settings, section)
+        return chosen.uri, chosen.access(self.settings.source)
 
     @cached_property
     def mapping(self) -> EventMapping:

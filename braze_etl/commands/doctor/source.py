@@ -12,11 +12,9 @@ from braze_etl.clock import iso
 from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, warn
 from braze_etl.commands.doctor.site import Site
 from braze_etl.flows.currents_to_amplitude.sampling import Sample
-from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.model import FileRef, Reason
 from braze_etl.storage.opening import server_time
 from braze_etl.storage.s3_client import find_caller
-from braze_etl.storage.settings import StoreSection
 from braze_etl.uri import S3Place, is_in_s3, parse_any
 
 _QUIET: Final = timedelta(hours=6)
@@ -50,23 +48,15 @@ _THIN: Final = 100
 
 def identity(site: Site) -> Finding:
     """As whom S3 sees this job, store by store."""
-    sections: dict[str, tuple[str, StoreSection]] = _sections(site.settings)
-    seen = Counter[str]()
-    for name, (uri, section) in sections.items():
+    seen = []
+    for name in ("source", "state", "quarantine"):
+        uri, access = site.at(name)
         place = parse_any(uri)
         if isinstance(place, S3Place):
-            caller = find_caller(place.bucket, section.access(site.settings.source))
+            caller = find_caller(place.bucket, access)
             asked = "" if caller.confirmed else ", not asked of AWS: the server is another"
-            seen[f"{name}: {caller.name} (by {caller.method}{asked})"] += 1
+            seen.append(f"{name}: {caller.name} (by {caller.method}{asked})")
     return ok("; ".join(seen)) if seen else skipped("no store is in S3")
-
-
-def _sections(settings: Settings) -> dict[str, tuple[str, StoreSection]]:
-    return {
-        "source": (settings.source.uri, settings.source),
-        "state": (settings.state.uri, settings.state),
-        "quarantine": (settings.quarantine.uri, settings.quarantine),
-    }
 
 
 def listing(site: Site) -> Finding:

@@ -17,11 +17,9 @@ from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, w
 from braze_etl.commands.doctor.site import Site, existing, is_writable
 from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.flows.currents_to_amplitude.source import open_source
 from braze_etl.state.s3.opening import CONDITIONS_REMEDY
 from braze_etl.storage.opening import open_conditional_store, open_store
 from braze_etl.storage.probe import try_etags
-from braze_etl.storage.settings import WrittenStoreSection
 from braze_etl.storage.store import ConditionalStore
 from braze_etl.uri import is_in_s3, parse_any
 
@@ -88,11 +86,10 @@ def _right(name: str, step: _Step) -> Callable[[Site], Finding]:
     """The check of one right, at the *name* of a section."""
 
     def check(site: Site) -> Finding:
-        section: WrittenStoreSection = getattr(site.settings, name)
-        uri: str = getattr(site.settings, name).uri
+        uri, access = site.at(name)
         if not is_in_s3(uri):
             return _on_disk(site.settings, name, step)
-        store, prefix = open_conditional_store(uri, access=section.access(site.settings.source))
+        store, prefix = open_conditional_store(uri, access=access)
         return step(site, _Place(name, uri, store, prefix, f"{prefix}probe/{site.token}"))
 
     return check
@@ -155,10 +152,12 @@ def _expiry(name: str, judge: Callable[[Site, timedelta], Finding]) -> Callable[
     """The check of the lifecycle rules on what a section names."""
 
     def check(site: Site) -> Finding:
-        if not is_in_s3(getattr(site.settings, name).uri):
+        uri, access = site.at(name)
+        if not is_in_s3(uri):
             return skipped(f"the {name} is on this disk")
         try:
-            lifetime = _lifetime(site, name)
+            store, prefix = site.source if name == "source" else open_store(uri, access=access)
+            lifetime = store.lifetime(prefix)
         except StoreError as error:
             # Not `ok`: a rule may well be there. Not `fail`: nothing else needs this right.
             return skipped(f"the rules can't be read: {error.message}; {error.remedy}")
@@ -167,15 +166,6 @@ def _expiry(name: str, judge: Callable[[Site, timedelta], Finding]) -> Callable[
         return judge(site, lifetime)
 
     return check
-
-
-def _lifetime(site: Site, name: str) -> timedelta | None:
-    if name == "source":
-        store, prefix = open_source(site.settings.source)
-    else:
-        section = getattr(site.settings, name)
-        store, prefix = open_store(section.uri, access=section.access(site.settings.source))
-    return store.lifetime(prefix)
 
 
 def _source(site: Site, lifetime: timedelta) -> Finding:

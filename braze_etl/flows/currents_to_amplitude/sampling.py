@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from braze_etl.braze.currents.container import AvroFile, Block
@@ -47,13 +47,8 @@ class Sample:
 
     def add(self, other: Sample) -> None:
         """Add what another sample saw."""
-        for name in ("files", "reads", "records", "test_events", "header_bytes", "block_bytes"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.codecs += other.codecs
-        self.reasons += other.reasons
-        self.short_ids += other.short_ids
-        self.faults += other.faults
-        self.denied += other.denied
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     @property
     def judged(self) -> int:

@@ -89,3 +89,12 @@ def test_lists_of_people_have_to_be_there(make_site: MakeSite, workplace: Workpl
     assert (missing.status, "users.csv" in missing.seen) == ("fail", True)
     (workplace.folder / "users.csv").write_text("key,value\na,b\n")
     assert look(make_site(mapping=mapping), "mapping.people").status == "ok"
+
+
+def test_the_folder_of_their_copies_has_to_take_them(
+    make_site: MakeSite, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("braze_etl.commands.doctor.setup.is_writable", lambda _: False)
+    (workplace.folder / "people.txt").write_text("anna\n")
+    found = look(make_site(mapping={"privacy": {"suppress": "people.txt"}}), "mapping.people")
+    assert (found.status, "XDG_CACHE_HOME" in found.remedy) == ("fail", True)
