@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +20,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from braze_etl.engine.executors.cores import usable_cores
+from braze_etl.flows.currents_to_amplitude import reader
 from braze_etl.model import FileRef
 from tests.workplace import Workplace, balanced, open_workplace
 
@@ -32,8 +35,16 @@ _CREDENTIALS = {
 # A test starts the program hundreds of times: each start would compile all its modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Many runs generate the same readers: the same text is compiled once.
+vars(reader)["compile"] = lru_cache(maxsize=1000)(compile)
+
 NOW = datetime(2026, 10, 3, 12, 30, tzinfo=UTC)
 MakeRef: TypeAlias = Callable[..., FileRef]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than the cores, with `-n auto`: many tests wait for processes, signals and time-outs."""
+    return usable_cores() + 1
 
 
 @dataclass(frozen=True)

@@ -200,14 +200,14 @@ def _compile_readers() -> None:
     It takes a worker longer than most of the deliveries of tests do.
     """
     from braze_etl.braze.currents.catalogue import load_catalogue
-    from braze_etl.flows.currents_to_amplitude import reader as readers
+    from braze_etl.flows.currents_to_amplitude import reader
     from braze_etl.mapping.mapper import Mapper
     from braze_etl.mapping.mapping import EventMapping
     from braze_etl.mapping.settings import MappingSection
     from fixtures.schemas import schema_for
 
-    vars(readers)["compile"] = cache(compile)
-    functions, mapping = readers.FunctionCache(), EventMapping.load(MappingSection())
+    vars(reader)["compile"] = cache(compile)
+    functions, mapping = reader.FunctionCache(), EventMapping.load(MappingSection())
     for event_type, described in load_catalogue().items():
         if described.fields:
             schema = json.dumps(schema_for(event_type)).encode()

@@ -24,7 +24,6 @@ from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.model import ReasonCounts
 from braze_etl.quarantine.entry import Entry, Selection
-from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import LeaseOwner
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -84,13 +83,6 @@ def selectors(command: _F) -> _F:
     return command
 
 
-def open_entries(settings: Settings) -> Quarantine:
-    """Open the quarantine of a configuration."""
-    from braze_etl.flows.pipeline import open_quarantine
-
-    return open_quarantine(settings)
-
-
 @click.command()
 @config_option
 @output_option
@@ -107,7 +99,7 @@ def drop(config_path: Path | None, output: str, everything: bool, **asked: Any) 
         )
 
     settings = required_config(config_path).require("quarantine", "source", "state", "amplitude.region")
-    dropped = drop_entries(settings, selected_entries(open_entries(settings), **asked), SystemClock())
+    dropped = drop_entries(settings, selected_entries(open_quarantine(settings), **asked), SystemClock())
     if output == "json":
         print_json({"exit_code": 0, "dropped": dropped.total(), "counts": counts_json(dropped)})
         return 0
@@ -158,7 +150,7 @@ def facts(entry: Entry) -> dict[str, Any]:
 )
 def list_entries(config_path: Path | None, output: str, limit: int, **asked: Any) -> int:
     """List entries, with counts by reason and event type."""
-    quarantine = open_entries(required_config(config_path).require("quarantine", "source"))
+    quarantine = open_quarantine(required_config(config_path).require("quarantine", "source"))
     counts: ReasonCounts = Counter()
     shown: list[Entry] = []
     for entry in quarantine.entries(selected_entries(quarantine, **asked)):
@@ -224,7 +216,7 @@ def show(entry_id: str, config_path: Path | None, output: str) -> int:
 
     With its payload, which is personal data, where that is kept and has not expired.
     """
-    quarantine = open_entries(required_config(config_path).require("quarantine", "source"))
+    quarantine = open_quarantine(required_config(config_path).require("quarantine", "source"))
     entry = quarantine.get(entry_id)
     shown = facts(entry)
     payload = quarantine.payload(entry, SystemClock().now())
