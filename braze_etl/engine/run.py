@@ -424,7 +424,9 @@ class Run:
         try:
             self._work.finish(in_order=self._due.complete)
             self._quarantine.expire_payloads(self._now)
-            prune(self._ledger, self._options.keep, self._clock, self._should_stop)
+            newest_hour = Freshness.read(self._ledger, self._options.source_stale_after).newest_hour
+            keep, clock = self._options.keep, self._clock
+            prune(self._ledger, keep, clock, self._should_stop, newest_hour=newest_hour)
         except FatalError as error:
             report.error = report.error or error
         if self._budget:

@@ -16,17 +16,27 @@ BUDGET: Final = 2.0
 _NOTE: Final = "prune"
 
 
-def prune(ledger: Ledger, keep: timedelta, clock: Clock, should_stop: Callable[[], bool]) -> None:
+def prune(
+    ledger: Ledger,
+    keep: timedelta,
+    clock: Clock,
+    should_stop: Callable[[], bool],
+    *,
+    newest_hour: datetime | None,
+) -> None:
     """Prune files whose hour is older than *keep*, once a day; under the lease, with nothing in flight.
 
-    A day with files that are due and not delivered is left alone, and so is every later one: an hour of which
-    files were pruned counts as delivered.
+    They are that much older than *newest_hour*, the newest that a whole listing of the source has found: by a
+    wrong clock, or after a long pause, nothing is old. A day with files that are due and not delivered is
+    left alone, and so is every later one: an hour of which files were pruned counts as delivered.
     """
+    if newest_hour is None:
+        return
     now, fact = clock.now(), ledger.get_note(_NOTE)
     if "finished_at" in fact and now - datetime.fromisoformat(fact["finished_at"]) < EVERY:
         return
     oldest_due = ledger.summary().backlog.oldest_hour or now
-    before = day_of(min(now - keep, oldest_due))
+    before = day_of(min(min(now, newest_hour) - keep, oldest_due))
     place, end = fact.get("next", ""), clock.monotonic() + BUDGET
     while place is not None:
         place = ledger.prune(before, place)

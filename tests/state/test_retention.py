@@ -42,7 +42,7 @@ def ledger(clock: ManualClock) -> Steps:
 
 
 def pruned(ledger: Steps, *, stop: bool = False) -> list[str]:
-    prune(ledger, KEEP, ledger.clock, lambda: stop)
+    prune(ledger, KEEP, ledger.clock, lambda: stop, newest_hour=NOON)
     return ledger.places()
 
 
@@ -64,15 +64,24 @@ def test_a_run_that_has_to_stop_ends_after_a_step(ledger: Steps) -> None:
 
 
 def test_whole_days_are_pruned_that_are_old_enough(ledger: Steps) -> None:
-    prune(ledger, KEEP, ledger.clock, lambda: True)
+    prune(ledger, KEEP, ledger.clock, lambda: True, newest_hour=NOON)
     assert ledger.asked == [((NOON - KEEP).replace(hour=0), "")]
 
 
 def test_a_day_with_a_file_that_is_due_is_left_alone_and_so_are_the_later_ones(ledger: Steps) -> None:
     due = NOON - timedelta(days=500, hours=2)
     ledger.record_listing(NOON, Backlog(files=1, oldest_hour=due), complete=True)
-    prune(ledger, KEEP, ledger.clock, lambda: True)
+    prune(ledger, KEEP, ledger.clock, lambda: True, newest_hour=NOON)
     assert ledger.asked == [(due.replace(hour=0), "")]
+
+
+def test_what_is_old_by_the_clock_alone_is_kept(ledger: Steps, clock: ManualClock) -> None:
+    """A wrong clock, or a job that stood still: what came since the last listing must not count as done."""
+    clock.advance(KEEP.total_seconds())
+    prune(ledger, KEEP, clock, lambda: True, newest_hour=None)
+    assert ledger.places() == []
+    prune(ledger, KEEP, clock, lambda: True, newest_hour=NOON)
+    assert ledger.asked == [((NOON - KEEP).replace(hour=0), "")]
 
 
 def test_hours_of_pruned_days_are_refused_with_the_first_hour_that_is_not(clock: ManualClock) -> None:
@@ -80,7 +89,7 @@ def test_hours_of_pruned_days_are_refused_with_the_first_hour_that_is_not(clock:
     refuse_pruned(ledger, NOON - timedelta(days=999))
     ledger.settle("run-1", [done(ref(hour=-24 * 500), accepted=1)], None)
     clock.advance(KEEP.total_seconds() + 86_400)
-    prune(ledger, KEEP, clock, lambda: False)
+    prune(ledger, KEEP, clock, lambda: False, newest_hour=clock.now())
     first = NOON.replace(hour=0) - timedelta(days=499)
     refuse_pruned(ledger, first)
     with pytest.raises(UsageError, match=r"days up to 2025-05-23 \(state\.keep\)") as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 
 from braze_etl.clock import SystemClock
 from braze_etl.model import FileState
@@ -43,7 +44,13 @@ def test_pruned_files_are_counted_and_left_alone_until_somebody_has_them_sent_ag
     assert known == first["files"]["done"] == written.summary.files
     age(workplace)
     assert workplace.run()["files"]["discovered"] == 0
-    assert (rows(workplace), files(workplace)) == (0, counted)
+    assert rows(workplace) == known, "they are no older than the newest hour of the source"
+
+    newer = workplace.export(events=20, hours=1, start=datetime.now(UTC), duplicates=0).summary.files
+    age(workplace)
+    assert workplace.run()["files"]["done"] == newer
+    counted[FileState.DONE] += newer
+    assert (rows(workplace), files(workplace)) == (newer, counted)
     again = workplace.run()
     assert (again["files"]["discovered"], again["exit_code"]) == (0, 0)
 

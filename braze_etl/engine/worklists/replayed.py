@@ -148,8 +148,9 @@ class Replayed(WorkList):
     def claim(self, settlements: Sequence[Settlement]) -> list[FileSettlement]:
         """Give what the ledger is to be told of these, and note which entries that makes untrue.
 
-        No row is invented for a file that the ledger does not have: a run would take it for done. Records
-        that such a file leaves open stay in the quarantine, and the file counts as remaining.
+        No row is invented for a file that the ledger does not have, or has pruned: a run would take it for
+        done as these entries name it. Records that such a file leaves open stay in the quarantine, and the
+        file counts as remaining.
         """
         self._claimed.clear()
         told: list[FileSettlement] = []
@@ -203,7 +204,7 @@ class Replayed(WorkList):
         id_ = _id(ref)
         self._taken[id_] = chosen.reasons
         due = DueFile(ref, Origin.QUARANTINED, chosen.wanted(), still_failed=chosen.still_failed)
-        if known is None or known.etag != ref.etag:
+        if known is None or known.pruned or known.etag != ref.etag:
             return due
         self._in_ledger.add(id_)
         if due.whole:

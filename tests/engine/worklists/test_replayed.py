@@ -183,10 +183,12 @@ def test_a_file_that_was_not_read_to_its_end_keeps_its_entries(setting: Setting)
     assert setting.ledger.known([ref()])[KEY].tally == Tally(accepted=7, quarantined=3)
 
 
-@pytest.mark.parametrize("etag", ["", "e2"])
+@pytest.mark.parametrize("etag", ["", "e2", "pruned"])
 def test_no_row_is_written_for_a_file_that_the_ledger_has_not_as_it_is(setting: Setting, etag: str) -> None:
     if etag:
         setting.knows(etag, accepted=1)
+    if etag == "pruned":
+        setting.ledger.prune(NOW + timedelta(days=400), "")
     before = setting.ledger.known([ref()])
     books = setting.books_of(setting.due())
     accept(books, (100, 1), (100, 2))
