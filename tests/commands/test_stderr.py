@@ -17,6 +17,7 @@ from braze_etl.flows.pipeline import open_state
 from braze_etl.state.ledger import LeaseOwner
 from tests.commands.conftest import Do
 from tests.commands.terminal import on_a_terminal, plain
+from tests.faults.poison import poison
 from tests.workplace import Result, Workplace
 
 BAD = "source: {uri: export, sourc: 1}\namplitude: {region: US}\n"
@@ -92,6 +93,20 @@ def test_a_run_that_meets_another_says_so_and_is_no_failure_of_its_own(workplace
     line = said(result)
     assert (result.code, line["level"], line["kind"]) == (11, "warning", "LeaseHeldError")
     assert not [each for each in lines_of(result) if each["level"] == "error"]
+
+
+@pytest.mark.parametrize(
+    ("act", "cause"), [("_kill", "SIGKILL"), ("_fail", "internal error: ValueError at ")]
+)
+def test_a_worker_that_dies_is_a_line_whatever_ends_it(workplace: Workplace, act: str, cause: str) -> None:
+    workplace.export(events=40, hours=1)
+    key = workplace.files()[0].relative_to(workplace.source).as_posix()
+    result = workplace.do("run", **poison(workplace.folder, {key: act}))
+    died = [line for line in lines_of(result) if line["message"].startswith("a worker process died")]
+    assert result.code == 3
+    assert died
+    assert all(line["cause"].startswith(cause) for line in died)
+    assert "ann@people.example" not in result.err
 
 
 def test_an_internal_error_is_a_line_with_its_traceback_where_that_is_asked_for(

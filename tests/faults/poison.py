@@ -18,6 +18,12 @@ def _kill_group():
 def _hang_in_c():
     re.match("(a|a)*$", "a" * 64 + "b")  # holds the interpreter's lock for longer than there is time
 
+def _kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def _fail():
+    raise ValueError("ann@people.example")
+
 def _hang():
     while True:
         pass

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from braze_etl.clock import Clock, SystemClock
@@ -33,6 +34,8 @@ PATIENCE_ALONE: Final = 120.0
 SOON_SILENT: Final = 15.0
 """Seconds without one that cast a doubt: signs come three times as often."""
 _EVERY = 0.25
+_FRAMES = 3
+"""Places that a worker names of a mistake, the innermost first."""
 _SIGN_EVERY = 5.0
 _LONGEST_LOOK = 1.0
 """Seconds that count between two looks: that a parent was away for longer is not the worker's fault."""
@@ -350,9 +353,9 @@ class Link:
 
     def end(self, error: BaseException) -> NoReturn:
         """End over a mistake: its words may quote a record, so the parent is told its kind and place."""
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{os.path.basename(frame.filename)}:{frame.lineno}"  # noqa: PTH119 - names of all systems
-        self.send(BrazeEtlError(f"internal error: {type(error).__name__} at {place}"))
+        frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+        places = " in ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
+        self.send(BrazeEtlError(f"internal error: {type(error).__name__} at {places}"))
         os._exit(1)
 
     def _settle(self, run: Callable[[Task], Settlement], task: Task) -> None:

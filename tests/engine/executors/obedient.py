@@ -65,6 +65,7 @@ def serve_obediently(pipe: Connection, spec: str) -> None:
         obedient(
             link.stop,
             die=die,
+            fail=lambda: vars(os)["ann@people.example"],
             break_off=break_off,
             wait=wait_for_others,
             # With the interpreter's lock, so that no other thread can run.

@@ -73,6 +73,17 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_settlement_has_died(
     assert death.cause == "SIGKILL"
 
 
+def test_a_worker_that_makes_a_mistake_tells_its_kind_and_place_and_no_record(
+    pool: WorkerPool, make_task: Callable[..., Task], capfd: pytest.CaptureFixture[str]
+) -> None:
+    pool.submit(make_task(1, "fail"))
+    (death,) = events_of(pool, 1)
+    assert isinstance(death, WorkerDied)
+    assert death.cause.startswith("internal error: KeyError at obedient.py:")
+    assert "ann" not in death.cause
+    assert capfd.readouterr().err == ""
+
+
 def silent_for(pool: WorkerPool, clock: ManualClock, seconds: float) -> list[Settlement | WorkerDied]:
     """What the pool tells while so many seconds pass for the parent."""
     events: list[Settlement | WorkerDied] = []
