@@ -40,7 +40,7 @@ class Unresolved(Generic[SettingsT]):
     """
 
     model: type[SettingsT]
-    data: dict[str, Any]
+    data: dict[str, Any] = field(repr=False)
     """What the configuration and its mapping file hold, as it is written there."""
 
     def resolve(self, environ: Mapping[str, str] = os.environ) -> SettingsT:

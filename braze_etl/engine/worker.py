@@ -276,6 +276,7 @@ class TaskRunner:
                     return Settlement(task.number)
                 self._read(work)
             finally:
+                self._builder.flush()  # what a mistake has left must not go out with another task's events
                 self._reading.release()
             while not work.books.settled:
                 self._account(work, wait=True)

@@ -246,3 +246,21 @@ def test_one_who_is_stuck_is_not_excused_by_another_who_waits(make_ref: Callable
         runner.gets_on()
         assert not runner.gets_on()
         go_on.set()
+
+
+def test_what_a_mistake_has_left_unsent_goes_out_with_no_other_task(make_ref: Callable[..., FileRef]) -> None:
+    class Broken(Blocks):
+        def blocks(self, due: DueFile, store: Store) -> Iterator[Block]:
+            yield from super().blocks(due, store)
+            if due.ref.key == "broken":
+                raise ZeroDivisionError
+
+    wire, reader = Wire(), Broken([event("a")])
+    broken, sound = DueFile(make_ref("broken")), DueFile(make_ref("sound"))
+    runner = runner_over(wire, BatchApi(project()), ManualClock(sound.ref.hour), store=Files(), reader=reader)
+    with pytest.raises(ZeroDivisionError):
+        runner.run(Task(1, (broken,)))
+    reader.become([event("b")])
+    (settled,) = runner.run(Task(2, (sound,))).files
+    assert wire.taken == ["b"]
+    assert settled.accepted == 1

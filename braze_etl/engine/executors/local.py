@@ -145,6 +145,14 @@ class _Worker:
         except (BrokenPipeError, ConnectionResetError):
             return  # it has died; its sentinel tells
 
+    def messages(self) -> Iterator[Message]:
+        """All that it has said so far. Errors of who takes a message are not taken for its death."""
+        try:
+            while self.pipe.poll():
+                yield self.pipe.recv()
+        except (EOFError, OSError):  # OSError: it was killed in the middle of a message
+            self.process.join()
+
 
 class WorkerPool:
     """An `Executor` of up to *processes* processes, started as tasks come; one owner, one thread.
@@ -238,19 +246,15 @@ class WorkerPool:
         return deaths
 
     def _receive(self, worker: _Worker) -> Iterator[Settlement | WorkerDied]:
-        try:
-            while worker.pipe.poll():
-                message: Message = worker.pipe.recv()
-                worker.silence.end()
-                if isinstance(message, Settlement):
-                    del worker.tasks[message.task]
-                    if not worker.tasks:
-                        self._take_sign(worker, Pulse(0))
-                    yield message
-                else:
-                    self._take_sign(worker, message)
-        except (EOFError, OSError):  # OSError: it was killed in the middle of a message
-            worker.process.join()
+        for message in worker.messages():
+            worker.silence.end()
+            if isinstance(message, Settlement):
+                del worker.tasks[message.task]
+                if not worker.tasks:
+                    self._take_sign(worker, Pulse(0))
+                yield message
+            else:
+                self._take_sign(worker, message)
         if not worker.process.is_alive():
             self._workers.remove(worker)
             worker.pipe.close()
@@ -333,30 +337,36 @@ class Link:
     def serve(self, run: Callable[[Task], Settlement]) -> None:
         """Have each task *run* that comes, until `QUIT`; all of them are settled then."""
         with ThreadPoolExecutor(TASKS_A_PROCESS, thread_name_prefix="task") as threads:
-            while (message := self._receive()) != QUIT:
-                if isinstance(message, Grant):
-                    self.ask.receive(message)
-                elif isinstance(message, Task):
-                    threads.submit(self._settle, run, message)
-                else:
-                    self.stop.set()
-                    self.ask.receive(None)
+            try:
+                self._listen(lambda task: threads.submit(self._settle, run, task))
+            except BaseException as error:  # noqa: BLE001 - see 4
+                self.end(error)
+
+    def _listen(self, begin: Callable[[Task], object]) -> None:
+        while (message := self._receive()) != QUIT:
+            if isinstance(message, Grant):
+                self.ask.receive(message)
+            elif isinstance(message, Task):
+                begin(message)
+            else:
+                self.stop.set()
+                self.ask.receive(None)
 
     def _receive(self) -> Task | Grant | str:
         try:
             message: Task | Grant | str = self._pipe.recv()
         except (EOFError, OSError):
             os._exit(1)
-        except BaseException as error:  # noqa: BLE001 - see 4
-            self.end(error)
         return message
 
     def end(self, error: BaseException) -> NoReturn:
         """End over a mistake: its words may quote a record, so the parent is told its kind and place."""
-        frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-        places = " in ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
-        self.send(BrazeEtlError(f"internal error: {type(error).__name__} at {places}"))
-        os._exit(1)
+        try:
+            frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+            places = " in ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
+            self.send(BrazeEtlError(f"internal error: {type(error).__name__} at {places}"))
+        finally:
+            os._exit(1)  # also where there is no memory to tell
 
     def _settle(self, run: Callable[[Task], Settlement], task: Task) -> None:
         try:

@@ -8,8 +8,10 @@ import signal
 import struct
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
+from unittest.mock import patch
 
 from braze_etl.clock import SystemClock
 from braze_etl.engine.executors.local import READY, Link, Pulse, give_signs
@@ -55,6 +57,15 @@ def serve_obediently(pipe: Connection, spec: str) -> None:
         os.write(pipe.fileno(), struct.pack("!i", 1000) + b"the beginning of a settlement")
         die()
 
+    def mumble() -> None:
+        patch("traceback.extract_tb", side_effect=MemoryError).start()
+        raise MemoryError
+
+    def hold_the_last_thread() -> None:
+        patch.object(ThreadPoolExecutor, "submit", side_effect=RuntimeError("can't start new thread")).start()
+        link.send(Pulse(1))
+        link.stop.wait()
+
     def wait_for_others() -> None:
         signs = (life.gets_on, lambda: link.send(Pulse(1)), Hasty())
         threading.Thread(target=give_signs, args=signs, daemon=True).start()
@@ -67,6 +78,8 @@ def serve_obediently(pipe: Connection, spec: str) -> None:
             die=die,
             fail=lambda: vars(os)["ann@people.example"],
             break_off=break_off,
+            mumble=mumble,
+            hold_the_last_thread=hold_the_last_thread,
             wait=wait_for_others,
             # With the interpreter's lock, so that no other thread can run.
             stick_in_c=lambda: ctypes.PyDLL(None).pause(),

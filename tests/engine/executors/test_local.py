@@ -84,6 +84,47 @@ def test_a_worker_that_makes_a_mistake_tells_its_kind_and_place_and_no_record(
     assert capfd.readouterr().err == ""
 
 
+def test_a_worker_ends_over_a_mistake_that_it_can_not_even_tell(
+    pool: WorkerPool, make_task: Callable[..., Task]
+) -> None:
+    pool.submit(make_task(1, "mumble"))
+    (death,) = events_of(pool, 1)
+    assert isinstance(death, WorkerDied)
+    assert death.cause == "exit code 1"
+
+
+def await_request(pool: WorkerPool) -> None:
+    """Poll until a worker has told of one."""
+    until = time.monotonic() + 30
+    while not any(worker.in_flight for worker in pool._workers) and time.monotonic() < until:
+        list(pool.poll(0.1))
+
+
+def test_a_worker_that_can_take_no_task_ends_with_those_it_has(make_task: Callable[..., Task]) -> None:
+    pool = WorkerPool(1, serve_obediently, "fine")
+    pool.submit(make_task(1, "hold_the_last_thread"))
+    await_request(pool)
+    pool.submit(make_task(2, "a"))
+    (death,) = events_of(pool, 1)
+    assert isinstance(death, WorkerDied)
+    assert [task.number for task in death.tasks] == [1, 2]
+    assert death.cause.startswith("internal error: RuntimeError at ")
+    pool.close()
+
+
+def test_what_fails_in_who_watches_is_not_taken_for_the_end_of_a_worker(
+    make_task: Callable[..., Task],
+) -> None:
+    def fail(_requests: int) -> None:
+        raise OSError("the disk of the log is full")
+
+    pool = WorkerPool(1, serve_obediently, "fine", watch=fail)
+    pool.submit(make_task(1, "wait"))
+    with pytest.raises(OSError, match="the disk of the log is full"):
+        events_of(pool, 1)
+    pool.close()
+
+
 def silent_for(pool: WorkerPool, clock: ManualClock, seconds: float) -> list[Settlement | WorkerDied]:
     """What the pool tells while so many seconds pass for the parent."""
     events: list[Settlement | WorkerDied] = []
@@ -121,9 +162,7 @@ def test_a_worker_that_waits_for_others_is_left_alone(make_task: Callable[..., T
     clock = ManualClock(datetime(2026, 11, 24, tzinfo=UTC))
     pool = WorkerPool(1, serve_obediently, "fine", clock=clock)
     pool.submit(make_task(1, "wait"))
-    until = time.monotonic() + 30
-    while pool._workers[0].in_flight == 0 and time.monotonic() < until:
-        list(pool.poll(0.1))  # until it is there
+    await_request(pool)
     for _ in range(3 * int(PATIENCE)):
         clock.advance(1)
         list(pool.poll(0.002))

@@ -72,6 +72,11 @@ def test_a_secret_in_the_file_itself_reaches_workers_all_the_same(tmp_path: Path
     assert config.settings.amplitude.api_key.get_secret_value() in tokens
 
 
+def test_a_secret_in_the_file_itself_is_not_in_what_shows_the_configuration(tmp_path: Path) -> None:
+    config, _, tokens = loaded(tmp_path, in_environment=False)
+    assert [token for token in tokens if token in repr(config)] == []
+
+
 def test_the_keys_of_a_mapping_file_travel_along(tmp_path: Path) -> None:
     (tmp_path / "mapping.yaml").write_text('send: ["users.messages.email.*"]\nidentity:\n  anonymous: ${N}\n')
     path = tmp_path / "config.yaml"
