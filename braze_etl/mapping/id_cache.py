@@ -29,9 +29,9 @@ _FAST: Final = (
     "PRAGMA cache_size = -32768",  # 32 MB, and as much for the sorter
     "CREATE TEMP TABLE rows (key, value TEXT, line INTEGER)",
 )
-_IN_ORDER: Final = "SELECT key, value FROM rows GROUP BY key, value ORDER BY key, value"
+_IN_ORDER: Final = "SELECT key, value FROM temp.rows GROUP BY key, value ORDER BY key, value"
 _CONFLICT: Final = (
-    "SELECT min(line), max(line) FROM rows GROUP BY key HAVING count(DISTINCT value) > 1"
+    "SELECT min(line), max(line) FROM temp.rows GROUP BY key HAVING count(DISTINCT value) > 1"
     " ORDER BY min(line) LIMIT 1"
 )
 _FORMAT: Final = "2"
@@ -66,17 +66,19 @@ class IdCache:
     def of(self, source: Located, form: object, make: Make) -> Path:
         """Give the copy of *source* in a *form* (what else its content depends on), which *make* writes.
 
-        It is made once for each version: size and modification time of a file, the etag of an object in S3.
-        The copy of an older version is removed. Processes that want the same copy at once wait for the first.
+        It is made once for each version: size and times of a file, the etag of an object in S3. The copy of
+        an older version is removed. Processes that want the same copy at once wait for the first.
         `ConfigError` for a source that is not there, `StoreError` for the disk and the store, and the errors
         of *make*: then no copy is left.
         """
         version, name = source.version(), _name(source, form)
-        copy = self.folder / f"{name}-{_short(version)}.sqlite"
         with self._disk_errors(source):
+            copy = self.folder / f"{name}-{_short(version + _changed(source))}.sqlite"
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with (self.folder / f"{name}.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
+                for left in self.folder.glob(f".{name}-*"):
+                    left.unlink(missing_ok=True)  # by a process that was killed while it made one
                 if not copy.exists():
                     self._make(source, version, copy, make)
                     for other in self.copies(source, form):
@@ -93,7 +95,6 @@ class IdCache:
         _log.info(f"the {source.what} is new: a copy of it is made", uri=source.uri, folder=str(self.folder))
         part = copy.with_name(f".{copy.name}.{os.getpid()}")
         try:
-            part.unlink(missing_ok=True)
             part.touch(0o600)
             with source.reading(version) as stream:
                 make(stream, part)
@@ -118,6 +119,14 @@ class IdCache:
             ) from error
 
 
+def _changed(source: Located) -> str:
+    """When a file was changed, which nobody can set: another one may have the same size and modification time.
+
+    Some tools give all files the same time, and entries of a list of hashes are all of one length.
+    """
+    return "" if source.path is None else f"-{source.path.stat().st_ctime_ns:x}"
+
+
 def _name(source: Located, form: object) -> str:
     return _short(f"{_FORMAT}\0{source.uri}\0{form}")
 
@@ -133,17 +142,17 @@ def write_rows(path: Path, source: Located, rows: Iterable[Row], names: tuple[st
     one of two people would become the other. Needs about 80 MB of memory, and twice the size of what comes of
     it in SQLite's folder for temporary files (`SQLITE_TMPDIR`). `sqlite3.Error` for the disk.
     """
-    table, key, value = map(quoted, names)
+    table, key, value = map(quoted, names)  # "rows" is a name like any other
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in _FAST:
             connection.execute(statement)
         connection.execute("BEGIN")
-        connection.executemany("INSERT INTO rows VALUES (?, ?, ?)", rows)
+        connection.executemany("INSERT INTO temp.rows VALUES (?, ?, ?)", rows)
         connection.execute(
-            f"CREATE TABLE {table} ({key} TEXT PRIMARY KEY, {value} TEXT NOT NULL) WITHOUT ROWID"
+            f"CREATE TABLE main.{table} ({key} TEXT PRIMARY KEY, {value} TEXT NOT NULL) WITHOUT ROWID"
         )
         try:
-            connection.execute(f"INSERT INTO {table} {_IN_ORDER}")
+            connection.execute(f"INSERT INTO main.{table} {_IN_ORDER}")
         except sqlite3.IntegrityError as error:
             first, last = connection.execute(_CONFLICT).fetchone()
             raise ConfigError(

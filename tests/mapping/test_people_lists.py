@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -124,6 +125,16 @@ class TestTheSuppressList:
             ]
         assert len(list(cache.folder.glob("*.sqlite"))) == 2
 
+    def test_of_the_same_size_and_time_is_another_list_all_the_same(
+        self, tmp_path: Path, cache: IdCache
+    ) -> None:
+        """As of an image whose build gives each file one time, or of `cp -p`."""
+        for name in ("anna", "bert"):
+            (tmp_path / "new.txt").write_text(f"{name}\n")
+            os.utime(tmp_path / "new.txt", (1, 1))
+            (tmp_path / "new.txt").replace(tmp_path / "list.txt")
+            assert load_suppression(str(tmp_path / "list.txt"), LOCAL, cache=cache).covers(name)
+
     def test_takes_another_entry_at_its_end(self, tmp_path: Path) -> None:
         path = tmp_path / "list.txt"
         path.write_text("anna")
@@ -200,6 +211,24 @@ class TestTheLookUpTable:
         with ThreadPoolExecutor(4) as threads:
             assert list(threads.map(one, range(4))) == ["0", "1", "2", "3"]
         assert builds == ["ids.csv"]
+
+    def test_whose_copy_broke_off_leaves_nothing_of_it(self, tmp_path: Path, cache: IdCache) -> None:
+        """By a process that was killed: nobody removes what it has written but the next one."""
+        path = tmp_path / "ids.csv"
+        path.write_text(CSV)
+        open_lookup(str(path), LOCAL, cache=cache).close()
+        (copy,) = cache.folder.glob("*.sqlite")
+        copy.with_name(f".{copy.name}.{2**22 + 1}").write_text(CSV)
+        copy.with_name(f".{copy.name}.{2**22 + 1}-journal").write_text(CSV)
+        open_lookup(str(path), LOCAL, cache=cache).close()
+        assert sorted(each.suffix for each in cache.folder.iterdir()) == [".lock", ".sqlite"]
+
+    @pytest.mark.parametrize("name", ["rows", "ROWS", "temp.rows", 'a "b"'])
+    def test_of_a_csv_file_may_have_any_name(self, tmp_path: Path, cache: IdCache, name: str) -> None:
+        (tmp_path / "ids.csv").write_text(f"braze,amplitude\n{CSV}")
+        columns = LookupColumns(name, "braze", "amplitude")
+        with open_lookup(str(tmp_path / "ids.csv"), LOCAL, columns, cache) as table:
+            assert table.find("bert") == "1002"
 
     def test_that_is_not_there_is_a_mistake_of_the_configuration(
         self, tmp_path: Path, bucket: Bucket, cache: IdCache
