@@ -120,7 +120,7 @@ class IdCache:
 
 
 def _changed(source: Located) -> str:
-    """When a file was changed, which nobody can set: another one may have the same size and modification time.
+    """When a file was changed, which nobody can set: another one may have its size and modification time.
 
     Some tools give all files the same time, and entries of a list of hashes are all of one length.
     """
