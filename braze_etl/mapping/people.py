@@ -100,9 +100,9 @@ class Suppression:
     """Knows whose events are held back, and not who they are: the copy of a list, and *salt* of its hashes.
 
     The copy has 16 bytes of a hash of each id, and a filter: a bit that is off says that nobody with such a
-    hash is on the list, so that the file is asked for few others than those. Only the filter is in memory:
-    2 to 4 bytes an id, and 16 MB at most. Among 10^12 others, one in 10^20 is taken for a member of a list of
-    a million.
+    hash is on the list, so that the file is asked for few others than those. In memory are the filter, 2 to 4
+    bytes an id and 16 MB at most, and the file's last answers, 13 MB at most. Among 10^12 others, one in
+    10^20 is taken for a member of a list of a million.
     """
 
     def __init__(self, path: Path, salt: str = "") -> None:
