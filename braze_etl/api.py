@@ -24,7 +24,7 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
@@ -71,7 +71,9 @@ class Pipeline:
         self._config = config
         self._attend = attend or _interruptible
         self._stops: list[Stop] = []
-        self._server: weakref.finalize[[], Pipeline] | None = None
+        keep_fork_server()
+        self._release = weakref.finalize(self, release_fork_server)
+        self._release.atexit = False
 
     @classmethod
     def open(cls, config: str | os.PathLike[str] | Mapping[str, Any]) -> Pipeline:
@@ -93,9 +95,7 @@ class Pipeline:
 
     def close(self) -> None:
         """End what is kept for further runs."""
-        if self._server is not None:
-            self._server()
-            self._server = None
+        self._release()
 
     @property
     def name(self) -> str:
@@ -209,7 +209,7 @@ class Pipeline:
 
     def stop(self) -> None:
         """Ask the runs of this pipeline, in whatever threads, to end cleanly; they return with code 143."""
-        for stop in self._stops:
+        for stop in [*self._stops]:
             stop.request(signal.SIGTERM)
 
     def plan(
@@ -266,10 +266,6 @@ class Pipeline:
         run_id = new_run_id(clock.now())
         timeout = settings.amplitude.timeout.total_seconds()
         stop = Stop(clock, max_runtime=request.max_runtime, timeout=timeout)
-        if self._server is None:
-            keep_fork_server()
-            self._server = weakref.finalize(self, release_fork_server)
-            self._server.atexit = False
         self._stops.append(stop)
         try:
             with common_facts(pipeline=settings.pipeline, command=request.command, run_id=run_id):
@@ -392,10 +388,10 @@ def _duration(value: Duration | None, name: str) -> timedelta | None:
 
 
 def _moment(value: Hour | Duration | None, name: str, now: datetime) -> datetime | None:
-    """An hour, or that long before now."""
-    if value is None or isinstance(value, datetime):
-        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+    """A time with its zone, an hour, or that long before now."""
     with _usage(name):
+        if value is None or (isinstance(value, datetime) and value.tzinfo):
+            return value
         try:
             return now - parse_duration(value)
         except (ValueError, OverflowError):

@@ -172,6 +172,7 @@ def test_what_was_set_aside_is_sent_again(place: Workplace, pipeline: Pipeline) 
         ("plan", {"event_types": ["users.*"]}, "--from is missing"),
         ("replay", {"reasons": ["invalid_user"]}, "nothing is set aside as invalid_user"),
         ("replay", {"ids": ["0123456789"]}, "0123456789"),
+        ("replay", {"since": datetime(2026, 10, 1)}, "--since"),  # noqa: DTZ001
     ],
 )
 def test_bad_arguments_are_usage_errors_with_a_remedy(

@@ -35,7 +35,9 @@ def perform(
             try:
                 return work(Observers((bar,), bar.in_flight, began=last_words.follow))
             except BrazeEtlError as caught:
-                raise interrupted(caught, stop) from None
+                error = interrupted(caught, stop)
+                error.report = caught.report
+                raise error from None
 
     try:
         report = do(Pipeline(config, attend))
