@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from braze_etl.commands.report.words import count, listed, share, short, size, stretch, when
@@ -245,7 +246,7 @@ def _rates(data: Data, series: Mapping[str, str], about: str) -> Spec:
         ],
         mark={"type": "rect", "stroke": _colour("card"), "strokeWidth": gap},
         encoding={
-            "x": _time("from", data, since=buckets[0]["from"]),
+            "x": _time("from", data, buckets[0]["from"]),
             "x2": {"field": "to"},
             "y": {"field": "low", "type": "quantitative", "axis": _amounts()},
             "y2": {"field": "high"},
@@ -328,10 +329,9 @@ def _limits(data: Data) -> list[Spec]:
     return [{"data": {"values": values}, **each} for each in (lines, labels)]
 
 
-def _time(field: str, data: Data, *, since: str = "9") -> Spec:
+def _time(field: str, data: Data, *beginnings: str) -> Spec:
     """The axis reaches over the whole period: a chart must not hide that nothing has come for days."""
-    period = data["period"]
-    first, last = ({"expr": f"toDate({end!r})"} for end in (min(period["since"], since), period["until"]))
+    first, last = min(map(_epoch, (data["period"]["since"], *beginnings))), _epoch(data["period"]["until"])
     return {
         "field": field,
         "type": "temporal",
@@ -343,6 +343,11 @@ def _time(field: str, data: Data, *, since: str = "9") -> Spec:
             "tickCount": {"expr": "max(3, round(width / 110))"},
         },
     }
+
+
+def _epoch(moment: str) -> float:
+    """In milliseconds, as Vega-Lite has moments of a scale."""
+    return datetime.fromisoformat(moment).timestamp() * 1000
 
 
 def _amounts(unit: str = "") -> Spec:
