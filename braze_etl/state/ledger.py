@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, TypeAlias
@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from braze_etl.clock import Clock, hour_of, iso
 from braze_etl.errors import BrazeEtlError, ConfigError, LeaseHeldError, StateError
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
+from braze_etl.state.shapes import EACH, checked
 
 Notes: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Facts of plain JSON by the names under which they are remembered."""
@@ -117,6 +118,10 @@ class BacklogLine:
         return BacklogLine(self.files + other.files, self.bytes + other.bytes)
 
 
+_LINES: Final = {EACH: [int]}
+_BACKLOG: Final = {"files": int, "bytes": int, "by_event_type": _LINES, "by_hour": _LINES}
+
+
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """What is due and not delivered; `oldest_hour` is None when that is nothing.
@@ -143,7 +148,8 @@ class Backlog:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Backlog:
-        """Read what `as_dict` gave."""
+        """Read what `as_dict` gave; `ValueError`, `TypeError` or `KeyError` for something else."""
+        checked(value, _BACKLOG)
         oldest, files, size = value["oldest_hour"], value["files"], value["bytes"]
         return cls(
             files,
@@ -502,6 +508,23 @@ def check_version(place: str, version: int, oldest: int, latest: int, *, read_on
             f"schema {version}, this one reads {latest}.",
             remedy="The next `braze-etl run` with this version brings it up to date.",
         )
+
+
+def _damaged(place: str, what: str, error: Exception) -> StateError:
+    return StateError(
+        f"The ledger {place} is damaged: {what} can't be read ({type(error).__name__}: {error}).",
+        remedy="Bring its former version back (a bucket's versioning), or a copy of the whole ledger; "
+        "if a newer braze-etl has written it, upgrade this one.",
+    )
+
+
+@contextmanager
+def understood(place: str, what: str) -> Iterator[None]:
+    """Turn what comes of a stored value of another shape into `StateError`; only for reading."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise _damaged(place, what, error) from error
 
 
 def not_empty(place: str) -> StateError:

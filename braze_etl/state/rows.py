@@ -12,6 +12,7 @@ import orjson
 
 from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally
 from braze_etl.state.ledger import Backlog, KnownFile, OpenFile, RunRecord
+from braze_etl.state.shapes import EACH, NOTES, REPORT, checked
 
 _T = TypeVar("_T")
 
@@ -20,6 +21,30 @@ Row: TypeAlias = Sequence[Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _STATES = {state.value: state for state in FileState}
+_MICROS = ("modified", "hour", "settled_at")
+_TEXTS = ("key", "etag", "event_type", "state", "run_id", "mapping")
+_KINDS: dict[str, frozenset[type]] = {
+    **dict.fromkeys(_TEXTS, frozenset({str})),
+    **dict.fromkeys((*_MICROS, "size", "accepted", "filtered", "quarantined", "deferred"), frozenset({int})),
+    "held_from": frozenset({str, type(None)}),
+    **dict.fromkeys(("sent_from", "sent_to"), frozenset({int, type(None)})),
+}
+
+
+def rows_of(stored: Iterable[Row]) -> list[FileRow]:
+    """Give the rows of files; `ValueError` or `OverflowError` where values are of another kind."""
+    rows = list(map(FileRow._make, stored))
+    columns = dict(zip(FileRow._fields, zip(*rows, strict=True), strict=False))
+    for name, values in columns.items():
+        if not _KINDS[name].issuperset(map(type, values)):
+            raise ValueError(f"`{name}` is of another kind")
+        if name in _MICROS:
+            moment(min(values)), moment(max(values))
+    if not _STATES.keys() >= set(columns.get("state", ())):
+        raise ValueError("`state` is none that is known")
+    for held in set(columns.get("held_from", ())):
+        held_of(held)
+    return rows
 
 
 def batches(rows: Iterable[_T], size: int) -> Iterator[list[_T]]:
@@ -138,7 +163,8 @@ def position_rows(key: str, positions: Iterable[OpenPositions]) -> list[Row]:
 def positions_of(row: Row) -> OpenPositions:
     """From reason, not_before, blocks."""
     reason, not_before, blocks = row
-    by_offset = {int(offset): tuple(indexes) for offset, indexes in orjson.loads(blocks).items()}
+    plain = checked(orjson.loads(blocks), {EACH: [int]}, "blocks")
+    by_offset = {int(offset): tuple(indexes) for offset, indexes in plain.items()}
     return OpenPositions(Reason(reason), moment(not_before), by_offset)
 
 
@@ -151,7 +177,15 @@ def run_row(run: RunRecord) -> Row:
 def run_of(row: Row) -> RunRecord:
     run_id, command, started_at, finished_at, exit_code, report = row
     times = (moment(started_at), moment_or_none(finished_at))
-    return RunRecord(run_id, command, *times, exit_code, orjson.loads(report))
+    plain: dict[str, Any] = checked(orjson.loads(report), REPORT, "its report")
+    of_run = (checked(run_id, str, "run_id"), checked(command, str, "command"))
+    return RunRecord(*of_run, *times, checked(exit_code, int | None, "exit_code"), plain)
+
+
+def note_of(name: str, fact: dict[str, Any]) -> dict[str, Any]:
+    """Give a note as it was stored, if it has the shape that its readers rely on; else `ValueError`."""
+    note: dict[str, Any] = checked(fact, NOTES.get(name, dict))
+    return note
 
 
 def backlog_text(backlog: Backlog) -> str:

@@ -11,7 +11,7 @@ import heapq
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import astuple
 from datetime import datetime
 from pathlib import Path
@@ -50,6 +50,7 @@ from braze_etl.state.ledger import (
     not_empty,
     settled,
     start_hour,
+    understood,
 )
 from braze_etl.state.rows import (
     FileRow,
@@ -61,11 +62,14 @@ from braze_etl.state.rows import (
     micros_or_none,
     moment,
     moment_or_none,
+    note_of,
     position_rows,
     positions_of,
+    rows_of,
     run_of,
     run_row,
 )
+from braze_etl.state.shapes import checked
 from braze_etl.state.sqlite_schema import connect, connect_in_memory, in_our_words, transaction
 
 RUNS_KEPT: Final = 10_000
@@ -192,11 +196,12 @@ class SqliteLedger:
         self._connection = connection
         self._lease = lease
         self._clock = clock
-        *belongs_to, start_at, created_at = self._query(_CREATION)[0]
+        ((*belongs_to, start_at, created_at),) = self._query(_CREATION)
         check_identity(str(path), LedgerIdentity(*belongs_to), identity)
         self.identity: Final = identity
-        self.start_at: Final = moment(start_at)
-        self.created_at: Final = moment(created_at)
+        with self._understood("its beginning"):
+            self.start_at: Final = moment(start_at)
+            self.created_at: Final = moment(created_at)
 
     @classmethod
     def open(
@@ -252,13 +257,14 @@ class SqliteLedger:
 
     def _with_rows(self, files: Iterable[FileRef]) -> dict[str, KnownFile]:
         rows = self._query(_KNOWN, _json_list(ref.key for ref in files))
-        return {row.key: row.known for row in map(FileRow._make, rows)}
+        with self._understood("the row of a file"):
+            return {row.key: row.known for row in rows_of(rows)}
 
     def oldest_day(self) -> datetime | None:
         # By hand and once in a while, a second for millions of files; an index would cost each settlement.
         found = self._query("SELECT MIN(hour) FROM files UNION SELECT MIN(day) FROM pruned")
-        hours = [moment(hour) for (hour,) in found if hour is not None]
-        return day_of(min(hours)) if hours else None
+        with self._understood("the hour of a file"):
+            return min((day_of(moment(hour)) for (hour,) in found if hour is not None), default=None)
 
     def prune(self, before: datetime, after: str) -> str | None:
         horizon = micros(day_of(before))
@@ -277,7 +283,8 @@ class SqliteLedger:
 
     def pruned_through(self) -> datetime | None:
         ((day,),) = self._query("SELECT MAX(day) FROM pruned")
-        return moment_or_none(day)
+        with self._understood("a pruned day"):
+            return moment_or_none(day)
 
     def open_files(self, ready_by: datetime | None = None) -> Iterator[OpenFile]:
         latest = _FOREVER if ready_by is None else micros(ready_by)
@@ -285,15 +292,17 @@ class SqliteLedger:
         # A page at a time: a cursor left open would keep a run from committing.
         while page := self._query(_OPEN, latest, *behind, _PAGE):
             positions = self._positions([row[0] for row in page])
-            for row in map(FileRow._make, page):
-                if row.key in positions:
-                    yield row.open_file(tuple(positions[row.key]))
-                behind = (row.hour, row.key)
+            with self._understood("the row of an open file"):
+                rows = [row for row in rows_of(page) if row.key in positions]
+                found = [row.open_file(tuple(positions[row.key])) for row in rows]
+            yield from found
+            behind = (page[-1][5], page[-1][0])
 
     def _positions(self, keys: list[str]) -> dict[str, list[OpenPositions]]:
         found: defaultdict[str, list[OpenPositions]] = defaultdict(list)
-        for key, *row in self._query(_POSITIONS, _json_list(keys)):
-            found[key].append(positions_of(row))
+        with self._understood("open positions"):
+            for key, *row in self._query(_POSITIONS, _json_list(keys)):
+                found[key].append(positions_of(row))
         return found
 
     def settle(
@@ -378,7 +387,9 @@ class SqliteLedger:
             self._write_notes(noting)
 
     def runs(self, limit: int) -> list[RunRecord]:
-        return [run_of(row) for row in self._query(_RUNS, limit)]
+        rows = self._query(_RUNS, limit)
+        with self._understood("a run"):
+            return [run_of(row) for row in rows]
 
     def correct_runs(self, change: Callable[[RunRecord], RunRecord]) -> int:
         corrected = [after for run in self.runs(RUNS_KEPT) if (after := change(run)) != run]
@@ -403,20 +414,21 @@ class SqliteLedger:
 
     def get_note(self, name: str) -> dict[str, Any]:
         rows = self._query("SELECT fact FROM notes WHERE name = ?", name)
-        fact: dict[str, Any] = orjson.loads(rows[0][0]) if rows else {}
-        return fact
+        with self._understood(f"the note {name}"):
+            return note_of(name, orjson.loads(rows[0][0])) if rows else {}
 
     def summary(self) -> LedgerSummary:
-        last_delivery, last_listing, before_start, backlog = self._query(_SUMMARY)[0]
-        return LedgerSummary(
-            last_delivery=moment_or_none(last_delivery),
-            last_listing=moment_or_none(last_listing),
-            backlog=backlog_of(backlog),
-            before_start=before_start,
-            deferred={Reason(reason): records for reason, records in self._query(_DEFERRED)},
-            files={FileState(state): files for state, files in self._query(_COUNTS)},
-            schema_version=self._query("PRAGMA user_version")[0][0],
-        )
+        ((last_delivery, last_listing, before_start, backlog),) = self._query(_SUMMARY)
+        with self._understood("its summary"):
+            return LedgerSummary(
+                last_delivery=moment_or_none(last_delivery),
+                last_listing=moment_or_none(last_listing),
+                backlog=backlog_of(backlog),
+                before_start=checked(before_start, int | None, "before_start"),
+                deferred={Reason(reason): records for reason, records in self._query(_DEFERRED)},
+                files={FileState(state): checked(n, int, "files") for state, n in self._query(_COUNTS)},
+                schema_version=self._query("PRAGMA user_version")[0][0],
+            )
 
     @contextmanager
     def lease(self, owner: LeaseOwner) -> Iterator[None]:
@@ -448,24 +460,25 @@ class SqliteLedger:
             start_at=moment(start_at),
             created_at=moment(created_at),
             key_fingerprint=fingerprint,
-            notes={name: orjson.loads(fact) for name, fact in self._query("SELECT name, fact FROM notes")},
+            notes={name: self.get_note(name) for (name,) in self._query("SELECT name FROM notes")},
             summary=self.summary(),
             runs=self._all_runs(),
             files=heapq.merge(self._all_pruned(), self._all_files(), key=lambda each: each.day),
         )
 
     def _all_runs(self) -> Iterator[RunRecord]:
-        with in_our_words(self._path):
+        with in_our_words(self._path), self._understood("a run"):
             yield from map(run_of, self._connection.execute(_ALL_RUNS))
 
     def _all_files(self) -> Iterator[SettledFile]:
-        with in_our_words(self._path):
-            for row in map(FileRow._make, self._connection.execute(_ALL_FILES)):
-                found = self._query(_POSITIONS_OF_FILE, row.key) if row.state == FileState.OPEN else ()
-                yield SettledFile(row.ref, row.known, tuple(map(positions_of, found)))
+        with in_our_words(self._path), self._understood("the row of a file"):
+            for page in batches(self._connection.execute(_ALL_FILES), _PAGE):
+                for row in rows_of(page):
+                    found = self._query(_POSITIONS_OF_FILE, row.key) if row.state == FileState.OPEN else ()
+                    yield SettledFile(row.ref, row.known, tuple(map(positions_of, found)))
 
     def _all_pruned(self) -> Iterator[PrunedFiles]:
-        with in_our_words(self._path):
+        with in_our_words(self._path), self._understood("a pruned day"):
             for day, *sums in self._connection.execute(_ALL_PRUNED):
                 yield PrunedFiles(moment(day), *sums)
 
@@ -495,6 +508,9 @@ class SqliteLedger:
     def _query(self, statement: str, *values: object) -> list[Row]:
         with in_our_words(self._path):
             return self._connection.execute(statement, values).fetchall()
+
+    def _understood(self, what: str) -> AbstractContextManager[None]:
+        return understood(str(self._path), what)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

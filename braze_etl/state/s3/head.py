@@ -7,9 +7,9 @@ by one name: its size does not depend on how much history there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import astuple, dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, TypeAlias, TypeVar
 
 import orjson
@@ -19,6 +19,7 @@ from braze_etl.model import FileState, Reason
 from braze_etl.state.ledger import Backlog, LedgerIdentity, LedgerSummary, check_version
 from braze_etl.state.rows import backlog_of, backlog_text, micros_or_none, moment, moment_or_none
 from braze_etl.state.s3.objects import ObjectGoneError, Objects
+from braze_etl.state.shapes import EACH, checked
 from braze_etl.storage.store import Version
 
 Migration: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
@@ -35,6 +36,20 @@ _PLAIN: Final = (
 )
 
 HEAD: Final = "head.json"
+_SHAPE: Final = {
+    **dict.fromkeys(("sequence", "generation", "schema_version", "start_at", "created_at"), int),
+    **dict.fromkeys(("last_delivery", "last_listing", "swept_at", "before_start"), int | None),
+    **dict.fromkeys(("key_fingerprint", "open", "runs", "pruned_through"), str | None),
+    "checked": str,
+    "stamp": str,
+    "identity": [str],
+    "notes": {EACH: dict},
+    "large_notes": {EACH: str},
+    "days": {EACH: str},
+    "files": {EACH: int},
+    "deferred": {EACH: int},
+    "catalogue": (type(None), [str]),
+}
 _ATTEMPTS: Final = 8
 
 _T = TypeVar("_T")
@@ -131,6 +146,13 @@ def migrated(value: dict[str, Any], version: int) -> dict[str, Any]:
     return value | {"schema_version": latest_schema()}
 
 
+def check_days(names: Collection[str]) -> Collection[str]:
+    """Give *names*, if they are of days; else `ValueError` or `TypeError`."""
+    for name in names:
+        date.fromisoformat(name)
+    return names
+
+
 def to_json(head: Head) -> bytes:
     """Write a head, for people too: `aws s3 cp s3://.../head.json -`."""
     return orjson.dumps(
@@ -149,6 +171,8 @@ def to_json(head: Head) -> bytes:
 
 def from_json(value: dict[str, Any]) -> Head:
     """Read a head of the latest schema; `KeyError`, `TypeError` or `ValueError` for a damaged one."""
+    checked(value, _SHAPE, HEAD)
+    check_days([*value["days"], *([value["pruned_through"]] if value["pruned_through"] else [])])
     return Head(
         **{name: value[name] for name in _PLAIN if name not in {"files", "deferred"}},
         start_at=moment(value["start_at"]),
@@ -160,7 +184,10 @@ def from_json(value: dict[str, Any]) -> Head:
         backlog=backlog_of(orjson.dumps(value["backlog"]).decode()),
         files={FileState(state): count for state, count in value["files"].items()},
         deferred={Reason(reason): count for reason, count in value["deferred"].items()},
-        journal=tuple(JournalEntry(stamp, tuple(days), left) for stamp, days, left in value["journal"]),
+        journal=tuple(
+            JournalEntry(checked(stamp, str), tuple(check_days(days)), checked(left, int))
+            for stamp, days, left in value["journal"]
+        ),
         catalogue=CatalogueName(*value["catalogue"]) if value["catalogue"] else None,
     )
 
@@ -278,10 +305,8 @@ class Heads:
         return f"{head.sequence + 1:x}-{self._token()}"
 
     def _parsed(self, found: Version) -> Head:
-        try:
+        with self._objects.understood(HEAD):
             value = orjson.loads(found.data)
-        except ValueError as error:
-            raise self._objects.damaged(HEAD, error) from error
         version = version_of(value)
         if version is None:
             raise StateError(
@@ -289,10 +314,8 @@ class Heads:
                 remedy="Give the ledger a prefix of its own in state.uri.",
             )
         check_version(self._objects.place, version, OLDEST, latest_schema(), read_only=self.read_only)
-        try:
+        with self._objects.understood(HEAD):
             return from_json(migrated(value, version))
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._objects.damaged(HEAD, error) from error
 
     def _check_writable(self) -> None:
         if self.read_only:

@@ -26,6 +26,7 @@ from braze_etl.errors import StateError
 from braze_etl.state.ledger import LeaseHolder, LeaseOwner, lease_held
 from braze_etl.state.s3.head import Head, Heads
 from braze_etl.state.s3.objects import Objects
+from braze_etl.state.shapes import checked, moment
 
 _AFTER_NAME_STATE: Final = 0
 _AFTER_NAME_START: Final = 19
@@ -135,6 +136,16 @@ def _renewing(renew: Callable[[], bool], clock: Clock, done: threading.Event) ->
             return
 
 
+_PROCESS: Final = {"host": str, "boot": str, "pid": int, "start": str, "space": str}
+_SHAPE: Final = {
+    "generation": int,
+    "beat": int,
+    "since": (type(None), moment),
+    "owner": (type(None), {"run_id": str, "host": str, "pid": int, "command": str}),
+    "process": (type(None), _PROCESS),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Record:
     """What the lease object says; without an owner it is free. `beat` makes each renewal another content."""
@@ -151,7 +162,7 @@ class _Record:
 
     @classmethod
     def from_json(cls, data: bytes) -> _Record:
-        value = orjson.loads(data)
+        value = checked(orjson.loads(data), _SHAPE, LEASE)
         return cls(
             generation=value["generation"],
             beat=value["beat"],
@@ -262,10 +273,8 @@ class S3Lease:
         version = self._objects.read(LEASE)
         if version is None:
             return None
-        try:
+        with self._objects.understood(LEASE):
             record = _Record.from_json(version.data)
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._objects.damaged(LEASE, error) from error
         return _Found(record, version.etag, version.modified + LENGTH, version.read_at)
 
 

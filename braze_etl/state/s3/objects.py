@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
 from braze_etl.errors import AbandonedError, FileError, SourceGoneError, StateError, StoreError, TooSlowError
+from braze_etl.state.ledger import understood
 from braze_etl.storage.probe import try_conditions
 from braze_etl.storage.store import ConditionalStore, StoredObject, Version
+
+_T = TypeVar("_T")
 
 _LEVEL: Final = 6
 _SUFFIX: Final = ".json.gz"
@@ -25,6 +29,13 @@ _RIGHTS: Final = (
 def packed(name: str) -> str:
     """The whole name of a packed object."""
     return name + _SUFFIX
+
+
+def _unpacked(data: bytes) -> Any:
+    try:
+        return orjson.loads(gzip.decompress(data))
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(str(error)) from error
 
 
 class ObjectGoneError(StateError):
@@ -53,18 +64,16 @@ class Objects:
         with self.in_our_words():
             return try_conditions(self._store, self._prefix + name)
 
-    def get(self, name: str) -> Any:
-        """Read a packed object; `ObjectGoneError` when it is not there."""
+    def get(self, name: str, of: Callable[[Any], _T]) -> _T:
+        """Read a packed object, and give what *of* makes of it; `ObjectGoneError` when it is not there."""
         with self.in_our_words():
             try:
                 with self._store.open(self._prefix + packed(name)) as stream:
                     data = stream.read()
             except SourceGoneError as error:
                 raise self._gone(name) from error
-        try:
-            return orjson.loads(gzip.decompress(data))
-        except (OSError, EOFError, ValueError) as error:
-            raise self.damaged(packed(name), error) from error
+        with self.understood(packed(name)):
+            return of(_unpacked(data))
 
     def put(self, name: str, value: Any) -> None:
         """Write a packed object. It is on record once the head names it, and not before."""
@@ -100,12 +109,9 @@ class Objects:
         with self.in_our_words():
             self._store.delete(self._prefix + name for name in names)
 
-    def damaged(self, name: str, error: Exception) -> StateError:
-        """Make the error for an object that can't be understood."""
-        return StateError(
-            f"The ledger {self.place} is damaged: {name} can't be read ({error}).",
-            remedy="Bring the former version of that object back (the bucket's versioning), or a copy.",
-        )
+    def understood(self, name: str) -> AbstractContextManager[None]:
+        """See `understood`: turns what comes of an object of another shape into `StateError`."""
+        return understood(self.place, name)
 
     @contextmanager
     def in_our_words(self) -> Iterator[None]:

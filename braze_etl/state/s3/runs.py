@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 import orjson
 
 from braze_etl.state.ledger import RunRecord
-from braze_etl.state.rows import batches, run_of, run_row
+from braze_etl.state.rows import batches, note_of, run_of, run_row
 from braze_etl.state.s3.head import Head
 from braze_etl.state.s3.objects import Objects
+from braze_etl.state.shapes import checked
 
 IN_ONE: Final = 32
 OLDER_KEPT: Final = 320
@@ -71,15 +73,23 @@ class Runs:
         last = self._chunk(head.runs)
         yield from map(run_of, reversed(last["runs"]))
         for stamp in last["older"]:
-            yield from map(run_of, reversed(self._objects.get(f"runs/{stamp}")["runs"]))
+            yield from map(run_of, reversed(self._objects.get(f"runs/{stamp}", _runs)["runs"]))
 
     def _chunk(self, stamp: str | None) -> dict[str, Any]:
         if stamp is None:
             return {"older": [], "runs": []}
         if stamp != self._stamp:
-            self._last = self._objects.get(f"runs/{stamp}")
+            self._last = self._objects.get(f"runs/{stamp}", _runs)
             self._stamp = stamp
         return self._last
+
+
+def _runs(value: Any) -> dict[str, Any]:
+    """Give an object of runs, each of which can be read."""
+    for row in checked(value, {"older": [str], "runs": [list]})["runs"]:
+        run_of(row)
+    chunk: dict[str, Any] = value
+    return chunk
 
 
 class Notes:
@@ -103,9 +113,9 @@ class Notes:
     def read(self, head: Head, name: str) -> dict[str, Any]:
         """The note of that name; empty when there is none."""
         if name not in head.large_notes:
-            return dict(head.notes.get(name, {}))
-        fact: dict[str, Any] = self._objects.get(f"notes/{head.large_notes[name]}")
-        return fact
+            with self._objects.understood(f"the note {name}"):
+                return dict(note_of(name, head.notes[name])) if name in head.notes else {}
+        return self._objects.get(f"notes/{head.large_notes[name]}", partial(note_of, name))
 
     def all(self, head: Head) -> dict[str, dict[str, Any]]:
         """Every note by its name."""

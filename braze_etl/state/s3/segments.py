@@ -15,9 +15,10 @@ from operator import add
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from braze_etl.model import FileRef, FileState, OpenPositions, Reason
-from braze_etl.state.rows import FileRow, micros, moment
-from braze_etl.state.s3.head import CatalogueName, Head, JournalEntry
+from braze_etl.state.rows import FileRow, micros, moment, rows_of
+from braze_etl.state.s3.head import CatalogueName, Head, JournalEntry, check_days
 from braze_etl.state.s3.objects import Objects
+from braze_etl.state.shapes import EACH, checked
 
 Positions: TypeAlias = tuple[OpenPositions, ...]
 
@@ -74,7 +75,7 @@ def columns(rows: Iterable[FileRow]) -> dict[str, Any]:
 def from_columns(value: Mapping[str, Any]) -> dict[str, FileRow]:
     """Turn columns back into rows, by key."""
     by_column = [_decoded(value[name]) if name in _CODED else value[name] for name in FileRow._fields]
-    return {row[0]: FileRow(*row) for row in zip(*by_column, strict=True)}
+    return {row.key: row for row in rows_of(zip(*by_column, strict=True))}
 
 
 def _coded(values: tuple[Any, ...]) -> list[Any]:
@@ -98,7 +99,11 @@ def positions_json(positions: Positions) -> list[Any]:
 def positions_from(value: Iterable[Any]) -> Positions:
     """Read open positions."""
     return tuple(
-        OpenPositions(Reason(reason), moment(not_before), {offset: tuple(of) for offset, of in blocks})
+        OpenPositions(
+            Reason(reason),
+            moment(not_before),
+            {checked(offset, int): tuple(checked(of, [int])) for offset, of in blocks},
+        )
         for reason, not_before, blocks in value
     )
 
@@ -110,6 +115,17 @@ class Settled:
     rows: Mapping[str, FileRow]
     open: Mapping[str, Positions] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> Settled:
+        """Read what `as_json` gave."""
+        left_open = {key: positions_from(each) for key, each in value["open"].items()}
+        return cls(from_columns(value["files"]), left_open)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give JSON values."""
+        left_open = {key: positions_json(each) for key, each in self.open.items()}
+        return {"files": columns(self.rows.values()), "open": left_open}
+
 
 class Journal:
     """Writes settlements and reads them back; those of the last head stay in memory."""
@@ -120,8 +136,7 @@ class Journal:
 
     def write(self, stamp: str, settled: Settled) -> JournalEntry:
         """Store a settlement; it counts when a head names the entry."""
-        left_open = {key: positions_json(positions) for key, positions in settled.open.items()}
-        self._objects.put(f"journal/{stamp}", {"files": columns(settled.rows.values()), "open": left_open})
+        self._objects.put(f"journal/{stamp}", settled.as_json())
         self._settled[stamp] = settled
         days = sorted({day_of_row(row) for row in settled.rows.values()})
         return JournalEntry(stamp, tuple(days), len(settled.open))
@@ -134,9 +149,7 @@ class Journal:
 
     def _read(self, stamp: str) -> Settled:
         if stamp not in self._settled:
-            value = self._objects.get(f"journal/{stamp}")
-            left_open = {key: positions_from(each) for key, each in value["open"].items()}
-            self._settled[stamp] = Settled(from_columns(value["files"]), left_open)
+            self._settled[stamp] = self._objects.get(f"journal/{stamp}", Settled.of)
         return self._settled[stamp]
 
     def _forget_all_but(self, head: Head) -> None:
@@ -216,7 +229,7 @@ class Catalogue:
         if head.catalogue is None:
             return {}
         if head.catalogue.stamp != self._stamp:
-            self._days = self._objects.get(f"catalogue/{head.catalogue.stamp}")
+            self._days = self._objects.get(f"catalogue/{head.catalogue.stamp}", _stamps)
             self._stamp = head.catalogue.stamp
         return self._days
 
@@ -267,7 +280,7 @@ class Days:
             return Day()
         name = f"days/{day}/{stamp}"
         if name not in self._days:
-            self._keep(name, Day.of(self._objects.get(name)))
+            self._keep(name, self._objects.get(name, Day.of))
         self._days.move_to_end(name)
         return self._days[name]
 
@@ -314,13 +327,13 @@ class OpenFiles:
         """Store a snapshot and return its stamp; there is none of nothing."""
         if not open_files:
             return None
-        rows = columns(row for row, _ in open_files.values())
-        positions = {key: positions_json(each) for key, (_, each) in open_files.items()}
-        self._objects.put(f"open/{stamp}", {"files": rows, "open": positions})
+        of_rows = {key: row for key, (row, _) in open_files.items()}
+        positions = {key: each for key, (_, each) in open_files.items()}
+        self._objects.put(f"open/{stamp}", Settled(of_rows, positions).as_json())
         return stamp
 
     def _start_from(self, base: str | None) -> None:
-        self._open = {} if base is None else _unpacked(self._objects.get(f"open/{base}"))
+        self._open = {} if base is None else self._objects.get(f"open/{base}", _unpacked)
         self._base, self._applied = base, []
 
     def _apply(self, settled: Settled) -> None:
@@ -330,6 +343,12 @@ class OpenFiles:
                 self._open[key] = (row, settled.open[key])
 
 
-def _unpacked(value: dict[str, Any]) -> OpenMap:
-    rows = from_columns(value["files"])
-    return {key: (row, positions_from(value["open"][key])) for key, row in rows.items()}
+def _unpacked(value: Mapping[str, Any]) -> OpenMap:
+    settled = Settled.of(value)
+    return {key: (row, settled.open[key]) for key, row in settled.rows.items()}
+
+
+def _stamps(value: Any) -> dict[str, str]:
+    stamps: dict[str, str] = checked(value, {EACH: str})
+    check_days(stamps)
+    return stamps
