@@ -74,7 +74,8 @@ class LookupTable:
         except sqlite3.Error as error:
             raise ConfigError(
                 f"the look-up table {path} can't be read: {error}",
-                remedy="Give a SQLite database or a CSV file that the user who runs the job may read.",
+                remedy="Give a SQLite database or a CSV file that the user who runs the job may read; "
+                "a damaged copy of one may be deleted, and is made anew.",
             ) from error
 
     def find(self, key: str) -> str | None:
@@ -85,8 +86,8 @@ class LookupTable:
         return self._remembered(key)
 
     def names(self, id_: str) -> bool:
-        """Whether *id_* is a key or a value; the latter reads the whole table."""
-        return self._connection.execute(self._layout.query_for_any, (id_, id_)).fetchone() is not None
+        """Whether *id_* is a key or a value; the latter reads the whole table. `StoreError` as of `find`."""
+        return self._row(self._layout.query_for_any, id_, id_) is not None
 
     def close(self) -> None:
         """Let the file go."""
@@ -100,8 +101,13 @@ class LookupTable:
         self.close()
 
     def _look_up(self, key: str) -> str | None:
+        row = self._row(self._layout.query, key)
+        # SQLite compares '007' and 7 as equal where a column is numeric, and 'Anna' and 'anna' by collation.
+        return _as_id(row[1]) if row is not None and str(row[0]) == key else None
+
+    def _row(self, query: str, *ids: str) -> tuple[object, ...] | None:
         try:
-            row = self._connection.execute(self._layout.query, (key,)).fetchone()
+            row: tuple[object, ...] | None = self._connection.execute(query, ids).fetchone()
         except UnicodeEncodeError:  # half of a pair of surrogates: no table holds it
             return None
         except sqlite3.Error as error:
@@ -109,8 +115,7 @@ class LookupTable:
                 f"the look-up table {self._path} can't be read: {error}",
                 remedy="Build it again; while a run is at work, replace it whole and never write to it.",
             ) from error
-        # SQLite compares '007' and 7 as equal where a column is numeric, and 'Anna' and 'anna' by collation.
-        return _as_id(row[1]) if row is not None and str(row[0]) == key else None
+        return row
 
 
 def is_sqlite(beginning: bytes) -> bool:

@@ -155,8 +155,9 @@ class TestASqliteFile:
         with LookupTable(path) as table:
             size = path.stat().st_size
             path.write_bytes(path.read_bytes()[:4096] + b"\xff" * (size - 4096))
-            with pytest.raises(StoreError, match="can't be read"):
-                table.find("user-4999")
+            for ask in (table.find, table.names):
+                with pytest.raises(StoreError, match="can't be read"):
+                    ask("user-4999")
 
     def test_remembers_the_last_answers(self, make: Make) -> None:
         path = make()

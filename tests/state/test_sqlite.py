@@ -288,7 +288,6 @@ class TestTroubles:
 
 HOLD = """
 import sys, time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from braze_etl.state.ledger import LeaseOwner, LedgerIdentity

@@ -59,6 +59,10 @@ def _read(id_: str) -> str:
     text = sys.stdin.readline().strip() if id_ == "-" else id_
     if not text:
         raise UsageError("the id is empty", remedy="Give it as --user ID, or on stdin with --user -.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the id is no text in UTF-8", remedy="Give it as Braze has it, in UTF-8.") from None
     return text
 
 

@@ -120,7 +120,7 @@ def test_whoever_was_erased_does_not_come_back_with_a_replay(place: Workplace, d
     assert all(event.get("user_id") != record["external_user_id"] for event in place.project.events())
 
 
-@pytest.mark.parametrize("words", [["erase"], ["erase", "--user", ""]])
+@pytest.mark.parametrize("words", [["erase"], ["erase", "--user", ""], ["erase", "--user", "\udcff"]])
 def test_without_an_id_nothing_is_done(do: Do, words: list[str]) -> None:
     told = do(*words, "--output", "json")
     assert (told.code, told.error["type"]) == (2, "UsageError")
