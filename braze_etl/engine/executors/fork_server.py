@@ -33,7 +33,8 @@ _environ: dict[str, str] = {}
 """The environment that the server was started with, and all that it starts."""
 _server: Any = forkserver.ForkServer()
 _users = 0
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""Of `_users`; a collection in this very thread may end a pipeline, which releases the server."""
 
 
 def worker_context() -> BaseContext:
@@ -104,7 +105,7 @@ def _begin_anew() -> None:
 
 def _in_child() -> None:
     global _lock  # noqa: PLW0603 - see `_begin_anew`
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _begin_anew()
 
 
