@@ -37,6 +37,8 @@ def prune(
         return
     oldest_due = ledger.summary().backlog.oldest_hour or now
     before = day_of(min(min(now, newest_hour) - keep, oldest_due))
+    if before <= ledger.created_at:
+        return  # nothing was settled before that
     place, end = fact.get("next", ""), clock.monotonic() + BUDGET
     while place is not None:
         place = ledger.prune(before, place)

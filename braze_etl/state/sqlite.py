@@ -70,7 +70,7 @@ from braze_etl.state.rows import (
     run_row,
 )
 from braze_etl.state.shapes import checked
-from braze_etl.state.sqlite_schema import connect, connect_in_memory, in_our_words, transaction
+from braze_etl.state.sqlite_schema import LARGE_CACHE, connect, connect_in_memory, in_our_words, transaction
 
 RUNS_KEPT: Final = 10_000
 _PAGE: Final = 200
@@ -118,6 +118,7 @@ _NOTE_MAPPING: Final = """
     UPDATE files SET mapping = (SELECT id FROM words WHERE word = ?), held_from = NULL
     WHERE key = ? AND etag = ?
 """
+_SMALL_CACHE: Final = "PRAGMA cache_size = -2048"  # 2 MB
 _STEP: Final = "SELECT MAX(key), COUNT(*) FROM (SELECT key FROM files WHERE key > ? ORDER BY key LIMIT ?)"
 _FOLD: Final = """
     INSERT INTO pruned
@@ -268,6 +269,7 @@ class SqliteLedger:
 
     def prune(self, before: datetime, after: str) -> str | None:
         horizon = micros(day_of(before))
+        self._query(_SMALL_CACHE)  # rows that are passed once need not be kept
         ((last, count),) = self._query(_STEP, after, _STEP_FILES)
         of_step = (after, last, horizon, horizon)
         ((free_before,),) = self._query("PRAGMA freelist_count")
@@ -279,6 +281,7 @@ class SqliteLedger:
         if free > free_before:  # the others are kept for settlements: see `reserve`
             with in_our_words(self._path):  # a script, for `execute` would stop at the first page
                 self._connection.executescript(f"PRAGMA incremental_vacuum({free - free_before})")
+        self._query(LARGE_CACHE)
         return str(last) if count == _STEP_FILES else None
 
     def pruned_through(self) -> datetime | None:

@@ -151,6 +151,7 @@ _TROUBLES: Final = {
 
 _OTHER: Final = ("can't be used", "Check the file and its volume; the words of SQLite say more.")
 
+LARGE_CACHE: Final = "PRAGMA cache_size = -32768"  # 32 MB
 BUSY_SECONDS = 15.0
 """How long another process may hold the database before that is an error."""
 
@@ -273,7 +274,7 @@ def _open(path: Path, *, create: bool) -> sqlite3.Connection:
 
 def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
     connection.execute("PRAGMA synchronous = EXTRA")
-    connection.execute("PRAGMA cache_size = -32768")  # 32 MB
+    connection.execute(LARGE_CACHE)
     connection.execute("PRAGMA secure_delete = ON")  # what `erase` takes out must not stay in free pages
     if read_only:
         # Not mode=ro: that could not undo the half-written commit of a run that was killed.

@@ -35,9 +35,16 @@ class Steps(SqliteLedger):
 
 
 @pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOON - timedelta(days=600))
+
+
+@pytest.fixture
 def ledger(clock: ManualClock) -> Steps:
+    """One that was made long before noon."""
     ledger = Steps.in_memory(IDENTITY, clock=clock)
     ledger.clock = clock
+    clock.advance(600 * 86_400)
     return ledger
 
 
@@ -84,11 +91,17 @@ def test_what_is_old_by_the_clock_alone_is_kept(ledger: Steps, clock: ManualCloc
     assert ledger.asked == [((NOON - KEEP).replace(hour=0), "")]
 
 
+def test_a_ledger_that_is_younger_is_not_looked_through(clock: ManualClock) -> None:
+    ledger = Steps.in_memory(IDENTITY, clock=clock)
+    ledger.clock = clock
+    assert pruned(ledger) == []
+
+
 def test_hours_of_pruned_days_are_refused_with_the_first_hour_that_is_not(clock: ManualClock) -> None:
     ledger = SqliteLedger.in_memory(IDENTITY, clock=clock)
     refuse_pruned(ledger, NOON - timedelta(days=999))
     ledger.settle("run-1", [done(ref(hour=-24 * 500), accepted=1)], None)
-    clock.advance(KEEP.total_seconds() + 86_400)
+    clock.advance(600 * 86_400)
     prune(ledger, KEEP, clock, lambda: False, newest_hour=clock.now())
     first = NOON.replace(hour=0) - timedelta(days=499)
     refuse_pruned(ledger, first)

@@ -20,6 +20,7 @@ def age(place: Workplace) -> None:
     """Let the settlements be of long ago, and the last pruning as well."""
     with closing(sqlite3.connect(place.ledger)) as connection, connection:
         connection.execute("UPDATE files SET settled_at = 0")
+        connection.execute("UPDATE ledger SET created_at = 0")
         connection.execute("DELETE FROM notes WHERE name = 'prune'")
 
 
