@@ -43,9 +43,9 @@ NOTHING_AHEAD: Final = Limits(threads=1, largest=0)
 class ReadAhead:
     """A `Store` that has expected small files ready when they are opened, in the order that was announced.
 
-    One thread expects, one opens. A larger file, a part of one, and what was not announced is read from
-    *store* itself; so is a file whose content changed, for the error that tells. A file that was passed over
-    is forgotten as soon as a later one is opened.
+    Any thread expects, one at a time opens. A larger file, a part of one, and what was not announced is read
+    from *store* itself; so is a file whose content changed, for the error that tells. A file that was passed
+    over is forgotten as soon as a later one is opened.
     """
 
     def __init__(self, store: Store, limits: Limits = _LIMITS) -> None:
@@ -64,7 +64,7 @@ class ReadAhead:
 
     def expect(self, files: Iterable[FileRef]) -> None:
         """These will be opened next, after what was announced before."""
-        with self._lock, suppress(RuntimeError):  # a system that has no thread left: nothing is read ahead
+        with self._lock:
             self._expected.extend(filter(self._is_small, files))
             self._begin()
 
@@ -125,7 +125,9 @@ class ReadAhead:
         while self._expected and self._has_room(self._expected[0].size):
             ref = self._expected.popleft()
             id_ = (ref.key, ref.etag)
-            if id_ not in self._begun:
+            if id_ in self._begun:
+                continue
+            with suppress(RuntimeError):  # a system that has no thread left: this file is not read ahead
                 self._begun[id_] = (self._threads.submit(self._fetch, ref), ref.size)
                 self._bytes += ref.size
 

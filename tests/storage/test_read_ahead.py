@@ -98,6 +98,20 @@ def test_opening_one_makes_room_for_the_next(make_ref: Make) -> None:
         store.wait_for(*"abcd")
 
 
+def test_without_a_thread_for_the_next_one_files_are_read_all_the_same(
+    make_ref: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_call: object, *_arguments: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    store = GatedStore()
+    store.gate.set()
+    with ahead_of(store, files=1) as ahead:
+        ahead.expect(refs(make_ref, "abc"))
+        monkeypatch.setattr(ahead._threads, "submit", refuse)
+        assert [read(ahead, key) for key in "abc"] == list("abc")
+
+
 def test_large_files_and_parts_of_files_are_read_by_themselves(make_ref: Make) -> None:
     store = GatedStore()
     store.gate.set()
