@@ -33,7 +33,7 @@ def prune(
     if newest_hour is None:
         return
     now, fact = clock.now(), ledger.get_note(_NOTE)
-    if "finished_at" in fact and now - datetime.fromisoformat(fact["finished_at"]) < EVERY:
+    if "finished_at" in fact and abs(now - datetime.fromisoformat(fact["finished_at"])) < EVERY:
         return
     oldest_due = ledger.summary().backlog.oldest_hour or now
     before = day_of(min(min(now, newest_hour) - keep, oldest_due))

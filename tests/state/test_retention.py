@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from braze_etl.clock import ManualClock
+from braze_etl.clock import ManualClock, iso
 from braze_etl.errors import UsageError
 from braze_etl.state.ledger import Backlog
 from braze_etl.state.retention import BUDGET, EVERY, prune, refuse_pruned
@@ -58,6 +58,8 @@ def test_once_a_day_all_of_it_is_pruned(ledger: Steps, clock: ManualClock) -> No
     clock.advance(EVERY.total_seconds() - 1)
     assert pruned(ledger) == []
     clock.advance(1)
+    assert pruned(ledger) == ["", "1", "2", "3", "4"]
+    ledger.put_note("prune", {"finished_at": iso(NOON + timedelta(days=999))})  # by a clock that was ahead
     assert pruned(ledger) == ["", "1", "2", "3", "4"]
 
 

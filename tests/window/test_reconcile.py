@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from braze_etl.clock import iso
 from braze_etl.engine import tasks
 from braze_etl.errors import StateError
 from braze_etl.state.ledger import LeaseOwner
@@ -51,6 +52,15 @@ def test_a_sweep_begins_no_sooner_than_it_should(world: World) -> None:
     assert world.run().discovered == 0
     world.clock.advance(120)
     assert world.run().done == 1
+
+
+def test_after_a_sweep_by_a_clock_that_was_ahead_the_next_one_does_not_wait_for_that_day(
+    world: World,
+) -> None:
+    world.ledger.put_note("reconcile", {"finished_at": iso(world.clock.now() + timedelta(days=500))})
+    world.write(world.key(20, 0), ["user-anna"])
+    assert world.run().warnings["late_files"] == 1
+    assert world.held() == everything(world)
 
 
 def test_a_file_that_changed_behind_the_look_back_is_read_again(world: World) -> None:

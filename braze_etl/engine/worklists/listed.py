@@ -229,7 +229,7 @@ class Reconcile:
     def due(self, until: datetime, should_stop: ShouldStop) -> Iterator[DueFile]:
         """Give what is due in the hours from the ledger's start to *until*, as far as the budget allows.
 
-        Nothing when the last sweep is younger than `every`.
+        Nothing when the last sweep is younger than `every`; one in the future was of a wrong clock.
         """
         since = self._since()
         if since is None or since >= until:
@@ -256,7 +256,7 @@ class Reconcile:
             return datetime.fromisoformat(fact["next"])
         if (
             "finished_at" in fact
-            and self._clock.now() - datetime.fromisoformat(fact["finished_at"]) < self._every
+            and abs(self._clock.now() - datetime.fromisoformat(fact["finished_at"])) < self._every
         ):
             return None
         return self._ledger.start_at
