@@ -30,6 +30,7 @@ Examine: TypeAlias = Callable[[SettingsT], Iterable[tuple[KeyPath, str]]]
 _LARGEST: Final = 1_000_000
 _SHOWN: Final = 20
 _GIVEN: Final = "the configuration"
+_SAME_ENVIRONMENT: Final = "Give workers the environment in which the configuration was read."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +43,26 @@ class Unresolved(Generic[SettingsT]):
     model: type[SettingsT]
     data: dict[str, Any] = field(repr=False)
     """What the configuration and its mapping file hold, as it is written there."""
+    fingerprint: str
+    """That of all texts as the command has them: with other ones, a worker might send to another project."""
 
     def resolve(self, environ: Mapping[str, str] = os.environ) -> SettingsT:
         """The settings in this process; raises `ConfigError` where *environ* is not that of the command."""
         variables = Variables(environ)
         data = variables.resolve(self.data)
         if missing := sorted(set(variables.unset.values())):
-            raise ConfigError(
-                f"a worker needs the environment variable {', '.join(missing)}: it is not set there",
-                remedy="Give workers the environment of the command that starts them.",
-            )
+            words = f"a worker needs the environment variable {', '.join(missing)}: it is not set there"
+            raise ConfigError(words, remedy=_SAME_ENVIRONMENT)
         try:
-            return self.model.model_validate(data)
+            settings = self.model.model_validate(data)
         except ValidationError as error:
             paths = sorted({dotted(mistake["loc"]) for mistake in error.errors()})
-            raise ConfigError(
-                f"the environment of a worker makes {', '.join(paths)} wrong",
-                remedy="Give workers the environment of the command that starts them.",
-            ) from None
+            words = f"the environment of a worker makes {', '.join(paths)} wrong"
+            raise ConfigError(words, remedy=_SAME_ENVIRONMENT) from None
+        if variables.fingerprint != self.fingerprint:
+            words = "the environment of a worker gives other values than that of the command"
+            raise ConfigError(words, remedy=_SAME_ENVIRONMENT)
+        return settings
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,8 @@ def load(
         problems.append(Problem(reader.place(where), words))
     if problems or settings is None:
         raise _mistaken(path, sorted(problems))
-    return Config(settings, path, Unresolved(model, written), variables.unset, reader.places)
+    unresolved = Unresolved(model, written, variables.fingerprint)
+    return Config(settings, path, unresolved, variables.unset, reader.places)
 
 
 def _mistaken(path: Path | None, problems: Sequence[Problem]) -> ConfigError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import PurePath
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -70,6 +71,11 @@ class Variables:
         if isinstance(value, list):
             return [self.resolve(each, (*path, index)) for index, each in enumerate(value)]
         return self._text(value, path) if isinstance(value, str) else value
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells all texts from other ones, and nothing of them."""
+        return sha256(repr(self.texts).encode()).hexdigest()
 
     def _text(self, text: str, path: KeyPath) -> str | None:
         replaced = _VARIABLE.sub(lambda match: self._value(match, path), text)

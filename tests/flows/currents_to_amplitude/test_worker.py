@@ -107,6 +107,15 @@ def test_an_environment_that_is_not_the_commands_is_told_in_words(
         config.unresolved.resolve(environ)
 
 
+def test_a_worker_that_would_send_with_another_key_than_the_command_ends(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("source: {uri: x}\namplitude: {region: EU, api_key: '${KEY}'}\n")
+    unresolved = load_config(path, {"KEY": "0123456789abcdef"}).unresolved
+    assert unresolved.resolve({"KEY": "0123456789abcdef", "OTHER": "x"})
+    with pytest.raises(ConfigError, match="other values"):
+        unresolved.resolve({"KEY": "fedcba9876543210"})
+
+
 def test_a_variable_that_was_set_after_the_first_run_reaches_the_workers_of_the_next(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
