@@ -10,7 +10,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -81,14 +81,14 @@ class IdCache:
                     left.unlink(missing_ok=True)  # by a process that was killed while it made one
                 if not copy.exists():
                     self._make(source, version, copy, make)
-                    for other in self.copies(source, form):
+                    for other in self.folder.glob(f"{name}-*.sqlite"):
                         if other != copy:
                             other.unlink(missing_ok=True)  # who still reads it keeps it until the end
         return copy
 
-    def copies(self, source: Located, form: object) -> list[Path]:
-        """The copies of *source* in this form that are there, of whatever version."""
-        return sorted(self.folder.glob(f"{_name(source, form)}-*.sqlite"))
+    def copies(self, source: Located) -> list[Path]:
+        """The copies of *source* that are there, of whatever version and form."""
+        return sorted(self.folder.glob(f"{_name_of_all(source)}-*.sqlite"))
 
     def _make(self, source: Located, version: str, copy: Path, make: Make) -> None:
         began = time.monotonic()
@@ -128,7 +128,11 @@ def _changed(source: Located) -> str:
 
 
 def _name(source: Located, form: object) -> str:
-    return _short(f"{_FORMAT}\0{source.uri}\0{form}")
+    return f"{_name_of_all(source)}-{_short(str(form))}"
+
+
+def _name_of_all(source: Located) -> str:
+    return _short(f"{_FORMAT}\0{source.uri}")
 
 
 def _short(text: str) -> str:
@@ -160,6 +164,25 @@ def write_rows(path: Path, source: Located, rows: Iterable[Row], names: tuple[st
                 remedy="Keep one of the lines: with both, one of two people would become the other.",
             ) from error
         connection.execute("COMMIT")
+
+
+def holds(path: Path, ids: Collection[str]) -> bool:
+    """Whether one of *ids* is in a SQLite file, in whatever column; `StoreError` if it can't be read."""
+    try:
+        with closing(connect(path)) as connection:
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            return any(_is_in(connection, quoted(table), ids) for (table,) in tables)
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"the copy {path} can't be read: {error}", remedy="Delete it: the next run makes it anew."
+        ) from error
+
+
+def _is_in(connection: sqlite3.Connection, table: str, ids: Collection[str]) -> bool:
+    columns = [quoted(str(row[1])) for row in connection.execute(f"PRAGMA table_info({table})")]
+    found = " OR ".join(f"CAST({column} AS TEXT) IN ({', '.join('?' * len(ids))})" for column in columns)
+    rows = f"FROM {table} WHERE {found}"
+    return connection.execute(f"SELECT 1 {rows} LIMIT 1", [*ids] * len(columns)).fetchone() is not None
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -85,10 +85,6 @@ class LookupTable:
         """
         return self._remembered(key)
 
-    def names(self, id_: str) -> bool:
-        """Whether *id_* is a key or a value; the latter reads the whole table. `StoreError` as of `find`."""
-        return self._row(self._layout.query_for_any, id_, id_) is not None
-
     def close(self) -> None:
         """Let the file go."""
         self._remembered.cache_clear()
@@ -101,13 +97,8 @@ class LookupTable:
         self.close()
 
     def _look_up(self, key: str) -> str | None:
-        row = self._row(self._layout.query, key)
-        # SQLite compares '007' and 7 as equal where a column is numeric, and 'Anna' and 'anna' by collation.
-        return _as_id(row[1]) if row is not None and str(row[0]) == key else None
-
-    def _row(self, query: str, *ids: str) -> tuple[object, ...] | None:
         try:
-            row: tuple[object, ...] | None = self._connection.execute(query, ids).fetchone()
+            row = self._connection.execute(self._layout.query, (key,)).fetchone()
         except UnicodeEncodeError:  # half of a pair of surrogates: no table holds it
             return None
         except sqlite3.Error as error:
@@ -115,7 +106,8 @@ class LookupTable:
                 f"the look-up table {self._path} can't be read: {error}",
                 remedy="Build it again; while a run is at work, replace it whole and never write to it.",
             ) from error
-        return row
+        # SQLite compares '007' and 7 as equal where a column is numeric, and 'Anna' and 'anna' by collation.
+        return _as_id(row[1]) if row is not None and str(row[0]) == key else None
 
 
 def is_sqlite(beginning: bytes) -> bool:
@@ -201,20 +193,18 @@ def _refuse_open_log(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Names as they are in the file; SQL for some row, for key and value of a key, for a row with an id."""
+    """Names as they are in the file; SQL for some row, and for key and value of a key."""
 
     table: str
     key: str
     value: str
     sample: str
     query: str
-    query_for_any: str
 
     @classmethod
     def of(cls, table: str, key: str, value: str) -> Self:
         rows, its_key = f"{quoted(key)}, {quoted(value)} FROM {quoted(table)}", f"WHERE {quoted(key)} = ?"
-        any_ = f"SELECT {rows} {its_key} OR {quoted(value)} = ? LIMIT 1"
-        return cls(table, key, value, f"SELECT {rows} LIMIT 1", f"SELECT {rows} {its_key}", any_)
+        return cls(table, key, value, f"SELECT {rows} LIMIT 1", f"SELECT {rows} {its_key}")
 
 
 def _layout_of(connection: sqlite3.Connection, path: Path, columns: LookupColumns) -> _Layout:

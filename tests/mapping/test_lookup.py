@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from braze_etl.errors import ConfigError, StoreError
 from braze_etl.mapping import lookup
-from braze_etl.mapping.id_cache import IdCache
+from braze_etl.mapping.id_cache import IdCache, holds
 from braze_etl.mapping.lookup import LookupColumns, LookupTable, is_sqlite, open_lookup
 from braze_etl.storage.settings import StoreAccess
 
@@ -155,9 +155,10 @@ class TestASqliteFile:
         with LookupTable(path) as table:
             size = path.stat().st_size
             path.write_bytes(path.read_bytes()[:4096] + b"\xff" * (size - 4096))
-            for ask in (table.find, table.names):
-                with pytest.raises(StoreError, match="can't be read"):
-                    ask("user-4999")
+            with pytest.raises(StoreError, match="can't be read"):
+                table.find("user-4999")
+        with pytest.raises(StoreError, match=r"can't be read.*malformed"):
+            holds(path, ["user-4999"])
 
     def test_remembers_the_last_answers(self, make: Make) -> None:
         path = make()
@@ -166,9 +167,9 @@ class TestASqliteFile:
             table._connection.close()
             assert (table.find("anna"), table.find("carl")) == ("1001", None)
 
-    def test_knows_whether_a_person_is_named_in_it(self, make: Make) -> None:
-        with LookupTable(make()) as table:
-            assert [table.names(id_) for id_ in ("anna", "1002", "carl")] == [True, True, False]
+    def test_is_searched_whole_for_a_person(self, make: Make) -> None:
+        path = make()
+        assert [holds(path, ids) for ids in (["anna"], ["x", "1002"], ["carl", "ann"])] == [True, True, False]
 
     def test_has_no_answer_for_what_is_no_text(self, make: Make) -> None:
         with LookupTable(make()) as table:

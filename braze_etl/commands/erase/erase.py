@@ -11,7 +11,6 @@ from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from itertools import starmap
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -20,9 +19,9 @@ from braze_etl.clock import Clock, iso
 from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import open_quarantine, open_state
-from braze_etl.mapping.id_cache import IdCache, cache_folder
+from braze_etl.mapping.id_cache import IdCache, cache_folder, holds
 from braze_etl.mapping.identity import IdentityRules
-from braze_etl.mapping.lookup import LookupColumns, LookupTable
+from braze_etl.mapping.lookup import LookupTable
 from braze_etl.mapping.people import load_people
 from braze_etl.model import Record, Verdict
 from braze_etl.quarantine.payloads import Found
@@ -180,18 +179,12 @@ def _from_copies(settings: Settings, person: Person, *, dry_run: bool) -> Found:
     lookup = settings.mapping.identity.lookup
     if lookup is None:
         return Found(0, 0)
-    columns = LookupColumns(lookup.table, lookup.key_column, lookup.value_column)
     source = locate("look-up table", lookup.uri, settings.source.access())
-    copies = IdCache(cache_folder()).copies(source, columns)
-    holding = [copy for copy in copies if _names(copy, columns, person)]
+    copies = IdCache(cache_folder()).copies(source)
+    holding = [copy for copy in copies if holds(copy, person.names)]
     for copy in [] if dry_run else holding:
         copy.unlink(missing_ok=True)
     return Found(len(copies), len(holding))
-
-
-def _names(copy: Path, columns: LookupColumns, person: Person) -> bool:
-    with LookupTable(copy, columns) as table:
-        return any(map(table.names, person.names))
 
 
 class Remnant(NamedTuple):

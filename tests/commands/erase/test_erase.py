@@ -14,7 +14,7 @@ from braze_etl.errors import ConfigError, LeaseHeldError
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.mapping.id_cache import IdCache, cache_folder
-from braze_etl.mapping.lookup import open_lookup
+from braze_etl.mapping.lookup import AS_THEY_COME, LookupColumns, open_lookup
 from braze_etl.model import Position, Reason, SetAside
 from braze_etl.quarantine.payloads import Found
 from braze_etl.state.ledger import LeaseOwner, RunRecord
@@ -167,12 +167,14 @@ def test_a_copy_of_the_look_up_table_goes_when_it_holds_the_person(
     (tmp_path / "ids.csv").write_text("anna-1,amp-1\nbert-2,amp-2\n")
     settings = configured(mapping={"identity": {"lookup": {"uri": "ids.csv"}}})
     fill(settings, clock)
-    with open_lookup("ids.csv", StoreAccess()) as table:
-        assert table.find("anna-1") == "amp-1"
-    assert erase(settings, "nobody", clock).places["lookup_copies"] == Found(1, 0)
+    for columns in (AS_THEY_COME, LookupColumns("table of before", "anna-1", "amp-1")):
+        with open_lookup("ids.csv", StoreAccess(), columns) as table:
+            assert table.find("bert-2") == "amp-2"
+    assert erase(settings, "nobody", clock).places["lookup_copies"] == Found(2, 0)
+    assert erase(settings, "bert-2", clock, dry_run=True).places["lookup_copies"] == Found(2, 2)
     # Known in Amplitude by the value, the person is found in records by the key.
-    receipt = erase(settings, "amp-1", clock)
-    assert receipt.places["lookup_copies"] == Found(1, 1)
+    receipt = erase(settings, "amp-2", clock)
+    assert receipt.places["lookup_copies"] == Found(2, 2)
     assert receipt.places["quarantine_records"] == Found(3, 1)
     assert not list(cache_folder().glob("*.sqlite"))
     assert IdCache(cache_folder()).folder == tmp_path / "cache" / "braze_etl"
