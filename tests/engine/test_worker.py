@@ -180,7 +180,9 @@ class Answering:
 
 
 @contextmanager
-def threaded(wire: Answering, reader: Blocks) -> Iterator[tuple[TaskRunner, Threads]]:
+def threaded(
+    wire: Answering, reader: Blocks, stop: threading.Event | None = None
+) -> Iterator[tuple[TaskRunner, Threads]]:
     """A runner that posts in threads, and threads to be inside of it."""
     settings = Amplitude(
         region="US", endpoint="http://localhost:8099/batch", api_key=SecretStr("key"), gzip=False
@@ -188,7 +190,13 @@ def threaded(wire: Answering, reader: Blocks) -> Iterator[tuple[TaskRunner, Thre
     with Threads(4) as posting, Threads(3) as inside:
         yield (
             runner_over(
-                wire, BatchApi(settings), SystemClock(), store=Files(), reader=reader, threads=posting
+                wire,
+                BatchApi(settings),
+                SystemClock(),
+                store=Files(),
+                reader=reader,
+                threads=posting,
+                stop=stop,
             ),
             inside,
         )
@@ -264,3 +272,34 @@ def test_what_a_mistake_has_left_unsent_goes_out_with_no_other_task(make_ref: Ca
     (settled,) = runner.run(Task(2, (sound,))).files
     assert wire.taken == ["b"]
     assert settled.accepted == 1
+
+
+@pytest.mark.parametrize("ends", ["stop", "store"])
+def test_who_waits_for_its_turn_to_read_reads_nothing_once_the_run_has_to_end(
+    make_ref: Callable[..., FileRef], ends: str
+) -> None:
+    stop, go_on = threading.Event(), threading.Event()
+    opened = queue.SimpleQueue[str]()
+
+    class Held(Blocks):
+        def blocks(self, due: DueFile, store: Store) -> Iterator[Block]:
+            opened.put(due.ref.key)
+            yield from super().blocks(due, store)
+            assert go_on.wait(30)
+            if ends == "store":
+                raise StoreError("the source is gone")
+            yield from super().blocks(due, store)
+
+    wire = Answering("none")
+    with threaded(wire, Held([event("a")]), stop) as (runner, inside):
+        one = inside.submit(runner.run, Task(1, (DueFile(make_ref("first")),)))
+        assert opened.get(timeout=30) == "first"
+        two = inside.submit(runner.run, Task(2, (DueFile(make_ref("second")),)))
+        if ends == "stop":
+            stop.set()
+        go_on.set()
+        settlements = [each.result(timeout=30) for each in (one, two)]
+    assert opened.empty()
+    assert wire.came.empty()
+    assert [file.state for each in settlements for file in each.files] == [None, None]
+    assert [each.fatal is not None for each in settlements] == [ends == "store"] * 2
