@@ -37,9 +37,9 @@ from braze_etl.engine.exits import Stop
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import new_run_id
 from braze_etl.errors import BrazeEtlError, UsageError
+from braze_etl.flows.currents_to_amplitude.flow import Observers, Request, open_run
 from braze_etl.flows.currents_to_amplitude.guards import require_types, selected_entries
 from braze_etl.flows.currents_to_amplitude.mapping import mapping_mistakes
-from braze_etl.flows.currents_to_amplitude.opening import Observers, Request, open_run
 from braze_etl.flows.currents_to_amplitude.plan import Plan, make_plan
 from braze_etl.flows.currents_to_amplitude.preview import preview_file
 from braze_etl.flows.currents_to_amplitude.remapped import ChangePlan, changed_scope, plan_changes

@@ -15,7 +15,7 @@ from braze_etl.config.loading import Config
 from braze_etl.engine.exits import Stop, softened
 from braze_etl.engine.report import RunReport
 from braze_etl.errors import BrazeEtlError
-from braze_etl.flows.currents_to_amplitude.opening import Observers
+from braze_etl.flows.currents_to_amplitude.flow import Observers
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 
 

@@ -10,7 +10,7 @@ from braze_etl.clock import SystemClock
 from braze_etl.engine.budget import NOTE
 from braze_etl.engine.exits import Stop
 from braze_etl.errors import StateError
-from braze_etl.flows.currents_to_amplitude.opening import Request, open_run
+from braze_etl.flows.currents_to_amplitude.flow import Request, open_run
 from braze_etl.flows.currents_to_amplitude.settings import load_config
 from braze_etl.flows.pipeline import open_state
 from braze_etl.state.sqlite import SqliteLedger

@@ -14,7 +14,7 @@ from braze_etl.engine.due import BacklogTally
 from braze_etl.engine.exits import Stop
 from braze_etl.errors import StateError
 from braze_etl.flows.currents_to_amplitude import status as module
-from braze_etl.flows.currents_to_amplitude.opening import Request, open_run
+from braze_etl.flows.currents_to_amplitude.flow import Request, open_run
 from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 from braze_etl.flows.currents_to_amplitude.status import pipeline_status
 from braze_etl.flows.pipeline import open_quarantine

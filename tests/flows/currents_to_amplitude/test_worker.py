@@ -17,7 +17,7 @@ from braze_etl.config.loading import Config
 from braze_etl.config.yaml import KeyPath
 from braze_etl.engine.exits import Stop
 from braze_etl.errors import ConfigError
-from braze_etl.flows.currents_to_amplitude.opening import Request, open_run
+from braze_etl.flows.currents_to_amplitude.flow import Request, open_run
 from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 from braze_etl.flows.currents_to_amplitude.worker import worker_spec
 from tests.workplace import KEY, Workplace

@@ -1,4 +1,4 @@
-"""From settings and a command line to a `Run` that is ready."""
+"""The flow put together: from settings and a command line to a `Run` that is ready."""
 
 from __future__ import annotations
 
