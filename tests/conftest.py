@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from braze_etl.engine.executors.cores import usable_cores
 from braze_etl.flows.currents_to_amplitude import reader
 from braze_etl.model import FileRef
+from tests.s3_server import Bucket, new_bucket, s3_at_work
 from tests.workplace import Workplace, balanced, open_workplace
-
-_CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 
 # A test starts the program hundreds of times: each start would compile all its modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -47,44 +32,17 @@ def pytest_xdist_auto_num_workers() -> int:
     return usable_cores() + 1
 
 
-@dataclass(frozen=True)
-class Bucket:
-    """A fresh bucket: its name, its `s3://` URI, and the server's URL."""
-
-    name: str
-    uri: str
-    endpoint_url: str
-
-
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The URL of an S3 server of this test session; the environment holds credentials it accepts."""
-    port = _free_port()
-    environment = {**os.environ, **_CREDENTIALS}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in _CREDENTIALS.items():
-            patch.setenv(name, value)
-        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        server = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            _wait_until_ready(f"http://127.0.0.1:{port}/moto-api/", server)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(timeout=10)
+    with s3_at_work() as url:
+        yield url
 
 
 @pytest.fixture
 def bucket(s3_server: str) -> Bucket:
     """A fresh bucket on the S3 server, with `name`, `uri` and `endpoint_url`."""
-    name = f"test-{uuid.uuid4().hex[:20]}"
-    client = boto3.client("s3", endpoint_url=s3_server, config=Config(retries={"total_max_attempts": 2}))
-    client.create_bucket(Bucket=name)
-    return Bucket(name, f"s3://{name}", s3_server)
+    return new_bucket(s3_server)
 
 
 @pytest.fixture
@@ -116,23 +74,3 @@ def make_ref() -> MakeRef:
         return FileRef(name, etag, size, NOW, f"users.messages.email.{kind}", hour)
 
     return make
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        if server.poll() is not None:
-            pytest.fail(f"the S3 server ended with code {server.returncode} before it was ready")
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"the S3 server did not answer at {url}")

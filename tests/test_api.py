@@ -36,8 +36,8 @@ from braze_etl.flows.pipeline import open_state
 from braze_etl.sandbox.amplitude.project import Project
 from braze_etl.state.ledger import LeaseOwner
 from fixtures.generate import sample_record, write_avro
-from tests.conftest import Bucket
 from tests.faults.processes import wait_until
+from tests.s3_server import Bucket
 from tests.workplace import KEY, Workplace, balanced, ended
 
 PURCHASE = "users.behaviors.Purchase"

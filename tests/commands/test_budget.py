@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fixtures.generate import sample_record, write_avro
-from tests.conftest import Bucket
 from tests.faults.processes import wait_until
+from tests.s3_server import Bucket
 from tests.workplace import Workplace
 
 OPEN, PURCHASE = "users.messages.email.Open", "users.behaviors.Purchase"

@@ -1,14 +1,14 @@
 """Rounds of a run that is killed at a random moment, and a run at once: nothing may be lost.
 
-`make soak ROUNDS=1000` runs it for long; `test_kill_loop` runs a few rounds. A round is a fresh export, one
-or two kills of the parent, a worker, the fork server or the whole group, and runs until nothing is left.
+`make soak ROUNDS=1000` runs it for long; `test_kill_loop` runs a few rounds. A round is a fresh export, with
+its ledger in SQLite or in S3, one or two kills of the parent, a worker, the fork server or the whole group,
+and runs until nothing is left.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -18,7 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from braze_etl.clock import SystemClock
+from braze_etl.flows.currents_to_amplitude.settings import load_config
+from braze_etl.state.ledger import LedgerMissingError, SettledFile
+from braze_etl.state.opening import open_ledger
 from tests.faults.processes import fork_server, kill, session, wait_until, workers
+from tests.s3_server import new_bucket, s3_at_work
 from tests.workplace import Workplace, Written, open_workplace
 
 _EVENTS = 1200
@@ -32,6 +37,7 @@ class Tally:
     """What the rounds came to: events that never arrived, and events that Amplitude saw a second time."""
 
     rounds: int = 0
+    in_s3: int = 0
     kills: int = 0
     losses: int = 0
     repeats: int = 0
@@ -40,34 +46,44 @@ class Tally:
 
     def __str__(self) -> str:
         return (
-            f"rounds={self.rounds} kills={self.kills} events={self.events} losses={self.losses} "
-            f"repeats={self.repeats} most_repeats_in_a_round={self.most_repeats}"
+            f"rounds={self.rounds} in_s3={self.in_s3} kills={self.kills} events={self.events} "
+            f"losses={self.losses} repeats={self.repeats} most_repeats_in_a_round={self.most_repeats}"
         )
 
 
-def kill_loop(rounds: int, seed: int) -> Tally:
-    """Do that many rounds; an `AssertionError` names the seed of a round in which a promise was broken."""
+def kill_loop(rounds: int, seed: int, s3_url: str) -> Tally:
+    """Do that many rounds; an `AssertionError` names the seed of a round in which a promise was broken.
+
+    The S3 server at *s3_url* keeps the ledger of about every second one.
+    """
     tally = Tally()
     for number in range(rounds):
         name = f"round {seed}/{number}"
         try:
             with tempfile.TemporaryDirectory() as folder, open_workplace(Path(folder)) as place:
-                _round(place, Random(name), tally)
+                rng = Random(name)
+                state = _in_s3(s3_url) if rng.random() < 0.5 else {}
+                _round(place, rng, tally, state)
         except AssertionError as error:
             raise AssertionError(f"{name}: {error}") from error
     return tally
 
 
-def _round(place: Workplace, rng: Random, tally: Tally) -> None:
+def _in_s3(url: str) -> dict[str, str]:
+    return {"uri": f"{new_bucket(url).uri}/state", "endpoint_url": url}
+
+
+def _round(place: Workplace, rng: Random, tally: Tally, state: dict[str, str]) -> None:
     written = place.export(
         events=_EVENTS, hours=2, duplicates=0, awkward=0.02, seed=rng.randrange(10**6), records_per_file=60
     )
-    place.configure(amplitude={"max_events": _BATCH, "timeout": "5s"}, workers=2)
+    place.configure(amplitude={"max_events": _BATCH, "timeout": "5s"}, workers=2, state=state)
     place.inject(f"- do: {{delay: {rng.choice([0, 0.01, 0.05])}}}")
     allowed = 0
     for _ in range(rng.choice([1, 1, 2])):
         allowed += _one_kill(place, rng)
         tally.kills += 1
+    tally.in_s3 += bool(state)
     _finish(place)
     _count(place, written, tally, allowed)
 
@@ -91,12 +107,17 @@ def _one_kill(place: Workplace, rng: Random) -> int:
 
 def _settled(place: Workplace) -> int:
     """How many accepted events the ledger knows."""
-    if not place.ledger.exists():
-        return 0
-    with closing(sqlite3.connect(place.ledger)) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'files'").fetchone():
-            return 0  # killed before it was made
-        return int(connection.execute("SELECT COALESCE(SUM(accepted), 0) FROM files").fetchone()[0])
+    settings = load_config(place.folder / "config.yaml").settings
+    uri, access = settings.state.uri, settings.state.access()
+    if uri.startswith("sqlite"):
+        uri = f"sqlite:///{place.ledger}"
+    try:
+        ledger = open_ledger(uri, settings.identity, clock=SystemClock(), read_only=True, access=access)
+    except LedgerMissingError:
+        return 0  # killed before it was made
+    with closing(ledger):
+        files = ledger.contents().files
+        return sum(file.known.tally.accepted for file in files if isinstance(file, SettledFile))
 
 
 def _strike(process: subprocess.Popen[str], victim: str) -> None:
@@ -142,22 +163,24 @@ def main() -> int:
     rounds = int(sys.argv[1])
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else int(time.time())
     tally = Tally()
-    for number in range(rounds):
-        try:
-            one = kill_loop(1, seed * 1_000_000 + number)
-        except AssertionError as error:
-            sys.stdout.write(f"{error}\n{tally}\n")
-            return 1
-        tally = _sum(tally, one)
-        if (number + 1) % 10 == 0 or number + 1 == rounds:
-            sys.stdout.write(f"{tally}\n")
-            sys.stdout.flush()
+    with s3_at_work() as url:
+        for number in range(rounds):
+            try:
+                one = kill_loop(1, seed * 1_000_000 + number, url)
+            except AssertionError as error:
+                sys.stdout.write(f"{error}\n{tally}\n")
+                return 1
+            tally = _sum(tally, one)
+            if (number + 1) % 10 == 0 or number + 1 == rounds:
+                sys.stdout.write(f"{tally}\n")
+                sys.stdout.flush()
     return 0
 
 
 def _sum(left: Tally, right: Tally) -> Tally:
     return Tally(
         left.rounds + right.rounds,
+        left.in_s3 + right.in_s3,
         left.kills + right.kills,
         left.losses + right.losses,
         left.repeats + right.repeats,

@@ -13,8 +13,8 @@ from tests.faults.kill_loop import kill_loop
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("seed", range(5))
 def test_whoever_is_killed_whenever_nothing_is_lost_and_only_what_was_in_flight_comes_again(
-    seed: int,
+    seed: int, s3_server: str
 ) -> None:
-    tally = kill_loop(5, seed)
+    tally = kill_loop(5, seed, s3_server)
     assert tally.rounds == 5
     assert tally.losses == 0

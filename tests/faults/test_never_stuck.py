@@ -19,10 +19,10 @@ import boto3
 import pytest
 
 from tests import hostile
-from tests.conftest import Bucket
 from tests.faults.conftest import SMALL, deliver_all, nothing_is_lost
 from tests.faults.processes import session, wait_until
 from tests.front import Asked, Front, Reply
+from tests.s3_server import Bucket
 from tests.serving import serving
 from tests.workplace import Result, Workplace, Written, balanced, ended
 

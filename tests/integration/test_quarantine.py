@@ -20,7 +20,7 @@ from braze_etl.sandbox.amplitude.project import Project
 from braze_etl.sandbox.amplitude.replies import Reply
 from braze_etl.state.ledger import LeaseOwner, LedgerIdentity
 from braze_etl.state.opening import open_ledger
-from tests.conftest import Bucket
+from tests.s3_server import Bucket
 from tests.workplace import KEY, Workplace, Written, balanced
 
 REPAIRED = {"min_id_length": 1}

@@ -17,7 +17,7 @@ from braze_etl.mapping.settings import MappingSection
 from braze_etl.storage.folder import FolderStore
 from braze_etl.storage.opening import Located
 from braze_etl.storage.settings import StoreAccess
-from tests.conftest import Bucket
+from tests.s3_server import Bucket
 
 LOCAL = StoreAccess()
 CSV = "anna,1001\nbert,1002\n"

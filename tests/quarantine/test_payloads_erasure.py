@@ -13,8 +13,8 @@ from braze_etl.quarantine.payloads import Found
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.storage.opening import open_store
 from braze_etl.storage.settings import StoreAccess
-from tests.conftest import Bucket
 from tests.quarantine.conftest import NOON, PREFIX, FakeStore, aside
+from tests.s3_server import Bucket
 
 
 class Anna:

@@ -10,8 +10,8 @@ from braze_etl.quarantine.entry import Entry
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.storage.opening import open_store
 from braze_etl.storage.settings import StoreAccess
-from tests.conftest import Bucket
 from tests.quarantine.conftest import NOON, aside
+from tests.s3_server import Bucket
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -12,7 +12,7 @@ from braze_etl.state.opening import open_ledger
 from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.opening import open_store
 from braze_etl.storage.settings import StoreAccess
-from tests.conftest import Bucket
+from tests.s3_server import Bucket
 from tests.state.ground import IDENTITY, NOON
 
 

@@ -13,8 +13,8 @@ from braze_etl.state.s3.objects import Objects
 from braze_etl.state.s3.opening import refuse_without_conditions
 from braze_etl.storage.opening import open_conditional_store
 from braze_etl.storage.settings import StoreAccess
-from tests.conftest import Bucket
 from tests.front import BareEtags, Front
+from tests.s3_server import Bucket
 from tests.serving import serving
 from tests.state.bucket import MemoryBucket
 from tests.state.ground import IDENTITY, OWNER, by_hand, done, ref

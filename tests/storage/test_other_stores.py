@@ -12,8 +12,8 @@ import pytest
 from braze_etl.errors import FileUnavailableError, SourceGoneError
 from braze_etl.storage.opening import open_store
 from braze_etl.storage.settings import StoreAccess
-from tests.conftest import Bucket
 from tests.front import Asked, BareEtags, Front, Reply, refusal
+from tests.s3_server import Bucket
 from tests.serving import serving
 from tests.workplace import Workplace
 

@@ -5,7 +5,7 @@ import pytest
 from braze_etl.errors import StoreError
 from braze_etl.storage.s3_client import find_caller
 from braze_etl.storage.settings import StoreAccess
-from tests.conftest import Bucket
+from tests.s3_server import Bucket
 
 
 def test_sts_tells_whose_the_credentials_are(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

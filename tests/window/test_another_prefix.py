@@ -14,8 +14,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from braze_etl.clock import hour_of, iso
-from tests.conftest import Bucket
 from tests.monitoring.watching import Watcher, watching
+from tests.s3_server import Bucket
 from tests.workplace import Result, Workplace, Written, open_workplace
 
 SOURCE = {"uri": "export", "start_at": "2026-10-01", "lookback": "36500d"}

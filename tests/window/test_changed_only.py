@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fixtures.generate import sample_record, write_avro
-from tests.conftest import Bucket
 from tests.faults.processes import kill, wait_until
+from tests.s3_server import Bucket
 from tests.workplace import Result, Workplace, balanced, open_workplace
 
 OPEN, ORPHAN, PURCHASE = "users.messages.email.Open", "users.UserOrphan", "users.behaviors.Purchase"

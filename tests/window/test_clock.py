@@ -13,8 +13,8 @@ import boto3
 import pytest
 
 from braze_etl.clock import hour_of
-from tests.conftest import Bucket
 from tests.monitoring.watching import watching
+from tests.s3_server import Bucket
 from tests.workplace import Workplace, ended
 
 NOW = datetime.now(UTC)

@@ -12,7 +12,7 @@ from braze_etl.commands.doctor.check import Check, Finding, examine
 from braze_etl.commands.doctor.command import all_checks
 from braze_etl.commands.doctor.site import Machine, Site
 from braze_etl.flows.currents_to_amplitude.settings import load_config
-from tests.conftest import Bucket
+from tests.s3_server import Bucket
 from tests.workplace import KEY, Workplace
 
 MakeSite: TypeAlias = Callable[..., Site]

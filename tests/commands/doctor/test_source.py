@@ -7,9 +7,9 @@ import pytest
 from braze_etl.clock import ManualClock
 from braze_etl.commands.doctor.site import Site
 from tests.commands.doctor.conftest import MakeSite, look, upload
-from tests.conftest import Bucket
 from tests.deploy.gatekeeper import gatekeeper
 from tests.deploy.policies import Grant
+from tests.s3_server import Bucket
 from tests.workplace import Workplace
 
 OPENS = ("users.messages.email.Open",)

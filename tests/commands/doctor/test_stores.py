@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.commands.doctor.conftest import MakeSite, in_s3, keys, look
-from tests.conftest import Bucket
 from tests.deploy.gatekeeper import gatekeeper
 from tests.deploy.policies import Grant
 from tests.front import BareEtags
+from tests.s3_server import Bucket
 from tests.serving import serving
 from tests.workplace import Workplace
 

@@ -7,9 +7,9 @@ import boto3
 import pytest
 
 from tests.commands.doctor.conftest import MakeSite, in_s3, look, upload
-from tests.conftest import Bucket
 from tests.deploy.gatekeeper import gatekeeper
 from tests.deploy.policies import Grant
+from tests.s3_server import Bucket
 from tests.workplace import Workplace
 
 OPENS = ("users.messages.email.Open",)

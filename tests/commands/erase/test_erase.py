@@ -19,7 +19,7 @@ from braze_etl.model import Position, Reason, SetAside
 from braze_etl.quarantine.payloads import Found
 from braze_etl.state.ledger import LeaseOwner, RunRecord
 from braze_etl.storage.settings import StoreAccess
-from tests.conftest import Bucket
+from tests.s3_server import Bucket
 
 NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
 

@@ -10,9 +10,9 @@ import boto3
 import pytest
 
 from tests.commands.terminal import on_a_terminal, plain
-from tests.conftest import Bucket
 from tests.deploy.gatekeeper import gatekeeper
 from tests.deploy.policies import Grant
+from tests.s3_server import Bucket
 from tests.workplace import KEY, Workplace
 
 FEW = ("users.messages.email.*", "users.behaviors.CustomEvent")
