@@ -277,11 +277,14 @@ def test_only_what_a_new_listing_does_not_have_is_gone(site: Site) -> None:
     original = changed.read_bytes()
 
     def meanwhile(asked: Asked, answer: Answer) -> Answer:
-        if asked.key != str(gone.relative_to(site.place.source)):
-            return answer
-        gone.unlink()
-        changed.write_bytes(original + b"x")
-        return refused(answer, "NoSuchKey", 404)
+        """Each happens behind the listing, and right before the file is asked for in its listed version."""
+        if asked.key == str(gone.relative_to(site.place.source)):
+            gone.unlink(missing_ok=True)
+            return refused(answer, "NoSuchKey", 404)
+        if asked.key == str(changed.relative_to(site.place.source)):
+            changed.write_bytes(original + b"x")
+            return refused(answer, "PreconditionFailed", 412)
+        return answer
 
     site.s3.on_get = meanwhile
     result = site.run()

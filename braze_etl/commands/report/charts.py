@@ -331,11 +331,11 @@ def _limits(data: Data) -> list[Spec]:
 
 def _time(field: str, data: Data, *beginnings: str) -> Spec:
     """The axis reaches over the whole period: a chart must not hide that nothing has come for days."""
-    first, last = min(map(_epoch, (data["period"]["since"], *beginnings))), _epoch(data["period"]["until"])
+    first, last = min([data["period"]["since"], *beginnings]), data["period"]["until"]
     return {
         "field": field,
         "type": "temporal",
-        "scale": {"type": "utc", "domainMin": first, "domainMax": last},
+        "scale": {"type": "utc", "domainMin": _end(first), "domainMax": _end(last)},
         "axis": {
             "grid": False,
             "labelOverlap": "greedy",
@@ -345,9 +345,9 @@ def _time(field: str, data: Data, *beginnings: str) -> Spec:
     }
 
 
-def _epoch(moment: str) -> float:
-    """In milliseconds, as Vega-Lite has moments of a scale."""
-    return datetime.fromisoformat(moment).timestamp() * 1000
+def _end(moment: str) -> Spec:
+    """In milliseconds, as an expression: what Vega-Lite makes of a number is beyond Vega's interpreter."""
+    return {"expr": f"{datetime.fromisoformat(moment).timestamp() * 1000:.0f}"}
 
 
 def _amounts(unit: str = "") -> Spec:
