@@ -8,9 +8,6 @@ from typing import Literal
 import click
 
 from braze_etl.errors import UsageError
-from braze_etl.logs import get_logger, set_level
-
-_log = get_logger(__name__)
 
 
 @click.command()
@@ -42,8 +39,8 @@ def sandbox(
         raise UsageError(
             f"the sandbox can't listen on {host}:{port}: {error.strerror}", remedy="Choose another --port."
         ) from None
-    set_level("info")
-    _log.info(f"sandbox listens on {server.url}")
+    # Words, terminal or not: it is no log of a job, and whoever starts a stand-in reads its address here.
+    click.echo(f"sandbox listens on {server.url}", err=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
