@@ -15,7 +15,7 @@ from braze_etl.engine.tasks import (
     Settlement,
     Task,
     WorkerDied,
-    one_by_one,
+    halves,
 )
 from braze_etl.errors import FatalError
 from braze_etl.logs import get_logger
@@ -25,7 +25,9 @@ _log = get_logger(__name__)
 
 _POLL = 0.25
 _MAX_DEATHS = 20
-"""More dead workers than this are no file's fault: memory limit, broken installation."""
+"""With more dead workers in a row, no file is at fault: a limit of memory, a broken installation."""
+_MAX_LOST = 3
+"""Machines lost with a task after which it may well be at fault: then it is taken for a death."""
 
 
 class Dispatcher:
@@ -132,6 +134,8 @@ class Dispatcher:
         deaths = [event for event in events if isinstance(event, WorkerDied)]
         if any(settlement.fatal for settlement in settled):
             self.stop()
+        if settled:
+            self._deaths = 0
         for settlement in settled:
             task = self._held.pop(settlement.task)
             if task.trial and not self.stopping:
@@ -144,7 +148,7 @@ class Dispatcher:
             self._draw(trials=False)  # see `suspects`, point 1
             yield settled
         for death in deaths:
-            if killers := list(self._on_death(death)):
+            if killers := list(self._on_loss(death) if death.machine else self._on_death(death)):
                 yield killers
 
     def _next_task(self) -> Task | None:
@@ -174,19 +178,33 @@ class Dispatcher:
                 files=sum(len(task.files) for task in event.tasks),
             )
         for task in event.tasks:
-            yield from self._after_death(task, event.cause)
+            yield from self._after_death(task, event)
 
-    def _after_death(self, task: Task, cause: str) -> Iterator[Settlement]:
-        if task.attempt:
-            yield _killer(task, cause)
+    def _on_loss(self, event: WorkerDied) -> Iterator[Settlement]:
+        """Hand the tasks of a lost machine out again, whole: it is no file's fault, unless it goes on."""
+        if event.tasks:
+            files = sum(len(task.files) for task in event.tasks)
+            _log.warning("a machine was lost; its files are read again", cause=event.cause, files=files)
+        for task in event.tasks:
+            lost = replace(task, number=next(self._numbers), lost=task.lost + 1)
+            if lost.lost < _MAX_LOST:
+                self._next.appendleft(lost)
+            else:
+                yield from self._after_death(lost, event)
+
+    def _after_death(self, task: Task, event: WorkerDied) -> Iterator[Settlement]:
+        if task.attempt and len(task.files) == 1:
+            yield _killer(task, event)
             return
-        self._next.extendleft(reversed(one_by_one(task, self._numbers)))
+        self._next.extendleft(reversed(halves(task, self._numbers)))
 
 
-def _killer(task: Task, cause: str) -> Settlement:
-    """Set aside the one file of a task that ended two workers."""
+def _killer(task: Task, event: WorkerDied) -> Settlement:
+    """Set aside the one file of a task that ended worker after worker, or machine after machine."""
     books = TaskBooks(task)
-    words = f"reading it ended a worker process twice (the last with {cause})"
+    times = "twice" if task.attempt == 1 else f"{task.attempt + 1} times"
+    ended = "machine after machine" if event.machine else f"a worker process {times}"
+    words = f"reading it ended {ended} (the last with {event.cause})"
     books.failed(0, Verdict(Reason.UNREADABLE_FILE, words))
     books.read_to_end(0)
     return books.settlement()

@@ -27,10 +27,11 @@ _TASKS_A_WORKER = 4
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Files that one worker reads in order. `attempt` counts the workers that died over it.
+    """Files that one worker reads in order.
 
-    One that is `alone` begins when nothing else is in flight. On `trial` it is read to its end, and nothing
-    is sent or settled of it (see `suspects`).
+    `attempt` counts the workers that died over it, and `lost` the machines that were lost with it. One that
+    is `alone` begins when nothing else is in flight. On `trial` it is read to its end, and nothing is sent or
+    settled of it (see `suspects`).
     """
 
     number: int
@@ -38,6 +39,7 @@ class Task:
     attempt: int = 0
     alone: bool = False
     trial: bool = False
+    lost: int = 0
 
     @property
     def exclusive(self) -> bool:
@@ -175,14 +177,15 @@ LOOK_ABOVE: Final = "Look at the log above; give the job more memory or fewer wo
 class WorkerDied:
     """A worker ended without being asked to, or was killed; *tasks* are what it had not settled, all of it.
 
-    `error` is set when it never came up: then no file is to blame. A *silent* one had given no sign of life
-    for a while.
+    `error` is set when it never came up: then no file is to blame. Nor is one when a whole *machine* was
+    lost. A *silent* worker had given no sign of life for a while.
     """
 
     tasks: tuple[Task, ...]
     cause: str
     error: str | None = None
     silent: bool = False
+    machine: bool = False
 
 
 def group(
@@ -218,8 +221,20 @@ def shares(total: int, workers: int) -> Callable[[int], int]:
     return target
 
 
-def one_by_one(task: Task, numbers: Iterator[int]) -> list[Task]:
-    """Split the task of a worker that died, so that the file that kills can be told from the others."""
+def halves(task: Task, numbers: Iterator[int]) -> list[Task]:
+    """Split the task of a worker that died, so that the file that kills is found, and the others go on.
+
+    Of 500 files one is found in 9 steps. A single file is one task again, with no machine lost yet.
+    """
+    middle = (len(task.files) + 1) // 2
+    parts = (files for files in (task.files[:middle], task.files[middle:]) if files)
     return [
-        replace(task, number=next(numbers), files=(file,), attempt=task.attempt + 1) for file in task.files
+        replace(
+            task,
+            number=next(numbers),
+            files=files,
+            attempt=task.attempt + 1,
+            lost=task.lost if files[1:] else 0,
+        )
+        for files in parts
     ]

@@ -99,6 +99,95 @@ def test_a_file_that_kills_twice_is_set_aside_and_its_neighbours_are_delivered(f
     assert "SIGKILL" in aside.detail
 
 
+class Settling(ScriptedPool):
+    """Loses a process, or with *machine* the whole machine, over the files named in *deadly*."""
+
+    def __init__(self, *deadly: str, machine: bool = False) -> None:
+        super().__init__(cause="lost")
+        self.killers = set(deadly)
+        self.machine = machine
+
+    def poll(self, timeout: float) -> Iterator[Settlement | WorkerDied]:
+        task = self.tasks.popleft()
+        self.seen.append([due.ref.key for due in task.files])
+        if self.killers.intersection(self.seen[-1]):
+            yield WorkerDied((task,), self.cause, machine=self.machine)
+        else:
+            yield Settlement(task.number, [FileSettlement(due.ref, FileState.DONE) for due in task.files])
+
+
+def outcome(settled: list[Settlement]) -> dict[str, FileState | None]:
+    return {file.ref.key: file.state for each in settled for file in each.files}
+
+
+def test_one_killer_among_500_files_is_found_in_a_few_steps_and_the_others_go_in_large_pieces(
+    make_ref: Callable[..., FileRef],
+) -> None:
+    for killer in (0, 173, 499):
+        pool = Settling(f"f{killer}")
+        (task,) = group([DueFile(make_ref(f"f{number}", size=1)) for number in range(500)], count())
+        settled = [each for group_ in Dispatcher(pool, iter([task]), lambda: False) for each in group_]
+        states = outcome(settled)
+        assert len(states) == 500
+        assert [key for key, state in states.items() if state is FileState.FAILED] == [f"f{killer}"]
+        assert sum(f"f{killer}" in keys for keys in pool.seen) <= 10
+        assert len(pool.seen) <= 20
+
+
+def test_deaths_with_work_settled_between_them_end_no_run(make_ref: Callable[..., FileRef]) -> None:
+    files = [DueFile(make_ref(f"f{number}", size=1500)) for number in range(120)]
+    killers = {f"f{number}" for number in range(0, 120, 3)}
+    settled = dispatch(Settling(*killers), files, stop_after=999)
+    failed = {key for key, state in outcome(settled).items() if state is FileState.FAILED}
+    assert failed == killers
+
+
+def test_files_set_aside_for_killing_are_no_sign_that_anything_gets_on(
+    make_ref: Callable[..., FileRef],
+) -> None:
+    files = [DueFile(make_ref(f"f{number}")) for number in range(60)]
+    pool = Settling(*(due.ref.key for due in files))
+    with pytest.raises(FatalError, match="21 worker processes died"):
+        dispatch(pool, files)
+
+
+def test_a_lost_machine_blames_no_file_and_its_tasks_go_out_again_whole(files: list[DueFile]) -> None:
+    pool = Settling("c", machine=True)
+    handed_out: list[Task] = []
+    submit = pool.submit
+
+    def note(task: Task) -> bool:
+        if taken := submit(task):
+            handed_out.append(task)
+            if sum(any(due.ref.key == "c" for due in each.files) for each in handed_out) == 3:
+                pool.killers.clear()  # it was the machine after all
+        return taken
+
+    pool.submit = note  # type: ignore[method-assign]
+    settled = dispatch(pool, files)
+    assert set(outcome(settled).values()) == {FileState.DONE}
+    tries = [task for task in handed_out if any(due.ref.key == "c" for due in task.files)]
+    assert [(len(task.files), task.attempt, task.lost) for task in tries] == [(2, 0, 0), (2, 0, 1), (2, 0, 2)]
+
+
+def test_a_file_over_which_machine_after_machine_is_lost_is_found(files: list[DueFile]) -> None:
+    pool = Settling("c", machine=True)
+    settled = dispatch(pool, files)
+    states = outcome(settled)
+    assert states.pop("c") is FileState.FAILED
+    assert set(states.values()) == {FileState.DONE}
+    assert pool.seen.count(["c", "d"]) == 3
+    assert pool.seen.count(["c"]) == 3
+    (aside,) = [aside for each in settled for aside in each.set_aside]
+    assert "machine after machine" in aside.detail
+
+
+def test_many_lost_machines_end_no_run_by_themselves(make_ref: Callable[..., FileRef]) -> None:
+    files = [DueFile(make_ref(f"f{number}")) for number in range(30)]
+    pool = Settling(*(due.ref.key for due in files), machine=True)
+    assert set(outcome(dispatch(pool, files)).values()) == {FileState.FAILED}
+
+
 def test_a_stop_begins_nothing_new(files: list[DueFile]) -> None:
     pool = ScriptedPool()
     assert len(dispatch(pool, files, stop_after=1)) == 1

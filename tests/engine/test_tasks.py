@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import count
 
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.tasks import MAX_FILES, Task, group, one_by_one, shares
+from braze_etl.engine.tasks import MAX_FILES, Task, group, halves, shares
 from braze_etl.model import FileRef, OpenPositions, Reason
 from tests.engine.due_files import deferred
 
@@ -40,9 +40,14 @@ def test_nothing_due_is_no_task() -> None:
     assert list(group([], count())) == []
 
 
-def test_the_task_of_a_dead_worker_is_tried_again_file_by_file(make_ref: Callable[..., FileRef]) -> None:
-    again = one_by_one(Task(3, tuple(files(make_ref, 1, 2))), count(50))
-    assert [(task.number, len(task.files), task.attempt) for task in again] == [(50, 1, 1), (51, 1, 1)]
+def test_the_task_of_a_dead_worker_is_tried_again_in_halves(make_ref: Callable[..., FileRef]) -> None:
+    again = halves(Task(3, tuple(files(make_ref, 1, 2, 3)), lost=3), count(50))
+    assert [(task.number, len(task.files), task.attempt, task.lost) for task in again] == [
+        (50, 2, 1, 3),
+        (51, 1, 1, 0),
+    ]
+    (alone,) = halves(Task(3, tuple(files(make_ref, 1))), count(60))
+    assert (alone.number, len(alone.files), alone.exclusive) == (60, 1, True)
 
 
 def test_tasks_get_smaller_towards_the_end_so_that_workers_end_together(

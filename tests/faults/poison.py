@@ -9,7 +9,7 @@ import os, re, signal, threading, time
 from braze_etl.engine import worker
 from braze_etl.engine.executors import local
 
-local.PATIENCE = local.PATIENCE_ALONE = {patience}
+local.PATIENCE = local.PATIENCE_ALONE = local.PATIENCE_AGAIN = {patience}
 local._SIGN_EVERY = {patience} / 10
 
 def _kill_group():

@@ -31,6 +31,8 @@ PATIENCE: Final = 300.0
 """Seconds without a sign of life after which a worker is given up; the largest sound block takes a few."""
 PATIENCE_ALONE: Final = 120.0
 """The same of a worker that has a single file, because one died over it."""
+PATIENCE_AGAIN: Final = 60.0
+"""The same of a worker that has several files, because one died over them: none of them will be blamed."""
 SOON_SILENT: Final = 15.0
 """Seconds without one that cast a doubt: signs come three times as often."""
 _EVERY = 0.25
@@ -128,8 +130,7 @@ class _Worker:
         """Kill it when it has had work, and given no sign of life, for longer than any sound file takes."""
         if not self.tasks:
             self.silence.end()
-        alone = any(task.attempt for task in self.tasks.values())
-        patience = PATIENCE_ALONE if alone else PATIENCE
+        patience = min(map(_patience, self.tasks.values()), default=PATIENCE)
         if self.silence.measure() >= patience and self.given_up is None:
             self.given_up = f"no sign of life for {patience:g} s"
             self.process.kill()
@@ -272,6 +273,12 @@ class WorkerPool:
             worker.told = message.message
         else:
             worker.ready = message == READY
+
+
+def _patience(task: Task) -> float:
+    if not task.attempt:
+        return PATIENCE
+    return PATIENCE_AGAIN if len(task.files) > 1 else PATIENCE_ALONE
 
 
 def _started(new_process: Callable[[], Any]) -> Any:

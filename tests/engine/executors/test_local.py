@@ -10,7 +10,7 @@ import pytest
 
 from braze_etl.clock import ManualClock
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.executors.local import PATIENCE, PATIENCE_ALONE, WorkerPool, serve
+from braze_etl.engine.executors.local import PATIENCE, PATIENCE_AGAIN, PATIENCE_ALONE, WorkerPool, serve
 from braze_etl.engine.flow import WorkerParts, WorkerSpec
 from braze_etl.engine.tasks import Settlement, Task, WorkerDied
 from braze_etl.errors import StoreError
@@ -27,8 +27,8 @@ def pool() -> Iterator[WorkerPool]:
 
 @pytest.fixture
 def make_task(make_ref: Callable[..., FileRef]) -> Callable[..., Task]:
-    def make(number: int, key: str, attempt: int = 0) -> Task:
-        return Task(number, (DueFile(make_ref(key)),), attempt)
+    def make(number: int, key: str, attempt: int = 0, files: int = 1) -> Task:
+        return Task(number, (DueFile(make_ref(key)),) * files, attempt)
 
     return make
 
@@ -135,18 +135,23 @@ def silent_for(pool: WorkerPool, clock: ManualClock, seconds: float) -> list[Set
 
 
 @pytest.mark.parametrize(
-    ("key", "attempt", "patience"),
-    [("stick", 0, PATIENCE), ("stick_in_c", 0, PATIENCE), ("stick", 1, PATIENCE_ALONE)],
+    ("key", "attempt", "files", "patience"),
+    [
+        ("stick", 0, 1, PATIENCE),
+        ("stick_in_c", 0, 1, PATIENCE),
+        ("stick", 1, 1, PATIENCE_ALONE),
+        ("stick", 1, 2, PATIENCE_AGAIN),
+    ],
 )
 def test_a_worker_without_a_sign_of_life_is_killed_and_its_tasks_come_back(
-    make_task: Callable[..., Task], key: str, attempt: int, patience: float
+    make_task: Callable[..., Task], key: str, attempt: int, files: int, patience: float
 ) -> None:
     clock = ManualClock(datetime(2026, 11, 24, tzinfo=UTC))
     pool = WorkerPool(1, serve_obediently, "fine", clock=clock)
     pool.submit(make_task(1, "a"))
     (settled,) = events_of(pool, 1)
     assert isinstance(settled, Settlement)
-    pool.submit(make_task(2, key, attempt))
+    pool.submit(make_task(2, key, attempt, files))
     assert silent_for(pool, clock, patience - 10) == []
     clock.advance(20 * patience)  # the parent was away, or its machine was
     assert list(pool.poll(0.002)) == []
