@@ -33,6 +33,7 @@ from braze_etl.clock import Clock, SystemClock, parse_duration, parse_hour
 from braze_etl.config.loading import Config
 from braze_etl.deadline import WATCH
 from braze_etl.engine.executors.fork_server import keep_fork_server, release_fork_server
+from braze_etl.engine.executors.workers import Workers, parse_workers
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import new_run_id
@@ -106,7 +107,7 @@ class Pipeline:
         self,
         *,
         max_runtime: Duration | None = None,
-        workers: int | None = None,
+        workers: Workers | None = None,
         confirm_first_run: bool = False,
         accept_source: bool = False,
         allow_quarantine: bool = False,
@@ -144,7 +145,7 @@ class Pipeline:
         over_budget: bool = False,
         confirm_first_run: bool = False,
         max_runtime: Duration | None = None,
-        workers: int | None = None,
+        workers: Workers | None = None,
     ) -> RunReport:
         """Send a range of hours, however old, through `to` or up to `until`; what is done is skipped.
 
@@ -185,7 +186,7 @@ class Pipeline:
         since: Hour | Duration | None = None,
         until: Hour | Duration | None = None,
         max_runtime: Duration | None = None,
-        workers: int | None = None,
+        workers: Workers | None = None,
     ) -> RunReport:
         """Send entries of the quarantine again, through the mapping in force; without arguments, all of them.
 
@@ -398,11 +399,9 @@ def _moment(value: Hour | Duration | None, name: str, now: datetime) -> datetime
             return parse_hour(value)
 
 
-def _workers(value: int | None) -> int | None:
+def _workers(value: Workers | None) -> Workers | None:
     with _usage("workers"):
-        if value is not None and not 1 <= value <= 256:
-            raise ValueError(f"{value} is not in the range from 1 to 256")
-    return value
+        return None if value is None else parse_workers(value)
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def test_the_mistakes_of_a_configuration_are_told_at_once(place: Workplace) -> N
     with pytest.raises(ConfigError) as mistaken:
         Pipeline.open(config)
     assert "amplitude.max_event is not known; the nearest known key is" in mistaken.value.message
-    assert "workers must be" in mistaken.value.message
+    assert "workers is wrong: 'many' names no workers" in mistaken.value.message
     assert mistaken.value.report is None
     with pytest.raises(ConfigError, match=r"nowhere\.yaml can't be read"):
         Pipeline.open("nowhere.yaml")
@@ -162,6 +162,7 @@ def test_what_was_set_aside_is_sent_again(place: Workplace, pipeline: Pipeline) 
     [
         ("run", {"max_runtime": "50"}, "--max-runtime: '50' is no duration"),
         ("run", {"workers": 0}, "--workers: 0 is not in the range"),
+        ("run", {"workers": "tcp://scheduler:8786"}, "--workers: tcp:// leads to no scheduler"),
         ("backfill", {}, "--from is missing"),
         ("backfill", {"from_": "2026-10-01"}, "--to"),
         ("backfill", {"from_": "2026-13-01", "to": "2026-10-01"}, "--from: '2026-13-01' is no UTC hour"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from braze_etl.clock import parse_duration, parse_hour
+from braze_etl.engine.executors.workers import Workers, parse_workers
 from braze_etl.errors import UsageError
 from braze_etl.logs import LogFormat, LogLevel, bind_facts, set_level
 
@@ -91,6 +92,18 @@ class ExitCodesType(click.ParamType[frozenset[int]]):
             self.fail(f"{value!r} is no list of exit codes, such as 3,4", param, ctx)
 
 
+class WorkersType(click.ParamType[Workers]):
+    """`auto`, `4`, `dask://host:8786`."""
+
+    name = "workers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Workers:
+        try:
+            return parse_workers(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 def config_option(command: _F) -> _F:
     """`-c/--config FILE`, by default `$BRAZE_ETL_CONFIG`."""
     return click.option(
@@ -121,6 +134,16 @@ def output_option(command: _F) -> _F:
     )(command)
 
 
+def workers_option(command: _F) -> _F:
+    """`--workers auto|N|dask://host:8786`."""
+    return click.option(
+        "--workers",
+        type=WorkersType(),
+        help="Processes, auto for one a core, or a Dask scheduler as dask://host:8786; overrides the "
+        "configuration.",
+    )(command)
+
+
 def pass_options(command: _F) -> _F:
     """`--max-runtime`, `--workers`, `--ok-exit` and those of logs, which whatever sends events takes."""
     for option in (
@@ -131,9 +154,7 @@ def pass_options(command: _F) -> _F:
             default="",
             help="Exit codes that become 0, for schedulers that know only red and green.",
         ),
-        click.option(
-            "--workers", type=click.IntRange(min=1, max=256), help="Processes; overrides the configuration."
-        ),
+        workers_option,
         click.option(
             "--max-runtime", type=DurationType(), help="Stop cleanly after this long, such as 50m (exit 4)."
         ),

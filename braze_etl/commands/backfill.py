@@ -17,6 +17,7 @@ from braze_etl.commands._options import (
     required_config,
 )
 from braze_etl.engine.executors.fork_server import start_fork_server
+from braze_etl.engine.executors.workers import Workers
 
 
 @click.command()
@@ -40,7 +41,7 @@ def backfill(
     resend: bool,
     changed_only: bool,
     max_runtime: timedelta | None,
-    workers: int | None,
+    workers: Workers | None,
     ok_exit: frozenset[int],
     over_budget: bool,
     confirm_first_run: bool,

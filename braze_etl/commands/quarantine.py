@@ -18,6 +18,7 @@ from rich.table import Table
 from braze_etl.clock import Clock, SystemClock, iso, parse_duration, parse_hour
 from braze_etl.commands._options import config_option, output_option, pass_options, required_config
 from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
+from braze_etl.engine.executors.workers import Workers
 from braze_etl.errors import UsageError
 from braze_etl.flows.currents_to_amplitude.guards import REASONS, selected_entries
 from braze_etl.flows.currents_to_amplitude.settings import Settings
@@ -192,7 +193,7 @@ def replay(
     config_path: Path | None,
     output: str,
     max_runtime: timedelta | None,
-    workers: int | None,
+    workers: Workers | None,
     ok_exit: frozenset[int],
     **asked: Any,
 ) -> int:

@@ -16,6 +16,7 @@ from braze_etl.commands._options import (
     required_config,
 )
 from braze_etl.engine.executors.fork_server import start_fork_server
+from braze_etl.engine.executors.workers import Workers
 
 
 @click.command()
@@ -33,7 +34,7 @@ def run(
     config_path: Path | None,
     output: str,
     max_runtime: timedelta | None,
-    workers: int | None,
+    workers: Workers | None,
     ok_exit: frozenset[int],
     confirm_first_run: bool,
     accept_source: bool,

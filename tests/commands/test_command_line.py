@@ -81,6 +81,8 @@ def test_output_that_can_not_be_written_is_said_without_a_traceback(do: Do, tmp_
         ("run", "-c", "nowhere.yaml"),
         ("run", "-c", "config.yaml", "--max-runtime", "50"),
         ("run", "-c", "config.yaml", "--workers", "0"),
+        ("run", "-c", "config.yaml", "--workers", "dask://scheduler"),
+        ("run", "-c", "config.yaml", "--workers", "dask://scheduler:8786"),
         ("run", "-c", "config.yaml", "--ok-exit", "x"),
         ("backfill", "-c", "config.yaml"),
         ("backfill", "-c", "config.yaml", "--from", "2026-10-01"),

@@ -133,7 +133,17 @@ def test_all_mistakes_come_at_once_each_with_its_line(load: Load) -> None:
     assert "line 4: source.settle is wrong: 5 is no duration" in words
     assert "line 6: amplitude.region must be 'US' or 'EU', not 'ASIA'" in words
     assert "line 7: amplitude.max_bytes must be less than or equal to 20000000" in words
-    assert "line 8: workers must be" in words
+    assert "line 8: workers is wrong: 'none' names no workers" in words
+
+
+def test_places_that_other_machines_can_not_reach_are_mistakes_each_with_its_line(load: Load) -> None:
+    words = mistakes(load, f"{SMALLEST}workers: dask://scheduler:8786\n")
+    assert "line 3: source.uri: ./export is a place of this machine alone" in words
+    assert "quarantine.uri: state/quarantine is a place of this machine alone" in words
+    shared = "source: {uri: s3://acme/x}\nquarantine: {uri: s3://acme/y}\namplitude: {region: US}\n"
+    workers = "workers: ${BRAZE_ETL_WORKERS:-dask+tls://scheduler:8786}\n"
+    assert load(shared + workers).settings.workers == "dask+tls://scheduler:8786"
+    assert load(shared + workers, BRAZE_ETL_WORKERS="2").settings.workers == 2
 
 
 def test_a_missing_section_is_named(load: Load) -> None:

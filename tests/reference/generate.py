@@ -161,7 +161,14 @@ def _notation(schema: dict[str, Any]) -> str:
     return _WORDS.get(str(schema.get("type")), "any value") + _bounds(schema)
 
 
-_NOTATIONS = {"48h": "duration", "18MB": "size", "10M": "count", "80%": "share", "2026-10-01T05": "hour"}
+_NOTATIONS = {
+    "48h": "duration",
+    "18MB": "size",
+    "10M": "count",
+    "80%": "share",
+    "2026-10-01T05": "hour",
+    "dask://scheduler:8786": "address",
+}
 _WORDS = {
     "string": "text",
     "integer": "integer",

@@ -17,6 +17,7 @@ from braze_etl.delivery.batches import Trouble
 from braze_etl.delivery.destination import Probe
 from braze_etl.engine.clock_skew import Witnesses
 from braze_etl.engine.executors.local import WorkerPool, serve
+from braze_etl.engine.executors.workers import Workers
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.flow import WorkList
 from braze_etl.engine.forecast import RECENT_RUNS, SHORTER_PATIENCE, too_patient
@@ -62,7 +63,7 @@ class Request:
     command: str
     scope: ScopeOf = live_scope
     covers_all: bool = False
-    workers: int | None = None
+    workers: Workers | None = None
     max_runtime: timedelta | None = None
     resend: bool = False
     replay: Entries | None = None
@@ -136,6 +137,10 @@ def _opened(
         raise ConfigError(
             "amplitude.api_key is not set",
             remedy="Set it to ${AMPLITUDE_API_KEY}, and that in the environment.",
+        )
+    if beyond := [words for _, words in settings.beyond_reach(request.workers)]:
+        raise ConfigError(
+            "; ".join(beyond), remedy="Or use the processes of this machine: give --workers a number."
         )
     mapping = open_mapping(settings)
     admit(settings, _intent(request), clock)

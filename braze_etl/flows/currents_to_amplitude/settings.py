@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from braze_etl.amplitude.settings import Amplitude
 from braze_etl.braze.currents.settings import Source
 from braze_etl.config.loading import Config, Examine, load
 from braze_etl.config.values import Section
-from braze_etl.config.yaml import KeyPath
+from braze_etl.config.yaml import KeyPath, dotted
 from braze_etl.engine.budget import Terms
 from braze_etl.engine.executors.cores import usable_cores
+from braze_etl.engine.executors.workers import (
+    ADDRESS_PATTERN,
+    AUTO,
+    MOST_PROCESSES,
+    Workers,
+    parse_workers,
+    scheduler_of,
+)
 from braze_etl.engine.settings import BudgetSection, CostSection, Window
 from braze_etl.mapping.groups import expand_types
 from braze_etl.mapping.settings import MappingSection
 from braze_etl.monitoring.settings import MetricsSection, NotifySection
 from braze_etl.state.ledger import LedgerIdentity
 from braze_etl.storage.settings import Quarantine, State
+
+_WORKERS: Final = WithJsonSchema(
+    {
+        "anyOf": [
+            {"const": AUTO, "type": "string"},
+            {"maximum": MOST_PROCESSES, "minimum": 1, "type": "integer"},
+            {"pattern": ADDRESS_PATTERN, "type": "string", "examples": ["dask://scheduler:8786"]},
+        ]
+    }
+)
+_SHARED: Final = ("s3://", "file://", "${")
 
 
 class Settings(Section):
@@ -41,8 +61,10 @@ class Settings(Section):
     cost: CostSection = CostSection()
     metrics: MetricsSection = MetricsSection()
     notify: NotifySection = NotifySection()
-    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
-        default="auto", description="Processes."
+    workers: Annotated[Workers, BeforeValidator(parse_workers), _WORKERS] = Field(
+        default=AUTO,
+        description="Processes; auto: one a core. Or the Dask scheduler that knows other machines, as "
+        "dask://host:8786, or dask+tls://host:8786 with certificates.",
     )
     decoder: Literal["auto", "fastavro"] = Field(
         default="auto",
@@ -60,12 +82,39 @@ class Settings(Section):
         bounds = self.budget.model_copy(update={"stop": expand_types(self.budget.stop)})
         return Terms(bounds, self.cost)
 
-    def processes(self, asked: int | None = None) -> int:
-        """How many workers: as asked, as configured, or one for each core that may be used (see `cores`)."""
-        wanted = asked or self.workers
-        return min(usable_cores() if wanted == "auto" else wanted, self.amplitude.in_flight)
+    def processes(self, asked: Workers | None = None) -> int:
+        """How many workers: as asked, as configured, or one for each core that may be used (see `cores`).
+
+        Of other machines, the most that may be at work; how many there are, their executor knows.
+        """
+        wanted, most = asked or self.workers, self.amplitude.in_flight
+        if isinstance(wanted, int):
+            return min(wanted, most)
+        return min(usable_cores(), most) if wanted == AUTO else most
+
+    def beyond_reach(self, asked: Workers | None = None) -> Iterator[tuple[KeyPath, str]]:
+        """The places that other machines read or write, and that no other machine has; none without these.
+
+        Each comes with its path in the configuration, and why it won't do.
+        """
+        if scheduler_of(asked or self.workers) is None:
+            return
+        privacy, lookup = self.mapping.privacy, self.mapping.identity.lookup
+        places: dict[KeyPath, str | None] = {
+            ("source", "uri"): self.source.uri,
+            ("quarantine", "uri"): self.quarantine.uri,
+            ("mapping", "privacy", "suppress"): privacy.suppress,
+            ("mapping", "identity", "lookup", "uri"): lookup.uri if lookup else None,
+        }
+        for path, uri in places.items():
+            if uri is not None and not uri.lower().startswith(_SHARED):
+                yield path, f"{dotted(path)}: {uri} is a place of this machine alone, and {_WHY}"
 
 
+_WHY: Final = (
+    "workers names other machines, which must reach it: write s3://bucket/prefix, or file:///absolute/path "
+    "for a folder that all of them have"
+)
 _STAND_INS: Final[Mapping[KeyPath, str]] = {("amplitude", "region"): "US"}
 
 
@@ -76,4 +125,8 @@ def load_config(
     examine: Examine[Settings] = lambda _: (),
 ) -> Config[Settings]:
     """Read and check the configuration of this flow; see `loading.load`."""
-    return load(source, Settings, environ, examine=examine, stand_ins=_STAND_INS)
+
+    def examined(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
+        return chain(settings.beyond_reach(), examine(settings))
+
+    return load(source, Settings, environ, examine=examined, stand_ins=_STAND_INS)
