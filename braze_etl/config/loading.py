@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from braze_etl.clock import duration_text
 from braze_etl.config.secrets import Veil, is_secret, without_tokens
+from braze_etl.config.unresolved import Unresolved
 from braze_etl.config.yaml import KeyPath, NoYamlError, Place, Problem, Variables, YamlReader, dotted
 from braze_etl.errors import ConfigError
 from braze_etl.quoting import masked, visible
@@ -30,39 +30,6 @@ Examine: TypeAlias = Callable[[SettingsT], Iterable[tuple[KeyPath, str]]]
 _LARGEST: Final = 1_000_000
 _SHOWN: Final = 20
 _GIVEN: Final = "the configuration"
-_SAME_ENVIRONMENT: Final = "Give workers the environment in which the configuration was read."
-
-
-@dataclass(frozen=True, slots=True)
-class Unresolved(Generic[SettingsT]):
-    """Settings on their way to another process, which takes what is `${NAME}` from its own environment.
-
-    So no secret travels, unless it stands in the configuration itself: that one does.
-    """
-
-    model: type[SettingsT]
-    data: dict[str, Any] = field(repr=False)
-    """What the configuration and its mapping file hold, as it is written there."""
-    fingerprint: str
-    """That of all texts as the command has them: with other ones, a worker might send to another project."""
-
-    def resolve(self, environ: Mapping[str, str] = os.environ) -> SettingsT:
-        """The settings in this process; raises `ConfigError` where *environ* is not that of the command."""
-        variables = Variables(environ)
-        data = variables.resolve(self.data)
-        if missing := sorted(set(variables.unset.values())):
-            words = f"a worker needs the environment variable {', '.join(missing)}: it is not set there"
-            raise ConfigError(words, remedy=_SAME_ENVIRONMENT)
-        try:
-            settings = self.model.model_validate(data)
-        except ValidationError as error:
-            paths = sorted({dotted(mistake["loc"]) for mistake in error.errors()})
-            words = f"the environment of a worker makes {', '.join(paths)} wrong"
-            raise ConfigError(words, remedy=_SAME_ENVIRONMENT) from None
-        if variables.fingerprint != self.fingerprint:
-            words = "the environment of a worker gives other values than that of the command"
-            raise ConfigError(words, remedy=_SAME_ENVIRONMENT)
-        return settings
 
 
 @dataclass(frozen=True)

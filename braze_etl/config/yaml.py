@@ -97,6 +97,20 @@ class Variables:
         return value
 
 
+def texts_in(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Give every text of a tree of data, with its path."""
+    if isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from texts_in(each, (*path, key))
+    elif isinstance(value, str):
+        yield path, value
+
+
+def variables_in(text: str) -> list[str]:
+    """The names of the variables that stand in a text."""
+    return [match[1] for match in _VARIABLE.finditer(text)]
+
+
 class YamlReader:
     """Reads files into one tree of data; `places` are by path from its root."""
 

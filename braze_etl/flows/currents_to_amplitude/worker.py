@@ -6,7 +6,7 @@ from functools import partial
 
 from braze_etl.amplitude.destination import BatchApi
 from braze_etl.clock import SystemClock
-from braze_etl.config.loading import Unresolved
+from braze_etl.config.unresolved import Unresolved
 from braze_etl.engine.flow import WorkerParts, WorkerSpec
 from braze_etl.flows.currents_to_amplitude.mapping import open_mapping
 from braze_etl.flows.currents_to_amplitude.reader import EventReader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import secrets
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +15,8 @@ from pydantic import BaseModel, SecretStr
 
 from braze_etl.clock import SystemClock
 from braze_etl.config.loading import Config
-from braze_etl.config.yaml import KeyPath
+from braze_etl.config.yaml import KeyPath, dotted
+from braze_etl.engine.executors.shipment import Shipment
 from braze_etl.engine.exits import Stop
 from braze_etl.errors import ConfigError
 from braze_etl.flows.currents_to_amplitude.flow import Request, open_run
@@ -23,6 +25,8 @@ from braze_etl.flows.currents_to_amplitude.worker import worker_spec
 from tests.workplace import KEY, Workplace
 
 ENDPOINT: KeyPath = ("amplitude", "endpoint")
+_LEADS = {"api_key": "", "salt": "", "endpoint": "https://ann:"}
+"""What stands before the secret in a value; an address else."""
 
 
 def secret_paths(annotation: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
@@ -37,8 +41,19 @@ def secret_paths(annotation: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
             yield from secret_paths(part, path)
 
 
-def loaded(folder: Path, *, in_environment: bool) -> tuple[Config[Settings], dict[str, str], list[str]]:
-    """A configuration with every secret there is, the environment for it, and the secrets."""
+def loaded(
+    folder: Path,
+    *,
+    in_environment: bool,
+    alone: bool = False,
+    but: int | None = None,
+    default: bool = False,
+) -> tuple[Config[Settings], dict[str, str], list[str]]:
+    """A configuration with every secret there is, the environment for it, and the secrets.
+
+    With *alone*, a variable holds the whole value, and not the secret in it. The secret of number *but*
+    stands in the file, or is the *default* of its variable.
+    """
     data: dict[str, Any] = {"source": {"uri": "./export"}, "amplitude": {"region": "EU"}}
     environ, tokens = dict[str, str](), list[str]()
     for number, keys in enumerate([*secret_paths(Settings), ENDPOINT]):
@@ -46,9 +61,15 @@ def loaded(folder: Path, *, in_environment: bool) -> tuple[Config[Settings], dic
         for part in keys[:-1]:
             section = section.setdefault(part, {})
         tokens.append(secrets.token_hex(16))
-        name, url = f"SECRET_{number}", "" if keys[-1] in ("api_key", "salt") else "https://example.com/"
-        environ[name] = tokens[-1]
-        section[keys[-1]] = url + (f"${{{name}}}" if in_environment else tokens[-1])
+        name, url = f"SECRET_{number}", _LEADS.get(str(keys[-1]), "https://example.com/")
+        value = url + tokens[-1] + ("@example.com/" if url.endswith(":") else "")
+        environ[name] = value if alone else tokens[-1]
+        if number == but:
+            section[keys[-1]] = f"${{{name}:-{value}}}" if default else value
+        elif in_environment:
+            section[keys[-1]] = f"${{{name}}}" if alone else value.replace(tokens[-1], f"${{{name}}}")
+        else:
+            section[keys[-1]] = value
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(data))
     return load_config(path, environ), environ, tokens
@@ -70,6 +91,54 @@ def test_a_secret_in_the_file_itself_reaches_workers_all_the_same(tmp_path: Path
     config, _, tokens = loaded(tmp_path, in_environment=False)
     assert pickle.loads(pickle.dumps(config.unresolved)).resolve({}) == config.settings
     assert config.settings.amplitude.api_key.get_secret_value() in tokens
+
+
+def test_no_secret_is_in_the_bytes_of_a_shipment_and_its_settings_are_the_commands(tmp_path: Path) -> None:
+    config, environ, tokens = loaded(tmp_path, in_environment=True, alone=True)
+    spec = worker_spec(config.unresolved, 2, keep_payloads=False, rationed=False)
+    shipment = Shipment.of(spec, config.unresolved, environ)
+    carried = pickle.dumps(shipment)
+    assert len(tokens) == 6
+    for token in tokens:
+        for form in (token.encode(), bytes.fromhex(token), b64encode(token.encode())):
+            assert form not in carried
+    (unresolved, *_) = pickle.loads(shipment.spec).open.args
+    opened = unresolved.resolve(environ)
+    for name in Settings.model_fields:
+        assert getattr(opened, name) == getattr(config.settings, name), name
+
+
+@pytest.mark.parametrize("default", [False, True], ids=["written there", "a default"])
+@pytest.mark.parametrize("number", range(6))
+def test_a_secret_that_stands_in_the_configuration_is_named_and_not_shipped(
+    tmp_path: Path, number: int, *, default: bool
+) -> None:
+    config, environ, tokens = loaded(tmp_path, in_environment=True, alone=True, but=number, default=default)
+    spec = worker_spec(config.unresolved, 2, keep_payloads=False, rationed=False)
+    with pytest.raises(ConfigError) as refused:
+        Shipment.of(spec, config.unresolved, environ)
+    path = [*secret_paths(Settings), ENDPOINT][number]
+    assert refused.value.message.startswith(f"{dotted(path)}: a secret stands in the configuration")
+    assert tokens[number] not in f"{refused.value}"
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, None),
+        ({"SECRET_0": ""}, "its environment lacks SECRET_0"),
+        ({"SECRET_0": "x", "SECRET_2": "y"}, "its environment has another value for SECRET_0, SECRET_2"),
+    ],
+)
+def test_a_machine_with_another_environment_is_unfit_and_the_variables_are_named(
+    tmp_path: Path, changed: dict[str, str], words: str | None
+) -> None:
+    config, environ, _ = loaded(tmp_path, in_environment=True, alone=True)
+    spec = worker_spec(config.unresolved, 2, keep_payloads=False, rationed=False)
+    shipment = Shipment.of(spec, config.unresolved, environ)
+    unfit = shipment.unfit({**environ, **changed, "HOME": "elsewhere"})
+    assert (unfit and unfit.cause) == words
 
 
 def test_a_secret_in_the_file_itself_is_not_in_what_shows_the_configuration(tmp_path: Path) -> None:
