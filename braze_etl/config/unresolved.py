@@ -73,7 +73,7 @@ class Unresolved(Generic[SettingsT]):
 
 
 def secrets_in(kind: Any, data: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Give, with its path, what *data* holds where *kind* wants a secret: a section, or the type of a field."""
+    """Give what *data* holds where *kind*, a section or a type of a field, wants a secret; with its path."""
     origin = get_origin(kind)
     if kind is SecretStr:
         yield path, data
