@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 TICK: Final = 0.2
 """Seconds between two looks at what is under way."""
+_LOOK_UP: Final = 1.0
+"""Seconds after which whoever waits for another attempt asks whether it has to make way."""
 
 
 class Halt(IntEnum):
@@ -80,14 +82,18 @@ class Watch:
     def begin(self, exchange: Exchange, seconds: float) -> None:
         """Give *exchange* so many seconds from now; raises `CutOffError` if it may not begin any more."""
         with self._lock:
-            if self._halt() >= exchange.yields_to:
-                exchange.cut(_stopped())
-            exchange.check()
+            self.allow(exchange)
             self._under_way[exchange] = (self._clock.monotonic() + seconds, seconds)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
                 self._thread.start()
             self._busy.set()
+
+    def allow(self, exchange: Exchange) -> None:
+        """Raise `CutOffError` if *exchange* has to make way by now, or was cut off."""
+        if self._halt() >= exchange.yields_to:
+            exchange.cut(_stopped())
+        exchange.check()
 
     def end(self, exchange: Exchange) -> None:
         """*exchange* is over, well or not."""
@@ -157,6 +163,14 @@ class Exchange:
             _this_thread.exchange = before
             self._watch.end(self)
         self.check()
+
+    def pause(self, clock: Clock, seconds: float) -> None:
+        """Wait on *clock* before the next attempt; `CutOffError` as soon as it has to make way."""
+        ends = clock.monotonic() + seconds
+        self._watch.allow(self)
+        while (left := ends - clock.monotonic()) > 0:
+            clock.wait(min(left, _LOOK_UP))
+            self._watch.allow(self)
 
     def check(self) -> None:
         """Raise what cut it off, if anything did."""

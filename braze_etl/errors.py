@@ -12,8 +12,10 @@
     │   ├── StateError                  the ledger: can't be read or written
     │   │   └── AbandonedError          (a StoreError, too) no answer was waited for: the run has to stop
     │   ├── QuarantineStopError         more was set aside than `quarantine.stop_at`
-    │   └── DeliveryError               Amplitude refused the request, or failed for too long
-    │       └── KeyRefusedError         Amplitude, or a proxy before it, refused the key
+    │   ├── DeliveryError               Amplitude refused the request, or failed for too long
+    │   │   └── KeyRefusedError         Amplitude, or a proxy before it, refused the key
+    │   └── ReadError                   what Amplitude holds can't be read
+    │       └── NotLoadedError          it can't be read yet
     └── FileError                       one file's trouble; the run goes on
         ├── UnreadableFileError         not Avro, or a header nobody can read
         ├── SourceGoneError             deleted or replaced between listing and reading
@@ -106,7 +108,15 @@ class DeliveryError(FatalError):
 
 
 class KeyRefusedError(DeliveryError):
-    """The key is not good: nothing is delivered until somebody changes it."""
+    """The key is not good: nothing is delivered, or read, until somebody changes it."""
+
+
+class ReadError(FatalError):
+    """What Amplitude holds can't be read: refused, failing for too long, or more than may be downloaded."""
+
+
+class NotLoadedError(ReadError):
+    """Amplitude has not exported these hours yet: nothing is known of what they hold."""
 
 
 class FileError(BrazeEtlError):

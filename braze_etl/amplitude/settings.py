@@ -1,10 +1,14 @@
-"""The `amplitude` section: where events go, and within which limits (amplitude.md, sections 0 and 1.2)."""
+"""The `amplitude` section: where events go, within which limits, and where they can be read.
+
+Sources: amplitude.md, sections 0 and 1.2; amplitude-read.md.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta, tzinfo
 from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
@@ -16,6 +20,7 @@ from braze_etl.delivery.http import HttpTransport
 from braze_etl.errors import UsageError
 
 _HOSTS = {"US": "api2.amplitude.com", "EU": "api.eu.amplitude.com"}
+_READ_HOSTS = {"US": "amplitude.com", "EU": "analytics.eu.amplitude.com"}
 _BATCH = "/batch"
 _HTTP_V2 = "/2/httpapi"
 _BATCH_BYTES = 20_000_000
@@ -67,6 +72,20 @@ def gzip_default(url: str) -> bool:
     return urlsplit(url).hostname in _HOSTS.values()
 
 
+def _checked_zone(name: str) -> str:
+    _zone(name)
+    return name
+
+
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC  # also where there is no data of zones
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, LookupError):
+        raise ValueError(f"{name!r} is no time zone; write one such as Europe/Berlin, or UTC") from None
+
+
 class Amplitude(Section):
     """The project that the events go to."""
 
@@ -76,9 +95,21 @@ class Amplitude(Section):
     )
     region: Literal["US", "EU"] = Field(description="Amplitude's data centre; a key works in one alone.")
     insecure: bool = Field(
-        default=False, description="Let `endpoint` be an http:// address that is not this machine."
+        default=False,
+        description="Let `endpoint` and `read_endpoint` be http:// addresses that are not this machine.",
     )
     endpoint: str | None = Field(default=None, repr=False, description="Another URL: sandbox, proxy.")
+    secret_key: Annotated[SecretStr, AfterValidator(checked_key)] = Field(
+        default=SecretStr(""), description="The project's secret key; what reads from Amplitude needs it."
+    )
+    read_endpoint: str | None = Field(
+        default=None,
+        repr=False,
+        description="Another URL for what reads: sandbox, proxy. The paths of Amplitude's APIs are added.",
+    )
+    time_zone: Annotated[str, AfterValidator(_checked_zone)] = Field(
+        default="UTC", description="The project's, as its charts have it; for `verify --counts`."
+    )
     gzip: Literal["auto"] | bool = Field(
         default="auto", description="Compress requests; auto: at Amplitude's own endpoints."
     )
@@ -98,14 +129,14 @@ class Amplitude(Section):
         default=None, description="Most events a second, over all workers; null: no bound of our own."
     )
 
-    @field_validator("endpoint")
+    @field_validator("endpoint", "read_endpoint")
     @classmethod
     def _is_url(cls, value: str | None, others: ValidationInfo) -> str | None:
         if value is None:
             return None
         if leads_away_in_clear(checked_url(value)) and not others.data.get("insecure"):
             raise ValueError(
-                "key and events would travel in the clear to another machine; write https://, or set"
+                "keys and events would travel in the clear to another machine; write https://, or set"
                 " amplitude.insecure: true where the way there is your own"
             )
         return value
@@ -121,6 +152,16 @@ class Amplitude(Section):
     def url(self) -> str:
         """The URL that batches are posted to."""
         return endpoint_url(self.region, self.endpoint)
+
+    def read_url(self, path: str) -> str:
+        """The URL of an API for reading, whose *path* begins with a slash."""
+        parts = urlsplit(self.read_endpoint or f"https://{_READ_HOSTS[self.region]}")
+        return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path))
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of the project's charts."""
+        return _zone(self.time_zone)
 
     @property
     def compresses(self) -> bool:

@@ -88,8 +88,7 @@ def read_reply(
     status: int, headers: Mapping[str, str], raw: bytes, *, now: datetime, secret: str = ""
 ) -> Reply:
     """Read a reply. *secret* is blotted out of all that may be quoted: refusals of a key can repeat it."""
-    for form in {secret, quote(secret, safe="")} if len(secret) >= _SHORTEST_SECRET else ():
-        raw = raw.replace(form.encode(), b"***")
+    raw = blotted(raw, secret)
     body = _json_object(raw)
     if body is not None and isinstance(body.get("error"), str):
         body["error"] = _quote(body["error"])
@@ -101,6 +100,14 @@ def read_reply(
         location=headers.get("Location", ""),
         date=_moment(headers.get("Date", "")),
     )
+
+
+def blotted(raw: bytes, *secrets: str) -> bytes:
+    """The bytes without the secrets, also as a URL would write them; one of a few characters stays."""
+    for secret in secrets:
+        for form in {secret, quote(secret, safe="")} if len(secret) >= _SHORTEST_SECRET else ():
+            raw = raw.replace(form.encode(), b"***")
+    return raw
 
 
 def retry_after(value: str, now: datetime) -> float | None:
@@ -139,6 +146,7 @@ _MOST_ON_THE_WIRE = 2 * _MOST_OF_A_REPLY  # with the lines of its chunks
 _CHUNK = 8192
 _CONNECT_SECONDS = 10.0
 _NO_HEADERS: Mapping[str, str] = {}
+_JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 
 # By name: urllib3 is the business of requests, whose versions take different ones of it.
 _KINDS = {
@@ -211,11 +219,8 @@ class HttpTransport:
         try:
             with exchange.within(self._timeout):
                 return self._post(body, {"Content-Encoding": "gzip"} if gzip else {})
-        except CutOffError:
-            kind = Kind.TIMEOUT
-        except (requests.RequestException, OSError) as error:
-            kind = _kind_of(error)
-        return NoReply(kind, _WORDS[kind].format(url=shown_url(self._url)))
+        except (CutOffError, requests.RequestException, OSError) as error:
+            return no_reply(error, self._url)
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -229,11 +234,11 @@ class HttpTransport:
             self._url,
             data=body,
             headers=headers,
-            timeout=(min(self._timeout, _CONNECT_SECONDS), self._timeout),
+            timeout=socket_timeout(self._timeout),
             allow_redirects=False,
             stream=True,
         ) as response:
-            raw = _read(response)
+            raw = read_beginning(response)
             return read_reply(
                 response.status_code,
                 response.headers,
@@ -245,16 +250,16 @@ class HttpTransport:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = self._local.session = _new_session(self._headers)
+            session = self._local.session = new_session({**_JSON, **self._headers})
             with self._lock:
                 self._sessions.append(session)
         return session
 
 
-def _new_session(headers: Mapping[str, str]) -> requests.Session:
+def new_session(headers: Mapping[str, str]) -> requests.Session:
+    """A session whose connections serve exchanges: certificates verified, nothing out of `.netrc`."""
     session = watched_session()
-    session.headers.update({"Content-Type": "application/json", "Accept": "*/*", "User-Agent": "braze-etl"})
-    session.headers.update(headers)
+    session.headers.update({"Accept": "*/*", "User-Agent": "braze-etl", **headers})
     session.auth = _no_credentials
     return session
 
@@ -264,7 +269,12 @@ def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedReque
     return request
 
 
-def _read(response: requests.Response) -> bytes:
+def socket_timeout(seconds: float) -> tuple[float, float]:
+    """The time-outs of `requests` for an exchange of so many seconds: to connect, and of one silence."""
+    return min(seconds, _CONNECT_SECONDS), seconds
+
+
+def read_beginning(response: requests.Response) -> bytes:
     """The reply's first megabytes. One that is longer, cut off there, is no JSON, and counts as that."""
     raw = bytearray()
     for chunk in response.iter_content(_CHUNK):
@@ -272,6 +282,12 @@ def _read(response: requests.Response) -> bytes:
         if len(raw) > _MOST_OF_A_REPLY:
             break
     return bytes(raw)
+
+
+def no_reply(error: Exception, url: str) -> NoReply:
+    """What an error of `requests`, or the cut of an exchange, says of a request to *url*."""
+    kind = Kind.TIMEOUT if isinstance(error, CutOffError) else _kind_of(error)
+    return NoReply(kind, _WORDS[kind].format(url=shown_url(url)))
 
 
 def _kind_of(error: BaseException) -> Kind:

@@ -25,7 +25,7 @@ from braze_etl.flows.currents_to_amplitude.worker import worker_spec
 from tests.workplace import KEY, Workplace
 
 ENDPOINT: KeyPath = ("amplitude", "endpoint")
-_LEADS = {"api_key": "", "salt": "", "endpoint": "https://ann:"}
+_LEADS = {"api_key": "", "secret_key": "", "salt": "", "endpoint": "https://ann:"}
 """What stands before the secret in a value; an address else."""
 
 
@@ -79,7 +79,7 @@ def test_no_secret_travels_and_a_worker_opens_the_same_settings(tmp_path: Path) 
     config, environ, tokens = loaded(tmp_path, in_environment=True)
     spec = worker_spec(config.unresolved, 2, keep_payloads=False, rationed=False)
     pickled = pickle.dumps(spec)
-    assert len(tokens) == 6
+    assert len(tokens) == 7
     assert [token for token in tokens if token.encode() in pickled] == []
     opened = pickle.loads(pickle.dumps(config.unresolved)).resolve(environ)
     for name in Settings.model_fields:
@@ -98,7 +98,7 @@ def test_no_secret_is_in_the_bytes_of_a_shipment_and_its_settings_are_the_comman
     spec = worker_spec(config.unresolved, 2, keep_payloads=False, rationed=False)
     shipment = Shipment.of(spec, config.unresolved, environ)
     carried = pickle.dumps(shipment)
-    assert len(tokens) == 6
+    assert len(tokens) == 7
     for token in tokens:
         for form in (token.encode(), bytes.fromhex(token), b64encode(token.encode())):
             assert form not in carried
@@ -109,7 +109,7 @@ def test_no_secret_is_in_the_bytes_of_a_shipment_and_its_settings_are_the_comman
 
 
 @pytest.mark.parametrize("default", [False, True], ids=["written there", "a default"])
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(7))
 def test_a_secret_that_stands_in_the_configuration_is_named_and_not_shipped(
     tmp_path: Path, number: int, *, default: bool
 ) -> None:
