@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
-from braze_etl.clock import Clock, SystemClock, parse_duration, parse_hour
+from braze_etl.clock import Clock, SystemClock, hour_of, parse_duration, parse_hour
 from braze_etl.config.loading import Config
 from braze_etl.deadline import WATCH
 from braze_etl.engine.executors.fork_server import keep_fork_server, release_fork_server
@@ -38,6 +38,8 @@ from braze_etl.engine.exits import Stop
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import new_run_id
 from braze_etl.errors import BrazeEtlError, UsageError
+from braze_etl.flows.currents_to_amplitude.explain.explanation import Explanation, explain
+from braze_etl.flows.currents_to_amplitude.explain.search import RECENT, Watch, find_record
 from braze_etl.flows.currents_to_amplitude.flow import Observers, Request, open_run
 from braze_etl.flows.currents_to_amplitude.guards import require_types, selected_entries
 from braze_etl.flows.currents_to_amplitude.mapping import mapping_mistakes
@@ -249,6 +251,33 @@ class Pipeline:
         settings, globs = self._readable(), tuple(event_types)
         require_types(settings, globs)
         return plan_changes(settings, changed_scope(*_open_range(from_, to, until), globs), SystemClock())
+
+    def explain(
+        self,
+        id_: str,
+        *,
+        from_: Hour | None = None,
+        to: Hour | None = None,
+        until: Hour | None = None,
+        event_types: Collection[str] = (),
+        file: str | None = None,
+        watch: Watch = lambda _: None,
+    ) -> Explanation:
+        """Say what became of one event, by its `insert_id` or its record's position `KEY#BLOCK#RECORD`.
+
+        For an `insert_id`, files are read until it is found: *file*, those of the range, or of the last 48
+        hours; *watch* is told of each. `as_dict()` has all of it as JSON values, without a person's ids
+        unless it is asked for them. Nothing is written. Raises `RecordNotFoundError`, `UsageError`,
+        `StoreError` and `StateError`.
+        """
+        settings, clock, globs = self._readable(), SystemClock(), tuple(event_types)
+        require_types(settings, globs)
+        scope = None
+        if from_ or to or until or globs:
+            since, end = _open_range(from_, to, until)
+            scope = Scope(since or hour_of(clock.now() - RECENT), end, globs)
+        found = find_record(settings, id_, scope, file=file, clock=clock, watch=watch)
+        return explain(settings, found, clock)
 
     def status(self, *, refresh: bool = False) -> PipelineStatus:
         """Say how the pipeline stands, from its state, or with *refresh* from a listing of its source.

@@ -35,6 +35,7 @@ _COMMANDS = {
     "backfill": "braze_etl.commands.backfill:backfill",
     "plan": "braze_etl.commands.plan:plan",
     "preview": "braze_etl.commands.preview:preview",
+    "explain": "braze_etl.commands.explain:explain",
     "status": "braze_etl.commands.status:status",
     "report": "braze_etl.commands.report.command:report",
     "mapping": "braze_etl.commands.mapping.command:mapping",

@@ -1,0 +1,1 @@
+"""`braze-etl explain`: one record of the source, found, and what became of it."""
