@@ -81,10 +81,17 @@ def test_every_command_of_the_documents_does_what_it_is_told(place: Workplace) -
         "entries"
     ]
     first = entries[0]["id"]
+    position = "{key}#{block}#{record}".format(**entries[0])
     lines = shown()
     assert len(lines) > 25
     codes = {
-        " ".join(words): code_of([first if word == "ID" else word for word in filled_in(words, place)], place)
+        " ".join(words): code_of(
+            [
+                (position if words[0] == "explain" else first) if word == "ID" else word
+                for word in filled_in(words, place)
+            ],
+            place,
+        )
         for words in lines
     }
     assert {line: code for line, code in codes.items() if code not in _FINE} == {}
