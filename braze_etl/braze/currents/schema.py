@@ -58,11 +58,10 @@ def writer_schema(schema_json: bytes) -> WriterSchema:
 def _parse(schema: Any) -> WriterSchema:
     if not isinstance(schema, dict) or schema.get("type") != "record":
         raise _unreadable("its root is no record")
-    full = cast("dict[str, Any]", parse_schema(schema))
-    named: Mapping[str, Schema] = full["__named_schemas"]
-    longest = _Measures(named).of_record(full).longest
-    parsed = parse_schema(without_logical_types(schema))
-    return WriterSchema(parsed, _event_type(full["name"]), record_converter(full, named), longest)
+    parsed = cast("dict[str, Any]", parse_schema(without_logical_types(schema)))
+    named: Mapping[str, Schema] = parsed["__named_schemas"]
+    longest = _Measures(named).of_record(parsed).longest
+    return WriterSchema(parsed, _event_type(parsed["name"]), record_converter(parsed, named), longest)
 
 
 def _event_type(full_name: str) -> str | None:

@@ -1,6 +1,7 @@
 """Turn decoded Avro values into plain JSON values, where a type needs it.
 
-Most fields are strings, integers and booleans: `converter` returns None for them, and they cost nothing.
+Most fields are strings, integers and booleans: `converter` returns None for them, and they cost nothing. A
+logical type is read as the type that it is stored as: Currents has none (currents.md, 2).
 """
 
 from __future__ import annotations
@@ -8,33 +9,13 @@ from __future__ import annotations
 import base64
 import math
 import struct
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeAlias
-from uuid import UUID
 
 Convert: TypeAlias = Callable[[Any], Any]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DAY = 86_400_000_000  # microseconds
-_LONGEST_DECIMAL = 64
-"""Bytes; 16 hold the 38 digits that databases know, and turning n digits into text takes n * n steps."""
-_LARGEST_SCALE = 400
-_UUID_BYTES = 16
-
-
-def logical_converter(kind: str, schema: Mapping[str, Any]) -> Convert | None:
-    """Return what makes a value of that logical type plain; None if the type has none, or an unknown one."""
-    name = schema.get("logicalType")
-    if name == "decimal" and kind in ("bytes", "fixed"):
-        scale = schema.get("scale", 0)
-        known = isinstance(scale, int) and abs(scale) <= _LARGEST_SCALE
-        return partial(_decimal, scale=scale) if known else None
-    if name == "uuid" and schema.get("size", _UUID_BYTES) != _UUID_BYTES:
-        return None
-    return _CONVERTERS.get((kind, name))
+Schema: TypeAlias = Any
+"""A schema as fastavro parses it: a type's name, a list (union), or a dict."""
 
 
 def without_logical_types(schema: Any) -> Any:
@@ -46,50 +27,66 @@ def without_logical_types(schema: Any) -> Any:
     return schema
 
 
-def _date(days: int) -> Any:
-    moment = _moment(days * _DAY)
-    return days if moment is None else moment.date().isoformat()
-
-
-def _time(number: int, *, unit: int) -> Any:
-    moment = _moment(number * unit) if 0 <= number * unit < _DAY else None
-    return number if moment is None else moment.time().isoformat()
-
-
-def _timestamp(number: int, *, unit: int, zone: str) -> Any:
-    moment = _moment(number * unit)
-    return number if moment is None else moment.replace(tzinfo=None).isoformat() + zone
-
-
-def _moment(microseconds: int) -> datetime | None:
-    try:
-        return _EPOCH + timedelta(microseconds=microseconds)
-    except OverflowError:
+def record_converter(record: Schema, named: Mapping[str, Schema]) -> Convert | None:
+    """Return what makes the fields of a record plain, in place; it returns the record."""
+    pairs = [(field["name"], converter(field["type"], named)) for field in record["fields"]]
+    steps = [(name, convert) for name, convert in pairs if convert is not None]
+    if not steps:
         return None
 
+    def convert_fields(value: dict[str, Any]) -> dict[str, Any]:
+        for name, convert in steps:
+            value[name] = convert(value[name])
+        return value
 
-def _decimal(value: bytes, *, scale: int) -> str:
-    if len(value) > _LONGEST_DECIMAL:
-        return base64.b64encode(value).decode("ascii")  # as bytes without a logical type
-    number = int.from_bytes(value, "big", signed=True)
-    sign, digits, _ = Decimal(number).as_tuple()
-    return f"{Decimal((sign, digits, -scale)):f}"
-
-
-def _uuid(value: bytes) -> str:
-    return str(UUID(bytes=value))
+    return convert_fields
 
 
-_CONVERTERS: Mapping[tuple[str, Any], Convert] = {
-    ("int", "date"): _date,
-    ("int", "time-millis"): partial(_time, unit=1000),
-    ("long", "time-micros"): partial(_time, unit=1),
-    ("long", "timestamp-millis"): partial(_timestamp, unit=1000, zone="Z"),
-    ("long", "timestamp-micros"): partial(_timestamp, unit=1, zone="Z"),
-    ("long", "local-timestamp-millis"): partial(_timestamp, unit=1000, zone=""),
-    ("long", "local-timestamp-micros"): partial(_timestamp, unit=1, zone=""),
-    ("fixed", "uuid"): _uuid,
-}
+def converter(schema: Schema, named: Mapping[str, Schema]) -> Convert | None:
+    """Return what makes a value of *schema* plain, or None if it is so already; *named* are by full name.
+
+    Where a number may be a float or a double, it stays as it is. The schema may not contain itself.
+    """
+    kinds = set(_kinds(schema, named))
+    changes: dict[type, Convert] = {}
+    if "float" in kinds and "double" not in kinds:
+        changes[float] = shortest_float32
+    if not kinds.isdisjoint(("bytes", "fixed")):
+        changes[bytes] = _base64
+    return partial(_plain, changes) if changes else None
+
+
+def _kinds(schema: Schema, named: Mapping[str, Schema]) -> Iterator[str]:
+    """The types without parts that a value of *schema* may hold."""
+    match schema:
+        case str() if schema not in named:
+            yield schema
+            return
+        case str():
+            parts = [named[schema]]
+        case list():
+            parts = schema
+        case {"items": part} | {"values": part}:
+            parts = [part]
+        case {"fields": fields}:
+            parts = [field["type"] for field in fields]
+        case _:
+            parts = [schema["type"]]
+    for part in parts:
+        yield from _kinds(part, named)
+
+
+def _plain(changes: Mapping[type, Convert], value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(changes, item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(changes, item) for name, item in value.items()}
+    change = changes.get(type(value))
+    return value if change is None else change(value)
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
 
 
 _FLOAT32 = struct.Struct("<f")
@@ -121,113 +118,3 @@ def _same(number: float, value: float) -> bool:
     except OverflowError:  # rounded up beyond the largest
         return False
     return bool(_FLOAT32.unpack(packed)[0] == value)
-
-
-Schema: TypeAlias = Any
-"""A schema as fastavro parses it: a type's name, a list (union), or a dict."""
-
-_PYTHON = {
-    "boolean": bool,
-    "int": int,
-    "long": int,
-    "float": float,
-    "double": float,
-    "string": str,
-    "enum": str,
-    "bytes": bytes,
-    "fixed": bytes,
-    "array": list,
-    "map": dict,
-    "record": dict,
-}
-
-
-def converter(schema: Schema, named: Mapping[str, Schema]) -> Convert | None:
-    """Return what makes a value of *schema* plain, or None if it is so already; *named* are by full name.
-
-    A record is changed in place. The schema may not contain itself.
-    """
-    if isinstance(schema, list):
-        return _union([_definition(branch, named) for branch in schema if branch != "null"], named)
-    definition = _definition(schema, named)
-    kind = definition["type"]
-    logical = logical_converter(kind, definition)
-    if logical is not None or kind not in ("array", "map", "record"):
-        return logical or _SIMPLE.get(kind)
-    if kind == "array":
-        return _array(converter(definition["items"], named))
-    if kind == "map":
-        return _map(converter(definition["values"], named))
-    return record_converter(definition, named)
-
-
-def record_converter(record: Schema, named: Mapping[str, Schema]) -> Convert | None:
-    """Return what makes the fields of a record plain, in place; it returns the record."""
-    pairs = [(field["name"], converter(field["type"], named)) for field in record["fields"]]
-    steps = [(name, convert) for name, convert in pairs if convert is not None]
-    if not steps:
-        return None
-
-    def convert_fields(value: dict[str, Any]) -> dict[str, Any]:
-        for name, convert in steps:
-            value[name] = convert(value[name])
-        return value
-
-    return convert_fields
-
-
-def _definition(schema: Schema, named: Mapping[str, Schema]) -> Mapping[str, Any]:
-    if isinstance(schema, str):
-        schema = {"type": schema}
-    found: Mapping[str, Any] = named.get(schema["type"], schema)
-    return found
-
-
-def _base64(value: bytes) -> str:
-    return base64.b64encode(value).decode("ascii")
-
-
-_SIMPLE: Mapping[str, Convert] = {"float": shortest_float32, "bytes": _base64, "fixed": _base64}
-
-
-def _array(convert: Convert | None) -> Convert | None:
-    return None if convert is None else lambda value: [convert(item) for item in value]
-
-
-def _map(convert: Convert | None) -> Convert | None:
-    return None if convert is None else lambda value: {name: convert(item) for name, item in value.items()}
-
-
-def _union(branches: list[Mapping[str, Any]], named: Mapping[str, Schema]) -> Convert | None:
-    """Choose the branch by what came out of it; where that can't be told, a number stays as it is."""
-    converters = [converter(branch, named) for branch in branches]
-    if all(convert is None for convert in converters):
-        return None
-    chosen: dict[type, Convert] = {}
-    for python in {_PYTHON[branch["type"]] for branch in branches}:
-        same = [index for index, branch in enumerate(branches) if _PYTHON[branch["type"]] is python]
-        if python is dict:
-            chosen[dict] = _dict([branches[index] for index in same], [converters[index] for index in same])
-        elif (convert := converters[same[0]]) is not None and len(same) == 1:
-            chosen[python] = convert
-        elif python is bytes:
-            chosen[bytes] = _base64
-
-    def convert_branch(value: Any) -> Any:
-        convert = chosen.get(type(value))
-        return value if convert is None else convert(value)
-
-    return convert_branch
-
-
-def _dict(branches: list[Mapping[str, Any]], converters: list[Convert | None]) -> Convert:
-    names = [{field["name"] for field in branch.get("fields", ())} for branch in branches]
-
-    def convert_dict(value: dict[str, Any]) -> Any:
-        # Records are known by their fields; what has no record's fields is the union's one map.
-        for branch, fields, convert in zip(branches, names, converters, strict=True):
-            if branch["type"] == "map" or value.keys() == fields:
-                return value if convert is None else convert(value)
-        return value
-
-    return convert_dict

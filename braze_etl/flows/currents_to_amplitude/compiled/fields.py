@@ -89,9 +89,7 @@ def _is_null(branch: Any) -> bool:
 
 
 def _primitive(schema: Any) -> str:
-    kind = schema
-    if isinstance(schema, dict) and "logicalType" not in schema:
-        kind = schema["type"]  # a primitive with remarks beside it
+    kind = schema["type"] if isinstance(schema, dict) else schema  # a primitive with remarks beside it
     if not isinstance(kind, str) or kind not in _KINDS:
         raise NotCoveredError(f"the type {schema}")
     return kind

@@ -51,7 +51,6 @@ def test_arrays_of_text_are_covered_and_their_items_may_be_null() -> None:
         ["int", "string"],
         ["null", "int", "string"],
         ["null", "bytes"],
-        {"type": "int", "logicalType": "date"},
         {"type": "array", "items": "int"},
         {"type": "array", "items": {"type": "array", "items": "string"}},
         {"type": "map", "values": "string"},
