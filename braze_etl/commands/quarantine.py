@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import orjson
@@ -16,7 +15,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from braze_etl.clock import Clock, SystemClock, iso, parse_duration, parse_hour
-from braze_etl.commands._options import config_option, output_option, pass_options, required_config
+from braze_etl.commands._options import (
+    ParsedType,
+    config_option,
+    output_option,
+    pass_options,
+    required_config,
+    together,
+)
 from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
 from braze_etl.engine.executors.workers import Workers
 from braze_etl.errors import UsageError
@@ -26,8 +32,6 @@ from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.model import ReasonCounts
 from braze_etl.quarantine.entry import Entry, Selection
 from braze_etl.state.ledger import LeaseOwner
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 _SHOWN = 50
 
@@ -48,40 +52,31 @@ def counts_table(counts: ReasonCounts) -> Table:
     return table
 
 
-class MomentType(click.ParamType[datetime]):
-    """`7d` (before now), or a UTC hour as elsewhere."""
-
-    name = "moment"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            return datetime.now(UTC) - parse_duration(value)
-        except (ValueError, OverflowError):
-            pass
-        try:
-            return parse_hour(value)
-        except ValueError as error:
-            self.fail(f"{error}, or an age such as 7d", param, ctx)
+def moment(value: Any) -> datetime:
+    """Read `7d` (before now), or a UTC hour as elsewhere; raises `ValueError`."""
+    if isinstance(value, datetime):
+        return value
+    try:
+        return datetime.now(UTC) - parse_duration(value)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return parse_hour(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or an age such as 7d") from None
 
 
-def selectors(command: _F) -> _F:
-    """`--id`, `--reason`, `--event-type`, `--file`, `--since`, `--until`; all that are given must hold."""
-    for option in (
-        click.option("--until", type=MomentType(), help="Set aside before then: 7d, or a UTC hour."),
-        click.option("--since", type=MomentType(), help="Set aside since then: 7d, or a UTC hour."),
-        click.option("--file", "files", multiple=True, metavar="GLOB", help="Of these files, by their keys."),
-        click.option(
-            "--event-type", "event_types", multiple=True, metavar="GLOB", help="Of these event types."
-        ),
-        click.option(
-            "--reason", "reasons", multiple=True, type=click.Choice(REASONS), help="For these reasons."
-        ),
-        click.option("--id", "ids", multiple=True, help="These entries; the beginning of an id will do."),
-    ):
-        command = option(command)
-    return command
+_MOMENT = ParsedType("moment", moment)
+
+selectors = together(
+    click.option("--id", "ids", multiple=True, help="These entries; the beginning of an id will do."),
+    click.option("--reason", "reasons", multiple=True, type=click.Choice(REASONS), help="For these reasons."),
+    click.option("--event-type", "event_types", multiple=True, metavar="GLOB", help="Of these event types."),
+    click.option("--file", "files", multiple=True, metavar="GLOB", help="Of these files, by their keys."),
+    click.option("--since", type=_MOMENT, help="Set aside since then: 7d, or a UTC hour."),
+    click.option("--until", type=_MOMENT, help="Set aside before then: 7d, or a UTC hour."),
+)
+"""All that are given must hold."""
 
 
 @click.command()

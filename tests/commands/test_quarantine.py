@@ -4,10 +4,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
-from braze_etl.commands.quarantine import MomentType
+from braze_etl.commands.quarantine import moment
 from braze_etl.errors import UsageError
 from braze_etl.flows.currents_to_amplitude.guards import selected_entries
 from braze_etl.model import Reason
@@ -46,12 +45,11 @@ def test_an_id_that_is_no_entrys_is_the_callers_mistake(quarantine: Quarantine) 
 
 def test_a_moment_is_an_age_or_an_hour() -> None:
     before = datetime.now(UTC)
-    moment = MomentType().convert("7d", None, None)
-    assert before <= moment + timedelta(days=7) <= datetime.now(UTC)
-    assert MomentType().convert("2026-10-01T05", None, None) == datetime(2026, 10, 1, 5, tzinfo=UTC)
+    assert before <= moment("7d") + timedelta(days=7) <= datetime.now(UTC)
+    assert moment("2026-10-01T05") == datetime(2026, 10, 1, 5, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["soon", "7", "99999999999d", "2026-13-01"])
 def test_what_is_neither_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="or an age such as 7d"):
-        MomentType().convert(text, None, None)
+    with pytest.raises(ValueError, match="or an age such as 7d"):
+        moment(text)
