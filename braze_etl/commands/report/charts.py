@@ -1,7 +1,7 @@
-"""The panels of the report: what Vega-Lite draws or a table tells, and the words around both.
+"""The charts of the report, each with its numbers as a table: four questions have one.
 
-Four questions have a chart. Vega-Lite makes rates, shares and stacks of the numbers in the history, which are
-bounded whatever the number of runs.
+Vega-Lite makes rates, shares and stacks of the numbers in the history, which are bounded whatever the number
+of runs.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from braze_etl.commands.report.words import count, listed, share, short, size, stretch, when
-from braze_etl.model import Reason
+from braze_etl.commands.report.words import count, share, short, stretch, when
 
 Spec: TypeAlias = dict[str, Any]
 Data: TypeAlias = Mapping[str, Any]
@@ -59,43 +58,30 @@ _COLOURS: Final = ("s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8")
 
 
 @dataclass(frozen=True)
-class Table:
-    """A heading and a row for each; the columns after the first are right-aligned if they are *numbers*."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    numbers: bool = True
-
-
-@dataclass(frozen=True)
-class Panel:
+class Chart:
     """`about` says in one sentence what is to be seen, also to those who don't see it.
 
-    With a `spec` it is a chart, and the table has the same numbers. `legend` has pairs of a label and the
-    name of a colour, `notes` what else there is to say.
+    The table, of `columns` and `rows`, has the same numbers. `legend` has pairs of a label and the name of a
+    colour.
     """
 
     title: str
     about: str
-    table: Table
-    spec: Spec | None = None
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    spec: Spec
     legend: Sequence[tuple[str, str]] = ()
-    notes: Sequence[str] = ()
 
 
-def panels(data: Data) -> dict[str, Panel]:
+def charts(data: Data) -> dict[str, Chart]:
     """Those that have something to show, by the name of their place in the page."""
     made = {
         "latency": _latency(data),
         "backlog_age": _backlog_age(data),
         "delivered": _delivered(data),
         "outcomes": _outcomes(data),
-        "filtered": _reasons(data, "filtered", "Filtered, by reason"),
-        "quarantined": _reasons(data, "quarantined", "Quarantined, by reason"),
-        "backlog": _backlog(data),
-        "budget": _budget(data),
     }
-    return {name: panel for name, panel in made.items() if panel is not None}
+    return {name: chart for name, chart in made.items() if chart is not None}
 
 
 def _finished(rows: Sequence[Spec], about: str, height: int, **spec: Any) -> Spec:
@@ -114,7 +100,7 @@ def _colour(name: str) -> str:
     return f"var(--{name})"
 
 
-def _outcomes(data: Data) -> Panel | None:
+def _outcomes(data: Data) -> Chart | None:
     """Of each event type: what became of its records."""
     by_type = data["by_event_type"]
     if not by_type:
@@ -125,10 +111,11 @@ def _outcomes(data: Data) -> Panel | None:
         for name, books in by_type.items()
     ]
     rows = [row for name, books in by_type.items() for row in _parts(name, books)]
-    return Panel(
+    return Chart(
         "By event type",
         about,
-        Table(["event type", *_OUTCOMES, "all"], table),
+        ["event type", *_OUTCOMES, "all"],
+        table,
         _shares(rows, about, bars=len(by_type)),
         [(each, each) for each in _OUTCOMES],
     )
@@ -192,7 +179,7 @@ def _text(words: str, limit: str, *, align: str, x: int | str) -> Spec:
     }
 
 
-def _delivered(data: Data) -> Panel | None:
+def _delivered(data: Data) -> Chart | None:
     """Accepted records an hour, by event type."""
     found = data["delivered"]
     series = dict(zip(found["event_types"], _COLOURS, strict=False))
@@ -206,10 +193,11 @@ def _delivered(data: Data) -> Panel | None:
         for bucket in reversed(found["buckets"])
         if any(bucket["accepted"].values())
     ]
-    return Panel(
+    return Chart(
         "Delivered per hour",
         about,
-        Table(["UTC, all records of", *map(short, series)], table),
+        ["UTC, all records of", *map(short, series)],
+        table,
         _rates(data, series, about),
         [(short(name), ink) for name, ink in series.items()],
     )
@@ -260,7 +248,7 @@ def _rates(data: Data, series: Mapping[str, str], about: str) -> Spec:
     )
 
 
-def _latency(data: Data) -> Panel | None:
+def _latency(data: Data) -> Chart | None:
     """How old records were when Amplitude accepted them, against the objective."""
     objective = data["objective_hours"]
     about = (
@@ -271,13 +259,13 @@ def _latency(data: Data) -> Panel | None:
     return _ages(title, about, data, data["latency"], ink="s1")
 
 
-def _backlog_age(data: Data) -> Panel | None:
+def _backlog_age(data: Data) -> Chart | None:
     """The age of the oldest undelivered hour, against the objective."""
     about = "Age of the oldest undelivered hour, or of the last complete listing, when runs ended."
     return _ages("Age of the backlog", about, data, data["backlog_age"], ink="s2")
 
 
-def _ages(title: str, about: str, data: Data, points: Sequence[Data], *, ink: str) -> Panel | None:
+def _ages(title: str, about: str, data: Data, points: Sequence[Data], *, ink: str) -> Chart | None:
     if not points:
         return None
     objective = data["objective_hours"]
@@ -287,7 +275,7 @@ def _ages(title: str, about: str, data: Data, points: Sequence[Data], *, ink: st
         for point, (moment, age, left) in zip(points, told, strict=True)
     ]
     spec = _finished(rows, about, _TALL, layer=[_curve(data, ink, dotted=len(rows) <= _FEW), *_limits(data)])
-    return Panel(title, about, Table(["UTC", "age in hours", "hours left"], told[::-1]), spec)
+    return Chart(title, about, ["UTC", "age in hours", "hours left"], told[::-1], spec)
 
 
 def _curve(data: Data, ink: str, *, dotted: bool) -> Spec:
@@ -357,63 +345,3 @@ def _amounts(unit: str = "") -> Spec:
         "ticks": False,
         "labelExpr": f"format(datum.value, '~s') + {unit!r}",
     }
-
-
-def _backlog(data: Data) -> Panel | None:
-    """What runs left for later."""
-    rows = [
-        [when(each["at"]), count(each["files"]), size(each["bytes"])]
-        for each in reversed(data["backlog_size"])
-        if each["bytes"]
-    ]
-    about = "Files that were due and not delivered when runs ended."
-    table = Table(["UTC", "files left by the run", "backlog"], rows)
-    return Panel("Size of the backlog", about, table) if rows else None
-
-
-def _reasons(data: Data, outcome: str, title: str) -> Panel | None:
-    """Why records were filtered, or quarantined."""
-    counts = data["reasons"][outcome]
-    total = sum(counts.values())
-    rows = [[_meaning(reason), count(records), share(records, total)] for reason, records in counts.items()]
-    about = f"Records that were {outcome}, by reason."
-    return Panel(title, about, Table(["reason", "records", "share"], rows)) if rows else None
-
-
-def _meaning(reason: str) -> str:
-    """A reason with what it means; one that only another release knows has its name alone."""
-    return f"{reason}: {Reason(reason).meaning}" if reason in set(Reason) else reason
-
-
-def _budget(data: Data) -> Panel | None:
-    """What is spent; None where no bound is configured."""
-    found = data["now"].get("budget", {})
-    bounds = {name: each for name in ("month", "day") if (each := found.get(name)) and each["limit"]}
-    if not bounds:
-        return None
-    rows = [
-        [
-            f"{name} {each['period']}",
-            f"{share(each['spent'], each['limit'])} of {count(each['limit'])}",
-            *(count(each[column]) for column in ("spent", "left")),
-        ]
-        for name, each in bounds.items()
-    ]
-    about = "Events spent of what may be sent in this month and on this day, as the state has them now."
-    notes = [*_used_up(bounds), *budget_notes(data)]
-    return Panel("Budget", about, Table(["budget", "used", "spent", "left"], rows), notes=notes)
-
-
-def budget_notes(data: Data) -> Iterator[str]:
-    """What the budget has held, and what was spent in money."""
-    if held := data["held"]:
-        types = listed([short(name) for name in held["event_types"]])
-        yield f"The last complete run held {count(held['records'])} records of {types}."
-    if cost := data["now"].get("budget", {}).get("cost"):
-        yield f"Cost: {cost['month']} {cost['currency']} this month, {cost['day']} {cost['currency']} today."
-
-
-def _used_up(bounds: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    for name, each in bounds.items():
-        if not each["left"]:
-            yield f"Of the {name} nothing is left until {when(each['ends_at'])}."

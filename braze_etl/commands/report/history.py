@@ -77,7 +77,6 @@ class Buckets:
 
     @property
     def hours(self) -> int:
-        """The width of a whole stretch in hours."""
         return self.width // _HOUR
 
     def __iter__(self) -> Iterator[tuple[datetime, datetime]]:
@@ -142,13 +141,23 @@ class History:
             "period": self._period(),
             "failing": self._failing(),
             "outcomes": {outcome.value: records for outcome, records in totals.items()},
-            "replayed": sum(each["accepted"] for run in self._replays() for each in _books(run).values()),
+            "replayed": sum(
+                each["accepted"]
+                for run in self.runs
+                if run.command == _REPLAY
+                for each in _books(run).values()
+            ),
             "reasons": {name: dict(counts.most_common()) for name, counts in reasons.items()},
             "by_event_type": _listed(by_type),
             "delivered": self._delivered(by_type),
-            "latency": [_age(*found) for found in self._worst(_latency)],
-            "backlog_age": [_age(*found) for found in self._worst(self._oldest_undelivered)],
-            "backlog_size": [_size(*found) for found in self._worst(_bytes_left)],
+            "latency": [_point(run, hours=round(age, 2)) for run, age in self._worst(_latency)],
+            "backlog_age": [
+                _point(run, hours=round(age, 2)) for run, age in self._worst(self._oldest_undelivered)
+            ],
+            "backlog_size": [
+                _point(run, files=run.report["files"]["remaining"], bytes=left)
+                for run, left in self._worst(_bytes_left)
+            ],
             "requests": dict(self._requests()),
             "exit_codes": dict(Counter(self._ending(run) for run in self.runs).most_common()),
             "held": self._held(),
@@ -194,9 +203,6 @@ class History:
 
     def _passes(self) -> list[RunRecord]:
         return [run for run in self.runs if run.command != _REPLAY]
-
-    def _replays(self) -> list[RunRecord]:
-        return [run for run in self.runs if run.command == _REPLAY]
 
     def _by_event_type(self) -> dict[str, Counter[str]]:
         """Event types with their outcomes: those first that most was delivered of."""
@@ -313,12 +319,8 @@ def _bytes_left(run: RunRecord) -> int | None:
     return left
 
 
-def _age(run: RunRecord, hours: float) -> dict[str, Any]:
-    return {"at": iso(_end(run)), "hours": round(hours, 2)}
-
-
-def _size(run: RunRecord, left: float) -> dict[str, Any]:
-    return {"at": iso(_end(run)), "files": run.report["files"]["remaining"], "bytes": left}
+def _point(run: RunRecord, **facts: float) -> dict[str, Any]:
+    return {"at": iso(_end(run)), **facts}
 
 
 def _end(run: RunRecord) -> datetime:
@@ -335,10 +337,6 @@ def _outcome(reason: str) -> str:
     return Reason(reason).outcome if reason in set(Reason) else Outcome.FILTERED
 
 
-def _events(run: RunRecord) -> Counter[str]:
-    return Counter(run.report.get("events", {}))
-
-
 def _listed(by_type: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
     """The largest types, and the sum of the others."""
     by_size = sorted(by_type.items(), key=lambda item: -item[1].total())
@@ -349,7 +347,7 @@ def _listed(by_type: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
 
 
 def _line(run: RunRecord) -> dict[str, Any]:
-    events, files = _events(run), run.report.get("files", {})
+    events, files = Counter(run.report.get("events", {})), run.report.get("files", {})
     return {
         "run_id": run.run_id,
         "command": run.command,

@@ -10,10 +10,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from braze_etl.commands.report import charts, words
-from braze_etl.commands.report.charts import Table
+from braze_etl.commands.report import words
+from braze_etl.commands.report.charts import charts
 from braze_etl.commands.report.words import NOTHING, count, counted, when
 from braze_etl.errors import UsageError
+from braze_etl.model import Reason
 from braze_etl.quoting import visible
 
 Data = Mapping[str, Any]
@@ -39,7 +40,7 @@ _ENDINGS: Final = {
 }
 _OTHER_ENDING: Final = ("bad", "ended early")
 
-_WORDS: Final = ("ago", "count", "counted", "share", "size", "span", "when")
+_WORDS: Final = ("ago", "count", "counted", "listed", "share", "short", "size", "span", "when")
 
 
 def render(data: Mapping[str, Any]) -> str:
@@ -63,9 +64,9 @@ def render(data: Mapping[str, Any]) -> str:
     scripts = [_charting(), _inline(_read("page.js"))]
     return environment.from_string(_read("page.html.jinja")).render(
         data=data,
-        panels=charts.panels(data),
-        drift=drift_table(data["drift"]),
-        budget_notes=list(charts.budget_notes(data)),
+        charts=charts(data),
+        drift=drift_rows(data["drift"]),
+        bounds=_bounds(data["now"].get("budget", {})),
         verdict=verdict(data),
         wrong=any(run["error"] or run["ending"] == "killed" for run in data["runs"]),
         style=_read("page.css"),
@@ -173,7 +174,8 @@ def _never_listed(data: Data) -> PageVerdict:
 
 def _late(data: Data, *, missed: bool) -> PageVerdict:
     tone, head = ("bad", "The window is missed.") if missed else ("warn", "At risk.")
-    return PageVerdict(tone, head, _sentences(data), steps=_late_steps())
+    steps = [_STATUS, _DOCTOR, _runbook("BrazeEtlObjectiveAtRisk")]
+    return PageVerdict(tone, head, _sentences(data), steps=steps)
 
 
 def _quiet(data: Data) -> PageVerdict:
@@ -182,10 +184,6 @@ def _quiet(data: Data) -> PageVerdict:
     said = f"Its newest hour is {when(newest)}." if newest else "No file of it was ever found."
     steps = [_DOCTOR, _runbook("BrazeEtlSourceStale")]
     return PageVerdict("warn", "The source is quiet.", f"{said} {_sentences(data)}", steps=steps)
-
-
-def _late_steps() -> list[Step]:
-    return [_STATUS, _DOCTOR, _runbook("BrazeEtlObjectiveAtRisk")]
 
 
 def _runbook(heading: str) -> Step:
@@ -219,28 +217,17 @@ def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
 
 
-def drift_table(drift: Mapping[str, Mapping[str, Any]]) -> Table | None:
-    """A row for each finding, or None if there is none; only the first few hundred."""
-    rows = [*_types(drift.get("unknown_event_types", {})), *_fields(drift)]
-    if not rows:
-        return None
-    if len(rows) > _MOST:
-        rows = [*rows[:_MOST], [f"and {count(len(rows) - _MOST)} more", *[""] * 4]]
-    return Table(["event type", "field", "what", "was, now", "outcome"], rows, numbers=False)
+def drift_rows(drift: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """Event type, field, what, was and now, outcome of each finding; only the first few hundred."""
+    rows = list(_findings(drift))
+    more = [[f"and {count(len(rows) - _MOST)} more", *[""] * 4]] if len(rows) > _MOST else []
+    return [*rows[:_MOST], *more]
 
 
-def _types(found: Mapping[str, Any]) -> Iterator[list[str]]:
-    for name, facts in found.items():
-        yield [
-            name,
-            NOTHING,
-            "unknown event type",
-            f"{count(facts['records'])} read by a run",
-            _outcome(facts, "name"),
-        ]
-
-
-def _fields(drift: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
+def _findings(drift: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
+    for name, facts in drift.get("unknown_event_types", {}).items():
+        read = f"{count(facts['records'])} read by a run"
+        yield [name, NOTHING, "unknown event type", read, _outcome(facts, "name")]
     for kind, what in _KINDS.items():
         for event_type, fields in drift.get(kind, {}).items():
             for name, facts in fields.items():
@@ -257,4 +244,14 @@ def _ending(ending: str) -> tuple[str, str]:
     return _ENDINGS.get(ending, _OTHER_ENDING)
 
 
-_FILTERS: Final = {"ending": _ending} | {name: getattr(words, name) for name in _WORDS}
+def _bounds(budget: Mapping[str, Any]) -> dict[str, Any]:
+    """The periods that have a bound, as the state has them."""
+    return {name: each for name in ("month", "day") if (each := budget.get(name)) and each["limit"]}
+
+
+def _meaning(reason: str) -> str:
+    """A reason with what it means; one that only another release knows has its name alone."""
+    return f"{reason}: {Reason(reason).meaning}" if reason in set(Reason) else reason
+
+
+_FILTERS: Final = {"ending": _ending, "meaning": _meaning} | {name: getattr(words, name) for name in _WORDS}
