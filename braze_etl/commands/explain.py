@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from braze_etl.commands._options import config_option, output_option, range_options, required_config
 from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
-from braze_etl.commands.mapping.inspect import FieldMapping
+from braze_etl.commands.mapping.inspect import field_mapping
 
 if TYPE_CHECKING:
     from braze_etl.flows.currents_to_amplitude.explain.explanation import Explanation
@@ -80,12 +80,11 @@ def _bar() -> Iterator[Callable[[Searched], None]]:
 
 def _fields(found: Explanation) -> dict[str, dict[str, Any]]:
     """What becomes of each field that is not null, by which rule of the mapping in force."""
-    mapped = {
-        name: FieldMapping.of(name, found.plan, found.preset)
+    return {
+        name: field_mapping(name, found.plan, found.preset)
         for name, value in (found.record or {}).items()
         if value is not None
     }
-    return {name: {"becomes": list(each.becomes), "rule": each.rule} for name, each in mapped.items()}
 
 
 def _print(facts: dict[str, Any], fields: dict[str, dict[str, Any]]) -> None:

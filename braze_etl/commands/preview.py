@@ -17,7 +17,7 @@ from rich.text import Text
 
 from braze_etl.commands._options import checked_config, config_option
 from braze_etl.commands._output import plain_table, stdout_console
-from braze_etl.commands.mapping.inspect import FieldMapping
+from braze_etl.commands.mapping.inspect import places, rule_of
 from braze_etl.flows.currents_to_amplitude.preview import Preview, preview_file
 from braze_etl.model import Event, Verdict
 from braze_etl.quoting import json_text, visible
@@ -90,25 +90,18 @@ def rows_of(shown: Preview) -> Iterator[Row]:
     left = _flat(shown.outcome)
     for field, value in (shown.record or {}).items():
         if value is not None:
-            mapped = FieldMapping.of(field, shown.plan, shown.preset)
-            after = {key: left.pop(key) for key in _places(shown, field) if key in left}
-            yield Row(field, value, after, "" if isinstance(shown.outcome, Verdict) else mapped.rule)
+            after = {key: left.pop(key) for key in _keys(shown, field) if key in left}
+            is_sent = not isinstance(shown.outcome, Verdict)
+            yield Row(field, value, after, rule_of(field, shown.plan, shown.preset) if is_sent else "")
     for key, value in left.items():
         yield Row("", None, {key: value}, "set by the mapping")
 
 
-def _places(shown: Preview, field: str) -> Iterator[str]:
+def _keys(shown: Preview, field: str) -> Iterator[str]:
     """The keys of the event, as `_flat` has them, that may come from a field."""
-    plan = shown.plan
-    top = {"external_user_id": "user_id", "device_id": "device_id", "time": "time", "id": "insert_id"}
-    yield from (top[field],) if field in top else ()
-    yield from ("event_type",) if any(part.field == field for part in plan.naming.fields) else ()
-    yield from (
-        key for group in (plan.lifted, *plan.lifted_groups) for name, key in group.items() if name == field
-    )
-    yield from plan.advertising_ids.values() if field == "ad_id" else ()
-    yield from (f"event_properties.{name}" for name, _ in plan.targets(field))
-    for explosion in plan.explosions:
+    for keys, _ in places(field, shown.plan):
+        yield from keys
+    for explosion in shown.plan.explosions:
         if explosion.field == field:
             begin = f"event_properties.{explosion.prefix}"
             yield from (key for key in _flat(shown.outcome) if key.startswith(begin))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from difflib import SequenceMatcher
 from typing import Any, Final
@@ -32,30 +32,32 @@ def compare(ours: TrackingPlan, theirs: Taxonomy) -> Comparison:
     ]
     near = nearest(missing, [name for name in unmatched if name not in ours.not_sent])
     like_ours = {each.theirs for each in near}
-    brazes = {name for name in unmatched if name in like_ours or _is_brazes(name, theirs.events[name])}
+    brazes = {
+        name
+        for name in unmatched
+        if name in like_ours
+        or name in load_catalogue()
+        or name.startswith(_MARKS)
+        or theirs.events[name].is_brazes
+    }
     only_theirs = tuple(name for name in unmatched if name in brazes and name not in ours.not_sent)
     return Comparison(
         is_complete=theirs.is_complete,
         names=Differences(tuple(sorted(missing)), only_theirs, tuple(near)),
         not_sent={name: ours.not_sent[name] for name in unmatched if name in ours.not_sent},
         others=tuple(name for name in unmatched if name not in brazes and name not in ours.not_sent),
-        properties=dict(_differences(pairs, theirs)),
+        properties={
+            name: found
+            for name, event in pairs.items()
+            if event.is_known and (found := _of_event(event, theirs.events[name]))
+        },
     )
-
-
-def _is_brazes(name: str, event: TaxonomyEvent) -> bool:
-    return event.is_brazes or name.startswith(_MARKS) or name in load_catalogue()
-
-
-def _differences(pairs: dict[str, PlannedEvent], theirs: Taxonomy) -> Iterator[tuple[str, Differences]]:
-    for name, event in pairs.items():
-        if event.is_known and (found := _of_event(event, theirs.events[name])):
-            yield name, found
 
 
 def _of_event(ours: PlannedEvent, theirs: TaxonomyEvent) -> Differences:
     only_ours = sorted(ours.properties.keys() - theirs.properties.keys())
-    only_theirs = sorted(name for name in theirs.properties if not _is_ours(name, ours))
+    unmatched = theirs.properties.keys() - ours.properties.keys()
+    only_theirs = sorted(name for name in unmatched if not name.startswith(ours.prefixes))
     return Differences(
         tuple(only_ours),
         tuple(only_theirs),
@@ -66,10 +68,6 @@ def _of_event(ours: PlannedEvent, theirs: TaxonomyEvent) -> Differences:
             if (kinds := theirs.properties.get(name)) and own.kind != ANY and own.kind not in kinds
         },
     )
-
-
-def _is_ours(name: str, event: PlannedEvent) -> bool:
-    return name in event.properties or name.startswith(event.prefixes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +86,12 @@ class Comparison:
 
     @property
     def differs(self) -> bool:
-        """Whether something certainly differs."""
         return any(
             each.only_theirs or each.kinds or (self.is_complete and each.only_ours)
             for each in (self.names, *self.properties.values())
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
         return {
             "differs": self.differs,
             "complete": self.is_complete,
@@ -124,7 +120,6 @@ class Differences:
         return bool(self.only_ours or self.only_theirs or self.kinds)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
         return {
             "only_ours": list(self.only_ours),
             "only_theirs": list(self.only_theirs),
@@ -170,9 +165,11 @@ def _letters(name: str) -> str:
 
 
 def _in_one_word(ours: list[str], theirs: list[str]) -> list[tuple[int, str]]:
+    own_words, other_words = ([word.casefold() for word in words] for words in (ours, theirs))
+    matcher = SequenceMatcher(None, own_words, other_words, autojunk=False)
     changes = [
         (ours[begin:end], theirs[start:stop])
-        for tag, begin, end, start, stop in _matcher(ours, theirs).get_opcodes()
+        for tag, begin, end, start, stop in matcher.get_opcodes()
         if tag != "equal"
     ]
     match changes:
@@ -183,9 +180,3 @@ def _in_one_word(ours: list[str], theirs: list[str]) -> list[tuple[int, str]]:
         case [([own], [other])] if SequenceMatcher(None, own, other).ratio() >= _ALIKE:
             return [(3, f"{own!r}, which they spell {other!r}")]
     return []
-
-
-def _matcher(ours: list[str], theirs: list[str]) -> SequenceMatcher[str]:
-    return SequenceMatcher(
-        None, [word.casefold() for word in ours], [word.casefold() for word in theirs], autojunk=False
-    )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from braze_etl.braze.currents.catalogue import EventType, FieldType, load_catalogue
+from braze_etl.braze.currents.catalogue import EventType, load_catalogue
 from braze_etl.clock import duration_text, iso
 from braze_etl.commands.mapping.tracking_plan import why_not
 from braze_etl.errors import UsageError
@@ -41,7 +40,8 @@ def _line(mapping: EventMapping, name: str, is_selected: Callable[[str], bool]) 
         "name": plan.name,
         "outcome": why_not(plan, is_selected) or "sent",
         "conditional": plan.choice is not None or plan.loop_guard is not None,
-        "properties": sum(bool(plan.targets(field)) for field in _fields(kind)) + len(plan.fixed),
+        "properties": sum(bool(plan.targets(field)) for field in (kind.fields if kind else ()))
+        + len(plan.fixed),
         "documented": plan.documented,
         "status": kind.status if kind else "unknown",
     }
@@ -53,15 +53,12 @@ def show_type(mapping: EventMapping, event_type: str, is_selected: Callable[[str
         names = "`braze-etl mapping list` names all that are known."
         raise UsageError(f"{event_type!r} is a pattern, and no event type", remedy=names)
     plan, kind = mapping.plan(event_type), load_catalogue().get(event_type)
-    fields = {name: FieldMapping.of(name, plan, mapping.options.preset) for name in _fields(kind)}
     return {
         "event_type": event_type,
         **_line(mapping, event_type, is_selected),
         "why": plan.filter.detail if plan.filter else "",
         "note": _note(mapping, event_type),
-        "fields": {
-            name: _field(kind.fields[name] if kind else None, mapped) for name, mapped in fields.items()
-        },
+        "fields": _fields(kind, plan, mapping.options.preset),
         "top_level": dict(plan.constants),
         "set": dict(plan.fixed),
         "conditions": _conditions(plan.choice),
@@ -88,61 +85,54 @@ def sent_in_vain(mapping: EventMapping, is_selected: Callable[[str], bool]) -> d
     return {name: why for name, why in reasons.items() if why}
 
 
-def _fields(kind: EventType | None) -> list[str]:
+def _fields(kind: EventType | None, plan: TypePlan, preset: str) -> dict[str, dict[str, Any]]:
     """The fields that Braze is known to write; those that the preset merely has a name for never arrive."""
-    return list(kind.fields) if kind else []
-
-
-def _field(facts: FieldType | None, mapped: FieldMapping) -> dict[str, Any]:
     return {
-        "type": facts.avro + "?" * facts.nullable if facts else None,
-        "personal": facts.pii if facts else None,
-        "becomes": list(mapped.becomes),
-        "rule": mapped.rule,
+        name: {
+            "type": facts.avro + "?" * facts.nullable,
+            "personal": facts.pii,
+            **field_mapping(name, plan, preset),
+        }
+        for name, facts in (kind.fields.items() if kind else ())
     }
 
 
-@dataclass(frozen=True, slots=True)
-class FieldMapping:
-    """What becomes of a field: the keys and properties it goes to, and the rule that says so."""
-
-    becomes: tuple[str, ...]
-    rule: str
-
-    @classmethod
-    def of(cls, field: str, plan: TypePlan, preset: str) -> FieldMapping:
-        """Follow *field* through the plan."""
-        becomes = (*_at_top(field, plan), *_of_json(field, plan), *_properties(field, plan))
-        return cls(becomes, _rule(field, plan, preset, is_sent=bool(becomes)))
+def field_mapping(field: str, plan: TypePlan, preset: str) -> dict[str, Any]:
+    """What becomes of a field, in words, and the rule that says so."""
+    return {"becomes": [words for _, words in places(field, plan)], "rule": rule_of(field, plan, preset)}
 
 
-def _at_top(field: str, plan: TypePlan) -> Iterator[str]:
-    if field in _IDENTITY:
-        yield f"top level: {_IDENTITY[field]}{_private_words(plan.change(field))}"
-    if field == "user_id" and plan.identity.anonymous == "braze_id":
-        yield f"top level: device_id, as {plan.identity.braze_id_prefix}<user_id>, without another id"
-    if any(part.field == field for part in plan.naming.fields):
-        yield "the event's name"
-    if field in plan.lifted:
-        yield f"top level: {plan.lifted[field]}{_private_words(plan.change(field))}"
-    for group in plan.lifted_groups:
-        if field in group:
-            yield f"top level: {group[field]} (if its group is complete)"
-    if field == "ad_id" and plan.advertising_ids:
-        yield f"top level: {' or '.join(dict.fromkeys(plan.advertising_ids.values()))}"
+def places(field: str, plan: TypePlan) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Where a field goes: the keys of the event (`event_properties.` before a property), and words for it.
 
-
-def _of_json(field: str, plan: TypePlan) -> Iterator[str]:
+    What is known of a record alone has no key here: the device id of who has none, the keys of a JSON text.
+    """
+    yield from _at_top(field, plan)
     for explosion in plan.explosions:
         if explosion.field == field:
-            yield f"a property for each key: {explosion.prefix}<key>"
-
-
-def _properties(field: str, plan: TypePlan) -> Iterator[str]:
-    is_private = field in plan.rules.private
+            yield (), f"a property for each key: {explosion.prefix}<key>"
     for name, change in plan.targets(field):
         mapped = " (its values mapped)" if change else ""
-        yield name + (_private_words(change) if is_private else mapped)
+        is_private = field in plan.rules.private
+        yield (f"event_properties.{name}",), name + (_private_words(change) if is_private else mapped)
+
+
+def _at_top(field: str, plan: TypePlan) -> Iterator[tuple[tuple[str, ...], str]]:
+    at_top = _private_words(plan.change(field))
+    if field in _IDENTITY:
+        yield (_IDENTITY[field],), f"top level: {_IDENTITY[field]}{at_top}"
+    if field == "user_id" and plan.identity.anonymous == "braze_id":
+        yield (), f"top level: device_id, as {plan.identity.braze_id_prefix}<user_id>, without another id"
+    if any(part.field == field for part in plan.naming.fields):
+        yield ("event_type",), "the event's name"
+    if field in plan.lifted:
+        yield (plan.lifted[field],), f"top level: {plan.lifted[field]}{at_top}"
+    for group in plan.lifted_groups:
+        if field in group:
+            yield (group[field],), f"top level: {group[field]} (if its group is complete)"
+    if field == "ad_id" and plan.advertising_ids:
+        keys = tuple(dict.fromkeys(plan.advertising_ids.values()))
+        yield keys, f"top level: {' or '.join(keys)}"
 
 
 def _private_words(change: Callable[[Any], Any] | None) -> str:
@@ -158,7 +148,7 @@ def _hashes(change: Callable[[Any], Any]) -> bool:
     return change("x") not in {"x", None}
 
 
-def _rule(field: str, plan: TypePlan, preset: str, *, is_sent: bool) -> str:
+def rule_of(field: str, plan: TypePlan, preset: str) -> str:
     """The rule that had the last word on a field."""
     rules = plan.rules
     is_private, change = rules.private.find(field)
@@ -168,7 +158,8 @@ def _rule(field: str, plan: TypePlan, preset: str, *, is_sent: bool) -> str:
         )
     if field in _IDENTITY or field in rules.never:
         return "identity"
-    if rules.unknown_fields == "drop" and field not in rules.known | rules.dropped and not is_sent:
+    is_unknown = field not in rules.known | rules.dropped and not any(places(field, plan))
+    if is_unknown and rules.unknown_fields == "drop":
         return "mapping.unknown_fields"
     return rules.author(field) or f"preset {preset}"
 

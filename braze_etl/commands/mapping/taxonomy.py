@@ -14,7 +14,7 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
@@ -145,12 +145,8 @@ def _unpack(stream: _Stream, name: str, taxonomy: Taxonomy, layers: int, *, is_z
         for member in archive.infolist():
             if not member.is_dir():
                 with archive.open(member) as part:
-                    _read(_member(part), f"{name}, {member.filename}", taxonomy, layers)
-
-
-def _member(part: object) -> zipfile.ZipExtFile:
-    assert isinstance(part, zipfile.ZipExtFile)  # the stubs promise less
-    return part
+                    assert isinstance(part, zipfile.ZipExtFile)  # the stubs promise less
+                    _read(part, f"{name}, {member.filename}", taxonomy, layers)
 
 
 def _read_events(lines: Iterable[bytes], name: str, taxonomy: Taxonomy) -> None:
@@ -218,15 +214,12 @@ class _Rows:
     def _take_property(self, row: Mapping[str, str]) -> None:
         name, kind = row["event property name"], _kind(row)
         if self._event is not None:
-            self._members += [(self._event, group) for group in _listed(row.get("property group names", ""))]
+            groups = map(str.strip, row.get("property group names", "").split(","))
+            self._members += [(self._event, group) for group in groups if group]
             if name:
                 self._taxonomy.event(self._event).note(name, kind)
         elif self._group is not None and name:
             self._groups.setdefault(self._group, {})[name] = kind
-
-
-def _listed(text: str) -> Iterator[str]:
-    return (part.strip() for part in text.split(",") if part.strip())
 
 
 def _kind(row: Mapping[str, str]) -> str:

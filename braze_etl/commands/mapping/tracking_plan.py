@@ -143,12 +143,8 @@ def _planned(plan: TypePlan, kind: EventType | None) -> PlannedEvent:
         is_known=kind is not None and bool(kind.fields),
         is_expected=kind is None or kind.status != "retired",
         is_inactive=plan.event_type.rpartition(".")[2] in _PASSIVE,
-        category=_category(kind),
+        category=f"Braze {kind.channel or kind.category.replace('_', ' ')}" if kind else "Braze",
     )
-
-
-def _category(kind: EventType | None) -> str:
-    return f"Braze {kind.channel or kind.category.replace('_', ' ')}" if kind else "Braze"
 
 
 def _pattern(plan: TypePlan) -> re.Pattern[str] | None:
