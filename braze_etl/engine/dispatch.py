@@ -8,26 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from braze_etl.engine.books import TaskBooks
+from braze_etl.engine.deaths import Deaths, killed_by
 from braze_etl.engine.flow import Executor
-from braze_etl.engine.tasks import (
-    LOOK_ABOVE,
-    TASKS_A_PROCESS,
-    Settlement,
-    Task,
-    WorkerDied,
-    halves,
-)
+from braze_etl.engine.tasks import TASKS_A_PROCESS, Result, Settlement, Task, WorkerDied
 from braze_etl.errors import FatalError
-from braze_etl.logs import get_logger
 from braze_etl.model import Reason, Verdict
 
-_log = get_logger(__name__)
-
 _POLL = 0.25
-_MAX_DEATHS = 20
-"""With more dead workers in a row, no file is at fault: a limit of memory, a broken installation."""
-_MAX_LOST = 3
-"""Machines lost with a task after which it may well be at fault: then it is taken for a death."""
 
 
 class Dispatcher:
@@ -39,7 +26,7 @@ class Dispatcher:
 
     An iteration also ends when *should_pause* says so and nothing is in flight any more; another one goes on
     from there, if it `has_more`. *review* is asked for what is still to be done of a task when its time has
-    come, None for nothing.
+    come, None for nothing. What is handed out again gets one of *numbers*.
 
     No task is handed out before it is on record (see `suspects`): whoever stores a group of settlements notes
     with it what `take_begun` gives, and *note* is called where there is no settlement to go with.
@@ -57,6 +44,7 @@ class Dispatcher:
         note: Callable[[list[Task]], None] = lambda _: None,
         passed: Callable[[Task], None] = lambda _: None,
         stuck: Callable[[list[Task]], None] = lambda _: None,
+        numbers: Iterator[int] | None = None,
     ) -> None:
         self._executor = executor
         self._tasks = tasks
@@ -72,8 +60,8 @@ class Dispatcher:
         self._on_record: set[int] = set()
         self.stopping = False
         self._next: deque[Task] = deque()  # before those that were never handed out
-        self._deaths = 0
-        self._numbers = itertools.count(-1, -1)  # of retried tasks; the others count upwards
+        self._numbers = numbers or itertools.count(-1, -1)
+        self._deaths = Deaths(self._numbers)
 
     def __iter__(self) -> Iterator[list[Settlement]]:
         while True:
@@ -83,9 +71,9 @@ class Dispatcher:
             if not self._executor.busy:
                 return
             if self._gives_up():
-                deaths = self._executor.kill()
+                silent = [death for death in self._executor.kill() if death.silent]
+                self._stuck([self._held[task.number] for death in silent for task in death.tasks])
                 self._held.clear()
-                self._stuck([task for death in deaths if death.silent for task in death.tasks])
                 return
             yield from self._take(list(self._executor.poll(_POLL)))
 
@@ -128,27 +116,25 @@ class Dispatcher:
         taken = sum(TASKS_A_PROCESS if task.exclusive else 1 for task in self._held.values())
         return TASKS_A_PROCESS * self._executor.processes - taken
 
-    def _take(self, events: list[Settlement | WorkerDied]) -> Iterator[list[Settlement]]:
+    def _take(self, events: list[Result | WorkerDied]) -> Iterator[list[Settlement]]:
         """Give what was settled, and only then see to the dead: that may be the end of the run."""
         settled = [event for event in events if isinstance(event, Settlement)]
         deaths = [event for event in events if isinstance(event, WorkerDied)]
         if any(settlement.fatal for settlement in settled):
             self.stop()
         if settled:
-            self._deaths = 0
+            self._deaths.in_a_row = 0
         for settlement in settled:
             task = self._held.pop(settlement.task)
             if task.trial and not self.stopping:
                 self._passed(task)
                 self._next.appendleft(replace(task, number=next(self._numbers), attempt=0, trial=False))
-        for death in deaths:
-            for task in death.tasks:
-                del self._held[task.number]
+        lost = [[self._held.pop(task.number) for task in death.tasks] for death in deaths]
         if settled:
             self._draw(trials=False)  # see `suspects`, point 1
             yield settled
-        for death in deaths:
-            if killers := list(self._on_loss(death) if death.machine else self._on_death(death)):
+        for death, held in zip(deaths, lost, strict=True):
+            if killers := list(self._on_death(death, held)):
                 yield killers
 
     def _next_task(self) -> Task | None:
@@ -165,46 +151,21 @@ class Dispatcher:
             self.stopping = True
             self._executor.stop()
 
-    def _on_death(self, event: WorkerDied) -> Iterator[Settlement]:
-        self._deaths += bool(event.tasks)
-        if event.error is not None or self._deaths > _MAX_DEATHS:
+    def _on_death(self, event: WorkerDied, held: list[Task]) -> Iterator[Settlement]:
+        try:
+            after = self._deaths.after(event, held)
+        except FatalError:
             self.stop()
-            words = event.error or f"{self._deaths} worker processes died, the last with {event.cause}"
-            raise FatalError(words, remedy=LOOK_ABOVE)
-        if event.tasks:
-            _log.warning(
-                "a worker process died; its files are read again",
-                cause=event.cause,
-                files=sum(len(task.files) for task in event.tasks),
-            )
-        for task in event.tasks:
-            yield from self._after_death(task, event)
-
-    def _on_loss(self, event: WorkerDied) -> Iterator[Settlement]:
-        """Hand the tasks of a lost machine out again, whole: it is no file's fault, unless it goes on."""
-        if event.tasks:
-            files = sum(len(task.files) for task in event.tasks)
-            _log.warning("a machine was lost; its files are read again", cause=event.cause, files=files)
-        for task in event.tasks:
-            lost = replace(task, number=next(self._numbers), lost=task.lost + 1)
-            if lost.lost < _MAX_LOST:
-                self._next.appendleft(lost)
-            else:
-                yield from self._after_death(lost, event)
-
-    def _after_death(self, task: Task, event: WorkerDied) -> Iterator[Settlement]:
-        if task.attempt and len(task.files) == 1:
-            yield _killer(task, event)
-            return
-        self._next.extendleft(reversed(halves(task, self._numbers)))
+            raise
+        for task, again in after:
+            self._next.extendleft(reversed(again))
+            if not again:
+                yield _killer(task, event)
 
 
 def _killer(task: Task, event: WorkerDied) -> Settlement:
     """Set aside the one file of a task that ended worker after worker, or machine after machine."""
     books = TaskBooks(task)
-    times = "twice" if task.attempt == 1 else f"{task.attempt + 1} times"
-    ended = "machine after machine" if event.machine else f"a worker process {times}"
-    words = f"reading it ended {ended} (the last with {event.cause})"
-    books.failed(0, Verdict(Reason.UNREADABLE_FILE, words))
+    books.failed(0, Verdict(Reason.UNREADABLE_FILE, killed_by(task, event)))
     books.read_to_end(0)
     return books.settlement()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from braze_etl.clock import Clock
 from braze_etl.delivery.destination import Destination
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.tasks import Extras, Settlement, Task, WorkerDied
+from braze_etl.engine.tasks import Extras, Result, Settlement, Work, WorkerDied
 from braze_etl.model import Damage, Event, FileRef, FileSettlement, Record, Verdict
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import BacklogLine, Ledger
@@ -128,7 +129,8 @@ class WorkerParts:
 
     `lasting` is the same store, which does not give way when the run has to stop. `keeps_payloads`: what is
     set aside gets its record. `stops` knows the event types that end with a bound of the budget; without it,
-    nothing has to be granted before it is sent. `judged_by` is the version of what judges the records.
+    nothing has to be granted before it is sent. `judged_by` is the version of what judges the records. `kept`
+    is what questions keep from one inspection to the next, by names of their own.
     """
 
     clock: Clock
@@ -140,6 +142,7 @@ class WorkerParts:
     keeps_payloads: bool
     stops: Callable[[str], bool] | None
     judged_by: str
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,18 +172,18 @@ class Executor(Protocol):
         """Whether a task is unsettled."""
         ...
 
-    def submit(self, task: Task) -> bool:
-        """Hand a task over; False when there is no room for it now.
+    def submit(self, task: Work) -> bool:
+        """Hand a task or an inspection over; False when there is no room for it now.
 
         A process holds `TASKS_A_PROCESS` at most, and one that is `exclusive` alone. Raises `FatalError` if
         no process can be started.
         """
         ...
 
-    def poll(self, timeout: float) -> Iterator[Settlement | WorkerDied]:
+    def poll(self, timeout: float) -> Iterator[Result | WorkerDied]:
         """Wait up to *timeout* seconds for what comes next, and give it.
 
-        Each task that was handed over comes back once: settled, or among those that a dead worker held.
+        All that was handed over comes back once: settled or answered, or among what a dead worker held.
         """
         ...
 
@@ -195,3 +198,28 @@ class Executor(Protocol):
     def kill(self) -> list[WorkerDied]:
         """End all workers at once, and name what each of them held. It may be closed afterwards."""
         ...
+
+
+class SharedExecutor:
+    """The executor of all passes of a run: opened when the first of them wants it, and kept for the others.
+
+    Nothing is in flight between two passes. One that was stopped is closed; the next is another.
+    """
+
+    def __init__(self, open_one: Callable[[], Executor]) -> None:
+        self._open_one = open_one
+        self._executor: Executor | None = None
+        self.numbers = itertools.count()
+        """Of whatever is handed over: no two have the same."""
+
+    def __call__(self) -> Executor:
+        """Give it, opened by now."""
+        if self._executor is None:
+            self._executor = self._open_one()
+        return self._executor
+
+    def close(self) -> None:
+        """Let its workers leave, if it was opened."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.close()

@@ -12,7 +12,6 @@ closes what is still to be closed, and sends the same events under the same ids:
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import secrets
@@ -30,7 +29,7 @@ from braze_etl.engine.clock_skew import WARNING as CLOCK_DIFFERS
 from braze_etl.engine.dispatch import Dispatcher
 from braze_etl.engine.due import Discovery, DueFile, open_files
 from braze_etl.engine.exits import Stop, exit_code
-from braze_etl.engine.flow import Executor, WorkList
+from braze_etl.engine.flow import SharedExecutor, WorkList
 from braze_etl.engine.forecast import Outlook, Window, forecast_of_run, recent_reports
 from braze_etl.engine.meter import Meter
 from braze_etl.engine.quarantine_stop import QuarantineStop
@@ -68,7 +67,7 @@ class Flow:
     work: WorkList
     probe: Callable[[], Probe]
     """Asks the destination whether the key is good; it is asked before the first event."""
-    executor: Callable[[], Executor]
+    executor: SharedExecutor
     extras: Extras = field(default_factory=NoExtras)
     """What the flow finds beside records; nothing so far."""
     clock_differs: Callable[[], bool] = lambda: False
@@ -128,7 +127,7 @@ class Run:
         self._left_open = LeftOpen()
         self._reopened: set[int] = set()
         """The numbers of tasks for what was left open, until it is their turn."""
-        self._numbers = itertools.count()
+        self._numbers = flow.executor.numbers
         self._began = clock.monotonic()
         self._now = clock.now()
         run_id = options.run_id
@@ -138,7 +137,7 @@ class Run:
 
     def run(self) -> RunReport:
         """Do all of it and return the report; raises `LeaseHeldError` if another run is at work."""
-        with self._due, closing(self._all_work()) as work:
+        with self._due, closing(self._flow.executor), closing(self._all_work()) as work:
             goes_on = True
             while goes_on:
                 with self._rounds.next() as held:
@@ -272,23 +271,26 @@ class Run:
     def _work_on(self, tasks: Iterator[Task]) -> Iterator[None]:
         """Have workers do *tasks*, round by round."""
         self._prepare_to_settle()
-        with closing(self._flow.executor()) as executor:
-            self._probe()
-            dispatcher = Dispatcher(
-                executor,
-                self._with_reopened(tasks),
-                self._should_stop,
-                should_pause=self._rounds.is_over,
-                review=self._still_due,
-                gives_up=lambda: self._stop.gives_up_workers,
-                note=self._suspects.note,
-                passed=self._suspects.passed,
-                stuck=self._suspects.stuck,
-            )
+        executor = self._flow.executor()
+        self._probe()
+        dispatcher = Dispatcher(
+            executor,
+            self._with_reopened(tasks),
+            self._should_stop,
+            should_pause=self._rounds.is_over,
+            review=self._still_due,
+            gives_up=lambda: self._stop.gives_up_workers,
+            note=self._suspects.note,
+            passed=self._suspects.passed,
+            stuck=self._suspects.stuck,
+            numbers=self._numbers,
+        )
+        self._settle_all(dispatcher)
+        while dispatcher.has_more():
+            yield
             self._settle_all(dispatcher)
-            while dispatcher.has_more():
-                yield
-                self._settle_all(dispatcher)
+        if dispatcher.stopping:
+            self._flow.executor.close()
 
     def _settle_all(self, dispatcher: Dispatcher) -> None:
         for settlements in dispatcher:
@@ -385,6 +387,7 @@ class Run:
 
     def _end(self, *, held: bool) -> None:
         """Judge, store and report how it ended. Without the lease, nothing is stored."""
+        self._flow.executor.close()
         report = self.report
         report.without_lease = not held
         report.error = report.error or self._rounds.failure

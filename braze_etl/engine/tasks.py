@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, TypeAlias
 
 from braze_etl.delivery.batches import RequestCounts
 from braze_etl.engine.due import DueFile
@@ -49,6 +49,54 @@ class Task:
     def whole_files(self) -> Iterator[FileRef]:
         """The files that are read from their beginning to their end."""
         return (due.ref for due in self.files if due.whole)
+
+
+class Readable(Protocol):
+    """A file of an `Inspection`; a `DueFile` is one."""
+
+    @property
+    def ref(self) -> FileRef:
+        """Which file."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is read from its beginning to its end."""
+        ...
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes are read of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Files that a worker reads to answer a *question* about them; nothing is sent, and nothing settled.
+
+    The question pickles, and is called in the worker (see `worker.Question`). `attempt` counts the workers
+    that died over the files, and `lost` the machines that were lost with them.
+    """
+
+    number: int
+    files: tuple[Any, ...]
+    """Each of them is `Readable`."""
+    question: Callable[..., Any]
+    attempt: int = 0
+    lost: int = 0
+
+    @property
+    def exclusive(self) -> bool:
+        """See `Task.exclusive`."""
+        return self.attempt > 0
+
+    def whole_files(self) -> Iterator[FileRef]:
+        """See `Task.whole_files`."""
+        return (file.ref for file in self.files if file.whole)
+
+
+Work: TypeAlias = Task | Inspection
+"""What a worker is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +218,21 @@ class Settlement:
     fatal: BrazeEtlError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What came of an `Inspection`.
+
+    The answer is None where the worker had to stop before it knew; `fatal` says why it could not go on.
+    """
+
+    task: int
+    answer: Any = None
+    fatal: BrazeEtlError | None = None
+
+
+Result: TypeAlias = Settlement | Findings
+"""What a worker gives back."""
+
 LOOK_ABOVE: Final = "Look at the log above; give the job more memory or fewer workers."
 
 
@@ -181,7 +244,7 @@ class WorkerDied:
     lost. A *silent* worker had given no sign of life for a while.
     """
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[Work, ...]
     cause: str
     error: str | None = None
     silent: bool = False
@@ -219,22 +282,3 @@ def shares(total: int, workers: int) -> Callable[[int], int]:
         return min(TASK_BYTES, max(_SMALL_TASK_BYTES, share))
 
     return target
-
-
-def halves(task: Task, numbers: Iterator[int]) -> list[Task]:
-    """Split the task of a worker that died, so that the file that kills is found, and the others go on.
-
-    Of 500 files one is found in 9 steps. A single file is one task again, with no machine lost yet.
-    """
-    middle = (len(task.files) + 1) // 2
-    parts = (files for files in (task.files[:middle], task.files[middle:]) if files)
-    return [
-        replace(
-            task,
-            number=next(numbers),
-            files=files,
-            attempt=task.attempt + 1,
-            lost=task.lost if files[1:] else 0,
-        )
-        for files in parts
-    ]

@@ -1,4 +1,4 @@
-"""What a worker does with a task: it reads its files, sends their events, and returns a settlement."""
+"""What a worker does: it reads a task's files, sends their events and settles; or it answers a question."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
 from random import Random
-from typing import BinaryIO, ParamSpec, Self, TypeAlias, TypeGuard, TypeVar, cast
+from typing import BinaryIO, ParamSpec, Protocol, Self, TypeAlias, TypeGuard, TypeVar, cast, overload
 
 from braze_etl.delivery.batches import BatchBuilder, BatchResult, RequestCounts, Trouble
 from braze_etl.delivery.sender import Sender
@@ -20,7 +20,7 @@ from braze_etl.engine.books import Tag, TaskBooks, tags_of
 from braze_etl.engine.due import DueFile, Origin, Place
 from braze_etl.engine.flow import Block, Reader, WorkerParts
 from braze_etl.engine.meter import Allowance
-from braze_etl.engine.tasks import Ask, Grant, Settlement, Task
+from braze_etl.engine.tasks import Ask, Findings, Grant, Inspection, Result, Settlement, Task, Work
 from braze_etl.errors import (
     AbandonedError,
     AccessDeniedError,
@@ -35,6 +35,7 @@ from braze_etl.errors import (
 )
 from braze_etl.model import Damage, Event, FileRef, Position, Reason, Record, SetAside, Verdict
 from braze_etl.quarantine.entry import entry_id
+from braze_etl.storage.read_ahead import ReadAhead
 from braze_etl.storage.store import Store
 
 P = ParamSpec("P")
@@ -54,9 +55,13 @@ _PART = 2_000
 
 
 class Life:
-    """What a thread does with its task, told by it; another one asks whether it gets on."""
+    """What a thread does with its task, told by it; another one asks whether it gets on.
 
-    def __init__(self) -> None:
+    Once it *has_to_stop*, a step raises `AbandonedError`.
+    """
+
+    def __init__(self, has_to_stop: Callable[[], bool] = lambda: False) -> None:
+        self._has_to_stop = has_to_stop
         self._steps = 0
         self._seen = -1
         self._waits = False
@@ -64,6 +69,8 @@ class Life:
     def step(self) -> None:
         """One more piece of work is done."""
         self._steps += 1
+        if self._has_to_stop():
+            raise AbandonedError("the run has to stop")
 
     def wait(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Do *work*, which waits for somebody else for as long as that takes."""
@@ -71,13 +78,30 @@ class Life:
         try:
             return work(*arguments, **named)
         finally:
-            self.step()
+            self._steps += 1
             self._waits = False
 
     def gets_on(self) -> bool:
         """Whether it waits, or has done something since this was asked last."""
         before, self._seen = self._seen, self._steps
         return self._waits or self._seen != before
+
+
+F_contra = TypeVar("F_contra", contravariant=True)
+A_co = TypeVar("A_co", covariant=True)
+
+
+class Question(Protocol[F_contra, A_co]):
+    """What a flow wants to know of files. It pickles, and so does the answer, which is never None.
+
+    It is called in a worker. It reads from the store of *parts*, which tells *life* what it waits for, and
+    takes a step of *life* with every piece of work. Of what these raise, `FileError` is its own matter; the
+    rest is not caught.
+    """
+
+    def __call__(self, files: Sequence[F_contra], parts: WorkerParts, life: Life, /) -> A_co:
+        """Give one answer for all of *files*."""
+        ...
 
 
 class _Awaited:
@@ -245,6 +269,7 @@ class TaskRunner:
 
         *beat* is called with the number of requests under way, whenever that may have changed.
         """
+        self._parts = parts
         self._store = parts.store
         self._reader = parts.reader
         self._payloads = Payloads(parts)
@@ -255,35 +280,73 @@ class TaskRunner:
         self._sender = sender
         self._stop = stop
         self._reading = threading.Lock()
-        self._inside: list[_Work] = []
+        self._inside: list[Life] = []
         self._fatal: BrazeEtlError | None = None
         self._denied = 0
         self._slow = 0
 
-    def run(self, task: Task) -> Settlement:
+    @overload
+    def run(self, work: Task) -> Settlement: ...
+    @overload
+    def run(self, work: Inspection) -> Findings: ...
+    @overload
+    def run(self, work: Work) -> Result: ...
+    def run(self, work: Work) -> Result:
         """Do the whole of a task, and return when each of its records has an outcome, or the run has to stop.
 
-        Errors that end the run come as `fatal` of the settlement.
+        Of an inspection, return the answer. Errors that end the run come as `fatal` of what is returned.
         """
-        work = _Work(TaskBooks(task, self._judged_by))
-        self._inside.append(work)
-        try:
-            self._store.expect(task.whole_files())
-            work.life.wait(self._reading.acquire)
-            try:
+        if isinstance(work, Inspection):
+            return self._inspect(work)
+        return self._deliver(_Work(TaskBooks(work, self._judged_by)))
+
+    def _deliver(self, work: _Work) -> Settlement:
+        task = work.books.task
+        with self._inside_with(task, work.life):
+            with self._turn(work.life):
                 if task.trial:
                     self._try_reading(work)
                     return Settlement(task.number)
                 self._read(work)
-            finally:
-                self._builder.flush()  # what a mistake has left must not go out with another task's events
-                self._reading.release()
             while not work.books.settled:
                 self._account(work, wait=True)
             self._note_failure()
             return self._settlement(work)
+
+    def _inspect(self, inspection: Inspection) -> Findings:
+        life = Life(self._stop.is_set)
+        store = cast("ReadAhead", _Awaited(self._store, life))
+        with self._inside_with(inspection, life), self._turn(life):
+            try:
+                life.step()
+                answer = inspection.question(inspection.files, replace(self._parts, store=store), life)
+            except AbandonedError:
+                return Findings(inspection.number)
+            except BrazeEtlError as error:
+                return Findings(inspection.number, fatal=error)
+            finally:
+                self._reader.take_repairs()  # which are told when the records are sent
+            return Findings(inspection.number, answer)
+
+    @contextmanager
+    def _inside_with(self, work: Work, life: Life) -> Iterator[None]:
+        """Be known to be at work; the files of *work* are read ahead from now on."""
+        self._inside.append(life)
+        try:
+            self._store.expect(work.whole_files())
+            yield
         finally:
-            self._inside.remove(work)
+            self._inside.remove(life)
+
+    @contextmanager
+    def _turn(self, life: Life) -> Iterator[None]:
+        """Wait for the turn to read, and have it."""
+        life.wait(self._reading.acquire)
+        try:
+            yield
+        finally:
+            self._builder.flush()  # what a mistake has left must not go out with another task's events
+            self._reading.release()
 
     @property
     def in_flight(self) -> int:
@@ -292,7 +355,7 @@ class TaskRunner:
 
     def gets_on(self) -> bool:
         """Whether each task inside waits for others, or has got on since this was asked last."""
-        return all([work.life.gets_on() for work in tuple(self._inside)])  # noqa: C419 - all are asked
+        return all([life.gets_on() for life in tuple(self._inside)])  # noqa: C419 - all are asked
 
     def _read(self, work: _Work) -> None:
         books = work.books

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import braze_etl
-from braze_etl.engine.tasks import Task
+from braze_etl.engine.tasks import Work
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.state.ledger import LedgerIdentity
 from braze_etl.state.sqlite import SqliteLedger
@@ -64,12 +64,15 @@ class WatchedPool(InlinePool):
 
     walk = Walk()
 
-    def submit(self, task: Task) -> bool:
+    def submit(self, task: Work) -> bool:
         self.walk.begin()
         return super().submit(task)
 
-    def close(self) -> None:
-        self.walk.end()
+    @property
+    def busy(self) -> bool:
+        if not (busy := super().busy):
+            self.walk.end()
+        return busy
 
 
 def _module_of(frame: FrameType) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import pytest
@@ -16,7 +16,7 @@ import pytest
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.executors.local import WorkerPool
 from braze_etl.engine.flow import Executor
-from braze_etl.engine.tasks import Settlement, Task, WorkerDied
+from braze_etl.engine.tasks import Findings, Inspection, Result, Settlement, Task, WorkerDied
 from braze_etl.model import FileRef, FileState
 from tests.engine.executors.inline import Inline, Run
 from tests.engine.executors.obedient import obedient, serve_obediently
@@ -60,20 +60,20 @@ def make_task(make_ref: Callable[..., FileRef]) -> MakeTask:
     return make
 
 
-def events_of(executor: Executor, wanted: int) -> list[Settlement | WorkerDied]:
+def events_of(executor: Executor, wanted: int) -> list[Result | WorkerDied]:
     """The next events: so many, or those of half a minute."""
-    events: list[Settlement | WorkerDied] = []
+    events: list[Result | WorkerDied] = []
     until = time.monotonic() + 30
     while len(events) < wanted and time.monotonic() < until:
         events += executor.poll(1.0)
     return events
 
 
-def settled(events: list[Settlement | WorkerDied]) -> list[int]:
+def settled(events: list[Result | WorkerDied]) -> list[int]:
     return sorted(event.task for event in events if isinstance(event, Settlement))
 
 
-def dead(events: list[Settlement | WorkerDied]) -> list[int]:
+def dead(events: list[Result | WorkerDied]) -> list[int]:
     return sorted(task.number for event in events if isinstance(event, WorkerDied) for task in event.tasks)
 
 
@@ -161,6 +161,57 @@ def test_a_killed_one_names_what_it_held_and_holds_nothing(
     executor.submit(make_task(2, key))
     assert dead(list(executor.kill())) == [2]
     assert not executor.busy
+
+
+def keys(files: Sequence[DueFile], _parts: object, _life: object) -> list[str]:
+    """A question about files: which they are."""
+    return [due.ref.key for due in files]
+
+
+@pytest.fixture
+def make_inspection(make_ref: Callable[..., FileRef]) -> Callable[..., Inspection]:
+    def make(number: int, *names: str, attempt: int = 0) -> Inspection:
+        return Inspection(number, tuple(DueFile(make_ref(name)) for name in names), keys, attempt)
+
+    return make
+
+
+def test_an_inspection_comes_back_with_its_answer_also_beside_a_task(
+    open_executor: Open, make_task: MakeTask, make_inspection: Callable[..., Inspection]
+) -> None:
+    executor = open_executor(1)
+    assert executor.submit(make_inspection(1, "a", "b"))
+    assert executor.submit(make_task(2, "c"))
+    assert executor.busy
+    events = events_of(executor, 2)
+    assert [(each.task, each.answer) for each in events if isinstance(each, Findings)] == [(1, ["a", "b"])]
+    assert settled(events) == [2]
+    assert not executor.busy
+
+
+def test_an_inspection_takes_the_room_of_a_task_and_one_that_is_tried_again_is_alone(
+    open_executor: Open, make_task: MakeTask, make_inspection: Callable[..., Inspection]
+) -> None:
+    executor = open_executor(1)
+    assert executor.submit(make_inspection(1, "hold"))
+    assert not executor.submit(make_inspection(2, "a", attempt=1))
+    assert executor.submit(make_task(3, "hold"))
+    assert not executor.submit(make_inspection(4, "a"))
+    executor.stop()
+    events = events_of(executor, 2)
+    assert [(each.task, each.answer) for each in events if isinstance(each, Findings)] == [(1, None)]
+    assert executor.submit(make_inspection(2, "a", attempt=1))
+
+
+def test_an_inspection_that_kills_its_process_comes_back_with_what_else_that_held(
+    open_executor: Open, make_task: MakeTask, make_inspection: Callable[..., Inspection]
+) -> None:
+    executor = open_executor(1)
+    assert executor.submit(make_task(1, "hold"))
+    assert executor.submit(make_inspection(2, "die", "b"))
+    assert dead(events_of(executor, 1)) == [1, 2]
+    assert executor.submit(make_inspection(3, "b"))
+    assert [each.task for each in events_of(executor, 1) if isinstance(each, Findings)] == [3]
 
 
 def test_one_that_was_closed_may_be_closed_again(open_executor: Open, make_task: MakeTask) -> None:

@@ -22,7 +22,7 @@ from braze_etl.engine import run as runs
 from braze_etl.engine import tasks
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.exits import Stop
-from braze_etl.engine.flow import ShouldStop, WorkList
+from braze_etl.engine.flow import SharedExecutor, ShouldStop, WorkList
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import Flow, Run, RunOptions, Watcher, new_run_id
 from braze_etl.engine.tasks import Settlement
@@ -101,7 +101,9 @@ class Setting:
         work: WorkList = options.pop("work", None) or Listed(new_listing, covers_all=covers_all)
         if changed_only:
             work = Remapped(new_listing, Comparer(FolderStore(self.source), mappings), sends=True)
-        executor: Any = lambda: InlinePool(self.source, self.project, self.quarantine, self.mapping)  # noqa: E731
+        executor = SharedExecutor(
+            lambda: InlinePool(self.source, self.project, self.quarantine, self.mapping)
+        )
         return Run(
             Flow(work, lambda: self.finding, executor, Drift()),
             self.ledger,

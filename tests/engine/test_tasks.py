@@ -3,8 +3,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 
+from braze_etl.engine.deaths import halves
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.tasks import MAX_FILES, Task, group, halves, shares
+from braze_etl.engine.tasks import MAX_FILES, Task, group, shares
 from braze_etl.model import FileRef, OpenPositions, Reason
 from tests.engine.due_files import deferred
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor as Threads
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import orjson
@@ -21,9 +22,9 @@ from braze_etl.amplitude.settings import Amplitude
 from braze_etl.clock import ManualClock, SystemClock
 from braze_etl.delivery.http import Reply
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.flow import Block
-from braze_etl.engine.tasks import NoExtras, Settlement, Task
-from braze_etl.engine.worker import TaskRunner
+from braze_etl.engine.flow import Block, WorkerParts
+from braze_etl.engine.tasks import Findings, Inspection, NoExtras, Settlement, Task
+from braze_etl.engine.worker import Life, TaskRunner, blocks_of
 from braze_etl.errors import StoreError, TooSlowError
 from braze_etl.model import Event, FileRef, OpenPositions, Reason, Verdict
 from braze_etl.storage.store import Store
@@ -78,6 +79,9 @@ class Wire:
             return Reply(400, {"code": 400, **fields})
         self.taken += ids
         return Reply(200, {"code": 200})
+
+
+NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 
 
 def event(name: str) -> Event:
@@ -303,3 +307,79 @@ def test_who_waits_for_its_turn_to_read_reads_nothing_once_the_run_has_to_end(
     assert wire.came.empty()
     assert [file.state for each in settlements for file in each.files] == [None, None]
     assert [each.fatal is not None for each in settlements] == [ends == "store"] * 2
+
+
+class Mending(Blocks):
+    """Mends something in every block that it reads."""
+
+    repairs = 0
+
+    def blocks(self, due: DueFile, store: Store) -> Iterator[Block]:
+        for block in super().blocks(due, store):
+            self.repairs += 1
+            yield block
+
+    def take_repairs(self) -> Counter[str]:
+        repairs, self.repairs = self.repairs, 0
+        return Counter(mended=repairs)
+
+
+def ids_of(files: Sequence[DueFile], parts: WorkerParts, life: Life) -> list[Any]:
+    """A question: the ids of all events, and how often it was asked of this worker."""
+    parts.kept["asked"] = parts.kept.get("asked", 0) + 1
+    blocks = (block for due in files for block, _ in blocks_of(due, parts.store, parts.reader, life))
+    events: list[Any] = [each for block in blocks if isinstance(block, Block) for each in block.outcomes]
+    return [*(each["insert_id"] for each in events), parts.kept["asked"]]
+
+
+def test_a_question_is_answered_by_reading_and_nothing_of_it_is_sent_or_told(
+    make_ref: Callable[..., FileRef],
+) -> None:
+    wire, reader = Wire(), Mending([event("a")], [event("b"), event("c")])
+    runner = runner_over(wire, BatchApi(project()), ManualClock(NOON), store=Files(), reader=reader)
+    due = DueFile(make_ref("file"))
+    for times in (1, 2):
+        assert runner.run(Inspection(7, (due, due), ids_of)) == Findings(7, ["a", "b", "c"] * 2 + [times])
+    assert wire.taken == []
+    settlement = runner.run(Task(8, (due,)))
+    assert settlement.repairs == {"mended": 2}
+    assert wire.taken == ["a", "b", "c"]
+
+
+def test_a_store_that_is_gone_for_an_answer_is_not_taken_for_gone_when_events_are_sent(
+    make_ref: Callable[..., FileRef],
+) -> None:
+    class Gone(Files):
+        def open(self, key: str, **_options: Any) -> BinaryIO:
+            if key == "gone":
+                raise StoreError("out of reach")
+            return io.BytesIO()
+
+    wire = Wire()
+    runner = runner_over(
+        wire, BatchApi(project()), ManualClock(NOON), store=Gone(), reader=Blocks([event("a")])
+    )
+    findings = runner.run(Inspection(1, (DueFile(make_ref("gone")),), ids_of))
+    assert (findings.answer, str(findings.fatal)) == (None, "out of reach")
+    assert runner.run(Task(2, (DueFile(make_ref("there")),))).fatal is None
+    assert wire.taken == ["a"]
+
+
+def test_an_answer_is_not_waited_for_once_the_run_has_to_stop(make_ref: Callable[..., FileRef]) -> None:
+    stop = threading.Event()
+
+    class Stopping(Blocks):
+        def blocks(self, due: DueFile, store: Store) -> Iterator[Block]:
+            for number, block in enumerate(super().blocks(due, store)):
+                assert number < 2, "it reads on"
+                if number == 1:
+                    stop.set()
+                yield block
+
+    reader = Stopping(*([event("a")] for _ in range(5)))
+    runner = runner_over(
+        Wire(), BatchApi(project()), ManualClock(NOON), store=Files(), reader=reader, stop=stop
+    )
+    due = DueFile(make_ref("file"))
+    assert runner.run(Inspection(1, (due,), ids_of)) == Findings(1)
+    assert runner.run(Inspection(2, (due,), ids_of)) == Findings(2)

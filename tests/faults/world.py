@@ -22,9 +22,10 @@ from braze_etl.clock import ManualClock, hour_of
 from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.delivery.http import Kind, NoReply, Reply
 from braze_etl.engine.exits import Stop
+from braze_etl.engine.flow import SharedExecutor
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import Flow, Run, RunOptions, new_run_id
-from braze_etl.engine.tasks import Task
+from braze_etl.engine.tasks import Work
 from braze_etl.engine.worklists.listed import Listed, Reconcile
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.mapping.mapping import EventMapping
@@ -97,7 +98,7 @@ class InlinePool(Direct):
         )
         super().__init__(runner.run, stop)
 
-    def submit(self, task: Task) -> bool:
+    def submit(self, task: Work) -> bool:
         return not self.busy and super().submit(task)
 
 
@@ -183,7 +184,7 @@ class World:
         flow = Flow(
             work=Listed(self.listing, covers_all=scheduled, sweep=self._sweep(ledger) if scheduled else None),
             probe=lambda: Probe(Standing.FINE),
-            executor=lambda: InlinePool(self),
+            executor=SharedExecutor(lambda: InlinePool(self)),
         )
         return Run(
             flow,

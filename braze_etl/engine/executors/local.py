@@ -23,7 +23,19 @@ from braze_etl.delivery.batches import Trouble
 from braze_etl.engine.executors.fork_server import changed_environ, start_fork_server, worker_context
 from braze_etl.engine.flow import WorkerSpec
 from braze_etl.engine.meter import Asking
-from braze_etl.engine.tasks import LOOK_ABOVE, TASKS_A_PROCESS, Ask, Grant, Settlement, Task, WorkerDied
+from braze_etl.engine.tasks import (
+    LOOK_ABOVE,
+    TASKS_A_PROCESS,
+    Ask,
+    Findings,
+    Grant,
+    Inspection,
+    Result,
+    Settlement,
+    Task,
+    Work,
+    WorkerDied,
+)
 from braze_etl.engine.worker import open_runner
 from braze_etl.errors import BrazeEtlError, FatalError
 
@@ -95,7 +107,7 @@ class Silence:
         return self.seconds
 
 
-Message = Settlement | Ask | Pulse | Trouble | BrazeEtlError | str
+Message = Result | Ask | Pulse | Trouble | BrazeEtlError | str
 """What a worker says."""
 
 Serve = Callable[[Connection, Any], None]
@@ -119,7 +131,7 @@ class _Worker:
         )
         theirs.close()
         self.ready = False
-        self.tasks: dict[int, Task] = {}
+        self.tasks: dict[int, Work] = {}
         self.in_flight = 0
         self.silence = Silence(clock)
         self.given_up: str | None = None
@@ -135,7 +147,7 @@ class _Worker:
             self.given_up = f"no sign of life for {patience:g} s"
             self.process.kill()
 
-    def room_for(self, task: Task) -> bool:
+    def room_for(self, task: Work) -> bool:
         if task.exclusive or any(held.exclusive for held in self.tasks.values()):
             return not self.tasks
         return len(self.tasks) < TASKS_A_PROCESS
@@ -191,7 +203,7 @@ class WorkerPool:
         """See `Executor`."""
         return any(worker.tasks for worker in self._workers)
 
-    def submit(self, task: Task) -> bool:
+    def submit(self, task: Work) -> bool:
         """See `Executor`: the least busy process gets it."""
         candidates = [worker for worker in self._workers if worker.room_for(task)]
         idle = [worker for worker in candidates if not worker.tasks]
@@ -205,7 +217,7 @@ class WorkerPool:
         worker.send(task)
         return True
 
-    def poll(self, timeout: float) -> Iterator[Settlement | WorkerDied]:
+    def poll(self, timeout: float) -> Iterator[Result | WorkerDied]:
         """See `Executor`."""
         by_handle: dict[object, _Worker] = {}
         for worker in self._workers:
@@ -246,10 +258,10 @@ class WorkerPool:
         self.close()
         return deaths
 
-    def _receive(self, worker: _Worker) -> Iterator[Settlement | WorkerDied]:
+    def _receive(self, worker: _Worker) -> Iterator[Result | WorkerDied]:
         for message in worker.messages():
             worker.silence.end()
-            if isinstance(message, Settlement):
+            if isinstance(message, Settlement | Findings):
                 del worker.tasks[message.task]
                 if not worker.tasks:
                     self._take_sign(worker, Pulse(0))
@@ -275,7 +287,7 @@ class WorkerPool:
             worker.ready = message == READY
 
 
-def _patience(task: Task) -> float:
+def _patience(task: Work) -> float:
     if not task.attempt:
         return PATIENCE
     return PATIENCE_AGAIN if len(task.files) > 1 else PATIENCE_ALONE
@@ -341,27 +353,27 @@ class Link:
         except (BrokenPipeError, ConnectionResetError):
             os._exit(1)
 
-    def serve(self, run: Callable[[Task], Settlement]) -> None:
-        """Have each task *run* that comes, until `QUIT`; all of them are settled then."""
+    def serve(self, run: Callable[[Work], Result]) -> None:
+        """Have each task and inspection *run* that comes, until `QUIT`; all of them are done then."""
         with ThreadPoolExecutor(TASKS_A_PROCESS, thread_name_prefix="task") as threads:
             try:
                 self._listen(lambda task: threads.submit(self._settle, run, task))
             except BaseException as error:  # noqa: BLE001 - see 4
                 self.end(error)
 
-    def _listen(self, begin: Callable[[Task], object]) -> None:
+    def _listen(self, begin: Callable[[Work], object]) -> None:
         while (message := self._receive()) != QUIT:
             if isinstance(message, Grant):
                 self.ask.receive(message)
-            elif isinstance(message, Task):
+            elif isinstance(message, Task | Inspection):
                 begin(message)
             else:
                 self.stop.set()
                 self.ask.receive(None)
 
-    def _receive(self) -> Task | Grant | str:
+    def _receive(self) -> Work | Grant | str:
         try:
-            message: Task | Grant | str = self._pipe.recv()
+            message: Work | Grant | str = self._pipe.recv()
         except (EOFError, OSError):
             os._exit(1)
         return message
@@ -375,7 +387,7 @@ class Link:
         finally:
             os._exit(1)  # also where there is no memory to tell
 
-    def _settle(self, run: Callable[[Task], Settlement], task: Task) -> None:
+    def _settle(self, run: Callable[[Work], Result], task: Work) -> None:
         try:
             self.send(run(task))
         except BaseException as error:  # noqa: BLE001 - see 4

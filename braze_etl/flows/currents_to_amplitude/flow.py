@@ -19,7 +19,7 @@ from braze_etl.engine.clock_skew import Witnesses
 from braze_etl.engine.executors.local import WorkerPool, serve
 from braze_etl.engine.executors.workers import Workers
 from braze_etl.engine.exits import Stop
-from braze_etl.engine.flow import WorkList
+from braze_etl.engine.flow import SharedExecutor, WorkList
 from braze_etl.engine.forecast import RECENT_RUNS, SHORTER_PATIENCE, too_patient
 from braze_etl.engine.meter import Meter
 from braze_etl.engine.quarantine_stop import QuarantineStop
@@ -169,14 +169,16 @@ def _opened(
                 clock=clock,
             ),
             probe=probing,
-            executor=lambda: WorkerPool(
-                workers,
-                serve,
-                spec,
-                module=spec.module,
-                answer=budget.answer,
-                watch=observers.in_flight,
-                troubled=observers.troubled,
+            executor=SharedExecutor(
+                lambda: WorkerPool(
+                    workers,
+                    serve,
+                    spec,
+                    module=spec.module,
+                    answer=budget.answer,
+                    watch=observers.in_flight,
+                    troubled=observers.troubled,
+                )
             ),
             extras=Drift(),
             clock_differs=lambda: probing.witnesses.differ,

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from braze_etl.engine.budget import Terms
 from braze_etl.engine.executors.local import QUIT, READY, WorkerPool
 from braze_etl.engine.settings import BudgetSection
-from braze_etl.engine.tasks import Ask, Grant, Settlement, Task, WorkerDied
+from braze_etl.engine.tasks import Ask, Grant, Settlement, Task
 from braze_etl.model import Counts, Tally
 from tests.engine.budget.world import STOPPED, World, due
 
@@ -41,7 +41,7 @@ def run(world: World, *, killer: int = -1) -> int:
             while left and pool.submit(left[0]):
                 left.pop(0)
             for event in pool.poll(5.0):
-                if isinstance(event, WorkerDied):
+                if not isinstance(event, Settlement):
                     continue
                 world.meter.settled([event])
                 accepted += sum(tally.accepted for tally in event.counts.by_event_type.values())

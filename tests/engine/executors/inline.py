@@ -15,13 +15,13 @@ from braze_etl.delivery.http import Transport
 from braze_etl.delivery.sender import Sender
 from braze_etl.engine.books import Tag
 from braze_etl.engine.flow import WorkerParts
-from braze_etl.engine.tasks import TASKS_A_PROCESS, Settlement, Task, WorkerDied
+from braze_etl.engine.tasks import TASKS_A_PROCESS, Result, Work, WorkerDied
 from braze_etl.engine.worker import TaskRunner
 from braze_etl.model import FileRef
 from braze_etl.storage.read_ahead import ReadAhead
 from tests.posting import AtOnce
 
-Run: TypeAlias = Callable[[Task], Settlement]
+Run: TypeAlias = Callable[[Work], Result]
 
 
 class _NothingAhead:
@@ -74,17 +74,17 @@ class Direct:
     def __init__(self, run: Run, stop: threading.Event | None = None) -> None:
         self._run = run
         self._stop = stop or threading.Event()
-        self._settled: list[Settlement] = []
+        self._settled: list[Result] = []
 
     @property
     def busy(self) -> bool:
         return bool(self._settled)
 
-    def submit(self, task: Task) -> bool:
+    def submit(self, task: Work) -> bool:
         self._settled.append(self._run(task))
         return True
 
-    def poll(self, timeout: float) -> Iterator[Settlement | WorkerDied]:
+    def poll(self, timeout: float) -> Iterator[Result | WorkerDied]:
         while self._settled:
             yield self._settled.pop(0)
 
@@ -102,9 +102,9 @@ class _Worker:
     def __init__(self, open_worker: Callable[[threading.Event], Run]) -> None:
         self.stop = threading.Event()
         self.run = open_worker(self.stop)
-        self.tasks: dict[int, Task] = {}
+        self.tasks: dict[int, Work] = {}
 
-    def room_for(self, task: Task) -> bool:
+    def room_for(self, task: Work) -> bool:
         if task.exclusive or any(held.exclusive for held in self.tasks.values()):
             return not self.tasks
         return len(self.tasks) < TASKS_A_PROCESS
@@ -120,13 +120,13 @@ class Inline:
         self.processes = processes
         self._workers = [_Worker(open_worker) for _ in range(processes)]
         self._open_worker = open_worker
-        self._come: queue.SimpleQueue[tuple[_Worker, Settlement | Exception]] = queue.SimpleQueue()
+        self._come: queue.SimpleQueue[tuple[_Worker, Result | Exception]] = queue.SimpleQueue()
 
     @property
     def busy(self) -> bool:
         return any(worker.tasks for worker in self._workers)
 
-    def submit(self, task: Task) -> bool:
+    def submit(self, task: Work) -> bool:
         least = sorted(self._workers, key=lambda worker: len(worker.tasks))
         worker = next((each for each in least if each.room_for(task)), None)
         if worker is None:
@@ -135,14 +135,14 @@ class Inline:
         threading.Thread(target=self._work, args=(worker, task), daemon=True).start()
         return True
 
-    def poll(self, timeout: float) -> Iterator[Settlement | WorkerDied]:
+    def poll(self, timeout: float) -> Iterator[Result | WorkerDied]:
         try:
             worker, came = self._come.get(timeout=timeout)
         except queue.Empty:
             return
         if worker not in self._workers:
             return  # what a dead worker says counts no more
-        if isinstance(came, Settlement):
+        if not isinstance(came, Exception):
             del worker.tasks[came.task]
             yield came
             return
@@ -162,7 +162,7 @@ class Inline:
         self.close()
         return deaths
 
-    def _work(self, worker: _Worker, task: Task) -> None:
+    def _work(self, worker: _Worker, task: Work) -> None:
         try:
             self._come.put((worker, worker.run(task)))
         except Exception as error:  # noqa: BLE001 - whatever it was, it is the death of the worker

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from braze_etl.clock import SystemClock
 from braze_etl.engine.executors.local import READY, Link, Pulse, give_signs
-from braze_etl.engine.tasks import Settlement, Task
+from braze_etl.engine.tasks import Findings, Inspection, Result, Settlement, Work
 from braze_etl.engine.worker import Life
 from braze_etl.model import FileSettlement, FileState
 
@@ -27,10 +27,13 @@ class Hasty(SystemClock):
         return super().wait(seconds / 500, wake)
 
 
-def obedient(stop: threading.Event, **acts: Callable[[], Any]) -> Callable[[Task], Settlement]:
-    """What a worker does with a task: the act that bears the name of its file, or what all can do."""
+def obedient(stop: threading.Event, **acts: Callable[[], Any]) -> Callable[[Work], Result]:
+    """What a worker does with a task: the act that bears the name of its file, or what all can do.
 
-    def run(task: Task) -> Settlement:
+    Of an inspection it gives the answer, unless it is stopped before.
+    """
+
+    def run(task: Work) -> Result:
         key = task.files[0].ref.key
         state = None if key in ("hold", "wait") else FileState.DONE
         if key in acts:
@@ -39,6 +42,9 @@ def obedient(stop: threading.Event, **acts: Callable[[], Any]) -> Callable[[Task
             stop.wait()
         if key == "stick":
             threading.Event().wait()
+        if isinstance(task, Inspection):
+            answer = task.question(task.files, None, Life()) if state else None
+            return Findings(task.number, answer)
         return Settlement(task.number, [FileSettlement(due.ref, state) for due in task.files])
 
     return run

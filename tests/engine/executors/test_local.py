@@ -12,7 +12,7 @@ from braze_etl.clock import ManualClock
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.executors.local import PATIENCE, PATIENCE_AGAIN, PATIENCE_ALONE, WorkerPool, serve
 from braze_etl.engine.flow import WorkerParts, WorkerSpec
-from braze_etl.engine.tasks import Settlement, Task, WorkerDied
+from braze_etl.engine.tasks import Result, Settlement, Task, WorkerDied
 from braze_etl.errors import StoreError
 from braze_etl.model import FileRef
 from tests.engine.executors.obedient import serve_obediently
@@ -33,8 +33,8 @@ def make_task(make_ref: Callable[..., FileRef]) -> Callable[..., Task]:
     return make
 
 
-def events_of(pool: WorkerPool, wanted: int) -> list[Settlement | WorkerDied]:
-    events: list[Settlement | WorkerDied] = []
+def events_of(pool: WorkerPool, wanted: int) -> list[Result | WorkerDied]:
+    events: list[Result | WorkerDied] = []
     guard = time.monotonic() + 30
     while len(events) < wanted and time.monotonic() < guard:
         events += pool.poll(1.0)
@@ -125,9 +125,9 @@ def test_what_fails_in_who_watches_is_not_taken_for_the_end_of_a_worker(
     pool.close()
 
 
-def silent_for(pool: WorkerPool, clock: ManualClock, seconds: float) -> list[Settlement | WorkerDied]:
+def silent_for(pool: WorkerPool, clock: ManualClock, seconds: float) -> list[Result | WorkerDied]:
     """What the pool tells while so many seconds pass for the parent."""
-    events: list[Settlement | WorkerDied] = []
+    events: list[Result | WorkerDied] = []
     for _ in range(int(seconds)):
         clock.advance(1)
         events += pool.poll(0.002)
