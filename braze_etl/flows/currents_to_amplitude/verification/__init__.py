@@ -1,0 +1,1 @@
+"""What was delivered, held against what Amplitude has."""
