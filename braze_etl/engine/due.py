@@ -42,6 +42,8 @@ class Origin(StrEnum):
     """A replay takes up what of it was set aside, which may be the whole file."""
     CHANGED = "changed"
     """Records of it were filtered, and the mapping in force sends them."""
+    MISSING = "missing"
+    """Records of it were accepted, and the destination does not hold them."""
 
 
 class Rest(StrEnum):
@@ -82,6 +84,8 @@ ORIGINS: Final[Mapping[Origin, OriginRules]] = {
     Origin.QUARANTINED: OriginRules(Rest.STAYS_ASIDE, Rest.STAYS_ASIDE, Rest.STAYS_ASIDE),
     # It was filtered, and stays to be judged.
     Origin.CHANGED: OriginRules(Rest.FILE_STAYS, Rest.FILE_STAYS, Rest.FILTERED),
+    # On the books it was accepted, and the next verification finds it missing again.
+    Origin.MISSING: OriginRules(Rest.FILE_STAYS, Rest.FILE_STAYS, Rest.FILE_STAYS),
 }
 
 
@@ -134,13 +138,17 @@ class DueFile:
         return self.origin is Origin.NEW or bool(self.wanted)
 
     @property
+    def may_be_all(self) -> bool:
+        """Whether the wanted records may be nearly all of the file, which is then read as one stream."""
+        return self.origin in (Origin.CHANGED, Origin.MISSING)
+
+    @property
     def weight(self) -> int:
         """About how many bytes are read for it."""
         if self.whole:
             return self.ref.size or _UNKNOWN_SIZE
         places = sum(1 for _ in self.places()) * _BYTES_A_PLACE
-        # Of a file whose mapping has changed it may be all records, and then it is read as one stream.
-        return min(places, self.ref.size or places) if self.origin is Origin.CHANGED else places
+        return min(places, self.ref.size or places) if self.may_be_all else places
 
     def places(self) -> Iterator[Place]:
         """All that is wanted, by its place; nothing of a file that is read for the first time."""

@@ -16,8 +16,9 @@ from braze_etl.engine.books import Tag, TaskBooks
 from braze_etl.engine.due import DueFile, Origin
 from braze_etl.engine.flow import WorkList
 from braze_etl.engine.tasks import Settlement, Task
-from braze_etl.engine.worklists import listed, replayed
+from braze_etl.engine.worklists import listed, missing, replayed
 from braze_etl.engine.worklists.listed import Listed
+from braze_etl.engine.worklists.missing import Missing, MissingRecords
 from braze_etl.engine.worklists.replayed import Replayed
 from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude import remapped
@@ -162,8 +163,20 @@ class OfAChangedMapping(Adapter):
         return Remapped(self.listing, comparer, sends=True)
 
 
+class OfAVerification(Adapter):
+    origins = (Origin.MISSING,) * FILES
+    records = FILES
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.tell_ledger(Tally(accepted=1))
+
+    def new(self) -> WorkList:
+        return Missing(MissingRecords(ref, "run-1", {100: (0,)}) for ref in self.refs)
+
+
 LISTINGS = [OfASource, OfASourceAndOpenFiles, OfARangeAndItsOpenFiles, OfAChangedMapping]
-ADAPTERS = [*LISTINGS, OfTheQuarantine]
+ADAPTERS = [*LISTINGS, OfTheQuarantine, OfAVerification]
 of_a_listing = pytest.mark.parametrize("adapter", LISTINGS, indirect=True)
 
 
@@ -171,6 +184,7 @@ of_a_listing = pytest.mark.parametrize("adapter", LISTINGS, indirect=True)
 def adapter(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Adapter:
     monkeypatch.setattr(listed, "_CHUNK", AT_ONCE)
     monkeypatch.setattr(replayed, "_LOOKUP", AT_ONCE)
+    monkeypatch.setattr(missing, "_LOOKUP", AT_ONCE)
     monkeypatch.setattr(remapped, "_AT_ONCE", AT_ONCE)
     made: Adapter = request.param(tmp_path)
     return made

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braze_etl.engine.books import Tag, TaskBooks, tags_of
-from braze_etl.engine.due import WHOLE_FILE, DueFile, Place
+from braze_etl.engine.due import WHOLE_FILE, DueFile, Origin, Place, Wanted
 from braze_etl.engine.tasks import Task
 from braze_etl.model import FileRef, FileState, OpenPositions, Reason, Tally, Verdict
 from tests.engine.due_files import changed, deferred, replayed
@@ -337,7 +337,7 @@ def test_a_whole_file_that_is_still_gone_stays_in_the_quarantine(make_ref: Calla
 NOON = datetime.fromisoformat("2026-10-03T12:00:00+00:00")
 OPEN = OpenPositions(Reason.THROTTLED, NOON, {100: (2,)})
 TOMORROW = NOON + timedelta(days=1)
-Origins = Literal["new", "deferred", "quarantined", "changed"]
+Origins = Literal["new", "deferred", "quarantined", "changed", "missing"]
 Ends = Literal["unreadable", "not reached", "held"]
 WHAT_BECOMES: dict[tuple[Origins, Ends], tuple[FileState | None, Tally, int, int]] = {
     ("new", "unreadable"): (FileState.FAILED, Tally(quarantined=1), 1, 0),
@@ -352,6 +352,9 @@ WHAT_BECOMES: dict[tuple[Origins, Ends], tuple[FileState | None, Tally, int, int
     ("changed", "unreadable"): (None, Tally(), 0, 0),
     ("changed", "not reached"): (None, Tally(), 0, 0),
     ("changed", "held"): (FileState.DONE, Tally(filtered=1), 0, 0),
+    ("missing", "unreadable"): (None, Tally(), 0, 0),
+    ("missing", "not reached"): (None, Tally(), 0, 0),
+    ("missing", "held"): (None, Tally(), 0, 0),
 }
 """State, books, entries filed and entries kept of a file with one record of which Amplitude was not asked."""
 
@@ -366,6 +369,8 @@ def one_record(ref: FileRef, origin: Origins) -> DueFile:
             return again(ref, (100, 2))
         case "changed":
             return changed(ref, {100: (2,)})
+        case "missing":
+            return DueFile(ref, Origin.MISSING, (Wanted({100: (2,)}),))
 
 
 @pytest.mark.parametrize(("origin", "end"), WHAT_BECOMES)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal, TypeAlias
 from braze_etl.braze.currents.container import AvroFile, AvroHeader, read_block, read_header
 from braze_etl.braze.currents.container import Block as AvroBlock
 from braze_etl.braze.currents.records import DamagedBlock, RecordReader
-from braze_etl.engine.due import DueFile, Origin
+from braze_etl.engine.due import DueFile
 from braze_etl.engine.flow import Block
 from braze_etl.flows.currents_to_amplitude.compiled.fields import NotCoveredError, covered_fields
 from braze_etl.flows.currents_to_amplitude.compiled.generator import Generated, generate
@@ -317,9 +317,7 @@ class EventReader:
     def blocks(self, due: DueFile, store: Store) -> Iterator[Block | Damage]:
         """See `Reader`: as one stream, or by ranges where that is less to read."""
         ref, wanted = due.ref, due.by_block()
-        if wanted is not None and not (
-            due.origin is Origin.CHANGED and len(wanted) * BLOCK_RANGE >= ref.size
-        ):
+        if wanted is not None and not (due.may_be_all and len(wanted) * BLOCK_RANGE >= ref.size):
             yield from self.read_blocks(ref, store, wanted)
             return
         with store.open(ref.key, etag=ref.etag, size=ref.size or None) as stream:

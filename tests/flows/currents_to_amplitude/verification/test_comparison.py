@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from braze_etl.flows.currents_to_amplitude.verification import comparison
@@ -52,6 +52,7 @@ sides = st.tuples(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(sides)
 def test_it_counts_as_one_would_with_all_of_it_in_memory(
     sides: tuple[list[tuple[str, int]], list[tuple[str, str]]],
