@@ -113,12 +113,8 @@ def drop_entries(settings: Settings, where: Selection, clock: Clock) -> ReasonCo
     work, for the holder of the lease alone writes to the quarantine.
     """
     owner = LeaseOwner.here(f"drop-{secrets.token_hex(3)}", "quarantine drop")
-    quarantine = open_quarantine(settings)
     with closing(open_state(settings, clock)) as ledger, ledger.lease(owner):
-        dropped = Counter((entry.event_type, entry.reason) for entry in quarantine.entries(where))
-        if dropped:
-            quarantine.remove(where)
-        return dropped
+        return open_quarantine(settings).drop(where)
 
 
 def facts(entry: Entry) -> dict[str, Any]:

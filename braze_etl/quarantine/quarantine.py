@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final
 
 from braze_etl.errors import UsageError
@@ -27,6 +27,7 @@ _UNREAD_REMEMBERED: Final = 100_000
 """About 60 MB. Behind that many such entries, one may stay that could be closed."""
 _ROOM: Final = 1 << 16
 _BYTES_OF_AN_ENTRY: Final = 512
+_DROPPED: Final = "dropped/"
 _ID_PREFIX: Final = re.compile(r"[0-9a-f]{6,16}")
 
 
@@ -142,6 +143,22 @@ class Quarantine:
         if self._filed is not None:
             self._filed -= removed
         return len(removed)
+
+    def drop(self, where: Selection) -> ReasonCounts:
+        """Remove the entries that are meant for good, and count them; that they were there stays known."""
+        counts: ReasonCounts = Counter()
+        for day, of_day in groupby(self.entries(where), key=lambda entry: _day(entry.at)):
+            while part := [replace(entry, detail="") for entry in islice(of_day, segments.SEGMENT_ENTRIES)]:
+                segments.write(self._store, self._prefix + _DROPPED, day, part)
+                counts.update((entry.event_type, entry.reason) for entry in part)
+        if counts:
+            self.remove(where)
+        return counts
+
+    def dropped(self) -> Iterator[Entry]:
+        """Give the entries that were dropped, without their details: nobody expects their records."""
+        for segment in segments.listed(self._store, self._prefix + _DROPPED):
+            yield from segments.read(self._store, segment)
 
     def close(self, files: Collection[tuple[str, str]]) -> int:
         """Remove the entries for bytes that are replaced: those of other etags, of whole files (key, etag).

@@ -87,6 +87,8 @@ _PASS: Final = {
     "error": str | None,
 }
 
+_REPAIR: Final = {"run": str, "first": moment, "last": moment, "began": moment, "ended": _OR_NONE}
+
 NOTES: Final[Mapping[str, Shape]] = {
     "accepted_source": (_empty, {"uri": str}),
     "before_start": (_empty, {"next": moment, "files": int}),
@@ -95,6 +97,7 @@ NOTES: Final[Mapping[str, Shape]] = {
         _empty,
         {"month": _date("-01"), "month_events": int, "day": _date(""), "day_events": int},
     ),
+    "erased": {"ids?": [str]},
     "notify": {EACH: {"at": moment, "active": bool}},
     "prune": {"next?": str, "finished_at?": moment},
     "reconcile": {"next?": moment, "finished_at?": moment},
@@ -102,6 +105,7 @@ NOTES: Final[Mapping[str, Shape]] = {
         _empty,
         {"run_id": str, "at": moment, "set_aside": int, "read": _positive, "share": str},
     ),
+    "repairs": {"repairs?": [_REPAIR]},
     "source": {"uri?": str, "newest_hour?": _OR_NONE},
     "metrics": {
         "records?": {EACH: _COUNTS},

@@ -28,7 +28,7 @@ def settings(tmp_path: Path) -> Settings:
         }
     )
     kinds = (Reason.REJECTED, Reason.REJECTED, Reason.SILENCED)
-    aside = [SetAside(Position("a", "e", 1, number), "Open", kind) for number, kind in enumerate(kinds)]
+    aside = [SetAside(Position("a", "e", 1, number), "Open", kind, "bad") for number, kind in enumerate(kinds)]
     open_quarantine(settings).file("r0", NOW, aside)
     return settings
 
@@ -39,6 +39,15 @@ def test_what_is_dropped_is_counted_and_gone(settings: Settings) -> None:
     assert open_quarantine(settings).counts() == {("Open", Reason.REJECTED): 2}
     assert drop_entries(settings, silenced, SystemClock()) == {}
     assert drop_entries(settings, EVERYTHING, SystemClock()).total() == 2
+
+
+def test_where_the_dropped_lay_stays_known_without_their_words(settings: Settings) -> None:
+    drop_entries(settings, Selection(reasons=frozenset({Reason.REJECTED})), SystemClock())
+    drop_entries(settings, EVERYTHING, SystemClock())
+    quarantine = open_quarantine(settings)
+    assert quarantine.depth() == 0
+    dropped = sorted((entry.position.record, entry.reason, entry.detail) for entry in quarantine.dropped())
+    assert dropped == [(0, Reason.REJECTED, ""), (1, Reason.REJECTED, ""), (2, Reason.SILENCED, "")]
 
 
 def test_nothing_is_dropped_while_a_run_is_at_work(settings: Settings) -> None:

@@ -172,7 +172,7 @@ class OfAVerification(Adapter):
         self.tell_ledger(Tally(accepted=1))
 
     def new(self) -> WorkList:
-        return Missing(MissingRecords(ref, "run-1", {100: (0,)}) for ref in self.refs)
+        return Missing((MissingRecords(ref, "run-1", {100: (0,)}) for ref in self.refs), "run-2")
 
 
 LISTINGS = [OfASource, OfASourceAndOpenFiles, OfARangeAndItsOpenFiles, OfAChangedMapping]

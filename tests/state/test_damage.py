@@ -24,6 +24,7 @@ from tests.state.bucket import MemoryBucket
 from tests.state.ground import IDENTITY, NOON, OWNER, backlog, by_hand, done, positions, ref, still_open
 
 LARGE = {"rules": "x" * 5000}
+HOUR = "2026-10-01T00:00:00Z"
 FACTS: dict[str, dict[str, Any]] = {
     "accepted_source": {"uri": "s3://a/b"},
     "before_start": {"next": "2026-10-01T00:00:00Z", "files": 3},
@@ -39,6 +40,8 @@ FACTS: dict[str, dict[str, Any]] = {
     "reconcile": {"next": "2026-10-01T00:00:00Z"},
     "source": {"uri": "s3://a/b", "newest_hour": "2026-10-01T00:00:00Z"},
     "notify": {"failed": {"at": "2026-10-01T00:00:00Z", "active": True}},
+    "erased": {"ids": ["ab"]},
+    "repairs": {"repairs": [{"run": "r", **dict.fromkeys(("first", "last", "began", "ended"), HOUR)}]},
     "mapping:ab": LARGE,
 }
 WRONG: tuple[Any, ...] = ("x", -1, 2**70, 1.5, None, [], {}, [["x"]], {"x": {}})

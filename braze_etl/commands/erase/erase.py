@@ -18,6 +18,7 @@ import orjson
 from braze_etl.clock import Clock, iso
 from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.verification.expected import ERASED_NOTE, mark_of
 from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.mapping.id_cache import IdCache, cache_folder, holds
 from braze_etl.mapping.identity import IdentityRules
@@ -126,6 +127,8 @@ def erase(settings: Settings, id_: str, clock: Clock, *, dry_run: bool = False) 
         ledger = _ledger(settings, clock, stack, dry_run=dry_run)
         if ledger is not None:
             places["run_reports"] = _from_reports(ledger, person, dry_run=dry_run)
+            if not dry_run:
+                _mark(ledger, person, settings.mapping.privacy.salt.get_secret_value())
         records, words = open_quarantine(settings).erase(person, dry_run=dry_run)
         places |= {"quarantine_records": records, "quarantine_details": words}
         places["lookup_copies"] = _from_copies(settings, person, dry_run=dry_run)
@@ -164,6 +167,12 @@ def _from_reports(ledger: Ledger, person: Person, *, dry_run: bool) -> Found:
     if found and not dry_run:
         ledger.correct_runs(partial(_without, person))
     return Found(len(runs), found)
+
+
+def _mark(ledger: Ledger, person: Person, salt: str) -> None:
+    """Remember who it was by a hash, so that no verification misses the person's events, and sends them."""
+    marks = {mark_of(salt, name) for name in person.names}.union(ledger.get_note(ERASED_NOTE).get("ids", ()))
+    ledger.put_note(ERASED_NOTE, {"ids": sorted(marks)})
 
 
 def _without(person: Person, run: RunRecord) -> RunRecord:

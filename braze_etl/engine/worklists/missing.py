@@ -36,15 +36,16 @@ class MissingRecords:
 
 
 class Missing(WorkList):
-    """The *files* of a verification, oldest hour first, with what is missing of each.
+    """The *files* of a verification, oldest hour first, with what is missing of each; for the run of that id.
 
     A file that another run has settled since is left alone. The books of a file stay as they are, and so do
-    the times at which it was sent first: those of the repair are remembered by themselves (`repairs_of`).
+    the times at which it was sent first: those of the repair are remembered by themselves (`repairs`).
     """
 
     covers_all = False
 
-    def __init__(self, files: Iterable[MissingRecords]) -> None:
+    def __init__(self, files: Iterable[MissingRecords], run_id: str) -> None:
+        self._run_id = run_id
         self._files = iter(files)
         self._records = 0
         self._ledger: Ledger | None = None
@@ -86,10 +87,11 @@ class Missing(WorkList):
     def _note(self, *, over: bool) -> None:
         if self._ledger is None:
             return
-        before = [each for each in _notes(self._ledger) if each["began"] != iso(self._sent[0])]
+        before = [each for each in _notes(self._ledger) if each["run"] != self._run_id]
         this = {
-            "from": iso(self._hours[0]),
-            "to": iso(self._hours[-1]),
+            "run": self._run_id,
+            "first": iso(self._hours[0]),
+            "last": iso(self._hours[-1]),
             "began": iso(self._sent[0]),
             "ended": iso(max(self._sent)) if over else None,
         }
@@ -116,19 +118,36 @@ def _due(file: MissingRecords, known: KnownFile, left_open: OpenFile | None) -> 
     )
 
 
-def repairs_of(
-    ledger: Ledger, since: datetime, through: datetime, now: datetime
-) -> list[tuple[datetime, datetime]]:
-    """When files of the hours from *since* to *through* were repaired: each time from first to last answer.
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A run that sent what was missing in files from `first` to `last`, and got its answers between the times.
 
-    Of a repair that was killed the end is not known; it is taken to have lasted a day, or until *now*.
+    Of one that was killed the end is not known; it is taken to have lasted a day. Nor is the last hour, for
+    while it is under way only the first is remembered.
     """
-    spans: list[tuple[datetime, datetime]] = []
-    for each in _notes(ledger):
-        hours = [datetime.fromisoformat(each[end]) for end in ("from", "to")]
-        began = datetime.fromisoformat(each["began"])
-        ended = datetime.fromisoformat(each["ended"]) if each["ended"] else min(now, began + _LONGEST)
-        # While it was under way, only the first of its hours was known.
-        if hours[0] <= through and (hours[1] >= since or not each["ended"]):
-            spans.append((began, ended))
-    return spans
+
+    run_id: str
+    first: datetime
+    last: datetime | None
+    began: datetime
+    ended: datetime
+
+    def concerns(self, hour: datetime) -> bool:
+        """Whether files of that hour may have been repaired."""
+        return self.first <= hour and (self.last is None or hour <= self.last)
+
+
+def repairs(ledger: Ledger) -> list[Repair]:
+    """The last repairs that there were."""
+    return [_repair(**each) for each in _notes(ledger)]
+
+
+def _repair(run: str, first: str, last: str, began: str, ended: str | None) -> Repair:
+    begin, is_over = datetime.fromisoformat(began), ended is not None
+    return Repair(
+        run,
+        datetime.fromisoformat(first),
+        datetime.fromisoformat(last) if is_over else None,
+        begin,
+        datetime.fromisoformat(ended) if ended else begin + _LONGEST,
+    )

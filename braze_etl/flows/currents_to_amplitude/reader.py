@@ -279,7 +279,7 @@ class EventReader:
 
     def __init__(self, mapping: EventMapping, *, decoder: Decoder = "auto") -> None:
         self.ways: Counter[str] = Counter()
-        self._mapping = mapping
+        self.mapping: Final = mapping
         self._mappers: dict[str, Mapper] = {}
         self._drift = DriftWatch(mapping.options.fields)
         self._functions = FunctionCache() if decoder == "auto" else None
@@ -351,7 +351,7 @@ class EventReader:
     def _mapper(self, event_type: str) -> Mapper:
         mapper = self._mappers.get(event_type)
         if mapper is None:
-            mapper = self._mappers[event_type] = mapper_for(self._mapping.plan(event_type))
+            mapper = self._mappers[event_type] = mapper_for(self.mapping.plan(event_type))
         return mapper
 
 

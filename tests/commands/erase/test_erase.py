@@ -12,6 +12,7 @@ from braze_etl.clock import ManualClock
 from braze_etl.commands.erase.erase import erase
 from braze_etl.errors import ConfigError, LeaseHeldError
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.verification.expected import ERASED_NOTE, mark_of
 from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.mapping.id_cache import IdCache, cache_folder
 from braze_etl.mapping.lookup import AS_THEY_COME, LookupColumns, open_lookup
@@ -90,6 +91,7 @@ def test_a_person_is_removed_from_every_place_and_the_books_stay(
         assert first.report["error"]["message"] == "the last one: no [erased]"
         assert first.report["pipeline"] == "anna-1"  # a name that somebody chose is no person
         assert second.report == {"events": {}}
+        assert mark_of("", "anna-1") in ledger.get_note(ERASED_NOTE)["ids"]
         assert ledger.holder() is None
     assert erase(settings, "anna-1", clock).found == 0
 

@@ -7,7 +7,7 @@ import pytest
 
 from braze_etl.clock import ManualClock
 from braze_etl.engine.tasks import Settlement
-from braze_etl.engine.worklists.missing import Missing, MissingRecords, repairs_of
+from braze_etl.engine.worklists.missing import Missing, MissingRecords, Repair, repairs
 from braze_etl.model import FileRef, FileSettlement, FileState, OpenPositions, Reason, Tally
 from braze_etl.state.ledger import LedgerIdentity
 from braze_etl.state.sqlite import SqliteLedger
@@ -43,7 +43,7 @@ def test_the_books_go_on_without_the_missing_records(
     ledger: SqliteLedger, ref: FileRef, now: datetime
 ) -> None:
     settle(ledger, ref, held_from=(100, 7))
-    (due,) = Missing([MissingRecords(ref, "r1", FIVE)]).find(ledger, now, never)
+    (due,) = Missing([MissingRecords(ref, "r1", FIVE)], "r2").find(ledger, now, never)
     assert due.by_block() == {100: frozenset({1, 4}), 900: frozenset({0, 1, 2})}
     assert (due.carried, due.mapping, due.held_from) == (Tally(accepted=3, filtered=2), "m1", (100, 7))
 
@@ -51,7 +51,7 @@ def test_the_books_go_on_without_the_missing_records(
 def test_records_that_wait_in_the_file_stay_open(ledger: SqliteLedger, ref: FileRef, now: datetime) -> None:
     waiting = OpenPositions(Reason.THROTTLED, now, {100: (7,)})
     settle(ledger, ref, state=FileState.OPEN, tally=Tally(accepted=8, deferred=1), open=(waiting,))
-    (due,) = Missing([MissingRecords(ref, "r1", FIVE)]).find(ledger, now, never)
+    (due,) = Missing([MissingRecords(ref, "r1", FIVE)], "r2").find(ledger, now, never)
     assert (due.later, due.carried) == ((waiting,), Tally(accepted=3))
 
 
@@ -61,43 +61,42 @@ def test_a_file_that_is_another_matter_by_now_is_left_alone(
     settle(ledger, ref, "r2")
     settle(ledger, make_ref("b", etag="e2"))
     files = [MissingRecords(each, "r1", FIVE) for each in (ref, make_ref("b"), make_ref("unknown"))]
-    work = Missing(files)
+    work = Missing(files, "r3")
     assert list(work.find(ledger, now, never)) == []
     work.finish(in_order=True)
-    assert repairs_of(ledger, ref.hour, now, now) == [], "nothing was begun"
+    assert repairs(ledger) == [], "nothing was begun"
 
 
 def test_the_times_of_a_repair_are_its_own(ledger: SqliteLedger, ref: FileRef, now: datetime) -> None:
     first, again = now - timedelta(hours=29), now + timedelta(minutes=3)
     settle(ledger, ref, sent_from=first, sent_to=first)
-    work = Missing([MissingRecords(ref, "r1", FIVE)])
+    work = Missing([MissingRecords(ref, "r1", FIVE)], "r2")
     assert len(list(work.find(ledger, now, never))) == 1
     done = FileSettlement(ref, FileState.DONE, Tally(accepted=8), sent_from=now, sent_to=again)
     ledger.settle("r2", work.claim([Settlement(0, files=[done])]), None)
     work.finish(in_order=True)
     known = ledger.known([ref])[ref.key]
     assert (known.sent_from, known.sent_to, known.run_id) == (first, first, "r2")
-    assert repairs_of(ledger, ref.hour, ref.hour, again) == [(now, again)]
-    later = ref.hour + timedelta(hours=1)
-    assert repairs_of(ledger, later, later, again) == [], "other hours were not repaired"
+    assert repairs(ledger) == [Repair("r2", ref.hour, ref.hour, now, again)]
+    assert repairs(ledger)[0].concerns(ref.hour)
+    assert not repairs(ledger)[0].concerns(ref.hour + timedelta(hours=1)), "other hours were not repaired"
 
 
-@pytest.mark.parametrize(("hours", "lasted"), [(1, 1), (100, 24)])
-def test_of_a_repair_that_was_killed_the_end_is_guessed(
-    ledger: SqliteLedger, ref: FileRef, now: datetime, hours: int, lasted: int
+def test_of_a_repair_that_was_killed_the_end_is_not_known(
+    ledger: SqliteLedger, ref: FileRef, now: datetime
 ) -> None:
     settle(ledger, ref)
-    next(Missing([MissingRecords(ref, "r1", FIVE)]).find(ledger, now, never))
-    later = now + timedelta(hours=hours)
-    behind = ref.hour + timedelta(hours=9)
-    assert repairs_of(ledger, behind, behind, later) == [(now, now + timedelta(hours=lasted))]
+    next(Missing([MissingRecords(ref, "r1", FIVE)], "r2").find(ledger, now, never))
+    (killed,) = repairs(ledger)
+    assert (killed.began, killed.ended) == (now, now + timedelta(days=1))
+    assert killed.concerns(ref.hour + timedelta(hours=9))
 
 
 def test_the_last_fifty_repairs_are_remembered(ledger: SqliteLedger, ref: FileRef, now: datetime) -> None:
     settle(ledger, ref)
     for minute in range(60):
-        work = Missing([MissingRecords(ref, "r1", FIVE)])
+        work = Missing([MissingRecords(ref, "r1", FIVE)], f"r{minute}")
         next(work.find(ledger, now + timedelta(minutes=minute), never))
         work.finish(in_order=True)
-    spans = repairs_of(ledger, ref.hour, ref.hour, now)
-    assert (len(spans), spans[0][0]) == (50, now + timedelta(minutes=10))
+    remembered = repairs(ledger)
+    assert (len(remembered), remembered[0].began) == (50, now + timedelta(minutes=10))
