@@ -28,7 +28,9 @@ def settings(tmp_path: Path) -> Settings:
         }
     )
     kinds = (Reason.REJECTED, Reason.REJECTED, Reason.SILENCED)
-    aside = [SetAside(Position("a", "e", 1, number), "Open", kind, "bad") for number, kind in enumerate(kinds)]
+    aside = [
+        SetAside(Position("a", "e", 1, number), "Open", kind, "bad") for number, kind in enumerate(kinds)
+    ]
     open_quarantine(settings).file("r0", NOW, aside)
     return settings
 

@@ -120,7 +120,7 @@ def _due(file: MissingRecords, known: KnownFile, left_open: OpenFile | None) -> 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A run that sent what was missing in files from `first` to `last`, and got its answers between the times.
+    """A run that sent what was missing in files of the hours from `first` to `last`, and when it did.
 
     Of one that was killed the end is not known; it is taken to have lasted a day. Nor is the last hour, for
     while it is under way only the first is remembered.

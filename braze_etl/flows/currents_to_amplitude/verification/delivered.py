@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
@@ -14,23 +13,22 @@ from typing import IO, Final, TypeAlias
 
 from braze_etl.braze.currents.keys import hour_of_key
 from braze_etl.clock import hour_of
-from braze_etl.engine.due import WHOLE_FILE, Place
+from braze_etl.engine.due import Place
 from braze_etl.engine.worklists.listed import Chunks
-from braze_etl.engine.worklists.missing import repairs_of
+from braze_etl.engine.worklists.missing import repairs
 from braze_etl.errors import UsageError
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.currents_to_amplitude.source import Scope, listing
 from braze_etl.flows.currents_to_amplitude.verification.comparison import Comparison
-from braze_etl.flows.currents_to_amplitude.verification.expected import NotComparable, SentFile
+from braze_etl.flows.currents_to_amplitude.verification.expected import NotComparable, SentFile, Unsent
 from braze_etl.model import FileRef
 from braze_etl.quarantine.quarantine import Quarantine
 from braze_etl.state.ledger import KnownFile, Ledger, SettledFile
 
 Delivered: TypeAlias = tuple[FileRef, KnownFile]
 _CHUNK: Final = 1000
-_HOUR: Final = timedelta(hours=1)
-_ALL_RUNS: Final = 1_000_000
-_VERIFY: Final = "verify"
+HOUR: Final = timedelta(hours=1)
+_RUNS: Final = 1_000
 
 
 def of_range(settings: Settings, scope: Scope, ledger: Ledger, now: datetime) -> Iterator[Delivered]:
@@ -42,17 +40,17 @@ def of_range(settings: Settings, scope: Scope, ledger: Ledger, now: datetime) ->
 
 def of_run(run_id: str, ledger: Ledger) -> Iterator[Delivered]:
     """The files that a run has settled last, or that were repaired since; `UsageError` for an unknown run."""
-    runs = {run.run_id: run for run in ledger.runs(_ALL_RUNS)}
-    if run_id not in runs:
+    run = next((run for run in ledger.runs(_RUNS) if run.run_id == run_id), None)
+    if run is None:
         raise UsageError(
-            f"there is no run {run_id} in the ledger",
+            f"there is no run {run_id} among the last {_RUNS:,} of the ledger",
             remedy="`braze-etl status` names the last runs; --from and --to verify a range of hours.",
         )
-    began, ended = runs[run_id].started_at.replace(microsecond=0), runs[run_id].finished_at
-    repairs = {each.run_id for each in runs.values() if each.command == _VERIFY}
+    began, ended = run.started_at.replace(microsecond=0), run.finished_at
+    repaired_by = {repair.run_id for repair in repairs(ledger)}
 
     def is_of_run(known: KnownFile) -> bool:
-        if known.run_id != run_id and known.run_id in repairs and known.sent_to is not None:
+        if known.run_id in repaired_by and known.sent_to is not None:  # which a repair leaves as it was
             return began <= known.sent_to and (ended is None or known.sent_to <= ended)
         return known.run_id == run_id
 
@@ -63,7 +61,7 @@ def of_run(run_id: str, ledger: Ledger) -> Iterator[Delivered]:
 
 def unsent_places(
     ledger: Ledger, quarantine: Quarantine, concerns: Callable[[datetime | None], bool]
-) -> dict[tuple[str, str], frozenset[Place]]:
+) -> dict[tuple[str, str], Unsent]:
     """By key and etag of a file of hours that this *concerns*: what is open, set aside, or was dropped."""
     places: defaultdict[tuple[str, str], set[Place]] = defaultdict(set)
     for entry in chain(quarantine.entries(), quarantine.dropped()):
@@ -78,9 +76,11 @@ def unsent_places(
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
-    """When events of a file were accepted, first and last."""
+class VerifiedFile:
+    """A file whose events were expected; `first` and `last` are when they were accepted first, and last."""
 
+    ref: FileRef
+    run_id: str
     first: datetime
     last: datetime
 
@@ -88,17 +88,17 @@ class Times:
 class Deliveries:
     """Gives the files of which events are expected, and remembers what a verification needs of all of them.
 
-    `hours` are those of Amplitude in which they were accepted or repaired, and `near` these with one before
-    and behind. `not_comparable` counts files that can't be compared, by the reason.
+    `hours` are those in which they were accepted or repaired, `files` counts them, and `not_comparable` those
+    that can't be compared, by the reason.
     """
 
     def __init__(self, ledger: Ledger, mapping: str, now: datetime) -> None:
         self.hours: set[datetime] = set()
         self.not_comparable: Counter[NotComparable] = Counter()
         self.files = 0
-        self._ledger = ledger
         self._mapping = mapping
         self._now = now
+        self._repairs = repairs(ledger)
         self._spool: IO[bytes] = TemporaryFile(prefix="braze-etl-verify-")  # noqa: SIM115 - see close
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Deliveries:
     def expected(
         self,
         delivered: Iterable[Delivered],
-        unsent: dict[tuple[str, str], frozenset[Place]],
+        unsent: Mapping[tuple[str, str], Unsent],
         comparison: Comparison,
     ) -> Iterator[SentFile]:
         """Take the files one by one, and give those that are to be read."""
@@ -116,12 +116,19 @@ class Deliveries:
             if reason := self._not_comparable(ref, known):
                 self.not_comparable[reason] += 1
             elif known.tally.accepted:
-                left_out = unsent.get((ref.key, ref.etag), frozenset())
-                times = self._times(ref, known)
-                number = comparison.add_file(ref.event_type, times.last.timestamp())
-                pickle.dump((ref, known.run_id, times), self._spool)
+                first, last, latest = self._times(ref, known)
+                number = comparison.add_file(ref.event_type, latest.timestamp())
+                pickle.dump(VerifiedFile(ref, known.run_id, first, last), self._spool)
                 self.files += 1
+                left_out = unsent.get((ref.key, ref.etag), frozenset())
                 yield SentFile(number, ref, known.tally.accepted, known.held_from, left_out)
+
+    def all(self) -> Iterator[VerifiedFile]:
+        """Give the files by their numbers."""
+        self._spool.seek(0)
+        for _ in range(self.files):
+            file: VerifiedFile = pickle.load(self._spool)  # noqa: S301 - our own anonymous file
+            yield file
 
     def _not_comparable(self, ref: FileRef, known: KnownFile) -> NotComparable | None:
         if known.pruned:
@@ -133,3 +140,21 @@ class Deliveries:
         if known.mapping != self._mapping:
             return NotComparable.OTHER_MAPPING
         return NotComparable.ARCHIVED if ref.archived else None
+
+    def _times(self, ref: FileRef, known: KnownFile) -> tuple[datetime, datetime, datetime]:
+        """When it was sent first and last, and last with its repair."""
+        first, last = known.sent_from or known.settled_at, known.sent_to or known.settled_at
+        latest = last
+        self._add_hours(first, last)
+        for repair in self._repairs:
+            if repair.concerns(ref.hour):
+                self._add_hours(repair.began, min(repair.ended, self._now))
+                if known.run_id == repair.run_id:
+                    latest = max(latest, repair.ended)
+        return first, last, latest
+
+    def _add_hours(self, first: datetime, last: datetime) -> None:
+        hour = hour_of(first)
+        while hour <= last:
+            self.hours.add(hour)
+            hour += HOUR

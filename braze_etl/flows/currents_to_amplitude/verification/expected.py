@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from zlib import crc32
 
-from braze_etl.engine.due import WHOLE_FILE, DueFile, Place
+from braze_etl.engine.due import DueFile, Place
 from braze_etl.engine.flow import WorkerParts
 from braze_etl.engine.worker import Life
 from braze_etl.errors import FileError, SourceGoneError
 from braze_etl.flows.currents_to_amplitude.verification.comparison import Cutter
-from braze_etl.model import Damage, Event, FileRef, Position, Verdict
-from braze_etl.quarantine.quarantine import Quarantine
-from braze_etl.state.ledger import KnownFile, Ledger
+from braze_etl.model import Damage, Event, FileRef, Verdict
+
+if TYPE_CHECKING:
+    from braze_etl.flows.currents_to_amplitude.reader import EventReader
 
 ERASED_NOTE: Final = "erased"
 """The note of the persons who were removed: `ids` are their marks."""
@@ -52,7 +52,7 @@ WORDS: Final = {
 }
 
 Unsent: TypeAlias = frozenset[Place]
-"""Records of a file that were not accepted; without a record, a stretch of it, or the whole file."""
+"""Records of a file that were not accepted; without a record, a stretch of it."""
 _NOTHING: Final[Unsent] = frozenset()
 
 
@@ -78,7 +78,7 @@ class SentFile:
     def was_sent(self, place: tuple[int, int]) -> bool:
         """Whether what became an event at that place was accepted."""
         held = self.held_from is not None and place >= self.held_from
-        return not held and place not in self.unsent and (place[0], None) not in self.unsent
+        return not held and self.unsent.isdisjoint((place, (place[0], None)))
 
 
 def mark_of(salt: str, person: str) -> str:
@@ -101,7 +101,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedEvents:
-    """The question to a worker: which events of these files are expected?"""
+    """The question to a worker, which events of these files are expected."""
 
     erased: frozenset[str] = frozenset()
 
@@ -132,9 +132,7 @@ class ExpectedEvents:
         return any(mark_of(salt, each) in self.erased for each in ids if each)
 
 
-def _events(
-    file: SentFile, parts: WorkerParts, life: Life
-) -> Iterator[tuple[tuple[int, int], Event]]:
+def _events(file: SentFile, parts: WorkerParts, life: Life) -> Iterator[tuple[tuple[int, int], Event]]:
     for block in parts.reader.blocks(DueFile(file.ref), parts.store):
         life.step()
         if isinstance(block, Damage):
