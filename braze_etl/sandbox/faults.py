@@ -1,7 +1,7 @@
 """Scripted faults: which request meets which fault. Matching only; `server.Ingestion` acts.
 
-Requests are numbered from 1 as they come, over all POSTs to the server but `/reset`. Rules are tried in
-order; the first whose conditions all hold, and that has not been used up, gives its fault.
+Requests are numbered from 1 as they come: those to paths of Amplitude, and all other POSTs but `/reset`.
+Rules are tried in order; the first whose conditions all hold, and that has not been used up, gives its fault.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The sandbox behind HTTP: the ingestion paths, and a few of its own to look inside.
+"""The sandbox behind HTTP: the paths of Amplitude, and a few of its own to look inside.
 
 ===================  ==========================================================================
 `POST /batch`        Amplitude's Batch API
 `POST /2/httpapi`    its HTTP V2 API
+`GET /api/...`       its APIs for reading (`amplitude.read_api`)
 `GET /stats`         counters as JSON: `Traffic.stats` and `Project.stats`
 `GET /events`        what is held as NDJSON, in order of arrival; `?fields=a,b` cuts it down
 `GET /healthz`       200 as soon as the server answers
@@ -29,9 +30,10 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 
 from braze_etl.sandbox import wire
-from braze_etl.sandbox.amplitude.event_store import Hold
+from braze_etl.sandbox.amplitude.event_store import Drops, Hold
 from braze_etl.sandbox.amplitude.project import Project
-from braze_etl.sandbox.amplitude.replies import Reply, refusal
+from braze_etl.sandbox.amplitude.read_api import Question, ReadApi, ReadOptions
+from braze_etl.sandbox.amplitude.replies import RawReply, Reply, refusal
 from braze_etl.sandbox.faults import (
     Action,
     Answer,
@@ -52,6 +54,8 @@ from braze_etl.sandbox.wire import as_json
 _LINES_A_CHUNK = 500
 
 _NO_FAULT = Fault(Proceed())
+_NO_DROPS = Drops()
+_READ_OPTIONS = ReadOptions()
 
 _POSTS = frozenset({"/batch", "/2/httpapi", "/reset"})
 
@@ -63,13 +67,16 @@ def open_sandbox(
     faults_file: str | Path | None = None,
     api_key: str | None = None,
     hold: Hold = "events",
+    drops: Drops = _NO_DROPS,
+    reads: ReadOptions = _READ_OPTIONS,
 ) -> SandboxServer:
     """Bind a sandbox on the machine's clock; it answers once `start` or `serve_forever` is called.
 
     Raises `FaultFileError` for a bad fault script and OSError for a port that is taken.
     """
     faults = None if faults_file is None else load_faults(faults_file)
-    return SandboxServer(Project(api_key=api_key, hold=hold), host, port, faults)
+    project = Project(api_key=api_key, hold=hold, drops=drops, reads=reads)
+    return SandboxServer(project, host, port, faults)
 
 
 class SandboxServer(ThreadingHTTPServer):
@@ -88,6 +95,7 @@ class SandboxServer(ThreadingHTTPServer):
         self.project = project
         self.faults = faults or Faults()
         self.traffic = Traffic()
+        self.reads = Traffic()
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
@@ -110,16 +118,23 @@ class SandboxServer(ThreadingHTTPServer):
         with self._lock:
             return self.project.ingest(path, body)
 
+    def read(self, question: Question) -> Reply | RawReply:
+        """Hand a question to the project."""
+        with self._lock:
+            return self.project.read(question, self.reads.open)
+
     def stats(self) -> dict[str, Any]:
         """What the project and the traffic have counted, in one object, as `GET /stats` shows it."""
         with self._lock:
-            return {**self.traffic.stats(), **self.project.stats()}
+            reads = self.reads.stats()["requests"]
+            return {**self.traffic.stats(), "reads": reads, **self.project.stats()}
 
     def reset(self) -> None:
         """Be as just started: nothing held, nothing counted, the fault script at its beginning."""
         with self._lock:
             self.project.reset()
             self.traffic.reset()
+            self.reads.reset()
             self.faults.restart()
 
     def event_lines(self, fields: Sequence[str] = ()) -> Iterator[bytes]:
@@ -201,6 +216,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._GETS[path](self)
         elif path in _POSTS:
             self._refuse_method()
+        elif ReadApi.knows(path):
+            Reading(self, path, self.server).run()
         else:
             self._send(refusal(404, "Invalid request path"))
 
@@ -254,14 +271,15 @@ class Ingestion:
         self._handler = handler
         self._path = path
         self._server = server
+        self._traffic = server.traffic
 
     def run(self) -> None:
         """Answer, or do what the fault script says; a client that goes away is counted and let go."""
-        with self._server.traffic.open_request():
+        with self._traffic.open_request():
             try:
                 self._apply(self._server.faults.next(self._facts()) or _NO_FAULT)
             except ConnectionError:
-                self._server.traffic.count_outcome("broken_off")
+                self._traffic.count_outcome("broken_off")
                 self._handler.close_connection = True
 
     def _facts(self) -> RequestFacts:
@@ -271,7 +289,7 @@ class Ingestion:
     @cached_property
     def _body(self) -> wire.Body:
         body = wire.read_body(self._handler.rfile, self._handler.headers, self._server.body_limit(self._path))
-        self._server.traffic.count_body(len(body.data), body.wire)
+        self._traffic.count_body(len(body.data), body.wire)
         if not body.in_step:
             self._handler.close_connection = True
         return body
@@ -298,7 +316,7 @@ class Ingestion:
     def _act(self, action: Action) -> None:
         match action:
             case Proceed():
-                self._send(self._ingest())
+                self._send(self._carry_out())
             case Answer():
                 self._send(action)
             case Redirect(url):
@@ -308,20 +326,20 @@ class Ingestion:
             case Hang(seconds):
                 self._hang(seconds)
             case TruncateReply():
-                self._server.traffic.count_outcome("truncated")
-                wire.send_half(self._handler, wire.Message.of(self._ingest()))
+                self._traffic.count_outcome("truncated")
+                wire.send_half(self._handler, wire.Message.of(self._carry_out()))
             case Reset(moment):
-                self._reset(with_half=self._ingest() if moment == "during_reply" else None)
+                self._reset(with_half=self._carry_out() if moment == "during_reply" else None)
             case IngestThen(fault):
-                self._lose_answer(self._ingest(), fault)
+                self._lose_answer(self._carry_out(), fault)
 
-    def _lose_answer(self, reply: Reply, fault: Answer | Reset) -> None:
+    def _lose_answer(self, reply: Reply | RawReply, fault: Answer | Reset) -> None:
         if isinstance(fault, Answer):
             self._send(fault)
         else:
             self._reset(with_half=reply if fault.moment == "during_reply" else None)
 
-    def _ingest(self) -> Reply:
+    def _carry_out(self) -> Reply | RawReply:
         if self._body.refusal is not None:
             return self._body.refusal
         if self._handler.headers.get_content_type() != "application/json":
@@ -329,20 +347,20 @@ class Ingestion:
             return refusal(400, "Invalid request: Content-Type must be application/json")
         return self._server.ingest(self._path, self._body.data)
 
-    def _send(self, answer: Reply | Answer) -> None:
+    def _send(self, answer: Reply | RawReply | Answer) -> None:
         # Counted before it is sent, so that a client which asks for the counters next finds itself among
         # them.
-        self._server.traffic.count_outcome(str(answer.status))
+        self._traffic.count_outcome(str(answer.status))
         wire.send(self._handler, wire.Message.of(answer))
 
-    def _reset(self, with_half: Reply | None = None) -> None:
-        self._server.traffic.count_outcome("reset")
+    def _reset(self, with_half: Reply | RawReply | None = None) -> None:
+        self._traffic.count_outcome("reset")
         if with_half is not None:
             wire.send_half(self._handler, wire.Message.of(with_half))
         wire.reset(self._handler)
 
     def _hang(self, seconds: float) -> None:
-        self._server.traffic.count_outcome("hang")
+        self._traffic.count_outcome("hang")
         self._pause(seconds)
         self._handler.close_connection = True
 
@@ -351,12 +369,33 @@ class Ingestion:
             self._server.stopping.wait(seconds)
 
 
+class Reading(Ingestion):
+    """A question to one of the APIs for reading: no body comes with it, and nothing is ingested."""
+
+    _body = wire.Body(b"", 0)
+
+    def __init__(self, handler: BaseHTTPRequestHandler, path: str, server: SandboxServer) -> None:
+        super().__init__(handler, path, server)
+        self._traffic = server.reads
+
+    def _carry_out(self) -> Reply | RawReply:
+        headers = self._handler.headers
+        query = parse_qs(urlsplit(self._handler.path).query)
+        question = Question(
+            self._path,
+            {name: values[-1] for name, values in query.items()},
+            headers.get("Authorization") or "",
+            f"http://{headers.get('Host') or ''}",
+        )
+        return self._server.read(question)
+
+
 def _only(event: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
     return {name: event[name] for name in fields if name in event} if fields else event
 
 
 class Traffic:
-    """Counters of POSTs to the ingestion paths; shared by all connections."""
+    """Counters of requests to the ingestion paths, or of those that read; shared by all connections."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -382,6 +421,11 @@ class Traffic:
         finally:
             with self._lock:
                 self._open -= 1
+
+    @property
+    def open(self) -> int:
+        """How many requests are in flight."""
+        return self._open
 
     def count_body(self, raw: int, wire: int) -> None:
         """Add a body's bytes, uncompressed and as received."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from braze_etl.sandbox.amplitude.replies import Reply, refusal
+from braze_etl.sandbox.amplitude.replies import RawReply, Reply, refusal
 from braze_etl.sandbox.faults import Answer
 
 _MOST_WIRE = 256_000_000
@@ -46,8 +46,10 @@ class Message:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, answer: Reply | Answer) -> Message:
-        """Render the body: a text as it is, nothing for None, anything else as JSON."""
+    def of(cls, answer: Reply | RawReply | Answer) -> Message:
+        """Render the body: bytes or a text as they are, nothing for None, anything else as JSON."""
+        if isinstance(answer, RawReply):
+            return cls(answer.status, answer.body, answer.headers)
         if answer.body is None or answer.status in _BODILESS:
             return cls(answer.status, b"", answer.headers)
         body, kind = answer.body, "text/plain" if isinstance(answer.body, str) else "application/json"

@@ -95,6 +95,8 @@ def test_output_that_can_not_be_written_is_said_without_a_traceback(do: Do, tmp_
         ("preview", "nowhere.avro"),
         ("config", "check"),
         ("sandbox", "--faults", "nowhere.yaml"),
+        ("sandbox", "--cohorts", "nowhere.json"),
+        ("sandbox", "--time-zone", "Europe/Nowhere"),
     ],
 )
 def test_bad_usage_is_two_with_a_remedy(do: Do, words: tuple[str, ...]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import zlib
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +18,24 @@ Hold: TypeAlias = Literal["events", "ids"]
 
 _SKEW_TOLERATED = 60.0
 _NAMES = ("user_id", "device_id", "insert_id", "event_type")
+
+
+@dataclass(frozen=True, slots=True)
+class Drops:
+    """Which events are answered 200 and never held, as those of a blocked type are: nobody is told.
+
+    `one_in`: of so many events one, by its insert_id, so that the same ones are dropped again.
+    """
+
+    event_types: frozenset[str] = frozenset()
+    users: frozenset[str] = frozenset()
+    one_in: int | None = None
+
+    def hit(self, event: dict[str, Any]) -> bool:
+        """Whether this event is dropped."""
+        if event["event_type"] in self.event_types or event.get("user_id") in self.users:
+            return True
+        return self.one_in is not None and zlib.crc32(str(event.get("insert_id")).encode()) % self.one_in == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +130,13 @@ class WholeEvents:
         self._held.append((event, device, arrival))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self.between(0, sys.maxsize)
+
+    def between(self, start: int, end: int) -> Iterator[dict[str, Any]]:
+        """Go through those that came from *start* to before *end*, in milliseconds."""
         for event, device, arrival in list(self._held):
+            if not start <= arrival.received < end:
+                continue
             time = event.get("time")
             yield {
                 **event,
@@ -122,14 +148,16 @@ class WholeEvents:
 
 
 class IdsOnly:
-    """Keeps the event type and the insert_id of each event."""
+    """Keeps the event type and the insert_id of each event, and when it came."""
 
     def __init__(self) -> None:
         # Two flat lists of strings: nothing here for the garbage collector to visit.
         self._types: list[str] = []
         self._insert_ids: list[str | None] = []
+        self._received = array("q")
 
-    def keep(self, event: dict[str, Any], _device: str, _arrival: Arrival) -> None:
+    def keep(self, event: dict[str, Any], _device: str, arrival: Arrival) -> None:
+        self._received.append(arrival.received)
         self._types.append(sys.intern(event["event_type"]))
         self._insert_ids.append(event.get("insert_id"))
 
@@ -137,22 +165,32 @@ class IdsOnly:
         for event_type, insert_id in zip(list(self._types), list(self._insert_ids), strict=False):
             yield {"event_type": event_type, "insert_id": insert_id}
 
+    def between(self, start: int, end: int) -> Iterator[dict[str, Any]]:
+        """Go through those that came from *start* to before *end*, in milliseconds."""
+        for event, received in zip(self, list(self._received), strict=False):
+            if start <= received < end:
+                yield {**event, "server_upload_time": received}
+
 
 class EventStore:
-    """Takes events in, drops duplicates, and counts."""
+    """Takes events in, drops duplicates and what `drops` says, and counts."""
 
     def __init__(self, hold: Hold, dedup_window: float, longest: int) -> None:
         self.keeper = WholeEvents(longest) if hold == "events" else IdsOnly()
         self.by_event_type: Counter[str] = Counter()
         self.users: set[str] = set()
         self.duplicates = 0
+        self.dropped: Counter[str] = Counter()
         self._deduplicator = Deduplicator(dedup_window)
         self._longest = longest
 
-    def take(self, events: list[dict[str, Any]], arrival: Arrival, now: float) -> None:
+    def take(self, events: list[dict[str, Any]], arrival: Arrival, now: float, drops: Drops) -> None:
         """Hold what is new of a request's events; their long strings are cut first, ids too."""
         for event in events:
             self._clip_names(event)
+            if drops.hit(event):
+                self.dropped[event["event_type"]] += 1
+                continue
             device = device_of(event)
             if not self._deduplicator.is_new(event, device, now):
                 self.duplicates += 1

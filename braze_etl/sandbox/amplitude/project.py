@@ -10,12 +10,14 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
-from braze_etl.sandbox.amplitude.event_store import Arrival, EventStore, Hold
+from braze_etl.sandbox.amplitude.event_store import Arrival, Drops, EventStore, Hold
 from braze_etl.sandbox.amplitude.events import validate
 from braze_etl.sandbox.amplitude.rates import Rates, load_of
+from braze_etl.sandbox.amplitude.read_api import Question, ReadApi, ReadOptions
 from braze_etl.sandbox.amplitude.replies import (
     EndpointLimits,
     Limits,
+    RawReply,
     Reply,
     accepted,
     missing_field,
@@ -27,6 +29,8 @@ Lists: TypeAlias = Literal["all", "first"]
 """Whether a 400 names every bad event or the first of each field: both are documented (amplitude.md, 1.2)."""
 
 _DEFAULT_LIMITS = Limits()
+_NO_DROPS = Drops()
+_READ_OPTIONS = ReadOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ class Project:
     *clock* gives seconds since the epoch. Without *api_key* any key is taken. The checks run in this order
     (not documented): envelope, key, event fields, silenced devices, rates and quota; the first that fails
     answers for the whole request and nothing of it is ingested. Not for several threads at once:
-    `SandboxServer` locks.
+    `SandboxServer` locks. What `drops` says is answered 200 and not held; it may be changed at any time.
     """
 
     def __init__(
@@ -111,19 +115,24 @@ class Project:
         lists: Lists = "all",
         hold: Hold = "events",
         silenced_devices: Collection[str] = (),
+        drops: Drops = _NO_DROPS,
+        reads: ReadOptions = _READ_OPTIONS,
     ) -> None:
         self.limits = limits
-        self._clock = clock
-        self._api_key = api_key
+        self.drops = drops
+        self.clock = clock
+        self.api_key = api_key
         self._only_first = lists == "first"
         self._hold: Hold = hold
         self._silenced_devices = frozenset(silenced_devices)
+        self._reads = reads
         self.reset()
 
     def reset(self) -> None:
         """Forget everything that was held and counted."""
-        self._store = EventStore(self._hold, self.limits.dedup_window, self.limits.max_string)
+        self.store = EventStore(self._hold, self.limits.dedup_window, self.limits.max_string)
         self._rates = Rates(self.limits)
+        self._read_api = ReadApi(self, self._reads)
         self._unknown: Counter[str] = Counter()
         self._received = 0
         self._ingested = 0
@@ -147,7 +156,7 @@ class Project:
 
     def _key_refusal(self, request: Request) -> Reply | None:
         key = request.api_key
-        if type(key) is str and self._api_key in {None, key}:
+        if type(key) is str and self.api_key in {None, key}:
             return None
         return refusal(400, f"Invalid API key: {key}")
 
@@ -167,15 +176,19 @@ class Project:
         return silenced(list(devices), listed, eps)
 
     def _take(self, endpoint: str, request: Request) -> Reply:
-        now = self._clock()
+        now = self.clock()
         load = load_of(request.events)
         refused = self._rates.refusal(endpoint, request.events, load, now)
         if refused is not None:
             return refused
         self._rates.add(endpoint, load, now)
-        self._store.take(request.events, Arrival.of(now, request.client_upload_time), now)
+        self.store.take(request.events, Arrival.of(now, request.client_upload_time), now, self.drops)
         self._ingested += len(request.events)
         return accepted(len(request.events), request.size, now)
+
+    def read(self, question: Question, at_once: int = 1) -> Reply | RawReply:
+        """Answer what is asked of Amplitude's APIs for reading; so many questions are under way."""
+        return self._read_api.answer(question, at_once)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Go through what is held, in order of arrival.
@@ -183,16 +196,17 @@ class Project:
         Whole events come with the server's `device_id`, `event_time`, `server_received_time` and
         `server_upload_time` (milliseconds); with `hold="ids"` each has `event_type` and `insert_id` only.
         """
-        return iter(self._store.keeper)
+        return iter(self.store.keeper)
 
     def stats(self) -> dict[str, Any]:
-        """Count events: received in readable requests = refused + ingested, ingested = held + duplicates."""
-        store = self._store
+        """Count events: received in readable requests = refused + ingested (held, repeated, dropped)."""
+        store = self.store
         return {
             "events_received": self._received,
             "events_ingested": self._ingested,
             "events_held": store.held,
             "duplicates": store.duplicates,
+            "dropped": store.dropped.total(),
             "users": len(store.users),
             "by_event_type": dict(sorted(store.by_event_type.items())),
             "unknown_keys": dict(sorted(self._unknown.items())),

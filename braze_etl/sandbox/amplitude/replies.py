@@ -16,6 +16,15 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class RawReply:
+    """An answer whose body is no JSON: a file, or a redirect with none."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 def refusal(status: int, error: str, **more: Any) -> Reply:
     """Build any refusal: its status stands in the body as `code` too."""
     return Reply(status, {"code": status, "error": error, **more})
@@ -51,6 +60,11 @@ def silenced(devices: list[str], events: list[int], eps_threshold: int) -> Reply
     )
 
 
+def read_refusal(status: int, kind: str, details: str) -> Reply:
+    """Build a refusal of the APIs for reading, in the form that was seen (amplitude-read.md)."""
+    return Reply(status, {"error": {"http_code": status, "type": kind, "metadata": {"details": details}}})
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointLimits:
     """What differs between the endpoints (amplitude.md, 1.2).
@@ -82,6 +96,17 @@ class Limits:
     max_group_types: int = 5
     max_groups: int = 10
     dedup_window: int = 7 * 86_400
+    export_bytes: int = 4_000_000_000
+    """Of one export; more is refused."""
+    reads_at_once: int = 5
+    user_reads_an_hour: int = 360
+    segmentation_cost: int = 1_000
+    """In five minutes (amplitude-read.md, 4.1)."""
+    cohort_requests: int = 60
+    """In ten minutes (amplitude-read.md, 1.4)."""
+    cohort_requests_a_month: int = 500
+    inline_members: int = 1_000
+    """Of a cohort whose file comes at once; that of a larger one lies behind a link. Not documented."""
 
     @property
     def endpoints(self) -> dict[str, EndpointLimits]:

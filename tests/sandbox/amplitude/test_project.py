@@ -108,6 +108,7 @@ def test_the_counters_balance(post: Post, make_event: MakeEvent) -> None:
         "events_ingested": 3,
         "events_held": 2,
         "duplicates": 1,
+        "dropped": 0,
         "users": 1,
         "by_event_type": {"[Appboy] Email Opened": 1, "b": 1},
         "unknown_keys": {"new_key": 1},
