@@ -44,6 +44,7 @@ def filled_in(words: list[str], place: Workplace) -> list[str]:
         "...": "rejected",
         "FILE": file,
         "s3://acme-currents/currents": "export",
+        "2026-11-01.zip": "plan.csv",
         "config.yaml": "config.yaml",
     }
     filled = [values.get(word, word) for word in words]
