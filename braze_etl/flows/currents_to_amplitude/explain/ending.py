@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -20,8 +20,7 @@ from braze_etl.mapping.limits import mend_event
 from braze_etl.mapping.mapper import mapper_for
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.model import Event, FileRef, FileState, OpenPositions, Outcome, Reason, Record, Verdict
-from braze_etl.quarantine.entry import Entry, Selection
-from braze_etl.quarantine.quarantine import Quarantine
+from braze_etl.quarantine.entry import Entry
 from braze_etl.state.ledger import KnownFile, Ledger
 
 
@@ -41,7 +40,7 @@ class Ending(StrEnum):
     QUARANTINED = "quarantined"
     DEFERRED = "deferred"
     DROPPED = "dropped"
-    """It was set aside, and its entry is no longer in the quarantine."""
+    """It was set aside, and given up."""
     UNKNOWN = "unknown"
     """What is kept does not tell."""
 
@@ -91,10 +90,10 @@ class RecordEnding:
     notes: tuple[str, ...] = ()
 
 
-def entries_of(quarantine: Quarantine, ref: FileRef, known: KnownFile | None) -> list[Entry]:
-    """What was set aside of the file as it was settled last, or else as it is."""
+def entries_of(entries: Iterable[Entry], ref: FileRef, known: KnownFile | None) -> list[Entry]:
+    """Those of the file as it was settled last, or else as it is."""
     etag = known.etag if known is not None and not known.pruned else ref.etag
-    found = (each for each in quarantine.entries(Selection(files=(ref.key,))) if each.position.key == ref.key)
+    found = (each for each in entries if each.position.key == ref.key)
     return [each for each in found if not etag or each.position.etag == etag]
 
 
@@ -121,7 +120,7 @@ def mapped(mapping: EventMapping, ref: FileRef, record: Record) -> Event | Verdi
 class Books:
     """What ledger and quarantine say of one record; `now` is what the mapping in force makes of it.
 
-    `entries` counts what of its file is in the quarantine.
+    `entry` holds it, if one does; `dropped` did, before it was given up.
     """
 
     ledger: Ledger
@@ -131,12 +130,16 @@ class Books:
     record: Record | None
     now: Event | Verdict | None
     known: KnownFile | None
-    entries: int
+    entry: Entry | None
+    dropped: Entry | None
 
-    def ending(self, entry: Entry | None) -> RecordEnding:
-        """The first of these that applies; *entry* holds the record, if one does."""
-        if entry is not None:
-            return self._set_aside(entry)
+    def ending(self) -> RecordEnding:
+        """The first of these that applies."""
+        if self.entry is not None:
+            return self._set_aside(self.entry)
+        if self.dropped is not None:
+            reason, words = self.dropped.reason, self.dropped.reason.meaning
+            return RecordEnding(Ending.DROPPED, self.now, reason, words, RULES[reason])
         if self.known is None:
             return self._never_settled()
         if self.known.pruned:
@@ -205,31 +208,19 @@ class Books:
         place = (self.found.place.block, self.found.place.record)
         for judgement, outcome in zip(judgements, outcomes, strict=True):
             if not isinstance(outcome, Verdict) and not judgement.leaves(place, None):
-                return self._sent(outcome, known)
+                return RecordEnding(Ending.ACCEPTED, outcome)
             if isinstance(outcome, Verdict) and not judgement.leaves(place, outcome.reason):
-                return self._refused(outcome, known)
+                return self._replayed(outcome, known)
         return _filtered(outcomes[-1], known)
 
-    def _refused(self, verdict: Verdict, known: KnownFile) -> RecordEnding:
-        """It could not be sent as it was, and its entry is gone: replayed, or dropped."""
-        replayed = self._dropped(known) <= 0
-        if replayed and isinstance(self.now, dict):
+    def _replayed(self, before: Verdict, known: KnownFile) -> RecordEnding:
+        """It could not be sent as it was, and its entry is gone without having been dropped."""
+        if isinstance(self.now, dict):
             return RecordEnding(Ending.ACCEPTED, self.now, notes=("by a replay, after it was set aside",))
-        if replayed and isinstance(self.now, Verdict) and self.now.reason.outcome is Outcome.FILTERED:
+        if self.now is not None and self.now.reason.outcome is Outcome.FILTERED:
             return _filtered(self.now, known)
-        words = f"{verdict.detail}; its entry is no longer in the quarantine"
-        return RecordEnding(Ending.DROPPED, verdict, verdict.reason, words, RULES[verdict.reason])
-
-    def _sent(self, event: Event, known: KnownFile) -> RecordEnding:
-        dropped = self._dropped(known)
-        if dropped > 0 and not known.tally.accepted:
-            return RecordEnding(Ending.DROPPED, event, detail="it was refused, and its entry was dropped")
-        words = f"{dropped:,} records of its file were dropped; whether this is one of them is not kept"
-        return RecordEnding(Ending.ACCEPTED, event, notes=(words,) if dropped > 0 else ())
-
-    def _dropped(self, known: KnownFile) -> int:
-        """How many records of its file were given up: they stay in its books."""
-        return known.tally.quarantined - self.entries
+        words = f"{before.detail}; it was set aside, and its entry is no longer in the quarantine"
+        return RecordEnding(Ending.UNKNOWN, before, before.reason, words, RULES[before.reason])
 
 
 def _filtered(outcome: Event | Verdict, known: KnownFile) -> RecordEnding:

@@ -25,6 +25,7 @@ from braze_etl.globs import matches
 from braze_etl.mapping.groups import load_groups
 from braze_etl.mapping.mapping import TypePlan
 from braze_etl.model import Event, FileRef, Reason, Record, Verdict
+from braze_etl.quarantine.entry import Selection
 from braze_etl.state.ledger import KnownFile, Ledger, RunRecord
 
 MASK: Final = "***"
@@ -156,7 +157,8 @@ def explain(settings: Settings, found: FoundRecord, clock: Clock) -> Explanation
     mapping, ref, quarantine = open_mapping(settings), found.ref, open_quarantine(settings)
     with closing(ledger_to_read(settings, clock)) as ledger:
         known = ledger.known([ref]).get(ref.key)
-        entries = entries_of(quarantine, ref, known)
+        entries = entries_of(quarantine.entries(Selection(files=(ref.key,))), ref, known)
+        dropped = entry_of(found, entries_of(quarantine.dropped(), ref, known))
         entry, content = entry_of(found, entries), found.content
         if isinstance(content, Verdict) and content.reason is Reason.SOURCE_GONE:
             if known is None and not entries:
@@ -164,7 +166,7 @@ def explain(settings: Settings, found: FoundRecord, clock: Clock) -> Explanation
             content = (entry and quarantine.payload(entry, clock.now())) or content
         record = content if isinstance(content, dict) else None
         now = None if record is None else mapped(mapping, ref, record)
-        books = Books(ledger, settings, mapping, found, record, now, known, len(entries))
+        books = Books(ledger, settings, mapping, found, record, now, known, entry, dropped)
         return Explanation(
             ref=ref,
             place=found.place,
@@ -172,7 +174,7 @@ def explain(settings: Settings, found: FoundRecord, clock: Clock) -> Explanation
             plan=mapping.plan(ref.event_type),
             preset=mapping.options.preset,
             now=now,
-            outcome=books.ending(entry),
+            outcome=books.ending(),
             known=known,
             run=_run(ledger, known),
         )
