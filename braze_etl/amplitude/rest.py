@@ -13,6 +13,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 from urllib.parse import urlsplit
 
+import orjson
+
 from braze_etl.clock import Clock
 from braze_etl.deadline import CutOffError, Exchange
 from braze_etl.delivery.http import (
@@ -140,6 +142,10 @@ class RestApi:
             self._settings.give_up_after.total_seconds(),
         )
 
+    def pause(self, seconds: float) -> None:
+        """Wait before the next question."""
+        _pause(self._clock, seconds, self._settings.read_url(""))
+
     def close(self) -> None:
         """Close the connections of all threads."""
         while self._sessions:
@@ -170,17 +176,19 @@ class RestApi:
                     return take(response, exchange)
         except CutOffError as cut:
             if cut.stopped:
-                raise abandoned(url) from None
+                raise _abandoned(url) from None
             return no_reply(cut, url)
         except (requests.RequestException, OSError) as error:
             return no_reply(error, url)
 
     def _read(self, response: requests.Response, exchange: Exchange) -> Reply:
         with exchange.within(ANSWER_SECONDS):
-            return self._reply(response, read_beginning(response))
+            return self._reply(response, read_beginning(response, _MOST))
 
     def _reply(self, response: requests.Response, raw: bytes) -> Reply:
         raw = blotted(raw, *self._secrets)
+        if response.status_code != _OK:
+            raw = _flattened(raw)
         return read_reply(response.status_code, response.headers, raw, now=self._clock.now())
 
     def _session(self) -> requests.Session:
@@ -223,7 +231,7 @@ class Patience:
         self._failures += 1
         if self._failures == ATTEMPTS:
             raise ReadError(f"{words}, {ATTEMPTS} times in a row", remedy=_LATER)
-        self._pause(_BACKOFF[self._failures - 1])
+        _pause(self._clock, _BACKOFF[self._failures - 1], self._url)
 
     def _wait_for_room(self, answer: Reply) -> None:
         seconds = _THROTTLED_SECONDS if answer.retry_after is None else max(1.0, answer.retry_after)
@@ -233,7 +241,7 @@ class Patience:
                 remedy="Others read from this project: try again later, or raise amplitude.give_up_after.",
             )
         self._left -= seconds
-        self._pause(seconds)
+        _pause(self._clock, seconds, self._url)
 
     def _refuse(self, answer: Reply) -> None:
         if answer.status == _BAD:
@@ -244,11 +252,15 @@ class Patience:
         target = f", and points to {shown_url(answer.location)}" if answer.location else ""
         raise ReadError(f"Amplitude does not answer at {self._url} ({answer.words}{target})", remedy=_WAY)
 
-    def _pause(self, seconds: float) -> None:
-        try:
-            Exchange(gives_way=True, most=0).pause(self._clock, seconds)
-        except CutOffError:
-            raise abandoned(self._url) from None
+
+def _flattened(raw: bytes) -> bytes:
+    """A refusal with its words where replies are looked for them: here they were seen in an object."""
+    try:
+        error = orjson.loads(raw)["error"]
+        said = (error.get("type"), error.get("message"), error.get("metadata", {}).get("details"))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return raw
+    return orjson.dumps({"error": ": ".join(str(words) for words in said if words)})
 
 
 def _store(target: BinaryIO, piece: bytes) -> None:
@@ -261,7 +273,14 @@ def _store(target: BinaryIO, piece: bytes) -> None:
         ) from error
 
 
-def abandoned(url: str) -> AbandonedError:
+def _pause(clock: Clock, seconds: float, url: str) -> None:
+    try:
+        Exchange(gives_way=True, most=0).pause(clock, seconds)
+    except CutOffError:
+        raise _abandoned(url) from None
+
+
+def _abandoned(url: str) -> AbandonedError:
     """The error when the run has to stop while Amplitude is asked."""
     return AbandonedError(
         f"{urlsplit(url).hostname} was not waited for any longer: the run has to stop", remedy="Run it again."

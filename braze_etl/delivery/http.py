@@ -274,12 +274,12 @@ def socket_timeout(seconds: float) -> tuple[float, float]:
     return min(seconds, _CONNECT_SECONDS), seconds
 
 
-def read_beginning(response: requests.Response) -> bytes:
+def read_beginning(response: requests.Response, most: int = _MOST_OF_A_REPLY) -> bytes:
     """The reply's first megabytes. One that is longer, cut off there, is no JSON, and counts as that."""
     raw = bytearray()
     for chunk in response.iter_content(_CHUNK):
         raw += chunk
-        if len(raw) > _MOST_OF_A_REPLY:
+        if len(raw) > most:
             break
     return bytes(raw)
 

@@ -79,6 +79,7 @@ class ExportHandler(BaseHTTPRequestHandler):
         ]
         with self.server.lock:
             self.server.asked.append(self.span)
+            self.server.paths.append(self.path)
             self.server.headers.append(dict(self.headers))
             script = self.server.script.pop(0) if self.server.script else self.server.always
         script(self)
@@ -129,6 +130,7 @@ class ExportServer(ThreadingHTTPServer):
         self.script: list[Answer] = []
         self.always: Answer = ExportHandler.give
         self.asked: list[tuple[str, str]] = []
+        self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.lock = threading.Lock()
 
