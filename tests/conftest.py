@@ -14,6 +14,7 @@ import pytest
 from braze_etl.engine.executors.cores import usable_cores
 from braze_etl.flows.currents_to_amplitude import reader
 from braze_etl.model import FileRef
+from tests.cluster import DaskCluster, dask_at_work
 from tests.s3_server import Bucket, new_bucket, s3_at_work
 from tests.workplace import Workplace, balanced, open_workplace
 
@@ -37,6 +38,13 @@ def s3_server() -> Iterator[str]:
     """The URL of an S3 server of this test session; the environment holds credentials it accepts."""
     with s3_at_work() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def dask_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """A cluster of two machines of one process each; tests that ask for it are of the group `dask`."""
+    with dask_at_work(tmp_path_factory.mktemp("dask"), machines=2) as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -146,14 +146,27 @@ class WorkerParts:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """What a worker has to reach, opened to prove that it does; all but lists and tables.
+
+    `prefix` is what the store is read below. Without `destination` nothing is sent.
+    """
+
+    store: Store
+    prefix: str
+    destination: Destination | None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSpec:
     """What a worker of any executor is built from; it is pickled on its way.
 
-    `open` is called in the worker, and is a function of the flow over its settings. `module` is imported
-    before the first worker is started, which takes longer than all else of its start.
+    `open` and `reach` are called in a worker, and are functions of the flow over its settings. `module` is
+    imported before the first worker is started, which takes longer than all else of its start.
     """
 
     open: Callable[[], WorkerParts]
+    reach: Callable[[], Reach]
     module: str
 
 
@@ -164,8 +177,10 @@ class Executor(Protocol):
     stores: ledger and quarantine stay with the parent. What workers ask meanwhile is answered in `poll`.
     """
 
-    processes: int
-    """How many there are for tasks; one may be started only when its first task comes."""
+    @property
+    def processes(self) -> int:
+        """How many there are for tasks, or the first of them awaited; each may start with its first task."""
+        ...
 
     @property
     def busy(self) -> bool:

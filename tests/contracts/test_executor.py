@@ -1,7 +1,8 @@
 """What every executor does with tasks, whatever its workers are and wherever they run.
 
 A new executor is a line in `EXECUTORS`: how one of so many processes is made, whose workers do what the keys
-of their files say (tests/engine/executors/obedient.py). `inline` has threads for processes.
+of their files say (tests/engine/executors/obedient.py). `inline` has threads for processes; `dask` has two
+machines of one process each, and one of them where one process is wanted.
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import pytest
+from pydantic import BaseModel
 
+from braze_etl.config.unresolved import Unresolved
 from braze_etl.engine.due import DueFile
+from braze_etl.engine.executors.dask import Cluster
 from braze_etl.engine.executors.local import WorkerPool
+from braze_etl.engine.executors.machines import DaskPool
+from braze_etl.engine.executors.shipment import Shipment
 from braze_etl.engine.flow import Executor
 from braze_etl.engine.tasks import Findings, Inspection, Result, Settlement, Task, WorkerDied
 from braze_etl.model import FileRef, FileState
+from tests.cluster import DaskCluster, await_machines
 from tests.engine.executors.inline import Inline, Run
-from tests.engine.executors.obedient import obedient, serve_obediently
+from tests.engine.executors.obedient import obedient, prove_fine, serve_fine, serve_obediently
 
 Open: TypeAlias = Callable[[int], Executor]
 MakeTask: TypeAlias = Callable[..., Task]
@@ -32,19 +39,29 @@ def mortal(stop: threading.Event) -> Run:
     return obedient(stop, die=die)
 
 
-EXECUTORS: dict[str, Open] = {
-    "inline": lambda processes: Inline(processes, mortal),
-    "local": lambda processes: WorkerPool(processes, serve_obediently, "fine"),
+def on_machines(cluster: DaskCluster, processes: int) -> DaskPool:
+    settings = Unresolved(BaseModel, {}, "")
+    shipment = Shipment.of(serve_fine, prove_fine, serve_fine.__module__, settings)
+    pool = DaskPool(Cluster(cluster.scheduler), shipment, most=processes)
+    await_machines(pool, processes)
+    return pool
+
+
+EXECUTORS: dict[str, Callable[[pytest.FixtureRequest, int], Executor]] = {
+    "inline": lambda _, processes: Inline(processes, mortal),
+    "local": lambda _, processes: WorkerPool(processes, serve_obediently, "fine"),
+    "dask": lambda request, processes: on_machines(request.getfixturevalue("dask_cluster"), processes),
 }
+GROUPS = {"dask": [pytest.mark.xdist_group("dask")]}
 
 
-@pytest.fixture(params=EXECUTORS)
+@pytest.fixture(params=[pytest.param(name, marks=GROUPS.get(name, [])) for name in EXECUTORS])
 def open_executor(request: pytest.FixtureRequest) -> Iterator[Open]:
     """Makes executors, which are killed afterwards unless they were closed."""
     opened: list[Executor] = []
 
     def make(processes: int) -> Executor:
-        opened.append(EXECUTORS[request.param](processes))
+        opened.append(EXECUTORS[request.param](request, processes))
         return opened[-1]
 
     yield make

@@ -123,13 +123,33 @@ _START_AGAIN_AFTER = (0.05, 0.5)
 """Seconds before the second and third attempt to start a process."""
 
 
-class _Worker:
-    def __init__(self, context: Any, serve: Serve, spec: object, clock: Clock) -> None:
+class Child:
+    """A process from the fork server in which *serve* runs over *spec*, and the pipe to it."""
+
+    def __init__(self, serve: Serve, spec: object) -> None:
+        context: Any = worker_context()
         self.pipe, theirs = context.Pipe()
         self.process = _started(
             lambda: context.Process(target=_main, args=(serve, theirs, spec, changed_environ()), daemon=True)
         )
         theirs.close()
+
+    def ended(self) -> str:
+        """With what it ended."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+    def close(self) -> None:
+        """End it, if it has not ended."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+class _Worker(Child):
+    def __init__(self, serve: Serve, spec: object, clock: Clock) -> None:
+        super().__init__(serve, spec)
         self.ready = False
         self.tasks: dict[int, Work] = {}
         self.in_flight = 0
@@ -171,8 +191,8 @@ class WorkerPool:
     """An `Executor` of up to *processes* processes, started as tasks come; one owner, one thread.
 
     *module* is imported before the first is started. While it is polled, *answer* is called for a worker that
-    asks what it may send, *watch* is told how many requests all workers have under way, and *troubled* of
-    requests that failed; and a worker that gives no sign of life is killed.
+    asks what it may send (None: `grant` answers later), *watch* is told how many requests all workers have
+    under way, and *troubled* of requests that failed; and a worker that gives no sign of life is killed.
     """
 
     def __init__(
@@ -182,13 +202,12 @@ class WorkerPool:
         spec: object,
         *,
         module: str = __name__,
-        answer: Callable[[Ask], Grant] = lambda ask: Grant(ask.events),
+        answer: Callable[[Ask], Grant | None] = lambda ask: Grant(ask.events),
         watch: Callable[[int], None] = lambda _: None,
         troubled: Callable[[Trouble], None] = lambda _: None,
         clock: Clock | None = None,
     ) -> None:
         start_fork_server(module)
-        self._context: Any = worker_context()
         self.processes = processes
         self._serve = serve
         self._spec = spec
@@ -208,7 +227,7 @@ class WorkerPool:
         candidates = [worker for worker in self._workers if worker.room_for(task)]
         idle = [worker for worker in candidates if not worker.tasks]
         if not idle and len(self._workers) < self.processes:
-            idle = [_Worker(self._context, self._serve, self._spec, self._clock)]
+            idle = [_Worker(self._serve, self._spec, self._clock)]
             self._workers += idle
         if not idle and not candidates:
             return False
@@ -228,6 +247,12 @@ class WorkerPool:
             yield from self._receive(worker)
         for worker in self._workers:
             worker.watch()
+
+    def grant(self, task: int, grant: Grant) -> None:
+        """Answer what a worker asked for a task, if it still has that."""
+        for worker in self._workers:
+            if task in worker.tasks:
+                worker.send(grant)
 
     def stop(self) -> None:
         """See `Executor`."""
@@ -275,7 +300,8 @@ class WorkerPool:
 
     def _take_sign(self, worker: _Worker, message: Ask | Pulse | Trouble | BrazeEtlError | str) -> None:
         if isinstance(message, Ask):
-            worker.send(self._answer(message))
+            if grant := self._answer(message):
+                worker.send(grant)
         elif isinstance(message, Pulse):
             worker.in_flight = message.in_flight
             self._watch(sum(each.in_flight for each in self._workers))
@@ -310,9 +336,7 @@ def _started(new_process: Callable[[], Any]) -> Any:
 
 
 def _death(worker: _Worker) -> WorkerDied:
-    code = worker.process.exitcode or 0
-    ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    cause = worker.given_up or worker.told or ended
+    cause = worker.given_up or worker.told or worker.ended()
     error = None if worker.ready else f"a worker process could not start ({cause})"
     silent = worker.silence.seconds >= SOON_SILENT
     return WorkerDied(tuple(worker.tasks.values()), cause, error, silent=silent)

@@ -7,17 +7,18 @@ import os
 import pickle
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import braze_etl
 from braze_etl.config.unresolved import Unresolved
-from braze_etl.engine.flow import WorkerSpec
+from braze_etl.model import FileRef
 
 _NONCE_BYTES = 16
 _MARK_DIGITS = 8
@@ -63,19 +64,27 @@ class Shipment:
 
     nonce: bytes
     marks: Mapping[str, str]
-    spec: bytes
-    """The `WorkerSpec`, which only a worker process takes apart."""
+    serve: bytes
+    """What a worker process does, pickled: called with its pipe. Nothing else takes it apart."""
+    prove: bytes
+    """What proves that it can, likewise: called with a file, it gives an `Unfit` or None."""
     module: str
+    """Imported in the fork server of the machine."""
 
     @classmethod
     def of(
-        cls, spec: WorkerSpec, settings: Unresolved[Any], environ: Mapping[str, str] = os.environ
-    ) -> Shipment:
+        cls,
+        serve: Callable[[Connection], None],
+        prove: Callable[[FileRef | None], Unfit | None],
+        module: str,
+        settings: Unresolved[Any],
+        environ: Mapping[str, str] = os.environ,
+    ) -> Self:
         """Pack it; raises `ConfigError` where a secret would travel."""
         settings.refuse_written_secrets()
         nonce = secrets.token_bytes(_NONCE_BYTES)
         marks = {name: _mark(nonce, name, environ) for name in settings.variables()}
-        return cls(nonce, marks, pickle.dumps(spec), spec.module)
+        return cls(nonce, marks, pickle.dumps(serve), pickle.dumps(prove), module)
 
     def unfit(self, environ: Mapping[str, str] = os.environ) -> Unfit | None:
         """Why a machine with *environ* is unfit: it lacks variables of the command, or they differ."""

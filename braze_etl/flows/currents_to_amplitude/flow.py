@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from braze_etl.amplitude.destination import BatchApi
 from braze_etl.braze.currents.keys import hour_of_key
@@ -16,8 +17,8 @@ from braze_etl.config.loading import Config
 from braze_etl.delivery.batches import Trouble
 from braze_etl.delivery.destination import Probe
 from braze_etl.engine.clock_skew import Witnesses
-from braze_etl.engine.executors.local import WorkerPool, serve
-from braze_etl.engine.executors.workers import Workers
+from braze_etl.engine.executors.opening import OpenExecutor, executor_opener
+from braze_etl.engine.executors.workers import Workers, scheduler_of
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.flow import SharedExecutor, WorkList
 from braze_etl.engine.forecast import RECENT_RUNS, SHORTER_PATIENCE, too_patient
@@ -146,6 +147,8 @@ def _opened(
     admit(settings, _intent(request), clock)
     # Before the ledger, which a bad address must not bring into the world.
     quarantine, lifetime = open_quarantine(settings), source_lifetime(settings.source)
+    workers = settings.processes(request.workers)
+    open_executor = _executor_opener(config, request, workers, lifetime)
     probing = Probing(settings, clock, observers.troubled)
     ledger = open_state(settings, clock, witnesses=probing.witnesses)
     try:
@@ -153,11 +156,7 @@ def _opened(
         _warn(settings, request, ledger, lifetime)
         mappings = Mappings(ledger, mapping)
         mappings.keep()
-        workers = settings.processes(request.workers)
         budget = Meter(ledger, settings.terms, clock, workers=workers)
-        rationed = budget.terms.enforced and not request.over_budget
-        keeps = keeps_payloads(settings, lifetime)
-        spec = worker_spec(config.unresolved, workers, keep_payloads=keeps, rationed=rationed)
         flow = Flow(
             work=_work_list(
                 settings,
@@ -170,11 +169,8 @@ def _opened(
             ),
             probe=probing,
             executor=SharedExecutor(
-                lambda: WorkerPool(
-                    workers,
-                    serve,
-                    spec,
-                    module=spec.module,
+                partial(
+                    open_executor,
                     answer=budget.answer,
                     watch=observers.in_flight,
                     troubled=observers.troubled,
@@ -204,6 +200,25 @@ def _opened(
         )
     finally:
         ledger.close()
+
+
+def _executor_opener(
+    config: Config[Settings], request: Request, workers: int, lifetime: timedelta | None
+) -> OpenExecutor:
+    settings = config.settings
+    spec = worker_spec(
+        config.unresolved,
+        workers,
+        keep_payloads=keeps_payloads(settings, lifetime),
+        rationed=settings.terms.enforced and not request.over_budget,
+    )
+    return executor_opener(
+        scheduler_of(request.workers or settings.workers),
+        workers,
+        spec,
+        config.unresolved,
+        repeatable_for=BatchApi.repeatable_for,
+    )
 
 
 def _intent(request: Request) -> Intent:

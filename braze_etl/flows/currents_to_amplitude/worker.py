@@ -7,7 +7,7 @@ from functools import partial
 from braze_etl.amplitude.destination import BatchApi
 from braze_etl.clock import SystemClock
 from braze_etl.config.unresolved import Unresolved
-from braze_etl.engine.flow import WorkerParts, WorkerSpec
+from braze_etl.engine.flow import Reach, WorkerParts, WorkerSpec
 from braze_etl.flows.currents_to_amplitude.mapping import open_mapping
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.settings import Settings
@@ -24,7 +24,14 @@ def worker_spec(
     With *keep_payloads*, what is set aside gets its record; when *rationed*, nothing is sent before the
     parent has granted it.
     """
-    return WorkerSpec(partial(_open, settings, processes, keep_payloads, rationed), __name__)
+    opening = partial(_open, settings, processes, keep_payloads, rationed)
+    return WorkerSpec(opening, partial(_reach, settings), __name__)
+
+
+def _reach(unresolved: Unresolved[Settings]) -> Reach:
+    settings = unresolved.resolve()
+    store, prefix = open_source(settings.source)
+    return Reach(store, prefix, BatchApi(settings.amplitude))
 
 
 def _open(

@@ -11,7 +11,7 @@ import pytest
 from braze_etl.clock import ManualClock
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.executors.local import PATIENCE, PATIENCE_AGAIN, PATIENCE_ALONE, WorkerPool, serve
-from braze_etl.engine.flow import WorkerParts, WorkerSpec
+from braze_etl.engine.flow import Reach, WorkerParts, WorkerSpec
 from braze_etl.engine.tasks import Result, Settlement, Task, WorkerDied
 from braze_etl.errors import StoreError
 from braze_etl.model import FileRef
@@ -50,12 +50,16 @@ def test_a_worker_that_never_comes_up_is_told_apart(make_task: Callable[..., Tas
     pool.close()
 
 
+def nothing_to_reach() -> Reach:
+    raise StoreError("the source is out of reach")
+
+
 def nothing_to_open() -> WorkerParts:
     raise StoreError("the source is out of reach")
 
 
 def test_a_worker_that_can_not_open_what_it_works_with_says_why(make_task: Callable[..., Task]) -> None:
-    pool = WorkerPool(1, serve, WorkerSpec(nothing_to_open, __name__))
+    pool = WorkerPool(1, serve, WorkerSpec(nothing_to_open, nothing_to_reach, __name__))
     pool.submit(make_task(1, "a"))
     (death,) = events_of(pool, 1)
     assert isinstance(death, WorkerDied)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, SecretStr
 from braze_etl.clock import SystemClock
 from braze_etl.config.loading import Config
 from braze_etl.config.yaml import KeyPath, dotted
-from braze_etl.engine.executors.shipment import Shipment
+from braze_etl.engine.executors.machine import ship
 from braze_etl.engine.exits import Stop
 from braze_etl.errors import ConfigError
 from braze_etl.flows.currents_to_amplitude.flow import Request, open_run
@@ -96,13 +96,14 @@ def test_a_secret_in_the_file_itself_reaches_workers_all_the_same(tmp_path: Path
 def test_no_secret_is_in_the_bytes_of_a_shipment_and_its_settings_are_the_commands(tmp_path: Path) -> None:
     config, environ, tokens = loaded(tmp_path, in_environment=True, alone=True)
     spec = worker_spec(config.unresolved, 2, keep_payloads=False, rationed=False)
-    shipment = Shipment.of(spec, config.unresolved, environ)
+    shipment = ship(spec, config.unresolved, environ)
     carried = pickle.dumps(shipment)
     assert len(tokens) == 7
     for token in tokens:
         for form in (token.encode(), bytes.fromhex(token), b64encode(token.encode())):
             assert form not in carried
-    (unresolved, *_) = pickle.loads(shipment.spec).open.args
+    (spec,) = pickle.loads(shipment.serve).args
+    (unresolved, *_) = spec.open.args
     opened = unresolved.resolve(environ)
     for name in Settings.model_fields:
         assert getattr(opened, name) == getattr(config.settings, name), name
@@ -116,7 +117,7 @@ def test_a_secret_that_stands_in_the_configuration_is_named_and_not_shipped(
     config, environ, tokens = loaded(tmp_path, in_environment=True, alone=True, but=number, default=default)
     spec = worker_spec(config.unresolved, 2, keep_payloads=False, rationed=False)
     with pytest.raises(ConfigError) as refused:
-        Shipment.of(spec, config.unresolved, environ)
+        ship(spec, config.unresolved, environ)
     path = [*secret_paths(Settings), ENDPOINT][number]
     assert refused.value.message.startswith(f"{dotted(path)}: a secret stands in the configuration")
     assert tokens[number] not in f"{refused.value}"
@@ -136,7 +137,7 @@ def test_a_machine_with_another_environment_is_unfit_and_the_variables_are_named
 ) -> None:
     config, environ, _ = loaded(tmp_path, in_environment=True, alone=True)
     spec = worker_spec(config.unresolved, 2, keep_payloads=False, rationed=False)
-    shipment = Shipment.of(spec, config.unresolved, environ)
+    shipment = ship(spec, config.unresolved, environ)
     unfit = shipment.unfit({**environ, **changed, "HOME": "elsewhere"})
     assert (unfit and unfit.cause) == words
 
