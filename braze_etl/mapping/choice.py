@@ -89,7 +89,8 @@ def chooser(choice: Choice) -> Chooser:
         (_clause(clause, places), Verdict(choice.reason, f"excluded by {clause.words}"))
         for clause in choice.exclude
     ]
-    missed = Verdict(choice.reason, f"meets no condition of {_names(choice.include)}")
+    names = ", ".join(dict.fromkeys(clause.words for clause in choice.include))
+    missed = Verdict(choice.reason, f"meets no condition of {names}")
 
     def choose(*values: Any) -> Verdict | None:
         if include and not any(holds(values) for holds in include):
@@ -105,10 +106,6 @@ def chooser(choice: Choice) -> Chooser:
 def filter_first(identity: Verdict, choice: Verdict | None) -> Verdict:
     """The verdict on an identity, or that of a choice behind it: a filter wins over what can't be sent."""
     return choice if choice and identity.reason.outcome is not Outcome.FILTERED else identity
-
-
-def _names(clauses: Iterable[Clause]) -> str:
-    return ", ".join(dict.fromkeys(clause.words for clause in clauses))
 
 
 def _clause(clause: Clause, places: Mapping[str, int]) -> Callable[[tuple[Any, ...]], bool]:

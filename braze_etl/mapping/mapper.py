@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from math import isfinite
 from typing import Any
 
@@ -12,7 +13,7 @@ from braze_etl.mapping.identity import is_left_out
 from braze_etl.mapping.limits import MAX_INTEGER, MAX_PROPERTIES, cut, fit, too_many
 from braze_etl.mapping.mapping import TypePlan
 from braze_etl.mapping.names import RESERVED
-from braze_etl.mapping.rules import Target, exploder
+from braze_etl.mapping.rules import exploder
 from braze_etl.model import Event, Reason, Record, Verdict
 
 END_OF_TIME = 253_402_300_800
@@ -56,7 +57,7 @@ class Mapper:
     def __init__(self, plan: TypePlan) -> None:
         self.plan = plan
         self.repairs: Counter[str] = Counter()
-        self._fields = _Fields(plan)
+        self._fields = cache(lambda field: (plan.targets(field), len(field)))
         self._choose = _chooser(plan.choice)
         self._find_loop = _chooser(plan.loop_guard)
         self._explode = [(each.field, exploder(each, self.repairs)) for each in plan.explosions]
@@ -94,11 +95,11 @@ class Mapper:
         properties: dict[str, Any] = {}
         echoes: list[str] = []
         unfit = ""
-        fields = self._fields
+        facts_of = self._fields
         for field, value in record.items():
             if value is None:
                 continue
-            targets, length = fields[field]
+            targets, length = facts_of(field)
             kind = value.__class__
             if kind is str:
                 if len(value) == length and value.lower() == field.lower():
@@ -193,15 +194,3 @@ def _chooser(choice: Choice | None) -> Callable[[Record], Verdict | None]:
         return lambda _: None
     choose, fields = chooser(choice), choice.fields
     return lambda record: choose(*(record.get(field) for field in fields))
-
-
-class _Fields(dict[str, tuple[tuple[Target, ...], int]]):
-    """Field -> the properties it becomes, and the length of its own name; asked of the plan once for each."""
-
-    def __init__(self, plan: TypePlan) -> None:
-        super().__init__()
-        self._plan = plan
-
-    def __missing__(self, field: str) -> tuple[tuple[Target, ...], int]:
-        facts = self[field] = (self._plan.targets(field), len(field))
-        return facts

@@ -19,7 +19,7 @@ from braze_etl.mapping.placeholders import PlaceholderRules
 from braze_etl.mapping.presets import Preset, TypeEntry, preset_data
 from braze_etl.mapping.privacy import Change, Hashed, PrivateFields, WithoutQuery
 from braze_etl.mapping.rules import Explosion, PropertyRules, Target, TypeRules
-from braze_etl.mapping.settings import MappingSection, Time
+from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import Reason, Verdict
 
 MIN_ID_LENGTH: Final = 5
@@ -75,8 +75,6 @@ class TypePlan:
     """Fields with a JSON object as text, whose keys become properties."""
     fixed: Mapping[str, Any]
     """Properties that every event gets; they win over fields."""
-    fields: frozenset[str]
-    """Fields that are known to become properties."""
     rules: PropertyRules
     """What each field becomes."""
     identity: IdentityRules
@@ -93,16 +91,6 @@ class TypePlan:
     def withheld(self) -> Reason | None:
         """Why no record of the type is sent, if none is."""
         return self.filter.reason if self.filter else None
-
-    @property
-    def dropped(self) -> frozenset[str]:
-        """Fields that the preset makes no property of, for whatever reason."""
-        return self.rules.dropped
-
-    @property
-    def properties(self) -> frozenset[str]:
-        """The names of the known properties, apart from those of JSON texts."""
-        return frozenset(name for field in self.fields for name, _ in self.targets(field)).union(self.fixed)
 
     def targets(self, field: str) -> tuple[Target, ...]:
         """The properties that *field* becomes, each with the change of its value."""
@@ -121,7 +109,7 @@ class TypePlan:
 
 
 class EventMapping:
-    """Plans by event type. Picklable, so that worker processes get the same mapping."""
+    """Plans by event type."""
 
     def __init__(
         self, data: dict[str, Any], options: MappingSection, people: People, min_id_length: int
@@ -200,6 +188,7 @@ class EventMapping:
         rules = TypeRules(self.options.rules, event_type, self._private, preset.groups)
         properties = self._properties(entry, title, rules)
         chosen = choose(self.options.choose, event_type, preset.groups)
+        earliest = self.options.time.min
         return TypePlan(
             event_type=event_type,
             listed=listed is not None,
@@ -214,11 +203,10 @@ class EventMapping:
             advertising_ids={} if rules.touches("ad_id") else preset.advertising_ids,
             explosions=tuple(self._explosions(entry, rules, properties)),
             fixed=rules.fixed,
-            fields=frozenset(filter(properties.targets, properties.known)),
             rules=properties,
             identity=self._identity,
             placeholders=self._placeholders,
-            time=_time_bounds(self.options.time),
+            time=TimeBounds(int(earliest.timestamp()) if earliest else 0, self.options.time.max_future),
         )
 
     def _properties(self, entry: TypeEntry, title: Naming, rules: TypeRules) -> PropertyRules:
@@ -307,10 +295,6 @@ def _identity(
         hash_device=private.find("device_id")[1],
         people=people,
     )
-
-
-def _time_bounds(time: Time) -> TimeBounds:
-    return TimeBounds(int(time.min.timestamp()) if time.min else 0, time.max_future)
 
 
 def _fingerprint(data: Any, decisive: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from braze_etl.globs import is_glob, matches
 from braze_etl.mapping.groups import Groups
@@ -219,14 +219,6 @@ class TypeRules:
         )
 
 
-class KeyRules(Protocol):
-    """What becomes of the keys of a JSON text, where rules name some of them."""
-
-    def targets(self, source: str, name: str) -> tuple[tuple[str, Change | None], ...]:
-        """The properties that `field.key` becomes, if not just *name*, and how its value is changed."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Explosion:
     """A field with a JSON object as text: each key becomes a property with `prefix` before its name.
@@ -236,7 +228,7 @@ class Explosion:
 
     field: str
     prefix: str
-    rules: KeyRules | None = None
+    rules: PropertyRules | None = None
 
 
 def exploder(explosion: Explosion, repairs: Counter[str]) -> Explode:
@@ -285,21 +277,18 @@ def _ruled(parsed: Mapping[Any, Any], rules: _Targets) -> dict[str, Any]:
     return properties
 
 
-class _Targets(dict["str | None", tuple[tuple[str, "Change | None"], ...]]):
+class _Targets(dict[str | None, tuple[Target, ...]]):
     """Key -> its properties, asked of the rules once for each; None is the whole text."""
 
-    def __init__(self, explosion: Explosion, rules: KeyRules) -> None:
+    def __init__(self, explosion: Explosion, rules: PropertyRules) -> None:
         super().__init__()
         self._explosion = explosion
         self._rules = rules
 
-    def __missing__(self, key: str | None) -> tuple[tuple[str, Change | None], ...]:
+    def __missing__(self, key: str | None) -> tuple[Target, ...]:
         if len(self) >= _REMEMBERED:
             self.clear()
         field, prefix = self._explosion.field, self._explosion.prefix
-        targets = self[key] = (
-            self._rules.targets(field, field)
-            if key is None
-            else self._rules.targets(f"{field}.{key}", prefix + key)
-        )
+        source, name = (field, field) if key is None else (f"{field}.{key}", prefix + key)
+        targets = self[key] = self._rules.targets(source, name)
         return targets

@@ -265,16 +265,6 @@ class AvroFile:
         """The exact bytes of `avro.schema`."""
         return self.header.schema_json
 
-    @property
-    def codec(self) -> str:
-        """The codec's name; `null` where the header has none."""
-        return self.header.codec
-
-    @property
-    def sync(self) -> bytes:
-        """The marker behind every block."""
-        return self.header.sync
-
     def blocks(self) -> Iterator[Block | Damage]:
         """Yield what follows the header, in order and without gaps. After damage it goes on where it can."""
         while (item := self._blocks.next()) is not None:

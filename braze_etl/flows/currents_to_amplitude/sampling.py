@@ -118,7 +118,7 @@ class Sampler:
             judge = _Judge(self._mapping.plan(ref.event_type), ref.hour.timestamp(), sample)
             for block in _whole_blocks(file, sample, is_all=length >= ref.size):
                 if not sample.records:
-                    sample.header_bytes, sample.codecs = block.offset, Counter({file.codec: 1})
+                    sample.header_bytes, sample.codecs = block.offset, Counter({file.header.codec: 1})
                 judge.block(block, records)
                 if sample.records >= _RECORDS:
                     return

@@ -44,7 +44,7 @@ def test_a_file_gives_what_fastavro_reads(avro: Any, codec: str) -> None:
     file = AvroFile(io.BytesIO(sample.data), len(sample.data))
     reader = RecordReader(file.schema_json)
     blocks = [block for block in file.blocks() if isinstance(block, Block)]
-    assert (file.codec, [block.offset for block in blocks]) == (codec, sample.edges[:-1])
+    assert (file.header.codec, [block.offset for block in blocks]) == (codec, sample.edges[:-1])
     assert [list(reader.decode(block)) for block in blocks] == sample.records
     expected = list(fastavro.reader(io.BytesIO(sample.data)))
     assert [record for block in blocks for record in reader.decode(block)] == expected
