@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import blake2b
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import orjson
 
@@ -39,8 +39,7 @@ class Traces(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """How many things of one kind were looked at, and how many of them held the person."""
 
     looked_at: int

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
 
-from braze_etl.clock import SystemClock, iso
+from braze_etl.clock import SystemClock
 from braze_etl.commands._options import config_option, output_option, required_config
 from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
 from braze_etl.errors import UsageError
 
 if TYPE_CHECKING:
-    from braze_etl.commands.erase.erase import Receipt
     from braze_etl.flows.currents_to_amplitude.settings import Settings
 
 _PLACES = {
@@ -48,7 +47,7 @@ def erase(config_path: Path | None, output: str, id_: str, suppress: bool, dry_r
         _suppress(settings, id_)
     receipt = erase_person(settings, id_, SystemClock(), dry_run=dry_run)
     if output == "json":
-        print_json(receipt.as_dict())
+        print_json(receipt)
     else:
         _print(stdout_console(), receipt)
     return 0
@@ -78,20 +77,21 @@ def _suppress(settings: Settings, id_: str) -> None:
     add_to_list(list_, f"sha256:{hash_of(settings, id_)}")
 
 
-def _print(console: Console, receipt: Receipt) -> None:
+def _print(console: Console, receipt: dict[str, Any]) -> None:
+    done = "found" if receipt["dry_run"] else "removed"
     facts = (
-        ("looked at" if receipt.dry_run else "erased", iso(receipt.at)),
-        ("pipeline", escape(receipt.pipeline)),
-        ("SHA-256 of salt and id" if receipt.salted else "SHA-256 of the id", receipt.id_sha256),
-        ("suppressed from now on", "yes" if receipt.suppressed else "[red]no[/]"),
+        ("looked at" if receipt["dry_run"] else "erased", receipt["erased_at"]),
+        ("pipeline", escape(receipt["pipeline"])),
+        ("SHA-256 of salt and id" if receipt["salted"] else "SHA-256 of the id", receipt["id_sha256"]),
+        ("suppressed from now on", "yes" if receipt["suppressed"] else "[red]no[/]"),
     )
     console.print(facts_table(facts))
     console.print()
-    table = plain_table("place", "looked at", "found" if receipt.dry_run else "removed", numbers=(1, 2))
-    for name, each in receipt.places.items():
-        table.add_row(_PLACES[name], f"{each.looked_at:,}", f"{each.found:,}")
+    table = plain_table("place", "looked at", done, numbers=(1, 2))
+    for name, each in receipt["places"].items():
+        table.add_row(_PLACES[name], f"{each['looked_at']:,}", f"{each[done]:,}")
     console.print(table)
     console.print()
     console.print("[bold]beyond the reach of this program[/]")
-    for remnant in receipt.beyond_reach:
-        console.print(f"- {escape(remnant.place)}: {escape(remnant.remedy)}.")
+    for remnant in receipt["beyond_reach"]:
+        console.print(f"- {escape(remnant['place'])}: {escape(remnant['remedy'])}.")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from itertools import starmap
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
@@ -21,7 +20,7 @@ from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.currents_to_amplitude.verification.expected import ERASED_NOTE, mark_of
 from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.mapping.id_cache import IdCache, cache_folder, holds
-from braze_etl.mapping.identity import IdentityRules
+from braze_etl.mapping.identity import IdentityRules, People
 from braze_etl.mapping.lookup import LookupTable
 from braze_etl.mapping.people import load_people
 from braze_etl.model import Record, Verdict
@@ -110,13 +109,35 @@ _NO_LIST: Final = "a list, and name that as mapping.privacy.suppress"
 _ALL_RUNS: Final = 1_000_000
 
 
-def erase(settings: Settings, id_: str, clock: Clock, *, dry_run: bool = False) -> Receipt:
+def erase(settings: Settings, id_: str, clock: Clock, *, dry_run: bool = False) -> dict[str, Any]:
     """Remove whoever goes by *id_* from quarantine, ledger and copies of the look-up table.
 
     The books stay as they are: an entry of the quarantine keeps its position and loses its record. Made again
     it finds nothing more, and finishes what broke off. `LeaseHeldError` while a run is at work.
+
+    Returns the receipt as JSON values; it knows the person by a hash of their id alone, one of salt and id
+    where it is `salted`. `suppressed`: the list of `privacy.suppress` covers the id.
     """
     people = load_people(settings.mapping, settings.source.access())
+    done = "found" if dry_run else "removed"
+    places = _places(settings, id_, people, clock, dry_run=dry_run)
+    suppressed = people.suppressed is not None and people.suppressed.covers(id_)
+    digest = hash_of(settings, id_)
+    left = _beyond_reach(settings, digest, suppressed=suppressed).items()
+    return {
+        "exit_code": 0,
+        "erased_at": iso(clock.now()),
+        "pipeline": settings.pipeline,
+        "id_sha256": digest,
+        "salted": bool(settings.mapping.privacy.salt.get_secret_value()),
+        "dry_run": dry_run,
+        "places": {name: {"looked_at": all_, done: found} for name, (all_, found) in places.items()},
+        "suppressed": suppressed,
+        "beyond_reach": [{"place": place, "remedy": remedy} for place, remedy in left],
+    }
+
+
+def _places(settings: Settings, id_: str, people: People, clock: Clock, *, dry_run: bool) -> dict[str, Found]:
     # Whoever is suppressed has no name in Amplitude any more, but may have had one.
     rules = load_mapping(settings, replace(people, suppressed=None)).plan("").identity
     person = Person(id_, rules)
@@ -132,18 +153,7 @@ def erase(settings: Settings, id_: str, clock: Clock, *, dry_run: bool = False) 
         records, words = open_quarantine(settings).erase(person, dry_run=dry_run)
         places |= {"quarantine_records": records, "quarantine_details": words}
         places["lookup_copies"] = _from_copies(settings, person, dry_run=dry_run)
-    suppressed = people.suppressed is not None and people.suppressed.covers(id_)
-    digest = hash_of(settings, id_)
-    return Receipt(
-        at=clock.now(),
-        pipeline=settings.pipeline,
-        id_sha256=digest,
-        salted=bool(settings.mapping.privacy.salt.get_secret_value()),
-        dry_run=dry_run,
-        places=places,
-        suppressed=suppressed,
-        beyond_reach=tuple(_beyond_reach(settings, digest, suppressed=suppressed)),
-    )
+    return places
 
 
 def _ledger(settings: Settings, clock: Clock, stack: ExitStack, *, dry_run: bool) -> Ledger | None:
@@ -196,78 +206,25 @@ def _from_copies(settings: Settings, person: Person, *, dry_run: bool) -> Found:
     return Found(len(copies), len(holding))
 
 
-class Remnant(NamedTuple):
-    """A place that this program does not reach, and what to do there."""
-
-    place: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What was looked at and removed, by place; the person only by a hash of their id.
-
-    `salted`: the hash is one of salt and id. `suppressed`: the list of `privacy.suppress` covers the id.
-    """
-
-    at: datetime
-    pipeline: str
-    id_sha256: str
-    salted: bool
-    dry_run: bool
-    places: Mapping[str, Found]
-    suppressed: bool
-    beyond_reach: tuple[Remnant, ...]
-
-    @property
-    def found(self) -> int:
-        """How many things held the person."""
-        return sum(each.found for each in self.places.values())
-
-    def as_dict(self) -> dict[str, Any]:
-        """The receipt as JSON values."""
-        done = "found" if self.dry_run else "removed"
-        return {
-            "exit_code": 0,
-            "erased_at": iso(self.at),
-            "pipeline": self.pipeline,
-            "id_sha256": self.id_sha256,
-            "salted": self.salted,
-            "dry_run": self.dry_run,
-            "places": {
-                name: {"looked_at": each.looked_at, done: each.found} for name, each in self.places.items()
-            },
-            "suppressed": self.suppressed,
-            "beyond_reach": [each._asdict() for each in self.beyond_reach],
-        }
-
-
 def hash_of(settings: Settings, id_: str) -> str:
     """SHA-256 of the project's salt, if it has one, and an id: an entry of its suppress list."""
     salt = settings.mapping.privacy.salt.get_secret_value()
     return sha256(f"{salt}{id_}".encode()).hexdigest()
 
 
-def _beyond_reach(settings: Settings, digest: str, *, suppressed: bool) -> Iterator[Remnant]:
+def _beyond_reach(settings: Settings, digest: str, *, suppressed: bool) -> dict[str, str]:
+    """The places that this program does not reach, each with what to do there."""
     lookup, list_ = settings.mapping.identity.lookup, settings.mapping.privacy.suppress
     held = "" if suppressed else f"; until then add sha256:{digest} to {list_ or _NO_LIST}"
-    yield Remnant(
-        f"the source {settings.source.uri}",
-        "its files still hold the person's records, and a run, a backfill or a replay reads them again: "
-        f"delete or rewrite them, or let them expire{held}",
-    )
-    yield Remnant(
-        f"the Amplitude project {settings.amplitude.project}",
-        "have its User Privacy API (POST /api/2/deletions/users) delete the user; that takes up to 30 days, "
-        "and events that are sent later make the user anew",
-    )
-    yield Remnant("Braze", "delete the user there (POST /users/delete), or it goes on to export their events")
-    if lookup is not None:
-        yield Remnant(
-            f"the look-up table {lookup.uri}", "remove the person's row; the next run copies it anew"
-        )
-    yield Remnant(
-        "copies by others",
-        "backups, former versions of objects in buckets with versioning, and whatever reads the log; on S3 "
-        "the next day's first run deletes the objects of the ledger that were replaced",
-    )
+    row = "remove the person's row; the next run copies it anew"
+    return {
+        f"the source {settings.source.uri}": "its files still hold the person's records, and a run, a "
+        f"backfill or a replay reads them again: delete or rewrite them, or let them expire{held}",
+        f"the Amplitude project {settings.amplitude.project}": "have its User Privacy API (POST "
+        "/api/2/deletions/users) delete the user; that takes up to 30 days, and events that are sent later "
+        "make the user anew",
+        "Braze": "delete the user there (POST /users/delete), or it goes on to export their events",
+        **({} if lookup is None else {f"the look-up table {lookup.uri}": row}),
+        "copies by others": "backups, former versions of objects in buckets with versioning, and whatever "
+        "reads the log; on S3 the next day's first run deletes the objects of the ledger that were replaced",
+    }

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 
-from braze_etl.braze.currents.catalogue import EventType, FieldType, load_catalogue
+from braze_etl.braze.currents.catalogue import EventType, load_catalogue
 from braze_etl.logs import get_logger
 from braze_etl.mapping.mapping import TypePlan
 
@@ -47,6 +47,8 @@ def _items(schema: Any) -> str:
     return "|".join(map(type_text, schema)) if isinstance(schema, list) else type_text(schema)
 
 
+_log = get_logger(__name__)
+
 CATALOGUE_DATE: Final = datetime(2026, 9, 2, tzinfo=UTC)
 """The day of Currents release 12, up to which the catalogue goes (currents.md, 2.1)."""
 MOST_TYPES: Final = 200
@@ -74,8 +76,7 @@ class UnknownType:
         return {**value, "announced": True} if self.announced else value
 
 
-@dataclass(frozen=True, slots=True)
-class FieldDrift:
+class FieldDrift(NamedTuple):
     """A field that is new (`was` is None), has vanished (`now` is None), or has another type.
 
     Types are spelled as the catalogue does, with `?` where null is allowed. `outcome` is `sent`, `dropped`,
@@ -86,10 +87,6 @@ class FieldDrift:
     now: str | None
     outcome: str
     sent_as: str | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {"was": self.was, "now": self.now, "outcome": self.outcome, "sent_as": self.sent_as}
 
 
 _ByField: TypeAlias = dict[str, dict[str, FieldDrift]]
@@ -151,12 +148,24 @@ class Drift:
         return {"drift": self.facts(records)}
 
     def lines(self, records: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-        """See `drift_lines`."""
-        return drift_lines(self.facts(records))
+        """Up to two lines for people, each with its title: unknown event types, and changes of known ones."""
+        facts = self.facts(records)
+        if unknown := facts["unknown_event_types"]:
+            yield "unknown types", _some([_type_words(name, found) for name, found in unknown.items()])
+        if words := field_words(facts):
+            yield "schema drift", words
 
     def warn(self, records: Mapping[str, int]) -> None:
-        """See `warn_of_drift`."""
-        warn_of_drift(self.facts(records))
+        """Log one warning if a run found drift; what happened to it is in its report."""
+        counts = {"unknown_event_types": len(self.unknown_types)}
+        counts |= {kind: sum(map(len, self.fields(kind).values())) for kind in FIELD_KINDS}
+        if self:
+            _log.warning(
+                "files differ from what this release knows of Currents",
+                **(Counter(counts) + self.unnamed),
+                found="; ".join(words for _, words in self.lines(records)),
+                remedy="see `drift` in the report of this run, and docs/drift.md",
+            )
 
     def facts(self, records: Mapping[str, int]) -> dict[str, Any]:
         """As JSON values, sorted; *records* has the records read, by event type."""
@@ -170,7 +179,7 @@ class Drift:
 
 def _sorted(types: _ByField) -> dict[str, dict[str, Any]]:
     return {
-        event_type: {name: found.as_dict() for name, found in sorted(fields.items())}
+        event_type: {name: found._asdict() for name, found in sorted(fields.items())}
         for event_type, fields in sorted(types.items())
     }
 
@@ -214,7 +223,8 @@ def drift_of(
     kind = load_catalogue().get(plan.event_type)
     if kind is not None and kind.fields:
         known = named | plan.rules.known if plan.documented else named
-        _note_new(drift, declared.items(), kind, plan, known)
+        for name in sorted(declared.keys() - kind.fields.keys() - known):
+            drift.note_field("unknown_fields", kind.name, name, _finding(plan, name, None, declared[name]))
         if current:
             _note_gone(drift, declared, kind, plan)
     elif kind is None or kind.status == "announced":
@@ -224,34 +234,14 @@ def drift_of(
     return drift
 
 
-def _note_new(
-    drift: Drift,
-    declared: Iterable[tuple[str, str]],
-    kind: EventType,
-    plan: TypePlan,
-    known: AbstractSet[str],
-) -> None:
-    for name, now in declared:
-        if name not in kind.fields and name not in known:
-            drift.note_field("unknown_fields", kind.name, name, _finding(plan, name, None, now))
-
-
 def _note_gone(drift: Drift, declared: Mapping[str, str], kind: EventType, plan: TypePlan) -> None:
     """Note what vanished, and what is of another type now."""
     for name, known in kind.fields.items():
-        was, now = _spelled(known), declared.get(name)
+        was, now = known.avro + "?" * known.nullable, declared.get(name)
         if now is None:
             drift.note_field("vanished_fields", kind.name, name, _finding(plan, name, was, None))
-        elif _has_changed(known, now):
+        elif now.removesuffix("?") != known.avro or (now.endswith("?") and not known.nullable):
             drift.note_field("changed_types", kind.name, name, _finding(plan, name, was, now))
-
-
-def _has_changed(known: FieldType, now: str) -> bool:
-    return now.removesuffix("?") != known.avro or (now.endswith("?") and not known.nullable)
-
-
-def _spelled(known: FieldType) -> str:
-    return known.avro + "?" * known.nullable
 
 
 def _finding(plan: TypePlan, name: str, was: str | None, now: str | None) -> FieldDrift:
@@ -260,34 +250,9 @@ def _finding(plan: TypePlan, name: str, was: str | None, now: str | None) -> Fie
     return FieldDrift(was, now, outcome, sent_as)
 
 
-_log = get_logger(__name__)
-
 _NAMED: Final = 3
 """Findings of a kind that a line names; the report has them all."""
 _TITLES: Final = {"unknown_fields": "unknown", "vanished_fields": "vanished", "changed_types": "changed"}
-
-
-def warn_of_drift(drift: Mapping[str, Any]) -> None:
-    """Log one warning if a run found drift; what happened to it is in its report."""
-    counts = _counts(drift)
-    if not any(counts.values()):
-        return
-    words = "; ".join(text for _, text in drift_lines(drift))
-    _log.warning(
-        "files differ from what this release knows of Currents",
-        **{kind: count for kind, count in counts.items() if count},
-        found=words,
-        remedy="see `drift` in the report of this run, and docs/drift.md",
-    )
-
-
-def drift_lines(drift: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Up to two lines for people, each with its title: unknown event types, and changes of known ones."""
-    unknown = drift.get("unknown_event_types", {})
-    if unknown:
-        yield "unknown types", _some([_type_words(name, facts) for name, facts in unknown.items()])
-    if fields := field_words(drift):
-        yield "schema drift", fields
 
 
 def field_words(drift: Mapping[str, Any]) -> str:
@@ -314,13 +279,6 @@ def past_drift(reports: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]
             for event_type, fields in drift.get(kind, {}).items():
                 told[kind][event_type] = fields | told[kind].get(event_type, {})
     return {kind: dict(sorted(types.items())) for kind, types in told.items()}
-
-
-def _counts(drift: Mapping[str, Any]) -> dict[str, int]:
-    unnamed = drift.get("unnamed", {})
-    counts = {"unknown_event_types": len(drift["unknown_event_types"])}
-    counts |= {kind: sum(map(len, drift[kind].values())) for kind in FIELD_KINDS}
-    return {kind: count + unnamed.get(kind, 0) for kind, count in counts.items()}
 
 
 def _type_words(name: str, facts: Mapping[str, Any]) -> str:

@@ -16,10 +16,8 @@ from braze_etl.flows.currents_to_amplitude.drift import (
     Drift,
     FieldDrift,
     UnknownType,
-    drift_lines,
     field_words,
     past_drift,
-    warn_of_drift,
 )
 from braze_etl.model import Counts, FileRef, Tally
 
@@ -61,7 +59,7 @@ def test_people_get_two_lines_at_most() -> None:
         time=FieldDrift("int", "long", "dropped", None),
     )
     drift.note_type(NAP, UnknownType("held", "[Appboy] Nap", 3))
-    assert list(drift_lines(drift.facts({NAP: 1200}))) == [
+    assert list(drift.lines({NAP: 1200})) == [
         ("unknown types", f"{NAP} (1,200 read, held)"),
         (
             "schema drift",
@@ -71,7 +69,7 @@ def test_people_get_two_lines_at_most() -> None:
             ),
         ),
     ]
-    assert list(drift_lines(Drift().facts({}))) == []
+    assert list(Drift().lines({})) == []
 
 
 def test_of_many_findings_the_first_are_named_and_all_are_counted() -> None:
@@ -82,9 +80,9 @@ def test_of_many_findings_the_first_are_named_and_all_are_counted() -> None:
 
 def test_drift_is_one_warning_and_none_is_none(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="braze_etl"):
-        warn_of_drift(Drift().facts({}))
+        Drift().warn({})
         assert not caplog.records
-        warn_of_drift(found(mood=NEW).facts({}))
+        found(mood=NEW).warn({})
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     facts: dict[str, Any] = record.facts  # type: ignore[attr-defined] # set by our logger
