@@ -22,8 +22,6 @@ _NOT_SEEN = "not seen in the events"
 
 
 if TYPE_CHECKING:
-    from braze_etl.commands.mapping.compare import Comparison, Differences
-    from braze_etl.commands.mapping.taxonomy import Taxonomy
     from braze_etl.mapping.mapping import EventMapping
 
 
@@ -58,59 +56,54 @@ def check(files: tuple[Path, ...], config_path: Path | None, output: str, *, str
 
     theirs = read_taxonomy(files)
     comparison = compare(planned(*mapping_in_force(config_path)), theirs)
-    code = _DIFFERS if strict and comparison.differs else 0
+    code = _DIFFERS if strict and comparison["differs"] else 0
     if output == "json":
         facts = {"files": [str(path) for path in files], "events_read": theirs.events_read}
-        print_json({"exit_code": code, **facts, **comparison.as_dict()})
+        print_json({"exit_code": code, **facts, **comparison})
     else:
-        _print(stdout_console(), comparison, theirs)
+        _print(stdout_console(), comparison, theirs.events_read)
     return code
 
 
-def _print(console: Console, found: Comparison, theirs: Taxonomy) -> None:
+def _print(console: Console, found: dict[str, Any], events_read: int) -> None:
+    only_ours = "only ours" if found["complete"] else _NOT_SEEN
     table = plain_table("difference", "name", "")
     # What exported events merely do not show comes last: it may be no difference at all.
-    for kind, name, words in sorted(_rows(found), key=lambda row: row[0].startswith(_NOT_SEEN)):
+    for kind, name, words in sorted(_rows(found, only_ours), key=lambda row: row[0].startswith(_NOT_SEEN)):
         table.add_row(kind, escape(name), escape(words))
     if table.row_count:
         console.print(table)
         console.print()
-    console.print(_summary(found, theirs))
+    counts = (
+        f"{len(found['only_ours'])} names {only_ours}, {len(found['only_theirs'])} only theirs, "
+        f"{len(found['events'])} events with other properties"
+    )
+    others = f"; {len(found['others'])} events of theirs do not look like Braze's" if found["others"] else ""
+    read = f" ({events_read:,} events read)" if events_read else ""
+    verdict = counts if found["differs"] or found["only_ours"] else "no difference"
+    console.print(f"{verdict}{others}{read}")
 
 
-def _rows(found: Comparison) -> Iterator[tuple[str, str, str]]:
-    yield from _differences(found.names, _only_ours(found))
-    for name, reason in found.not_sent.items():
+def _rows(found: dict[str, Any], only_ours: str) -> Iterator[tuple[str, str, str]]:
+    yield from _differences(found, only_ours)
+    for name, reason in found["not_sent"].items():
         yield "theirs, not sent by us", name, reason
-    for event, differences in found.properties.items():
-        for kind, name, words in _differences(differences, _only_ours(found)):
+    for event, differences in found["events"].items():
+        for kind, name, words in _differences(differences, only_ours):
             yield f"{kind}, property", f"{event}: {name}", words
 
 
-def _differences(found: Differences, only_ours: str) -> Iterator[tuple[str, str, str]]:
-    near = {each.ours: f"near theirs {each.theirs!r}: differs in {each.differs_in}" for each in found.near}
-    for name in found.only_ours:
+def _differences(found: dict[str, Any], only_ours: str) -> Iterator[tuple[str, str, str]]:
+    near = {
+        each["ours"]: f"near theirs {each['theirs']!r}: differs in {each['differs_in']}"
+        for each in found["near"]
+    }
+    for name in found["only_ours"]:
         yield only_ours, name, near.get(name, "")
-    for name in found.only_theirs:
+    for name in found["only_theirs"]:
         yield "only theirs", name, ""
-    for name, kind in found.kinds.items():
+    for name, kind in found.get("types", {}).items():
         yield "another type", name, f"{kind['ours']} with us, {kind['theirs']} with them"
-
-
-def _only_ours(found: Comparison) -> str:
-    return "only ours" if found.is_complete else _NOT_SEEN
-
-
-def _summary(found: Comparison, theirs: Taxonomy) -> str:
-    counts = (
-        f"{len(found.names.only_ours)} names {_only_ours(found)}, "
-        f"{len(found.names.only_theirs)} only theirs, "
-        f"{len(found.properties)} events with other properties"
-    )
-    others = f"; {len(found.others)} events of theirs do not look like Braze's" if found.others else ""
-    read = f" ({theirs.events_read:,} events read)" if theirs.events_read else ""
-    verdict = counts if found.differs or found.names.only_ours else "no difference"
-    return f"{verdict}{others}{read}"
 
 
 @click.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
 from difflib import SequenceMatcher
 from typing import Any, Final
 
@@ -21,130 +20,66 @@ _MARKS: Final = ("[Appboy]", "[Braze")
 """Begin the names of events that come from Braze (native-connector.md, 2)."""
 
 
-def compare(ours: TrackingPlan, theirs: Taxonomy) -> Comparison:
-    """Compare names; and the properties of events that both have and whose fields the catalogue knows."""
+def compare(ours: TrackingPlan, theirs: Taxonomy) -> dict[str, Any]:
+    """Compare names; and the properties of events that both have and whose fields the catalogue knows.
+
+    Returns JSON values. `differs`: something certainly does. Where nothing but exported events was read (not
+    `complete`), what is only ours may simply not have happened. `not_sent` are events of theirs that the
+    configuration does not send, with the reason; `others` those that do not look like Braze's, such as the
+    product's own. `types` has the type with us and with them of properties where only that differs.
+    """
     pairs = {name: event for name in sorted(theirs.events) if (event := ours.find(name))}
     unmatched = [name for name in sorted(theirs.events) if name not in pairs]
-    missing = [
+    not_sent = {name: ours.not_sent[name] for name in unmatched if name in ours.not_sent}
+    rest = [name for name in unmatched if name not in not_sent]
+    missing = sorted(
         event.name
         for event in ours.events.values()
         if event.pattern is None and event.is_expected and event.name not in theirs.events
-    ]
-    near = nearest(missing, [name for name in unmatched if name not in ours.not_sent])
-    like_ours = {each.theirs for each in near}
-    brazes = {
-        name
-        for name in unmatched
-        if name in like_ours
-        or name in load_catalogue()
-        or name.startswith(_MARKS)
-        or theirs.events[name].is_brazes
-    }
-    only_theirs = tuple(name for name in unmatched if name in brazes and name not in ours.not_sent)
-    return Comparison(
-        is_complete=theirs.is_complete,
-        names=Differences(tuple(sorted(missing)), only_theirs, tuple(near)),
-        not_sent={name: ours.not_sent[name] for name in unmatched if name in ours.not_sent},
-        others=tuple(name for name in unmatched if name not in brazes and name not in ours.not_sent),
-        properties={
-            name: found
-            for name, event in pairs.items()
-            if event.is_known and (found := _of_event(event, theirs.events[name]))
-        },
     )
+    near = nearest(missing, rest)
+    like_ours = {each["theirs"] for each in near}
+    others = [name for name in rest if name not in like_ours and not _is_brazes(name, theirs)]
+    names = {"only_ours": missing, "only_theirs": [name for name in rest if name not in others], "near": near}
+    events = {
+        name: found
+        for name, event in pairs.items()
+        if event.is_known and any((found := _of_event(event, theirs.events[name])).values())
+    }
+    differs = any(
+        each["only_theirs"] or each.get("types") or (theirs.is_complete and each["only_ours"])
+        for each in (names, *events.values())
+    )
+    facts = {"differs": differs, "complete": theirs.is_complete, **names}
+    return {**facts, "events": events, "not_sent": not_sent, "others": others}
 
 
-def _of_event(ours: PlannedEvent, theirs: TaxonomyEvent) -> Differences:
+def _is_brazes(name: str, theirs: Taxonomy) -> bool:
+    return theirs.events[name].is_brazes or name.startswith(_MARKS) or name in load_catalogue()
+
+
+def _of_event(ours: PlannedEvent, theirs: TaxonomyEvent) -> dict[str, Any]:
     only_ours = sorted(ours.properties.keys() - theirs.properties.keys())
     unmatched = theirs.properties.keys() - ours.properties.keys()
     only_theirs = sorted(name for name in unmatched if not name.startswith(ours.prefixes))
-    return Differences(
-        tuple(only_ours),
-        tuple(only_theirs),
-        tuple(nearest(only_ours, only_theirs)),
-        {
-            name: {"ours": own.kind, "theirs": "/".join(sorted(kinds))}
-            for name, own in ours.properties.items()
-            if (kinds := theirs.properties.get(name)) and own.kind != ANY and own.kind not in kinds
-        },
-    )
+    types = {
+        name: {"ours": own.kind, "theirs": "/".join(sorted(kinds))}
+        for name, own in ours.properties.items()
+        if (kinds := theirs.properties.get(name)) and own.kind != ANY and own.kind not in kinds
+    }
+    near = nearest(only_ours, only_theirs)
+    return {"only_ours": only_ours, "only_theirs": only_theirs, "near": near, "types": types}
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What differs. `others` are events of theirs that do not look like Braze's, such as the product's own.
-
-    `not_sent` are events of theirs that the configuration does not send, with the reason. Where nothing but
-    exported events was read (not `is_complete`), what is only ours may simply not have happened.
-    """
-
-    is_complete: bool
-    names: Differences
-    not_sent: dict[str, str]
-    others: tuple[str, ...]
-    properties: dict[str, Differences]
-
-    @property
-    def differs(self) -> bool:
-        return any(
-            each.only_theirs or each.kinds or (self.is_complete and each.only_ours)
-            for each in (self.names, *self.properties.values())
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "differs": self.differs,
-            "complete": self.is_complete,
-            **self.names.as_dict(),
-            "events": {
-                name: {**each.as_dict(), "types": each.kinds} for name, each in self.properties.items()
-            },
-            "not_sent": self.not_sent,
-            "others": list(self.others),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Differences:
-    """The names of events that differ, or of the properties of one.
-
-    Of properties, `kinds` has the type with us (`ours`) and with them (`theirs`) where only that differs.
-    """
-
-    only_ours: tuple[str, ...] = ()
-    only_theirs: tuple[str, ...] = ()
-    near: tuple[Near, ...] = ()
-    kinds: dict[str, dict[str, str]] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.only_ours or self.only_theirs or self.kinds)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "only_ours": list(self.only_ours),
-            "only_theirs": list(self.only_theirs),
-            "near": [asdict(near) for near in self.near],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Near:
-    """A name of ours and one of theirs that may mean the same, and what makes the difference."""
-
-    ours: str
-    theirs: str
-    differs_in: str
-
-
-def nearest(ours: Iterable[str], theirs: Iterable[str]) -> list[Near]:
-    """For each of our names, the one of theirs that is nearest to it, if one is near at all."""
+def nearest(ours: Iterable[str], theirs: Iterable[str]) -> list[dict[str, str]]:
+    """For each of our names, the one of theirs that may mean the same, if one is near, and the difference."""
     candidates = sorted(theirs)
     found = []
     for name in sorted(ours):
         near = [(rank, other, words) for other in candidates for rank, words in _difference(name, other)]
         if near:
             _, other, words = min(near)
-            found.append(Near(name, other, words))
+            found.append({"ours": name, "theirs": other, "differs_in": words})
     return found
 
 

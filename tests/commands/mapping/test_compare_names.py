@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from braze_etl.commands.mapping.compare import Near, nearest
+from braze_etl.commands.mapping.compare import nearest
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from braze_etl.commands.mapping.compare import Near, nearest
 def test_names_that_are_nearly_the_same_are_told_with_their_difference(
     ours: str, theirs: str, words: str
 ) -> None:
-    assert nearest([ours], [theirs]) == [Near(ours, theirs, words)]
+    assert nearest([ours], [theirs]) == [{"ours": ours, "theirs": theirs, "differs_in": words}]
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_names_of_different_things_are_not_near(ours: str, theirs: str) -> None:
 
 def test_of_several_the_nearest_is_told() -> None:
     (near,) = nearest(["[Appboy] Send"], ["[Appboy] LINE Send", "[Braze] Send", "[Appboy] SEND"])
-    assert near.theirs == "[Appboy] SEND"
+    assert near["theirs"] == "[Appboy] SEND"
