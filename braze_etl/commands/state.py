@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
 from rich.markup import escape
@@ -37,30 +36,9 @@ class LedgerPlace:
         found = find_identity(self.uri, access=self.access)
         return self.identity or found
 
-    def refuse_another(self, identity: LedgerIdentity) -> None:
-        """Raise `UsageError` when this place is meant for another project, region or flow."""
-        if self.identity and not self.identity.belongs_with(identity):
-            raise UsageError(
-                f"that state belongs to {identity}, and TO is the state of {self.identity}",
-                remedy="Name the place, or the configuration, of the same project and flow.",
-            )
-
-    def open(
-        self,
-        identity: LedgerIdentity,
-        *,
-        create: Literal["auto", "never"],
-        start_at: datetime | None = None,
-    ) -> Ledger:
+    def open(self, identity: LedgerIdentity, **how: Any) -> Ledger:
         """Open the ledger; see `open_ledger`."""
-        return open_ledger(
-            self.uri,
-            identity,
-            clock=SystemClock(),
-            start_at=start_at,
-            create=create,
-            access=self.access,
-        )
+        return open_ledger(self.uri, identity, clock=SystemClock(), access=self.access, **how)
 
 
 def place_of(text: str) -> LedgerPlace:
@@ -105,7 +83,11 @@ def _text(value: str | int | dict[str, int]) -> str:
 def _copied(origin: LedgerPlace, copied_to: LedgerPlace) -> Copied:
     owner = LeaseOwner.here(f"copy-{secrets.token_hex(3)}", "state copy")
     identity = origin.whose()
-    copied_to.refuse_another(identity)
+    if copied_to.identity and not copied_to.identity.belongs_with(identity):
+        raise UsageError(
+            f"that state belongs to {identity}, and TO is the state of {copied_to.identity}",
+            remedy="Name the place, or the configuration, of the same project and flow.",
+        )
     with closing(origin.open(identity, create="never")) as source:
         target = copied_to.open(identity, create="auto", start_at=source.start_at)
         with closing(target):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from braze_etl.braze.currents.keys import date_folder, parse_integration_folder, parse_key
+from braze_etl.braze.currents.keys import date_folder, integration_of, parse_key
 from braze_etl.errors import StoreError
 from braze_etl.globs import selects
 from braze_etl.model import FileRef
@@ -63,8 +63,7 @@ class EventFolder:
     @property
     def integration(self) -> str:
         """The id of the connector that writes there; empty where no `dataexport.` folder lies right above."""
-        above = parse_integration_folder(_name(self.folder.removesuffix("/").rpartition("/")[0]))
-        return above.integration if above else ""
+        return integration_of(_name(self.folder.removesuffix("/").rpartition("/")[0])) or ""
 
 
 def event_folders(level: ListLevel, prefix: str, selection: Selection, name: str) -> Iterator[EventFolder]:
@@ -97,8 +96,8 @@ def event_folders(level: ListLevel, prefix: str, selection: Selection, name: str
 
 
 def _may_hold(folder: str, selection: Selection) -> bool:
-    integration = parse_integration_folder(_name(folder))
-    return integration is None or selection.matches_integration(integration.integration)
+    integration = integration_of(_name(folder))
+    return integration is None or selection.matches_integration(integration)
 
 
 def _name(folder: str) -> str:

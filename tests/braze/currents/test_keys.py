@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from braze_etl.braze.currents.keys import CurrentsKey, date_folder, parse_integration_folder, parse_key
+from braze_etl.braze.currents.keys import CurrentsKey, date_folder, integration_of, parse_key
 
 ID = "69cadaaed2d51b7c75b1a3e5"
 FOLDER = f"dataexport.prod-01.S3.integration.{ID}"
@@ -17,27 +17,10 @@ def _parsed(key: str) -> CurrentsKey:
     return found
 
 
-def test_the_newer_layout_names_its_version() -> None:
-    folder = f"currents/{FOLDER}/event_type=users.messages.email.Open/date=2026-10-01-05/version=6/us-01"
-    assert parse_key(f"{folder}/{FOLDER}+0+123456.avro") == CurrentsKey(
-        prefix="currents",
-        cluster="prod-01",
-        connection="S3",
-        integration=ID,
-        event_type="users.messages.email.Open",
-        hour=HOUR,
-        version=6,
-        layout="version",
-        environment="us-01",
-        partition=0,
-        offset=123456,
-    )
-
-
-def test_the_older_layout_has_a_schema_id() -> None:
-    found = _parsed(f"{FOLDER}/event_type=users.canvas.Entry/date=2026-10-01-05/421/a/{FOLDER}+3+7.avro")
-    assert (found.layout, found.version, found.environment) == ("schema-id", 421, "a")
-    assert (found.prefix, found.partition, found.offset) == ("", 3, 7)
+@pytest.mark.parametrize("tail", [f"version=6/us-01/{FOLDER}+0+123456.avro", f"421/a/{FOLDER}+3+7.avro"])
+def test_both_layouts_say_connector_type_and_hour(tail: str) -> None:
+    key = f"currents/{FOLDER}/event_type=users.messages.email.Open/date=2026-10-01-05/{tail}"
+    assert parse_key(key) == CurrentsKey(ID, "users.messages.email.Open", HOUR)
 
 
 @pytest.mark.parametrize("connection", ["S3", "GCS", "AzureBlob", "Another"])
@@ -45,7 +28,7 @@ def test_the_older_layout_has_a_schema_id() -> None:
 def test_no_cluster_or_connection_is_enumerated(cluster: str, connection: str) -> None:
     folder = f"dataexport.{cluster}.{connection}.integration.{ID}"
     found = _parsed(f"x/{folder}/event_type=a.B/date=2026-10-01-05/version=6/us-01/{folder}+0+1.avro")
-    assert (found.cluster, found.connection) == (cluster, connection)
+    assert found.integration == ID
 
 
 @pytest.mark.parametrize(
@@ -60,23 +43,22 @@ def test_no_cluster_or_connection_is_enumerated(cluster: str, connection: str) -
         "a//b",
     ],
 )
-def test_any_prefix_is_kept_as_it_is(prefix: str) -> None:
+def test_any_prefix_may_stand_before_it(prefix: str) -> None:
     below = f"{FOLDER}/event_type=a.B/date=2026-10-01-05/version=6/us-01/{FOLDER}+0+1.avro"
     found = _parsed(f"{prefix}/{below}" if prefix else below)
-    assert (found.prefix, found.event_type, found.hour) == (prefix, "a.B", HOUR)
+    assert (found.event_type, found.hour) == ("a.B", HOUR)
 
 
 @pytest.mark.parametrize("tail", ["file.avro", "version=6/file.avro", "a/b/c/d.avro", "6/.avro"])
 def test_an_unknown_tail_is_taken_if_it_is_avro(tail: str) -> None:
     found = _parsed(f"{FOLDER}/event_type=a.B/date=2026-10-01-05/{tail}")
-    assert (found.layout, found.version, found.environment) == ("unknown", None, None)
-    assert (found.partition, found.offset) == (None, None)
+    assert (found.integration, found.event_type) == (ID, "a.B")
 
 
 @pytest.mark.parametrize("prefix", ["", "copied/here/"])
 def test_a_key_below_the_integration_folder_takes_it_from_the_file(prefix: str) -> None:
     found = _parsed(f"{prefix}event_type=a.B/date=2026-10-01-05/version=6/us-01/{FOLDER}+0+1.avro")
-    assert (found.prefix, found.integration, found.cluster) == (prefix.rstrip("/"), ID, "prod-01")
+    assert found.integration == ID
 
 
 def test_the_case_of_an_event_type_is_kept() -> None:
@@ -118,7 +100,5 @@ def test_the_folder_of_an_hour_is_utc() -> None:
 
 
 def test_an_integration_folder_is_told_from_others() -> None:
-    found = parse_integration_folder(FOLDER)
-    assert found is not None
-    assert (found.cluster, found.connection, found.integration) == ("prod-01", "S3", ID)
-    assert parse_integration_folder("dataexport") is None
+    assert integration_of(FOLDER) == ID
+    assert integration_of("dataexport") is None
