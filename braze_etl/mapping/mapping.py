@@ -103,9 +103,11 @@ class TypePlan:
 
     def change(self, field: str) -> Change | None:
         """How privacy changes the value of *field*, wherever it goes."""
-        private = self.rules.private
-        is_private, change = private.find(field)
-        return change if is_private else private.within(field, is_known=field in self.rules.known)
+        rules = self.rules
+        is_private, change = rules.private.find(field)
+        # A field that is no property is one that the preset knows: the name of a custom event is no JSON.
+        is_known = field in rules.known or field in rules.dropped
+        return change if is_private else rules.private.within(field, is_known=is_known)
 
 
 class EventMapping:

@@ -105,6 +105,12 @@ def test_what_is_not_private_beside_it_still_travels(mapped: Any) -> None:
     assert hashed["[Custom event property] tags"] == [{"phone": sha("1"), "a": 2}, "x"]
 
 
+@pytest.mark.parametrize("name", ["[Promo] seen", "{draft}", "[1"])
+def test_the_name_of_a_custom_event_is_no_json_whatever_it_looks_like(mapped: Any, name: str) -> None:
+    event = mapped("privacy: {drop: pii}", CUSTOM, {"name": name, "properties": "{}"})
+    assert event["event_type"] == f"[Appboy] [Custom Event] {name}"
+
+
 @pytest.mark.parametrize(
     ("privacy", "text", "properties"),
     [

@@ -26,6 +26,7 @@ from braze_etl.flows.currents_to_amplitude.compiled.fields import (
     Use,
     write_field,
 )
+from braze_etl.flows.currents_to_amplitude.compiled.runtime import UnusualError
 from braze_etl.mapping.choice import Choice, chooser, text_of
 from braze_etl.mapping.identity import IdentityRules
 from braze_etl.mapping.limits import MAX_PROPERTIES, MAX_TEXT
@@ -129,13 +130,17 @@ class EventName:
         if known.is_text and change is None:
             return f"({variable(part.field)} or {part.default!r})"
         function = f"name_{part.field}_{len(self.functions)}"
-        self.functions[function] = partial(_text, change, part.default or "")
+        self.functions[function] = partial(_text, change, part.default)
         return f"{function}({variable(part.field)})"
 
 
-def _text(change: Callable[[Any], Any] | None, default: str, value: Any) -> str:
+def _text(change: Callable[[Any], Any] | None, default: str | None, value: Any) -> str:
     changed = value if value is None or change is None else change(value)
-    return default if changed is None or changed == "" else text_of(changed)
+    if changed is not None and changed != "":
+        return text_of(changed)
+    if default is None:
+        raise UnusualError("a name of which privacy leaves nothing")
+    return default
 
 
 _IDENTITY = ("external_user_id", "device_id")

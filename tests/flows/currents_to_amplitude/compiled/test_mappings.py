@@ -97,6 +97,7 @@ def load(text: str, people: People) -> EventMapping:
     return EventMapping.load(MappingSection.model_validate(YamlReader().read(text)), people)
 
 
+CUSTOM = "users.behaviors.CustomEvent"
 RICH = [load(text, people) for text, people in zip((CHOOSING, NAMING, HIDING, RAW), LISTS, strict=True)]
 LISTED = [load(text, LISTS[(number + 2) % 4]) for number, text in enumerate((CHOOSING, NAMING, HIDING, RAW))]
 
@@ -113,6 +114,14 @@ def test_every_rule_is_compiled(event_type: str) -> None:
     ways = both_agree(data, event_type, RICH)
     assert ways["generated"] > 0
     assert (ways["fastavro"], ways["given_up"], ways["unclear"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["[Promo] seen", "{draft}", "[1"])
+@pytest.mark.parametrize("called", ["{name}", "{title}", "{properties}"])
+def test_names_that_privacy_looks_into_come_out_the_same(name: str, called: str) -> None:
+    mapping = load(f"{{privacy: {{drop: pii}}, rules: [{{name: '{called}'}}]}}", People())
+    record = {**sample_record(CUSTOM, 1), "name": name, "properties": "{broken"}
+    both_agree(avro(schema_for(CUSTOM), [record]), CUSTOM, [mapping])
 
 
 JSON_TEXTS = st.sampled_from(
