@@ -37,8 +37,9 @@ from braze_etl.engine.executors.workers import Workers, parse_workers
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import new_run_id
-from braze_etl.errors import BrazeEtlError, UsageError
+from braze_etl.errors import BrazeEtlError, ConfigError, UsageError
 from braze_etl.flows.currents_to_amplitude.explain.explanation import Explanation, explain
+from braze_etl.flows.currents_to_amplitude.explain.presence import Presence, look_up
 from braze_etl.flows.currents_to_amplitude.explain.search import RECENT, Watch, find_record
 from braze_etl.flows.currents_to_amplitude.flow import Observers, Request, open_run
 from braze_etl.flows.currents_to_amplitude.guards import require_types, selected_entries
@@ -261,14 +262,15 @@ class Pipeline:
         until: Hour | None = None,
         event_types: Collection[str] = (),
         file: str | None = None,
+        ask: bool = True,
         watch: Watch = lambda _: None,
     ) -> Explanation:
         """Say what became of one event, by its `insert_id` or its record's position `KEY#BLOCK#RECORD`.
 
         For an `insert_id`, files are read until it is found: *file*, those of the range, or of the last 48
-        hours; *watch* is told of each. `as_dict()` has all of it as JSON values, without a person's ids
-        unless it is asked for them. Nothing is written. Raises `RecordNotFoundError`, `UsageError`,
-        `StoreError` and `StateError`.
+        hours; *watch* is told of each. With *ask*, and a secret key, Amplitude is asked whether it has the
+        event. `as_dict()` has all of it as JSON values, without a person's ids unless it is asked for them.
+        Nothing is written. Raises `RecordNotFoundError`, `UsageError`, `StoreError` and `StateError`.
         """
         settings, clock, globs = self._readable(), SystemClock(), tuple(event_types)
         require_types(settings, globs)
@@ -277,7 +279,15 @@ class Pipeline:
             since, end = _open_range(from_, to, until)
             scope = Scope(since or hour_of(clock.now() - RECENT), end, globs)
         found = find_record(settings, id_, scope, file=file, clock=clock, watch=watch)
-        return explain(settings, found, clock)
+        found_out = explain(settings, found, clock)
+        return replace(found_out, presence=self._presence(found_out, clock)) if ask else found_out
+
+    def _presence(self, explained: Explanation, clock: Clock) -> Presence:
+        try:
+            amplitude = self._config.require("amplitude").amplitude
+        except ConfigError as error:
+            return Presence(None, f"not asked: {error.message}")
+        return look_up(explained.identity, explained.record, amplitude, clock)
 
     def status(self, *, refresh: bool = False) -> PipelineStatus:
         """Say how the pipeline stands, from its state, or with *refresh* from a listing of its source.

@@ -31,6 +31,7 @@ _LONGEST = 60
 @range_options
 @click.option("--file", "key", metavar="KEY", help="Look for an insert_id in this file alone.")
 @click.option("--record", "shows_record", is_flag=True, help="Show the record as it is: personal data.")
+@click.option("--no-ask", is_flag=True, help="Do not ask Amplitude whether it has the event.")
 @click.option("--show-ids", is_flag=True, help="Show the ids of the person.")
 def explain(
     id_: str,
@@ -42,9 +43,10 @@ def explain(
     event_types: tuple[str, ...],
     key: str | None,
     shows_record: bool,
+    no_ask: bool,
     show_ids: bool,
 ) -> int:
-    """Tell the life of one event: its file, what the mapping says of it, what became of it.
+    """Tell the life of one event: its file, the mapping's verdict, its outcome, and whether Amplitude has it.
 
     ID is an insert_id, which is Braze's id of the event, or a record's position KEY#BLOCK#RECORD. The ledger
     knows files and no ids: for an insert_id, the files of a range of hours are read until it is found, by
@@ -55,7 +57,14 @@ def explain(
     pipeline = Pipeline(required_config(config_path))
     with _bar() as watch:
         found = pipeline.explain(
-            id_, from_=since, to=to, until=until, event_types=event_types, file=key, watch=watch
+            id_,
+            from_=since,
+            to=to,
+            until=until,
+            event_types=event_types,
+            file=key,
+            ask=not no_ask,
+            watch=watch,
         )
     facts = found.as_dict(ids=show_ids, record=shows_record)
     fields = _fields(found)
@@ -98,6 +107,7 @@ def _print(facts: dict[str, Any], fields: dict[str, dict[str, Any]]) -> None:
         ("by the mapping", _verdict(facts["verdict"])),
         ("outcome", _outcome(facts)),
         *(("", note) for note in facts["outcome"]["notes"]),
+        ("in Amplitude", _presence(facts["amplitude"])),
     ]
     console.print(facts_table((name, escape(value)) for name, value in shown))
     if not fields:
@@ -140,6 +150,11 @@ def _outcome(facts: dict[str, Any]) -> str:
     if outcome["entry"]:
         parts.append(f"; entry {outcome['entry']} of the quarantine")
     return "".join(parts)
+
+
+def _presence(asked: dict[str, Any]) -> str:
+    answer = {True: "yes: ", False: "no: ", None: ""}[asked["has_it"]]
+    return f"{answer}{asked['words']}"
 
 
 def _why(said: dict[str, Any]) -> str:

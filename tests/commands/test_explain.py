@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from braze_etl.flows.currents_to_amplitude.explain.search import RecordPlace
+from braze_etl.sandbox.amplitude.event_store import Drops
 from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.sandbox.amplitude.read_api import ReadOptions
 from braze_etl.sandbox.amplitude.replies import Reply
 from fixtures.generate import sample_record, write_avro
 from tests.faults.conftest import Picky
@@ -323,3 +325,60 @@ def test_the_number_of_a_record_that_its_block_does_not_have_is_refused(workplac
 def test_a_position_is_told_from_an_insert_id(text: str, expected: RecordPlace | None) -> None:
     assert RecordPlace.parse(text) == expected
     assert expected is None or str(expected) == text
+
+
+def test_that_the_person_was_erased_is_told(workplace: Workplace) -> None:
+    write(workplace, record(1), record(2))
+    workplace.run()
+    assert workplace.do("erase", "--user", "customer-0001").code == 0
+    found = outcome(workplace, "event-0001")
+    assert (found["ending"], "was erased here" in found["notes"][0]) == ("accepted", True)
+    assert outcome(workplace, "event-0002")["notes"] == []
+
+
+def read_side(place: Workplace, **fields: Any) -> None:
+    """Configure the secret key, and the stand-in as what is read from."""
+    amplitude = {"secret_key": "wrong-secret-0001", "read_endpoint": place.amplitude.url}
+    place.configure(amplitude={**amplitude, **fields})
+
+
+def presence(place: Workplace, id_: str, *words: str) -> dict[str, Any]:
+    found: dict[str, Any] = explained(place, id_, *SINCE, *words)["amplitude"]
+    return found
+
+
+def test_amplitude_is_asked_whether_it_has_the_event(workplace: Workplace) -> None:
+    read_side(workplace)
+    workplace.project.drops = Drops(users=frozenset({"customer-0002"}))
+    write(workplace, *(record(number) for number in range(1, 4)))
+    write(workplace, record(4, external_user_id="customer-0001"), name="2", hour="2026-10-01-06")
+    write(workplace, record(5, external_user_id=None), name="3", hour="2026-10-01-06")
+    workplace.run()
+    write(workplace, record(6, external_user_id="customer-0001"), name="4", hour="2026-10-01-07")
+    there = presence(workplace, "event-0004")
+    assert (there["has_it"], "as [Appboy] Email Open, uploaded 20" in there["words"]) == (True, True)
+    assert presence(workplace, "event-0002") == {
+        "has_it": False,
+        "words": "it knows nobody by the id of this event",
+    }
+    assert explained(workplace, "event-0002", *SINCE)["outcome"]["ending"] == "accepted"
+    not_sent = presence(workplace, "event-0006")
+    assert (not_sent["has_it"], "not among the 2 events" in not_sent["words"]) == (False, True)
+    assert presence(workplace, "event-0005")["has_it"] is None
+    assert presence(workplace, "event-0004", "--no-ask") == {"has_it": None, "words": "not asked"}
+    text = workplace.do("explain", "event-0004", *SINCE).out
+    assert "yes: as [Appboy] Email Open" in text
+    assert "customer-0001" not in text
+
+
+def test_without_a_secret_key_or_with_a_wrong_one_the_rest_is_told(workplace: Workplace) -> None:
+    write(workplace, record(1))
+    workplace.run()
+    assert presence(workplace, "event-0001")["words"].endswith("amplitude.secret_key is not set")
+    read_side(workplace, secret_key="${AMPLITUDE_SECRET_KEY}")  # a variable that is not set
+    assert "AMPLITUDE_SECRET_KEY" in presence(workplace, "event-0001")["words"]
+    workplace.become(Project(api_key=KEY, reads=ReadOptions(secret_key="another")))
+    read_side(workplace)
+    refused = presence(workplace, "event-0001")
+    assert (refused["has_it"], "refused the keys" in refused["words"]) == (None, True)
+    assert "wrong-secret-0001" not in refused["words"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from braze_etl.braze.currents.catalogue import load_catalogue
@@ -17,9 +17,11 @@ from braze_etl.flows.currents_to_amplitude.explain.ending import (
     entry_of,
     mapped,
 )
+from braze_etl.flows.currents_to_amplitude.explain.presence import NOT_ASKED, Presence
 from braze_etl.flows.currents_to_amplitude.explain.search import FoundRecord, RecordNotFoundError, RecordPlace
 from braze_etl.flows.currents_to_amplitude.mapping import open_mapping
 from braze_etl.flows.currents_to_amplitude.settings import Settings
+from braze_etl.flows.currents_to_amplitude.verification.expected import ERASED_NOTE, mark_of
 from braze_etl.flows.pipeline import ledger_to_read, open_quarantine
 from braze_etl.globs import matches
 from braze_etl.mapping.groups import load_groups
@@ -29,6 +31,7 @@ from braze_etl.quarantine.entry import Selection
 from braze_etl.state.ledger import KnownFile, Ledger, RunRecord
 
 MASK: Final = "***"
+_ERASED: Final = "the person was erased here, and Amplitude may have been asked to delete the user"
 _ALL_RUNS: Final = 1_000_000
 _IDS: Final = ("external_user_id", "device_id", "user_id")
 
@@ -38,7 +41,8 @@ class Explanation:
     """All that is known of one record.
 
     `content` is a verdict where nobody can read the record. `now` is what the mapping in force makes of it.
-    `known` is the ledger's row of the file, `run` the run that settled it last.
+    `known` is the ledger's row of the file, `run` the run that settled it last. `presence` says whether
+    Amplitude has the event.
     """
 
     ref: FileRef
@@ -50,6 +54,7 @@ class Explanation:
     outcome: RecordEnding
     known: KnownFile | None
     run: RunRecord | None
+    presence: Presence = NOT_ASKED
 
     @property
     def record(self) -> Record | None:
@@ -90,6 +95,7 @@ class Explanation:
             and {name: self.shown(name, value, ids=ids, record=record) for name, value in fields},
             "verdict": self._verdict(),
             "outcome": self._outcome(ids=ids or record),
+            "amplitude": asdict(self.presence),
         }
 
     def without_ids(self, text: str) -> str:
@@ -167,7 +173,7 @@ def explain(settings: Settings, found: FoundRecord, clock: Clock) -> Explanation
         record = content if isinstance(content, dict) else None
         now = None if record is None else mapped(mapping, ref, record)
         books = Books(ledger, settings, mapping, found, record, now, known, entry, dropped)
-        return Explanation(
+        explanation = Explanation(
             ref=ref,
             place=found.place,
             content=content,
@@ -178,6 +184,11 @@ def explain(settings: Settings, found: FoundRecord, clock: Clock) -> Explanation
             known=known,
             run=_run(ledger, known),
         )
+        salt = mapping.options.privacy.salt.get_secret_value()
+        if mark_of(salt, explanation.identity or "") not in ledger.get_note(ERASED_NOTE).get("ids", ()):
+            return explanation
+        outcome = replace(explanation.outcome, notes=(*explanation.outcome.notes, _ERASED))
+        return replace(explanation, outcome=outcome)
 
 
 def _never_seen(place: RecordPlace, settings: Settings) -> RecordNotFoundError:

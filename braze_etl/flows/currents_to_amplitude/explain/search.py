@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final, TypeAlias
 
 from braze_etl.braze.currents.container import AvroFile, Block
@@ -17,10 +18,12 @@ from braze_etl.clock import Clock, hour_of, iso
 from braze_etl.errors import BrazeEtlError, FileError, SourceGoneError, UsageError
 from braze_etl.flows.currents_to_amplitude.reader import RangedFile
 from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.flows.currents_to_amplitude.source import Scope, listing, open_source
+from braze_etl.flows.currents_to_amplitude.source import Scope, listing, open_source, open_source_ahead
 from braze_etl.model import Damage, FileRef, Reason, Record, Verdict
 from braze_etl.storage.store import Store
 
+_AHEAD: Final = 500
+"""Files of a listing that are announced together, to be fetched before they are read."""
 _PLACE: Final = re.compile(r"(?P<key>.+)#(?P<block>[0-9]{1,18})#(?P<record>[0-9]{1,18})", re.DOTALL)
 
 
@@ -170,28 +173,27 @@ def _record(file: RangedFile, block: Block, place: RecordPlace) -> Record | Verd
 
 
 def _search(
-    source: Source,
-    insert_id: str,
-    files: Iterable[FileRef],
-    searched: Searched,
-    watch: Watch,
+    source: Source, insert_id: str, files: Iterable[FileRef], searched: Searched, watch: Watch
 ) -> FoundRecord | None:
-    """Read *files* in their order up to the first record with that id; *watch* is told after each of them.
+    """Read *files* in their order up to the first record with that id.
 
-    An inflated block that does not hold the id as bytes is not decoded.
+    One process will do: an inflated block that does not hold the id as bytes is not decoded.
     """
-    store, _ = open_source(source)
-    for ref in files:
-        searched.files += 1
-        searched.bytes += ref.size
-        try:
-            found = _search_file(store, ref, insert_id, searched)
-        except FileError:
-            searched.unread += 1
-            found = None
-        if found is not None:
-            return found
-        watch(searched)
+    rest = iter(files)
+    with closing(open_source_ahead(source)) as store:
+        while chunk := list(islice(rest, _AHEAD)):
+            store.expect(chunk)
+            for ref in chunk:
+                searched.files += 1
+                searched.bytes += ref.size
+                try:
+                    found = _search_file(store, ref, insert_id, searched)
+                except FileError:
+                    searched.unread += 1
+                    found = None
+                if found is not None:
+                    return found
+                watch(searched)
     return None
 
 
