@@ -48,7 +48,7 @@ def exported(number: int, hour: datetime, **changes: Any) -> Event:
 
 def packed(events: Iterable[Event]) -> bytes:
     """A file or member: gzip of JSON lines."""
-    return gzip.compress(b"".join(orjson.dumps(event) + b"\n" for event in events), 1)
+    return gzip.compress(b"".join(orjson.dumps(event) + b"\n" for event in events), 1, mtime=0)
 
 
 def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -138,10 +138,6 @@ def test_throttling_is_waited_for_within_bounds(server: ExportServer, clock: Man
     server.always = reply(429, Retry_After="3600")
     with pytest.raises(ReadError, match="also after 0 s"):
         one.get(PATH)
-
-
-def halted_when(asked: Callable[[], bool]) -> Halt:
-    return Halt.YIELD if asked() else Halt.NONE
 
 
 def test_a_stop_ends_every_wait(server: ExportServer, clock: ManualClock) -> None:
