@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
+import requests
 
 from braze_etl.clock import Clock
 from braze_etl.deadline import CutOffError, Exchange
@@ -31,8 +32,6 @@ from braze_etl.delivery.http import (
 from braze_etl.errors import AbandonedError, ConfigError, KeyRefusedError, ReadError
 
 if TYPE_CHECKING:
-    import requests
-
     from braze_etl.amplitude.settings import Amplitude
 
 _Taken = TypeVar("_Taken")
@@ -124,7 +123,7 @@ class RestApi:
             with exchange.within(PIECE_SECONDS):
                 piece = next(pieces, b"")
                 if not piece.startswith(magic):
-                    return self._reply(response, piece)
+                    return self._reply(response, _flattened(piece))
             while piece:
                 count(len(piece))
                 _store(target, piece)
@@ -159,8 +158,6 @@ class RestApi:
         take: Callable[[requests.Response, Exchange], _Taken],
     ) -> _Taken | NoReply:
         # What requests raises holds the request, and that the keys: it ends here, no error is chained to it.
-        import requests
-
         url, exchange = self._settings.read_url(path), Exchange(gives_way=True, most=_MOST, streams=True)
         try:
             with self._slots:

@@ -299,6 +299,11 @@ class TestExportApi:
         assert ids(source, FIRST, FIRST + 11 * HOUR) == ids_of(server.held)
         assert sum(clock.waits) > 5
 
+    def test_what_came_in_place_of_a_zip_is_quoted(self, source: ExportSource, server: ExportServer) -> None:
+        server.always = said(200, b'{"error": {"type": "internal", "message": "try again later"}}')
+        with pytest.raises(ReadError, match=r"\(HTTP 200: internal: try again later\), 4 times in a row"):
+            ids(source, FIRST, FIRST)
+
     @pytest.mark.parametrize("status", [400, 413, 504])
     def test_half_the_hours_are_asked_for_where_all_are_too_many(
         self, source: ExportSource, server: ExportServer, status: int

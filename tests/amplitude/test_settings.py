@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -55,6 +56,33 @@ def test_the_key_and_the_proxys_password_are_never_shown() -> None:
     assert KEY not in repr(secret)
     assert "pass" not in repr(secret)
     assert BatchApi(secret).address == "https://proxy/batch"
+
+
+def test_the_secret_key_and_the_way_to_read_are_never_shown() -> None:
+    secret = settings(secret_key="s" * 32, read_endpoint="https://ann:pass@proxy")
+    assert "s" * 32 not in repr(secret)
+    assert "pass" not in repr(secret)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        (None, "https://amplitude.com/api/2/export"),
+        ("http://localhost:8099/", "http://localhost:8099/api/2/export"),
+        ("https://proxy/amplitude?tenant=7", "https://proxy/amplitude/api/2/export?tenant=7"),
+    ],
+)
+def test_paths_for_reading_are_added_to_the_read_endpoint(endpoint: str | None, url: str) -> None:
+    assert settings(read_endpoint=endpoint).read_url("/api/2/export") == url
+
+
+def test_a_time_zone_is_one_that_there_is() -> None:
+    summer = datetime(2026, 7, 1, tzinfo=UTC)
+    assert settings().zone.utcoffset(summer) == timedelta(0)
+    assert settings(time_zone="Europe/Berlin").zone.utcoffset(summer) == timedelta(hours=2)
+    for name in ("Europe/Nowhere", "CEST+2", "", "../etc/passwd", "Europe"):
+        with pytest.raises(ValueError, match="is no time zone"):
+            settings(time_zone=name)
 
 
 def test_settings_travel_to_worker_processes() -> None:

@@ -42,11 +42,14 @@ def load(folder: Path, amplitude: dict[str, object], **environ: str) -> Config[S
         ("<your_key>", "not resolved"),
     ],
 )
-def test_a_key_that_can_be_none_is_a_mistake_that_is_not_shown(tmp_path: Path, key: str, words: str) -> None:
+@pytest.mark.parametrize("name", ["api_key", "secret_key"])
+def test_a_key_that_can_be_none_is_a_mistake_that_is_not_shown(
+    tmp_path: Path, name: str, key: str, words: str
+) -> None:
     for given, environ in ((key, {}), ("${KEY}", {"KEY": key})):
         with pytest.raises(ConfigError) as caught:
-            load(tmp_path, {"api_key": given}, **environ)
-        assert "line 4: amplitude.api_key is wrong: the key" in caught.value.message
+            load(tmp_path, {name: given}, **environ)
+        assert f"line 4: amplitude.{name} is wrong: the key" in caught.value.message
         assert words in caught.value.message
         assert key.strip() not in caught.value.message
         assert KEY not in caught.value.message
@@ -71,15 +74,16 @@ def test_a_key_that_may_be_one_is_taken_as_it_is(tmp_path: Path, key: str) -> No
         "HTTP://PROXY/",
     ],
 )
-def test_http_to_another_machine_is_refused_unless_it_is_meant(tmp_path: Path, url: str) -> None:
+@pytest.mark.parametrize("name", ["endpoint", "read_endpoint"])
+def test_http_to_another_machine_is_refused_unless_it_is_meant(tmp_path: Path, name: str, url: str) -> None:
     for given, environ in ((url, {}), ("${URL}", {"URL": url})):
         with pytest.raises(ConfigError) as caught:
-            load(tmp_path, {"endpoint": given}, **environ)
-        assert "line 4: amplitude.endpoint" in caught.value.message
+            load(tmp_path, {name: given}, **environ)
+        assert f"line 4: amplitude.{name}" in caught.value.message
         assert "amplitude.insecure: true" in caught.value.message
         assert "s3cret" not in caught.value.message
-    assert load(tmp_path, {"insecure": True, "endpoint": url}).settings.amplitude.endpoint == url
-    assert load(tmp_path, {"endpoint": url, "insecure": True}).settings.amplitude.endpoint == url
+    for section in ({"insecure": True, name: url}, {name: url, "insecure": True}):
+        assert getattr(load(tmp_path, section).settings.amplitude, name) == url
 
 
 @pytest.mark.parametrize(
