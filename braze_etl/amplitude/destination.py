@@ -38,19 +38,16 @@ def mend_nothing(event: Event, repairs: Counter[str]) -> None:
 
 
 class BatchApi:
-    """Takes the events of one of so many *processes*.
-
-    *mend* is called for those that can't be sent as they are (see `encode`).
-    """
+    """Takes events; *mend* is called for those that can't be sent as they are (see `encode`)."""
 
     names: Final[Names] = NAMES
     repeatable_for: Final = timedelta(days=7)
     """So long Amplitude keeps one of several events with an insert_id (amplitude.md, 1.5)."""
 
-    def __init__(self, settings: Amplitude, mend: Mend = mend_nothing, *, processes: int = 1) -> None:
+    def __init__(self, settings: Amplitude, mend: Mend = mend_nothing) -> None:
         self._settings = settings
         self._mend = mend
-        self.limits = settings.limits(processes)
+        self.limits = settings.limits
         self.address = shown_url(settings.url)
 
     def connect(self, clock: Clock, *, gives_way: bool = False) -> HttpTransport:

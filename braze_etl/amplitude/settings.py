@@ -173,16 +173,17 @@ class Amplitude(Section):
         """Most requests in flight, over all processes."""
         return _MOST_IN_FLIGHT if self.concurrency == "auto" else self.concurrency
 
-    def limits(self, processes: int = 1) -> Limits:
-        """The limits of one of so many *processes*: as configured, but never more than the endpoint takes."""
+    @property
+    def limits(self) -> Limits:
+        """The limits of all processes together: as configured, but never more than the endpoint takes."""
         http_v2 = urlsplit(self.url).path.rstrip("/").endswith(_HTTP_V2)
         return Limits(
             items=self.max_events,
             bytes=min(self.max_bytes, _HTTP_V2_BYTES if http_v2 else _BATCH_BYTES),
             gzip=self.compresses,
-            concurrency=max(1, self.in_flight // processes),
-            rate=self.rate / processes if self.rate else None,
-            least_rate=_LEAST_RATE / processes,
+            concurrency=self.in_flight,
+            rate=self.rate,
+            least_rate=_LEAST_RATE,
             window=WINDOW,
             give_up_after=self.give_up_after.total_seconds(),
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, Self, TypeAlias
@@ -83,7 +83,7 @@ def _fault(item: Item) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a service, and the user, allow one process. Bytes are uncompressed, durations are seconds.
+    """What a service, and the user, allow all processes. Bytes are uncompressed, durations are seconds.
 
     `items` and `bytes` are those of a request. `concurrency` bounds the requests in flight; None leaves the
     bound to the sender. `rate` is in items a second, None for no bound of our own; below `least_rate` what is
@@ -100,6 +100,15 @@ class Limits:
     least_rate: float
     window: float = 30.0
     give_up_after: float = 600.0
+
+    def share(self, processes: int) -> Limits:
+        """The limits of one of so many processes, of which there are no more than requests in flight."""
+        return replace(
+            self,
+            concurrency=self.concurrency and max(1, self.concurrency // processes),
+            rate=self.rate and self.rate / processes,
+            least_rate=self.least_rate / processes,
+        )
 
 
 class Names(NamedTuple):

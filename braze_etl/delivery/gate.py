@@ -123,6 +123,7 @@ class Limiter:
         self._changed = threading.Condition()
         self._in_flight = 0
         self._paused_until = -inf
+        self._kept: list[Callable[[], None]] = []
 
     @property
     def limit(self) -> int:
@@ -133,6 +134,22 @@ class Limiter:
     def in_flight(self) -> int:
         """Requests in flight."""
         return self._in_flight
+
+    def bound(self, cap: int, kept: Callable[[], None]) -> None:
+        """Let *cap* requests be in flight at most; *kept* is called, in any thread, when no more are."""
+        with self._changed:
+            self._window.bound(cap)
+            self._changed.notify_all()
+            self._kept.append(kept)
+        self._tell_kept()
+
+    def _tell_kept(self) -> None:
+        with self._changed:
+            if self._in_flight > self._window.cap:
+                return
+            kept, self._kept = self._kept, []
+        for each in kept:
+            each()
 
     def acquire(self, halted: Callable[[], bool]) -> Slot | None:
         """Wait for a slot; None once *halted* says so."""
@@ -149,6 +166,8 @@ class Limiter:
         with self._changed:
             self._in_flight -= 1
             self._changed.notify()
+        if self._kept:
+            self._tell_kept()
 
     def success(self, slot: Slot) -> None:
         """The request of *slot* was accepted."""
@@ -211,6 +230,12 @@ class Gate:
         self._rate = Rate(limits.rate, least=limits.least_rate, span=limits.window)
         self._gzip = limits.gzip
         self._gzip_proven = False
+
+    def share(self, processes: int, kept: Callable[[], None]) -> None:
+        """Be one of so many processes that share the limits; *kept* is called when nothing is beyond it."""
+        limits = self._limits.share(processes)
+        self._rate.share(limits.rate, limits.least_rate, self.clock.monotonic())
+        self.limiter.bound(limits.concurrency or DEFAULT_CAP, kept)
 
     def halted(self) -> bool:
         """Whether no new request may begin."""
@@ -289,11 +314,9 @@ class Gate:
         return not self.health.progress and self.health.failing_for(self.clock.monotonic()) >= seconds
 
     def _await_turn(self, items: int) -> None:
-        while True:
-            self.rest(self.limiter.pause_left())
-            self.rest(self._rate.reserve(items, self.clock.monotonic()))
-            if not self.limiter.pause_left():
-                return
+        self._check()
+        while wait := self.limiter.pause_left() or self._rate.take(items, self.clock.monotonic()):
+            self.rest(min(wait, _SLICE))  # its share may grow meanwhile
 
     def _check(self) -> None:
         if not self.halted() and self.health.given_up(self.clock.monotonic()):

@@ -15,6 +15,8 @@ _BELOW = 0.9
 _RISE = 1.01
 _WIDER = 1.001
 _MOST_RISES = 1000.0
+_LATE = 0.1
+"""Seconds that a thread may come late to its turn without the rate losing them."""
 
 
 def back_off(attempt: int, rng: Random, *, base: float = _BASE, cap: float = _CAP) -> float:
@@ -78,6 +80,16 @@ class Window:
         """The most requests in flight, from 1 to the cap."""
         return self._limit
 
+    @property
+    def cap(self) -> int:
+        """The most that it may open to."""
+        return self._cap
+
+    def bound(self, cap: int) -> None:
+        """Have another cap from now on: a narrower one shuts it at once, in a wider one it opens as ever."""
+        self._cap = max(1, cap)
+        self._limit = min(self._limit, self._cap)
+
     def success(self, *, full: bool) -> None:
         """A request was accepted; *full*: the window was in full use when it began."""
         self._proved = True
@@ -108,6 +120,8 @@ class Window:
 class Rate:
     """At most so many items a second, by the batch: a batch pays with the time before the next one.
 
+    It is a share of a whole, which may change: who waits asks again, so that nothing goes by an old one.
+
     *most* is the user's bound. A second one is learned, of what was accepted in *span* seconds, and never
     below *least*: a throttled service has to be left alone for up to a minute (amplitude.md, 1.2), so that
     running into its limit again and again, as a window does, would cost most of what it allows. From the
@@ -122,18 +136,31 @@ class Rate:
         self._learned = inf
         self._rises_from = 0.0
         self._free_at = -inf
-        self._accepted: deque[tuple[float, int]] = deque()
+        self._accepted: deque[tuple[float, float]] = deque()
         self._measured_from: float | None = None
         self._lock = threading.Lock()
 
-    def reserve(self, items: int, now: float) -> float:
-        """Book *items* and return the seconds to wait before they may be sent."""
+    def take(self, items: int, now: float) -> float:
+        """Let *items* be sent now and return 0, or the seconds after which to ask again."""
         with self._lock:
+            if now < self._free_at:
+                return self._free_at - now
             if self._measured_from is None:
                 self._measured_from = now
-            start = max(now, self._free_at)
+            start = self._free_at if now - self._free_at < _LATE else now
             self._free_at = start + items / min(self._most, self._bound(now))
-        return start - now
+        return 0.0
+
+    def share(self, most: float | None, least: float, now: float) -> None:
+        """Take another share of the whole: what is owed and learned changes as *least* does."""
+        with self._lock:
+            factor = least / self._least
+            since = max(now, self._rises_from)  # a pause is as long for everybody
+            if self._free_at > since:
+                self._free_at = since + (self._free_at - since) / factor
+            self._most, self._least = most or inf, least
+            self._learned *= factor
+            self._accepted = deque((when, items * factor) for when, items in self._accepted)
 
     def accepted(self, items: int, now: float) -> None:
         """So many items were accepted."""
@@ -154,7 +181,6 @@ class Rate:
             elif self._learned < inf:
                 self._learned = max(self._least, self._learned / 2)
             self._accepted.clear()
-            # Who has booked and not begun books again after the pause.
             self._measured_from = self._rises_from = self._free_at = now + pause
 
     def _bound(self, now: float) -> float:

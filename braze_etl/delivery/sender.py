@@ -97,6 +97,13 @@ class Sender(Generic[T]):
         """What ended the delivery, if an error did; set before the outcomes that it left unsettled."""
         return self._gate.fatal
 
+    def share(self, processes: int, kept: Callable[[], None]) -> None:
+        """Be one of so many processes that share the limits of the destination; alone, it has all of them.
+
+        *kept* is called, in any thread, once no more requests are in flight than that leaves it.
+        """
+        self._gate.share(processes, kept)
+
     def submit(self, batch: Batch[T], done: Callable[[BatchResult[T]], None]) -> None:
         """Take *batch* over, waiting while too many are in hand. Raises what ended the delivery.
 

@@ -117,6 +117,16 @@ class Grant:
     until: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Over how many processes the limits of the service are split from now on.
+
+    A worker begins no task before its first one. It sends each back when it keeps to it (see `shares`).
+    """
+
+    processes: int
+
+
 @dataclass(slots=True)
 class Unavailable:
     """Files that stay due because the store did not give them as listed: how many by kind, and the first."""

@@ -20,7 +20,7 @@ from braze_etl.engine.books import Tag, TaskBooks, tags_of
 from braze_etl.engine.due import DueFile, Origin, Place
 from braze_etl.engine.flow import Block, Reader, WorkerParts
 from braze_etl.engine.meter import Allowance
-from braze_etl.engine.tasks import Ask, Findings, Grant, Inspection, Result, Settlement, Task, Work
+from braze_etl.engine.tasks import Ask, Findings, Grant, Inspection, Result, Settlement, Share, Task, Work
 from braze_etl.errors import (
     AbandonedError,
     AccessDeniedError,
@@ -352,6 +352,10 @@ class TaskRunner:
     def in_flight(self) -> int:
         """Requests under way at the moment."""
         return self._sender.in_flight
+
+    def share(self, share: Share, kept: Callable[[], None]) -> None:
+        """Keep to a share of the limits from now on; *kept* is called, in any thread, when that is so."""
+        self._sender.share(share.processes, kept)
 
     def gets_on(self) -> bool:
         """Whether each task inside waits for others, or has got on since this was asked last."""

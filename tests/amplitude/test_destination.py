@@ -23,7 +23,7 @@ for _ in range(251):
 
 
 def written(events: list[Event], settings: Amplitude, *, gzip: bool, mend: Mend = mend_nothing) -> Encoded:
-    return encode(DictItems(events), settings, gzip=gzip, limit=settings.limits().bytes, mend=mend)
+    return encode(DictItems(events), settings, gzip=gzip, limit=settings.limits.bytes, mend=mend)
 
 
 def test_the_body_is_what_the_batch_api_takes() -> None:

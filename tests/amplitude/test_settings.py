@@ -100,11 +100,11 @@ def test_settings_travel_to_worker_processes() -> None:
     ],
 )
 def test_a_request_is_never_longer_than_its_endpoint_takes(url: str, configured: int, limit: int) -> None:
-    assert settings(endpoint=url, max_bytes=configured).limits().bytes == limit
+    assert settings(endpoint=url, max_bytes=configured).limits.bytes == limit
 
 
 def test_a_request_never_holds_more_events_than_amplitude_takes() -> None:
-    assert settings().limits().items == 2000
+    assert settings().limits.items == 2000
     with pytest.raises(ValueError, match="less than or equal to 2000"):
         settings(max_events=2001)
 
@@ -115,4 +115,4 @@ def test_events_may_be_sent_again_for_as_long_as_a_run_relies_on_it() -> None:
 
 @pytest.mark.parametrize("processes", [1, 4])
 def test_processes_share_the_least_that_any_plan_allows(processes: int) -> None:
-    assert settings().limits(processes).least_rate == 500 / processes
+    assert settings().limits.share(processes).least_rate == 500 / processes

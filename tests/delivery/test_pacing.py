@@ -39,7 +39,7 @@ class Simulation:
     history: list[tuple[float, int]] = field(default_factory=list)
     pace: Rate = field(default_factory=lambda: Rate(least=500.0, span=30.0))
     _paused_until: float = 0.0
-    _turn: float | None = None
+    _booked: bool = False
     _ends: list[tuple[float, int, Slot, bool]] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -58,14 +58,16 @@ class Simulation:
 
     def _next_start(self) -> float:
         if self.now < self._paused_until:
-            self._turn = None
+            self._booked = False
             return self._paused_until
-        if self._turn is None:
-            self._turn = self.now + self.pace.reserve(_BATCH, self.now)
-        return self._turn
+        if not self._booked:
+            wait = self.pace.take(_BATCH, self.now)
+            self._booked = not wait
+            return self.now + wait
+        return self.now
 
     def _begin(self) -> None:
-        self._turn = None
+        self._booked = False
         self.in_flight += 1
         slot = Slot(self.now, self.in_flight >= self.window.limit)
         end = self.now + self.latency(self.now)
@@ -213,6 +215,33 @@ def test_a_back_off_lies_between_nothing_and_its_doubling_bound(attempt: int, se
     assert 0.0 <= back_off(attempt, Random(seed)) <= min(30.0, 0.5 * 2 ** min(attempt - 1, 10))
 
 
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), max_size=200))
+def test_a_window_keeps_to_its_share_whatever_that_becomes(steps: list[tuple[bool, int]]) -> None:
+    window, cap = Window(8), 8
+    for now, (taken, share) in enumerate(steps):
+        if share:
+            cap = share
+            window.bound(share)
+        if taken:
+            window.success(full=True)
+        else:
+            window.overload(began=float(now), now=now + 0.5)
+        assert 1 <= window.limit <= cap
+
+
+def test_a_narrower_share_is_kept_when_what_is_beyond_it_has_come_back() -> None:
+    limiter, kept = Limiter(Window(4), SystemClock()), list[str]()
+    for _ in range(3):
+        limiter.acquire(lambda: False)
+    limiter.bound(2, lambda: kept.append("two"))
+    assert kept == []
+    limiter.release()
+    assert kept == ["two"]
+    limiter.bound(8, lambda: kept.append("eight"))
+    limiter.release()
+    assert kept == ["two", "eight"]
+
+
 def test_back_offs_use_the_whole_range() -> None:
     rng = Random(1)
     waits = [back_off(7, rng) for _ in range(500)]
@@ -222,30 +251,74 @@ def test_back_offs_use_the_whole_range() -> None:
 
 def test_a_rate_spaces_batches_by_their_events() -> None:
     rate = Rate(1000.0, least=500.0, span=30.0)
-    assert rate.reserve(2000, now=0.0) == 0.0
-    assert rate.reserve(500, now=0.0) == 2.0
-    assert rate.reserve(500, now=2.0) == pytest.approx(0.5)
-    assert rate.reserve(1, now=100.0) == 0.0
+    assert rate.take(2000, now=0.0) == 0.0
+    assert rate.take(500, now=0.0) == 2.0
+    assert rate.take(500, now=2.0) == 0.0
+    assert rate.take(500, now=2.0) == pytest.approx(0.5)
+    assert rate.take(1, now=100.0) == 0.0
+
+
+def test_who_comes_a_little_late_to_its_turn_costs_the_rate_nothing() -> None:
+    rate, now, sent = Rate(1000.0, least=500.0, span=30.0), 0.0, 0
+    while now < 60:
+        while wait := rate.take(200, now):
+            now += wait + 0.05
+        sent += 200
+    assert 59_600 <= sent <= 60_200
 
 
 def test_a_throttled_project_gets_nine_tenths_of_what_it_took_from_then_on() -> None:
     rate = Rate(least=500.0, span=30.0)
     for second in range(40):
-        assert rate.reserve(2000, now=float(second)) == 0.0
+        assert rate.take(2000, now=float(second)) == 0.0
         rate.accepted(2000, now=float(second))
     rate.throttled(began=39.0, now=40.0, pause=60.0)
     rate.throttled(began=39.5, now=40.1, pause=60.0)  # the same round trip: no second cut
-    assert rate.reserve(1800, now=100.0) == 0.0
-    assert rate.reserve(1800, now=100.0) == pytest.approx(1.0, rel=0.05)
+    assert rate.take(1800, now=100.0) == 0.0
+    assert rate.take(1800, now=100.0) == pytest.approx(1.0, rel=0.05)
 
 
 def test_the_bound_of_a_user_stands_above_all_that_is_learned() -> None:
     rate = Rate(100.0, least=500.0, span=30.0)
-    rate.reserve(2000, now=0.0)
+    rate.take(2000, now=0.0)
     rate.accepted(2000, now=1.0)
     rate.throttled(began=0.5, now=1.0, pause=1.0)
-    assert rate.reserve(200, now=2.0) == 0.0
-    assert rate.reserve(200, now=2.0) == 2.0
+    assert rate.take(200, now=2.0) == 0.0
+    assert rate.take(200, now=2.0) == 2.0
+
+
+def test_what_is_learned_and_owed_of_a_limit_changes_with_the_share_of_it() -> None:
+    rate = Rate(least=500.0, span=30.0)
+    for second in range(40):
+        rate.take(2000, now=float(second))
+        rate.accepted(2000, now=float(second))
+    rate.throttled(began=39.0, now=40.0, pause=60.0)
+    rate.share(None, 250.0, now=50.0)
+    assert rate.take(900, now=50.0) == 50.0, "a pause is as long for everybody"
+    assert rate.take(900, now=100.0) == 0.0
+    assert rate.take(900, now=100.0) == pytest.approx(1.0, rel=0.05)
+    rate.share(None, 500.0, now=100.0)
+    assert rate.take(900, now=100.0) == pytest.approx(0.5, rel=0.05)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.0, 5.0), st.integers(1, 2000), st.integers(1, 4), st.integers(0, 3))),
+    st.sampled_from([100.0, 1_000.0, 50_000.0]),
+)
+def test_rates_that_share_a_whole_never_exceed_it_whatever_the_shares_become(
+    steps: list[tuple[float, int, int, int]], whole: float
+) -> None:
+    rates = [Rate(whole / 4, least=125.0, span=30.0) for _ in range(4)]
+    sharing, now, sent = 4, 0.0, 0
+    for seconds, items, processes, who in steps:
+        now += seconds
+        if processes != sharing:
+            sharing = processes  # as many are told, and no other one sends
+            for rate in rates[:sharing]:
+                rate.share(whole / sharing, 500.0 / sharing, now)
+        if not rates[who % sharing].take(items, now):
+            sent += items
+    assert sent <= whole * now + 2000 * 4 + 1
 
 
 def test_a_pause_binds_everybody_until_the_later_of_two() -> None:

@@ -10,17 +10,20 @@ import signal
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 from braze_etl.clock import Clock, SystemClock
 from braze_etl.deadline import WATCH, Halt
 from braze_etl.delivery.batches import Trouble
 from braze_etl.engine.executors.fork_server import changed_environ, start_fork_server, worker_context
+from braze_etl.engine.executors.shares import Shares
 from braze_etl.engine.flow import WorkerSpec
 from braze_etl.engine.meter import Asking
 from braze_etl.engine.tasks import (
@@ -32,6 +35,7 @@ from braze_etl.engine.tasks import (
     Inspection,
     Result,
     Settlement,
+    Share,
     Task,
     Work,
     WorkerDied,
@@ -107,7 +111,7 @@ class Silence:
         return self.seconds
 
 
-Message = Result | Ask | Pulse | Trouble | BrazeEtlError | str
+Message = Result | Ask | Pulse | Share | Trouble | BrazeEtlError | str
 """What a worker says."""
 
 Serve = Callable[[Connection, Any], None]
@@ -193,6 +197,9 @@ class WorkerPool:
     *module* is imported before the first is started. While it is polled, *answer* is called for a worker that
     asks what it may send (None: `grant` answers later), *watch* is told how many requests all workers have
     under way, and *troubled* of requests that failed; and a worker that gives no sign of life is killed.
+
+    The limits are shared over the processes that are ready; or, where those of other pools count as well, as
+    *shares* are given.
     """
 
     def __init__(
@@ -206,6 +213,7 @@ class WorkerPool:
         watch: Callable[[int], None] = lambda _: None,
         troubled: Callable[[Trouble], None] = lambda _: None,
         clock: Clock | None = None,
+        shares: Shares | None = None,
     ) -> None:
         start_fork_server(module)
         self.processes = processes
@@ -215,6 +223,7 @@ class WorkerPool:
         self._watch = watch
         self._clock = clock or SystemClock()
         self._troubled = troubled
+        self._shares = shares or Shares()
         self._workers: list[_Worker] = []
 
     @property
@@ -296,12 +305,17 @@ class WorkerPool:
         if not worker.process.is_alive():
             self._workers.remove(worker)
             worker.pipe.close()
+            self._shares.leave(worker)
             yield _death(worker)
 
-    def _take_sign(self, worker: _Worker, message: Ask | Pulse | Trouble | BrazeEtlError | str) -> None:
+    def _take_sign(
+        self, worker: _Worker, message: Ask | Pulse | Share | Trouble | BrazeEtlError | str
+    ) -> None:
         if isinstance(message, Ask):
             if grant := self._answer(message):
                 worker.send(grant)
+        elif isinstance(message, Share):
+            self._shares.confirm(worker)
         elif isinstance(message, Pulse):
             worker.in_flight = message.in_flight
             self._watch(sum(each.in_flight for each in self._workers))
@@ -309,8 +323,9 @@ class WorkerPool:
             self._troubled(message)
         elif isinstance(message, BrazeEtlError):
             worker.told = message.message
-        else:
-            worker.ready = message == READY
+        elif message == READY:
+            worker.ready = True
+            self._shares.join(worker, worker.send)
 
 
 def _patience(task: Work) -> float:
@@ -353,10 +368,19 @@ def _main(serve: Serve, pipe: Connection, spec: object, environ: Mapping[str, st
     serve(pipe, spec)
 
 
+TakeShare: TypeAlias = Callable[[Share, Callable[[], None]], None]
+"""What a worker does with a share; it calls the second when it keeps to it (see `TaskRunner.share`)."""
+
+
+def _kept_at_once(_share: Share, kept: Callable[[], None]) -> None:
+    kept()
+
+
 class Link:
     """A worker's end of the pipe. `stop` is set when the parent says so; `ask` waits for a grant of it.
 
     1. The main thread listens. Each task gets one of two threads, so that one reads while the other waits.
+       None begins before the worker has a share of the limits (see `shares`), unless the run has to stop.
     2. A message to the parent is whole, whichever thread sends it.
     3. A stop sets `stop`, and then wakes the thread that waits for a grant: the parent may answer no more.
     4. When the parent is gone, nothing more is posted, for nobody would know of it: the process ends at once.
@@ -377,27 +401,33 @@ class Link:
         except (BrokenPipeError, ConnectionResetError):
             os._exit(1)
 
-    def serve(self, run: Callable[[Work], Result]) -> None:
+    def serve(self, run: Callable[[Work], Result], share: TakeShare = _kept_at_once) -> None:
         """Have each task and inspection *run* that comes, until `QUIT`; all of them are done then."""
         with ThreadPoolExecutor(TASKS_A_PROCESS, thread_name_prefix="task") as threads:
             try:
-                self._listen(lambda task: threads.submit(self._settle, run, task))
+                self._listen(lambda task: threads.submit(self._settle, run, task), share)
             except BaseException as error:  # noqa: BLE001 - see 4
                 self.end(error)
 
-    def _listen(self, begin: Callable[[Work], object]) -> None:
+    def _listen(self, begin: Callable[[Work], object], take: TakeShare) -> None:
+        waiting, shares = deque[Work](), False
         while (message := self._receive()) != QUIT:
             if isinstance(message, Grant):
                 self.ask.receive(message)
+            elif isinstance(message, Share):
+                take(message, partial(self.send, message))
+                shares = True
             elif isinstance(message, Task | Inspection):
-                begin(message)
+                waiting.append(message)
             else:
                 self.stop.set()
                 self.ask.receive(None)
+            while waiting and (shares or self.stop.is_set()):
+                begin(waiting.popleft())
 
-    def _receive(self) -> Work | Grant | str:
+    def _receive(self) -> Work | Grant | Share | str:
         try:
-            message: Work | Grant | str = self._pipe.recv()
+            message: Work | Grant | Share | str = self._pipe.recv()
         except (EOFError, OSError):
             os._exit(1)
         return message
@@ -439,4 +469,4 @@ def _serve(link: Link, spec: WorkerSpec) -> None:
         link.send(READY)
         signs = (runner.gets_on, lambda: link.send(Pulse(runner.in_flight)), parts.clock)
         threading.Thread(target=give_signs, args=signs, daemon=True).start()
-        link.serve(runner.run)
+        link.serve(runner.run, runner.share)

@@ -33,10 +33,11 @@ from braze_etl.delivery.http import Kind
 from braze_etl.engine.executors.cores import usable_cores
 from braze_etl.engine.executors.fork_server import start_fork_server
 from braze_etl.engine.executors.local import Child, Pulse, WorkerPool, serve
+from braze_etl.engine.executors.shares import Shares
 from braze_etl.engine.executors.shipment import Shipment, Software, Unfit
 from braze_etl.engine.executors.workers import MOST_PROCESSES
 from braze_etl.engine.flow import Reach, WorkerSpec
-from braze_etl.engine.tasks import Ask, Findings, Grant, Inspection, Settlement, Task, WorkerDied
+from braze_etl.engine.tasks import Ask, Findings, Grant, Inspection, Settlement, Share, Task, WorkerDied
 from braze_etl.errors import BrazeEtlError, FileError, FileUnavailableError
 from braze_etl.logs import get_logger
 from braze_etl.model import FileRef
@@ -71,9 +72,9 @@ class Granted:
     grant: Grant
 
 
-Order: TypeAlias = Begin | Granted | str
+Order: TypeAlias = Begin | Granted | Share | str
 """What a machine is told: these, `STOP` and `PUT_DOWN`."""
-Word: TypeAlias = Ask | Pulse | Trouble | Unfit
+Word: TypeAlias = Ask | Pulse | Share | Trouble | Unfit
 """What a machine says by itself."""
 
 _machines: dict[str, Machine] = {}
@@ -91,6 +92,8 @@ class Machine:
         self._inbox: queue.SimpleQueue[Order | Task | Inspection] = queue.SimpleQueue()
         self._answers: dict[int, queue.SimpleQueue[bytes]] = {}
         self._backlog: deque[Task | Inspection] = deque()
+        self._shares = Shares(given=True)
+        self._unconfirmed: list[Share] = []
         self._stopping = self._over = False
         self._pulse, self._next_pulse, self._next_look = Pulse(0), 0.0, 0.0
 
@@ -138,6 +141,7 @@ class Machine:
             answer=self._ask,
             watch=self._note_in_flight,
             troubled=self._say,
+            shares=self._shares,
         )
         with closing(pool):
             while self._work(pool):
@@ -167,6 +171,7 @@ class Machine:
                 pool.stop()
         for event in pool.poll(_GLANCE if pool.busy else 0):
             self._answer(event)
+        self._confirm_shares()
         self._beat()
         if self._looks_given_up():
             pool.kill()
@@ -184,6 +189,9 @@ class Machine:
             self._backlog.append(message)
         elif isinstance(message, Granted):
             pool.grant(message.task, message.grant)
+        elif isinstance(message, Share):
+            self._shares.give(message)
+            self._unconfirmed.append(message)
         elif message == STOP:
             self._stopping = True
             pool.stop()
@@ -197,6 +205,13 @@ class Machine:
     def _ask(self, ask: Ask) -> None:
         """Pass a question on; its answer comes as a message."""
         self._say(ask)
+
+    def _confirm_shares(self) -> None:
+        """Say that each share that was told is kept, once all processes keep to the last one."""
+        if self._unconfirmed and self._shares.confirmed == self._unconfirmed[-1].processes:
+            for share in self._unconfirmed:
+                self._say(share)
+            self._unconfirmed.clear()
 
     def _note_in_flight(self, in_flight: int) -> None:
         self._pulse = Pulse(in_flight)

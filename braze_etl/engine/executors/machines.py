@@ -14,6 +14,7 @@ import pickle
 import queue
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from braze_etl.clock import Clock, SystemClock
@@ -21,6 +22,7 @@ from braze_etl.delivery.batches import Trouble
 from braze_etl.engine.executors.dask import Came, Cluster, Gone, Happened, Joined, Left, Proven, Said
 from braze_etl.engine.executors.local import Pulse, Silence
 from braze_etl.engine.executors.machine import STOP, Begin, Granted, Word
+from braze_etl.engine.executors.shares import Shares
 from braze_etl.engine.executors.shipment import Shipment, Unfit
 from braze_etl.engine.tasks import (
     TASKS_A_PROCESS,
@@ -28,6 +30,7 @@ from braze_etl.engine.tasks import (
     Grant,
     Result,
     Settlement,
+    Share,
     Work,
     WorkerDied,
 )
@@ -146,6 +149,7 @@ class DaskPool:
         self._count = 0
         self._file: bytes | None = None
         self._awaited = self._stopped = False
+        self._shares = Shares()
         self._without = Silence(self._clock)
         self._causes: dict[str, Unfit] = {}
 
@@ -265,7 +269,9 @@ class DaskPool:
             if machine.could and not machine.processes and left > 0 and not self._stopped:
                 machine.processes = min(machine.could, left)
                 left -= machine.processes
-                self._cluster.tell(machine.address, machine.key, Begin(machine.processes))
+                tell = partial(self._cluster.tell, machine.address, machine.key)
+                tell(Begin(machine.processes))
+                self._shares.join(machine.key, tell, processes=machine.processes)
                 self._awaited = False
                 _log.info("a machine is ready", machine=machine.name, processes=machine.processes)
 
@@ -275,6 +281,8 @@ class DaskPool:
             self._watch(sum(each.in_flight for each in self._machines.values()))
         elif isinstance(word, Ask):
             self._cluster.tell(machine.address, machine.key, Granted(word.task, self._answer(word)))
+        elif isinstance(word, Share):
+            self._shares.confirm(machine.key)
         elif isinstance(word, Trouble):
             self._troubled(word)
 
@@ -325,6 +333,7 @@ class DaskPool:
         """Take nothing from a machine any more; its tasks come back."""
         del self._machines[machine.key]
         self._cluster.give_up(machine.key)
+        self._shares.leave(machine.key)
         self._employ()
         if machine.tasks:
             self._awaited = not (self.ready or self._stopped)

@@ -208,7 +208,6 @@ def _executor_opener(
     settings = config.settings
     spec = worker_spec(
         config.unresolved,
-        workers,
         keep_payloads=keeps_payloads(settings, lifetime),
         rationed=settings.terms.enforced and not request.over_budget,
     )

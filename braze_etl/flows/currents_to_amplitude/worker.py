@@ -16,15 +16,13 @@ from braze_etl.flows.pipeline import open_quarantine
 from braze_etl.mapping.limits import mend_event
 
 
-def worker_spec(
-    settings: Unresolved[Settings], processes: int, *, keep_payloads: bool, rationed: bool
-) -> WorkerSpec:
-    """What *processes* workers are built from, which share the limits of the settings.
+def worker_spec(settings: Unresolved[Settings], *, keep_payloads: bool, rationed: bool) -> WorkerSpec:
+    """What workers are built from.
 
     With *keep_payloads*, what is set aside gets its record; when *rationed*, nothing is sent before the
     parent has granted it.
     """
-    opening = partial(_open, settings, processes, keep_payloads, rationed)
+    opening = partial(_open, settings, keep_payloads, rationed)
     return WorkerSpec(opening, partial(_reach, settings), __name__)
 
 
@@ -34,9 +32,7 @@ def _reach(unresolved: Unresolved[Settings]) -> Reach:
     return Reach(store, prefix, BatchApi(settings.amplitude))
 
 
-def _open(
-    unresolved: Unresolved[Settings], processes: int, keep_payloads: bool, rationed: bool
-) -> WorkerParts:
+def _open(unresolved: Unresolved[Settings], keep_payloads: bool, rationed: bool) -> WorkerParts:
     settings = unresolved.resolve()
     mapping = open_mapping(settings)
     lasting, _ = open_source(settings.source, gives_way=False)
@@ -45,7 +41,7 @@ def _open(
         store=open_source_ahead(settings.source),
         lasting=lasting,
         reader=EventReader(mapping, decoder=settings.decoder),
-        destination=BatchApi(settings.amplitude, mend_event, processes=processes),
+        destination=BatchApi(settings.amplitude, mend_event),
         quarantine=open_quarantine(settings),
         keeps_payloads=keep_payloads,
         stops=settings.terms.stops if rationed else None,

@@ -49,9 +49,10 @@ def test_whoever_waits_or_does_something_gets_on_and_who_is_stuck_does_not() -> 
 def busy(pipe: Connection, _spec: object) -> None:
     """A worker that has three requests under way, and does not say when they have ended."""
     pipe.send(READY)
-    while (task := pipe.recv()) != QUIT:
-        pipe.send(Pulse(3))
-        pipe.send(Settlement(task.number))
+    while (message := pipe.recv()) != QUIT:
+        if isinstance(message, Task):
+            pipe.send(Pulse(3))
+            pipe.send(Settlement(message.number))
 
 
 def test_the_pool_tells_the_requests_of_all_workers(make_ref: Callable[..., FileRef]) -> None:

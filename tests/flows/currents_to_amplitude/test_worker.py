@@ -77,7 +77,7 @@ def loaded(
 
 def test_no_secret_travels_and_a_worker_opens_the_same_settings(tmp_path: Path) -> None:
     config, environ, tokens = loaded(tmp_path, in_environment=True)
-    spec = worker_spec(config.unresolved, 2, keep_payloads=False, rationed=False)
+    spec = worker_spec(config.unresolved, keep_payloads=False, rationed=False)
     pickled = pickle.dumps(spec)
     assert len(tokens) == 7
     assert [token for token in tokens if token.encode() in pickled] == []
@@ -95,7 +95,7 @@ def test_a_secret_in_the_file_itself_reaches_workers_all_the_same(tmp_path: Path
 
 def test_no_secret_is_in_the_bytes_of_a_shipment_and_its_settings_are_the_commands(tmp_path: Path) -> None:
     config, environ, tokens = loaded(tmp_path, in_environment=True, alone=True)
-    spec = worker_spec(config.unresolved, 2, keep_payloads=False, rationed=False)
+    spec = worker_spec(config.unresolved, keep_payloads=False, rationed=False)
     shipment = ship(spec, config.unresolved, environ)
     carried = pickle.dumps(shipment)
     assert len(tokens) == 7
@@ -115,7 +115,7 @@ def test_a_secret_that_stands_in_the_configuration_is_named_and_not_shipped(
     tmp_path: Path, number: int, *, default: bool
 ) -> None:
     config, environ, tokens = loaded(tmp_path, in_environment=True, alone=True, but=number, default=default)
-    spec = worker_spec(config.unresolved, 2, keep_payloads=False, rationed=False)
+    spec = worker_spec(config.unresolved, keep_payloads=False, rationed=False)
     with pytest.raises(ConfigError) as refused:
         ship(spec, config.unresolved, environ)
     path = [*secret_paths(Settings), ENDPOINT][number]
@@ -136,7 +136,7 @@ def test_a_machine_with_another_environment_is_unfit_and_the_variables_are_named
     tmp_path: Path, changed: dict[str, str], words: str | None
 ) -> None:
     config, environ, _ = loaded(tmp_path, in_environment=True, alone=True)
-    spec = worker_spec(config.unresolved, 2, keep_payloads=False, rationed=False)
+    spec = worker_spec(config.unresolved, keep_payloads=False, rationed=False)
     shipment = ship(spec, config.unresolved, environ)
     unfit = shipment.unfit({**environ, **changed, "HOME": "elsewhere"})
     assert (unfit and unfit.cause) == words
