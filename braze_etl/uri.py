@@ -45,7 +45,6 @@ class S3Place(NamedTuple):
 
     @property
     def uri(self) -> str:
-        """The place as it is written."""
         return f"s3://{self.bucket}/{self.key}" if self.key else f"s3://{self.bucket}"
 
 
@@ -95,7 +94,6 @@ def parse_any(uri: str) -> S3Place | Path | None:
 
 
 def is_in_s3(uri: str) -> bool:
-    """Whether files or a ledger are in S3."""
     return isinstance(parse_any(uri), S3Place)
 
 

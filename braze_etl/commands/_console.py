@@ -19,7 +19,6 @@ class OpenConsole(Console):
     """Prints a text as one line, but for the line ends it begins with; `lines` keeps the others as well."""
 
     def print(self, *objects: Any, lines: bool = False, **how: Any) -> None:
-        """See `Console.print`."""
         super().print(*(_shown(each, lines) if isinstance(each, str) else each for each in objects), **how)
 
 
@@ -27,7 +26,6 @@ class OpenTable(Table):
     """Each text in a cell is one line."""
 
     def add_row(self, *cells: Any, **how: Any) -> None:
-        """See `Table.add_row`."""
         super().add_row(*(visible(each) if isinstance(each, str) else each for each in cells), **how)
 
 
@@ -38,7 +36,6 @@ def new_console(*, stderr: bool = False) -> OpenConsole:
 
 
 def new_table() -> OpenTable:
-    """A table without a frame."""
     return OpenTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
 
 

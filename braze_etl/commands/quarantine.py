@@ -37,7 +37,6 @@ _SHOWN = 50
 
 
 def counts_json(counts: ReasonCounts) -> list[dict[str, Any]]:
-    """The counts as JSON values, most first."""
     return [
         {"reason": reason.value, "event_type": event_type, "entries": entries}
         for (event_type, reason), entries in counts.most_common()
@@ -45,7 +44,6 @@ def counts_json(counts: ReasonCounts) -> list[dict[str, Any]]:
 
 
 def counts_table(counts: ReasonCounts) -> Table:
-    """The counts as a table, most first."""
     table = plain_table("entries", "reason", "event type", numbers=(0,))
     for (event_type, reason), entries in counts.most_common():
         table.add_row(f"{entries:,}", reason.value, escape(event_type))

@@ -47,7 +47,6 @@ def place_of(text: str) -> LedgerPlace:
 
 
 def configured_place(path: Path | None) -> LedgerPlace:
-    """The place that a configuration names."""
     settings = required_config(path).require("state", "source", "amplitude.region")
     return LedgerPlace(settings.state.uri, settings.state.access(settings.source), settings.identity)
 

@@ -37,7 +37,6 @@ class Choice:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields that it looks at, each once."""
         clauses = (*self.include, *self.exclude)
         return tuple(dict.fromkeys(name.partition(".")[0] for each in clauses for name in each.conditions))
 

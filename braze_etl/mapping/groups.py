@@ -49,7 +49,6 @@ def read_yaml(name: str) -> Any:
 
 @cache
 def load_groups() -> Groups:
-    """The groups, read once."""
     return Groups.model_validate(read_yaml("groups"))
 
 

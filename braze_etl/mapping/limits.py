@@ -84,7 +84,6 @@ def mend_text(text: str, repairs: Counter[str]) -> str:
 
 
 def cut(text: str, repairs: Counter[str]) -> str:
-    """The beginning of a text that is too long."""
     if len(text) <= MAX_TEXT:
         return text
     repairs["text_cut"] += 1
@@ -92,7 +91,6 @@ def cut(text: str, repairs: Counter[str]) -> str:
 
 
 def too_many(properties: Sized) -> str:
-    """Words for an event with more than `MAX_PROPERTIES`."""
     return f"has {len(properties)} properties; Amplitude takes {MAX_PROPERTIES}"
 
 

@@ -86,7 +86,6 @@ class LookupTable:
         return self._remembered(key)
 
     def close(self) -> None:
-        """Let the file go."""
         self._remembered.cache_clear()
         self._connection.close()
 
@@ -111,7 +110,6 @@ class LookupTable:
 
 
 def is_sqlite(beginning: bytes) -> bool:
-    """Whether a file that begins so is a SQLite database."""
     return beginning.startswith(_MAGIC)
 
 

@@ -168,12 +168,10 @@ class EventMapping:
 
     @property
     def event_types(self) -> tuple[str, ...]:
-        """The types that the preset lists, sorted."""
         return self._preset.event_types
 
     @property
     def named_types(self) -> list[str]:
-        """The types that `mapping.send` has by their names."""
         return [name for name in self.options.send if not is_glob(name) and not name.startswith("!")]
 
     def plan(self, event_type: str) -> TypePlan:

@@ -67,7 +67,6 @@ class Naming:
 
     @cached_property
     def fields(self) -> tuple[FieldText, ...]:
-        """The parts that are fields."""
         return tuple(part for part in self.parts if isinstance(part, FieldText))
 
     @cached_property

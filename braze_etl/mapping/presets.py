@@ -74,7 +74,6 @@ class Preset(_Data):
 
     @cached_property
     def event_types(self) -> tuple[str, ...]:
-        """The types that it lists, sorted."""
         return tuple(sorted({**self.documented, **self.undocumented}))
 
     @cached_property
@@ -101,5 +100,4 @@ def preset_data(name: str) -> dict[str, Any]:
 
 
 def load_preset(name: str) -> Preset:
-    """Read a preset of this release."""
     return Preset.model_validate(preset_data(name))

@@ -94,7 +94,6 @@ class _Checker:
         return {*self._preset.all_words, *self._section.fields}
 
     def selector(self, path: tuple[str | int, ...], selector: Selector) -> Found:
-        """A part of `choose`."""
         yield from self.types((*path, "events"), "choose", selector.events)
         yield from self.fields((*path, "where"), "choose", selector.where)
 
@@ -121,7 +120,6 @@ class _Checker:
             yield from self._name((*path, "name"), whose, rule)
 
     def privacy(self) -> Found:
-        """The section of that name."""
         privacy = self._section.privacy
         for key, names in (("drop", privacy.drop), ("hash", privacy.hash)):
             yield from self.fields(("privacy", key), "privacy", [name for name in names if name != PII])
@@ -150,7 +148,6 @@ class _Checker:
         return not any(self._groups.select(rule.events, CUSTOM_EVENT) for rule in named)
 
     def example(self, path: tuple[str | int, ...], example: Example) -> Found:
-        """One of the tests."""
         yield from self.types((*path, "event_type"), "tests", (example.event_type,))
         yield from self.fields((*path, "record"), "tests", example.record)
         for key in example.event or {}:

@@ -143,7 +143,12 @@ def reach(url: str, *, timeout: float) -> str:
 
 def _call(method: str, url: str, *, timeout: float, **how: Any) -> None:
     """Make a request that has to succeed."""
-    _check(_answer(method, url, timeout=timeout, **how), _host(url))
+    status, host = _answer(method, url, timeout=timeout, **how), _host(url)
+    if status not in _HTTP_OK:
+        raise CallError(
+            f"{host} answered with the status {status}",
+            remedy="Check the address in the configuration, and whether that service still knows it.",
+        )
 
 
 def _answer(method: str, url: str, *, timeout: float, **how: Any) -> int:
@@ -168,22 +173,10 @@ def _answer(method: str, url: str, *, timeout: float, **how: Any) -> int:
         ) from None
     except (requests.RequestException, ValueError) as error:
         raise CallError(
-            f"{_host(url)} can't be reached: {_kind(error)}",
+            f"{_host(url)} can't be reached: {type(error).__name__}",
             remedy="Check the address in the configuration, the network and the proxy.",
         ) from None  # whose words hold the address
 
 
-def _check(status: int, host: str) -> None:
-    if status not in _HTTP_OK:
-        raise CallError(
-            f"{host} answered with the status {status}",
-            remedy="Check the address in the configuration, and whether that service still knows it.",
-        )
-
-
 def _host(url: str) -> str:
     return urlsplit(url).hostname or "an address without a host"
-
-
-def _kind(error: Exception) -> str:
-    return type(error).__name__

@@ -83,13 +83,12 @@ class Hooks(Watcher):
         return exposition(METRICS, samples_of(facts), pipeline=self._pipeline)
 
     def _send_notice(self, report: RunReport) -> None:
-        told = _attempt("what was told before is not known", self._notices_before) or {}
+        told = (
+            _attempt("what was told before is not known", lambda: self._ledger.get_note(notices.NOTE)) or {}
+        )
         fresh = _post(self._notify, report, told, self._clock)
         if fresh is not None:
             _attempt("the next run tells it again", lambda: self._ledger.put_note(notices.NOTE, fresh))
-
-    def _notices_before(self) -> dict[str, Any]:
-        return self._ledger.get_note(notices.NOTE)
 
     def _ping(self, report: RunReport) -> None:
         notify = self._notify

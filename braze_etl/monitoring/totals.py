@@ -40,7 +40,6 @@ class Totals:
     last: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, report: RunReport) -> None:
-        """Count a run that has ended."""
         self._add_records(report)
         self.files.update({FileState.DONE.value: report.done, FileState.FAILED.value: report.failed})
         requests = report.requests

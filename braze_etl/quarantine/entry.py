@@ -66,7 +66,6 @@ class Selection:
     until: datetime | None = None
 
     def matches(self, entry: Entry) -> bool:
-        """Whether *entry* is meant."""
         return (
             (self.ids is None or entry.id in self.ids)
             and (not self.reasons or entry.reason in self.reasons)

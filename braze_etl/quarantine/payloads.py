@@ -6,11 +6,9 @@ day is that of the entries; it tells what has expired without a look inside.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from hashlib import blake2b
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
@@ -18,12 +16,11 @@ import orjson
 
 from braze_etl.model import Record
 from braze_etl.quarantine import segments
-from braze_etl.quarantine.segments import Segment, content
+from braze_etl.quarantine.segments import Segment
 from braze_etl.storage.store import Store
 
 FOLDER: Final = "payloads/"
 OBJECT_PAYLOADS: Final = 2_000
-_NAME: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})/[0-9a-f]{16}-\d+\.jsonl")
 _ID: Final = slice(len(b'{"id":"'), len(b'{"id":"') + 16)
 
 
@@ -57,7 +54,7 @@ class Payloads:
         """Store records by the id of their entry; the same ones of a day always become the same objects."""
         rest = iter(sorted(records.items()))
         while part := list(islice(rest, OBJECT_PAYLOADS)):
-            self._put(day, [orjson.dumps({"id": id_, "record": record}) for id_, record in part])
+            self._put(day, [_line(id_, record) for id_, record in part])
 
     def find(self, ids: Collection[str], days: Collection[date]) -> dict[str, Record]:
         """Give the records of those of *ids* whose entries are of these days and that have one."""
@@ -92,7 +89,7 @@ class Payloads:
             self._store.delete(keys)
         return len(keys)
 
-    def _keep(self, each: _Object, lines: Sequence[bytes], stay: Sequence[bytes]) -> None:
+    def _keep(self, each: Segment, lines: Sequence[bytes], stay: Sequence[bytes]) -> None:
         """Leave these of its lines in an object."""
         if len(stay) == len(lines):
             return
@@ -100,21 +97,15 @@ class Payloads:
             self._put(each.day, stay)
         self._store.delete([each.key])
 
-    def _objects(self, days: Collection[date] | None = None) -> Iterator[_Object]:
-        for page in self._store.pages(self._prefix):
-            for stored in page.objects:
-                match = _NAME.fullmatch(stored.key, len(self._prefix))
-                day = date.fromisoformat(match["day"]) if match else None
-                if day is not None and (days is None or day in days):
-                    yield _Object(stored.key, day)
+    def _objects(self, days: Collection[date] | None = None) -> Iterator[Segment]:
+        found = segments.listed(self._store, self._prefix)
+        return (each for each in found if days is None or each.day in days)
 
-    def _lines(self, each: _Object) -> list[bytes]:
-        return content(self._store, each.key).splitlines()
+    def _lines(self, each: Segment) -> list[bytes]:
+        return segments.content(self._store, each.key).splitlines(keepends=True)
 
-    def _put(self, day: date, lines: Collection[bytes]) -> None:
-        digest = blake2b(b"".join(line[_ID] for line in lines), digest_size=8).hexdigest()
-        key = f"{self._prefix}{day.isoformat()}/{digest}-{len(lines)}.jsonl"
-        self._store.put(key, b"".join(line + b"\n" for line in lines))
+    def _put(self, day: date, lines: Iterable[bytes]) -> None:
+        segments.put(self._store, self._prefix, day, {_id(line): line for line in lines})
 
 
 def erase_words(
@@ -134,10 +125,8 @@ def erase_words(
     return Found(looked_at, found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
-    key: str
-    day: date
+def _line(id_: str, record: Record) -> bytes:
+    return orjson.dumps({"id": id_, "record": record}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _id(line: bytes) -> str:

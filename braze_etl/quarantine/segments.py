@@ -7,7 +7,7 @@ listing alone tells how many there are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -53,7 +53,7 @@ class Segment:
 
 
 def listed(store: Store, prefix: str) -> Iterator[Segment]:
-    """List the segments below *prefix*, oldest day first; other objects are left alone."""
+    """List what `put` has stored below *prefix*, oldest day first; other objects are left alone."""
     for page in store.pages(prefix):
         for stored in page.objects:
             match = _NAME.fullmatch(stored.key, len(prefix))
@@ -62,11 +62,15 @@ def listed(store: Store, prefix: str) -> Iterator[Segment]:
 
 
 def write(store: Store, prefix: str, day: date, entries: Sequence[Entry]) -> str:
-    """Store a segment; the same entries of a day always become the same object. Returns its key."""
-    ids = "".join(sorted(each.id for each in entries))
-    digest = blake2b(ids.encode(), digest_size=8).hexdigest()
-    key = f"{prefix}{day.isoformat()}/{digest}-{len(entries)}.jsonl"
-    store.put(key, b"".join(map(_line, entries)))
+    """Store a segment; see `put`."""
+    return put(store, prefix, day, {each.id: _line(each) for each in entries})
+
+
+def put(store: Store, prefix: str, day: date, lines: Mapping[str, bytes]) -> str:
+    """Store lines by their ids; the same ids of a day always become the same object. Returns its key."""
+    digest = blake2b("".join(sorted(lines)).encode(), digest_size=8).hexdigest()
+    key = f"{prefix}{day.isoformat()}/{digest}-{len(lines)}.jsonl"
+    store.put(key, b"".join(lines.values()))
     return key
 
 

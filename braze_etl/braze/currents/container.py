@@ -468,14 +468,14 @@ def _deflate(data: bytes, limit: int) -> bytes:
 
 
 def _bzip2(data: bytes, limit: int) -> bytes:
-    stream = bz2.BZ2Decompressor()
-    inflated = stream.decompress(data, limit + 1)
-    _check_end(stream, len(inflated), limit)
-    return inflated
+    return _streamed(bz2.BZ2Decompressor(), data, limit)
 
 
 def _xz(data: bytes, limit: int) -> bytes:
-    stream = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+    return _streamed(lzma.LZMADecompressor(memlimit=_XZ_MEMORY), data, limit)
+
+
+def _streamed(stream: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: bytes, limit: int) -> bytes:
     inflated = stream.decompress(data, limit + 1)
     _check_end(stream, len(inflated), limit)
     return inflated

@@ -114,17 +114,14 @@ class TypeSurvey:
 
     @property
     def files(self) -> int:
-        """How many files there are."""
         return sum(each.files for each in self.volumes)
 
     @property
     def bytes(self) -> int:
-        """How many bytes are stored."""
         return sum(each.bytes for each in self.volumes)
 
     @property
     def readable(self) -> list[FileRef]:
-        """The files that were listed, and can be read."""
         return [ref for each in self.volumes for ref in each.found if not ref.archived]
 
     @property
@@ -206,12 +203,10 @@ class Survey:
 
     @property
     def sample(self) -> Sample:
-        """The samples of all types together."""
         return total(each.sample for each in self.types.values())
 
     @property
     def integrations(self) -> dict[str, list[str]]:
-        """The event types of each connector."""
         ids = sorted(set().union(*(each.writers for each in self.types.values())) - {""})
         return {id_: [name for name, each in self.types.items() if id_ in each.writers] for id_ in ids}
 
@@ -250,7 +245,6 @@ class Survey:
         return each.events / own
 
     def as_dict(self) -> dict[str, Any]:
-        """The survey as JSON values."""
         sample = self.sample
         return {
             "source": self.source,

@@ -71,7 +71,6 @@ class UnknownType:
     announced: bool = False
 
     def as_dict(self, records: int) -> dict[str, Any]:
-        """As JSON values, with the records that were read of it."""
         value = {"records": records, "outcome": self.outcome, "name": self.name, "fields": self.fields}
         return {**value, "announced": True} if self.announced else value
 
@@ -125,7 +124,6 @@ class Drift:
         self.unnamed += other.unnamed
 
     def note_type(self, event_type: str, found: UnknownType) -> None:
-        """Add an unknown type."""
         if event_type in self.unknown_types or len(self.unknown_types) < MOST_TYPES:
             self.unknown_types[event_type] = found
         else:

@@ -46,7 +46,6 @@ class Sample:
     denied: list[AccessDeniedError] = field(default_factory=list)
 
     def add(self, other: Sample) -> None:
-        """Add what another sample saw."""
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
@@ -78,7 +77,6 @@ class Sample:
 
 
 def total(samples: Iterable[Sample]) -> Sample:
-    """The sum of samples."""
     whole = Sample()
     for each in samples:
         whole.add(each)

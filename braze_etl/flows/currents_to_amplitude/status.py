@@ -54,7 +54,6 @@ class Deferred:
     earliest: datetime | None
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
         return {"records": self.records, "earliest": _iso(self.earliest)}
 
 
@@ -89,7 +88,6 @@ class PipelineStatus:
 
     @property
     def at_risk(self) -> bool:
-        """Whether the window is, or has never been measured."""
         return self.window.at_risk(self.now)
 
     @property
@@ -119,7 +117,6 @@ class PipelineStatus:
         return {name: density.events(name, line) for name, line in self.backlog.by_event_type.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """The status as JSON values."""
         summary = self.summary
         return {
             "pipeline": self.pipeline,

@@ -6,12 +6,11 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final
 
 from braze_etl.flows.currents_to_amplitude.compiled.runtime import TIME_BYTES
 
-Kind: TypeAlias = Literal["null", "boolean", "int", "long", "float", "double", "string"]
-_KINDS = frozenset(get_args(Kind))
+_KINDS = frozenset({"null", "boolean", "int", "long", "float", "double", "string"})
 _LONGEST_NAME = 63
 """The generated code compares texts with names of fields where a text's length takes one byte."""
 _MOST_FIELDS = 500
@@ -40,17 +39,14 @@ class Field:
 
     @property
     def is_text(self) -> bool:
-        """Whether a value is a str, or null."""
         return self.kind == "string" and not self.is_array
 
     @property
     def is_number(self) -> bool:
-        """Whether a value is an int or a float, or null."""
         return self.kind in ("int", "long", "float", "double") and not self.is_array
 
     @property
     def is_whole(self) -> bool:
-        """Whether a value is an int, or null."""
         return self.kind in ("int", "long") and not self.is_array
 
 
@@ -175,8 +171,12 @@ def _write_value(source: Source, field: Field, use: Use, at: str) -> None:
     elif field.kind == "null":
         _write_null(source, use)
         return
+    elif field.kind in _FIXED:
+        expression, size = _FIXED[field.kind]
+        behind = _behind(at, size)
+        source.add(f"{use.target or '_'} = {expression.format(at=at, behind=behind)}", f"pos = {behind}")
     else:
-        _NUMBERS[field.kind](source, use.target or "_", at)
+        _write_whole(source, use.target or "_", at)
     for name, function in use.named:
         if function is None:
             source.add(f"properties[{name!r}] = {use.target}")
@@ -225,10 +225,6 @@ def _write_doubt_of_length(source: Source, use: Use) -> None:
             source.add("doubtful = True")
 
 
-def _write_boolean(source: Source, value: str, at: str) -> None:
-    source.add(f"{value} = BOOLEAN[data[{at}]]", f"pos = {_behind(at, 1)}")
-
-
 def _write_whole(source: Source, value: str, at: str) -> None:
     source.add(f"size = data[{at}]")
     with source.block("if size < 128"):
@@ -240,21 +236,12 @@ def _write_whole(source: Source, value: str, at: str) -> None:
         source.add(f"{value}, pos = NUMBERS.read(data, {at})")
 
 
-def _write_float(source: Source, value: str, at: str) -> None:
-    source.add(f"start = {at}", f"pos = {_behind(at, 4)}", f"{value} = FLOATS[data[start:pos]]")
-
-
-def _write_double(source: Source, value: str, at: str) -> None:
-    source.add(f"{value} = read_double(data, {at})", f"pos = {_behind(at, 8)}")
-
-
-_NUMBERS = {
-    "boolean": _write_boolean,
-    "int": _write_whole,
-    "long": _write_whole,
-    "float": _write_float,
-    "double": _write_double,
+_FIXED: Final = {
+    "boolean": ("BOOLEAN[data[{at}]]", 1),
+    "float": ("FLOATS[data[{at}:{behind}]]", 4),
+    "double": ("read_double(data, {at})", 8),
 }
+"""Types of which every value takes as many bytes, with an expression for one."""
 
 
 def _behind(at: str, count: int) -> str:
