@@ -23,10 +23,11 @@ def perform(
     config: Config[Settings],
     do: Callable[[Pipeline], RunReport],
     *,
-    as_json: bool,
+    output: str,
     ok_exit: frozenset[int],
 ) -> int:
     """Have a pipeline *do* a run, print its report or error, and give the exit code, as *ok_exit* has it."""
+    as_json = output == "json"
 
     def attend(stop: Stop, work: Callable[[Observers], RunReport]) -> RunReport:
         clock = SystemClock()

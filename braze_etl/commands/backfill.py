@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,7 +18,6 @@ from braze_etl.commands._options import (
     required_config,
 )
 from braze_etl.engine.executors.fork_server import start_fork_server
-from braze_etl.engine.executors.workers import Workers
 
 
 @click.command()
@@ -32,38 +32,13 @@ from braze_etl.engine.executors.workers import Workers
 @confirm_option
 @pass_options
 def backfill(
-    config_path: Path | None,
-    output: str,
-    since: datetime | None,
-    to: datetime | None,
-    until: datetime | None,
-    event_types: tuple[str, ...],
-    resend: bool,
-    changed_only: bool,
-    max_runtime: timedelta | None,
-    workers: Workers | None,
-    ok_exit: frozenset[int],
-    over_budget: bool,
-    confirm_first_run: bool,
+    config_path: Path | None, output: str, ok_exit: frozenset[int], since: datetime | None, **options: Any
 ) -> int:
     """Send a range of date= hours, also from before `source.start_at`; what is done is skipped."""
     start_fork_server("braze_etl.flows.currents_to_amplitude.worker")
     from braze_etl.commands._running import perform
 
+    config = required_config(config_path)
     return perform(
-        required_config(config_path),
-        lambda pipeline: pipeline.backfill(
-            from_=since,
-            to=to,
-            until=until,
-            event_types=event_types,
-            resend=resend,
-            changed_only=changed_only,
-            over_budget=over_budget,
-            confirm_first_run=confirm_first_run,
-            max_runtime=max_runtime,
-            workers=workers,
-        ),
-        as_json=output == "json",
-        ok_exit=ok_exit,
+        config, lambda pipeline: pipeline.backfill(from_=since, **options), output=output, ok_exit=ok_exit
     )

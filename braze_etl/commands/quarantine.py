@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from braze_etl.commands._options import (
     together,
 )
 from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
-from braze_etl.engine.executors.workers import Workers
 from braze_etl.errors import UsageError
 from braze_etl.flows.currents_to_amplitude.guards import REASONS, selected_entries
 from braze_etl.flows.currents_to_amplitude.settings import Settings
@@ -178,23 +177,12 @@ def _print(counts: ReasonCounts, shown: list[Entry], *, filtered: bool) -> None:
 @output_option
 @selectors
 @pass_options
-def replay(
-    config_path: Path | None,
-    output: str,
-    max_runtime: timedelta | None,
-    workers: Workers | None,
-    ok_exit: frozenset[int],
-    **asked: Any,
-) -> int:
+def replay(config_path: Path | None, output: str, ok_exit: frozenset[int], **options: Any) -> int:
     """Read entries' records again and send them, through the mapping in force; without options, all."""
     from braze_etl.commands._running import perform
 
-    return perform(
-        required_config(config_path),
-        lambda pipeline: pipeline.replay(max_runtime=max_runtime, workers=workers, **asked),
-        as_json=output == "json",
-        ok_exit=ok_exit,
-    )
+    config = required_config(config_path)
+    return perform(config, lambda pipeline: pipeline.replay(**options), output=output, ok_exit=ok_exit)
 
 
 @click.command()
