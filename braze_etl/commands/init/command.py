@@ -55,35 +55,30 @@ def init(
     project: str,
     state: str | None,
     days: int,
-    endpoint_url: str | None,
     source_region: str | None,
-    role_arn: str | None,
-    external_id: str | None,
-    requester_pays: bool,
     force: bool,
     output: str,
+    **reach: Any,
 ) -> int:
     """Look at a source, and write a commented configuration with every risky choice explicit.
 
     The source is only read: LIST requests, and the beginnings of a few files.
     """
-    from braze_etl.commands.init.configuration import Choices, configuration, first_hour
+    from braze_etl.commands.init.configuration import configuration, first_hour
     from braze_etl.commands.init.survey import survey
 
     path = target or _FILE
-    _refuse_to_overwrite(path, force=force)
-    reach = {
-        "endpoint_url": endpoint_url,
-        "region": source_region,
-        "role_arn": role_arn,
-        "external_id": external_id,
-        "requester_pays": requester_pays,
-    }
+    if path.exists() and not force:
+        raise UsageError(
+            f"{path} exists", remedy="Name another file with -o, or give --force to overwrite this one."
+        )
     amplitude = {"project": project, "region": region or "US"}
+    reach["region"] = source_region
     settings = _settings({"uri": source, **reach}, amplitude, {} if state is None else {"uri": state})
     found = survey(settings, SystemClock(), days=days)
-    choices = Choices(None if state is None else settings.state.uri, region is not None)
-    _write(path, configuration(found, settings, choices), force=force)
+    named = None if state is None else settings.state.uri
+    text = configuration(found, settings, state=named, region_given=region is not None)
+    _write(path, text, force=force)
     if output == "json":
         print_json({"exit_code": 0, "config": str(path), **found.as_dict()})
     else:
@@ -101,13 +96,6 @@ def _settings(source: dict[str, Any], amplitude: dict[str, Any], state: dict[str
         mistake = error.errors()[0]
         words = mistake.get("ctx", {}).get("error", mistake["msg"])
         raise UsageError(str(words), remedy="Correct the options of init.") from None
-
-
-def _refuse_to_overwrite(path: Path, *, force: bool) -> None:
-    if path.exists() and not force:
-        raise UsageError(
-            f"{path} exists", remedy="Name another file with -o, or give --force to overwrite this one."
-        )
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from importlib.resources import files
@@ -42,27 +41,22 @@ _LEAST: Final = 1000
 _NAMES: Final = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What the caller has said; `state` None: beside the source."""
-
-    state: str | None = None
-    region_given: bool = True
-
-
 class _Form(Template):
     """`@{name}` is a place to fill in; `${NAME}` stays for the environment."""
 
     delimiter = "@"
 
 
-def configuration(found: Survey, settings: Settings, choices: Choices) -> str:
-    """Write the YAML for what was found in the source of *settings*.
+def configuration(
+    found: Survey, settings: Settings, *, state: str | None = None, region_given: bool = True
+) -> str:
+    """Write the YAML for what was found in the source of *settings*; no *state*: beside the source.
 
     `UsageError` where the state would lie among the files of the source.
     """
     form = _Form(files(__package__).joinpath("configuration.txt").read_text("utf-8"))
-    state, quarantine = places(found.source, settings.pipeline, choices.state)
+    named = state is not None
+    state, quarantine = places(found.source, settings.pipeline, state)
     groups = grouped(found.types, load_mapping(settings))
     start_at = first_hour(found.now)
     expected, bound = _first_run(found, groups[Group.OUTCOMES], start_at)
@@ -80,10 +74,10 @@ def configuration(found: Survey, settings: Settings, choices: Choices) -> str:
         backfill=_backfill(found, start_at),
         connectors="\n".join(_connectors(found)),
         region=settings.amplitude.region,
-        region_note="given" if choices.region_given else "not given, and a key works in one region alone",
+        region_note="given" if region_given else "not given, and a key works in one region alone",
         short_ids=_short_ids(found),
         state=_scalar(state),
-        state_note=_state_note(state, choices),
+        state_note=_state_note(state, named=named),
         quarantine=_scalar(quarantine),
         no_identity=_no_identity(found),
         send="".join(f"{line}\n" for line in _send(groups)),
@@ -143,13 +137,13 @@ def grouped(event_types: Iterable[str], mapping: EventMapping) -> dict[Group, li
     return groups
 
 
-def _state_note(state: str, choices: Choices) -> str:
+def _state_note(state: str, *, named: bool) -> str:
     if not is_in_s3(state):
         return (
             "# On this disk, which has to outlive the job. In a container, or with several machines, keep\n"
             "# it in S3 (s3://acme-state/braze-etl/ledger, say), and the quarantine beside it."
         )
-    if choices.state is not None:
+    if named:
         return (
             "# The ledger of files: what is done, and who is at work. Switch versioning on for this bucket."
         )
