@@ -71,7 +71,7 @@ class IdCache:
         `ConfigError` for a source that is not there, `StoreError` for the disk and the store, and the errors
         of *make*: then no copy is left.
         """
-        version, name = source.version(), _name(source, form)
+        version, name = source.version(), f"{_name_of_all(source)}-{_short(str(form))}"
         with self._disk_errors(source):
             copy = self.folder / f"{name}-{_short(version + _changed(source))}.sqlite"
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -125,10 +125,6 @@ def _changed(source: Located) -> str:
     Some tools give all files the same time, and entries of a list of hashes are all of one length.
     """
     return "" if source.path is None else f"-{source.path.stat().st_ctime_ns:x}"
-
-
-def _name(source: Located, form: object) -> str:
-    return f"{_name_of_all(source)}-{_short(str(form))}"
 
 
 def _name_of_all(source: Located) -> str:

@@ -17,14 +17,12 @@ from pydantic import (
 )
 
 from braze_etl.config.values import Duration, Hour, Section, StoreUri
+from braze_etl.mapping.limits import MAX_INTEGER, MAX_TEXT
 
 Scalar: TypeAlias = bool | int | float | str | None
 """A plain YAML value."""
 
-_MAX_INTEGER = (1 << 53) - 1
-_MAX_TEXT = 1024
-
-Property: TypeAlias = Annotated[str, Field(min_length=1, max_length=_MAX_TEXT)]
+Property: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 
 _EVERY_TYPE: tuple[str, ...] = ("*",)
 _TYPES = "Types: globs, `!glob` excludes; or the groups engagement, behavior."
@@ -49,15 +47,15 @@ def _or_text(schema: dict[str, Any]) -> None:
 def _sendable(value: Scalar) -> Scalar:
     if isinstance(value, float) and not isfinite(value):
         raise ValueError(f"JSON has no number {value}")
-    if isinstance(value, int) and abs(value) > _MAX_INTEGER:
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise ValueError(f"{value} lies beyond 2^53, where JSON loses digits; in quotes it is sent as text")
-    if isinstance(value, str) and len(value) > _MAX_TEXT:
-        raise ValueError(f"the text has {len(value)} characters; Amplitude takes {_MAX_TEXT}")
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise ValueError(f"the text has {len(value)} characters; Amplitude takes {MAX_TEXT}")
     return value
 
 
 def _comparable(value: Scalar) -> Scalar:
-    if isinstance(value, int) and abs(value) > _MAX_INTEGER:
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise ValueError(f"{value} lies beyond 2^53; in quotes it is compared as text")
     return value
 

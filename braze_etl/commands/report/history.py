@@ -99,34 +99,28 @@ class Buckets:
         yield last, amount - given
 
 
-@dataclass(frozen=True)
 class History:
-    """The runs of the last *days*, the newest first; their windows were measured by `objective`.
+    """The runs of the last *days* until *now*, the newest first; their windows were measured by *objective*.
 
-    `oldest` is the beginning of the first of them if the state keeps no older run, and `at_work` the id of
-    the run that holds the lease.
+    *runs* has an older one too, if the state keeps any: else `oldest` is the beginning of the first of them.
+    *at_work* is the id of the run that holds the lease.
     """
 
-    runs: Sequence[RunRecord]
-    until: datetime
-    days: int
-    objective: timedelta
-    oldest: datetime | None = None
-    at_work: str | None = None
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         runs: Sequence[RunRecord],
         now: datetime,
         days: int,
         objective: timedelta,
         at_work: str | None = None,
-    ) -> History:
-        """The last *days* of what the state keeps; *runs* has an older one too, if there is any."""
-        kept = [run for run in runs if run.started_at >= now - timedelta(days=days)]
-        oldest = kept[-1].started_at if kept and len(kept) == len(runs) else None
-        return cls(kept, now, days, objective, oldest, at_work)
+    ) -> None:
+        self.runs: Final = [run for run in runs if run.started_at >= now - timedelta(days=days)]
+        self.until: Final = now
+        self.days: Final = days
+        self.objective: Final = objective
+        self.at_work: Final = at_work
+        is_all = bool(self.runs) and len(self.runs) == len(runs)
+        self.oldest: Final = self.runs[-1].started_at if is_all else None
 
     @property
     def since(self) -> datetime:
@@ -369,7 +363,7 @@ def read_history(settings: Settings, clock: Clock, *, days: int) -> dict[str, An
     del now["exit_code"], now["runs"]
     runs = _runs(settings, clock, found.now - timedelta(days=days))
     at_work = found.holder.owner.run_id if found.holder else None
-    history = History.of(runs, found.now, days, found.window.objective, at_work)
+    history = History(runs, found.now, days, found.window.objective, at_work)
     return {
         "pipeline": settings.pipeline,
         "generated_at": iso(found.now),

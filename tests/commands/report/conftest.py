@@ -54,7 +54,7 @@ def bound(period: str, spent: int, limit: int, *, ends_at: str) -> Data:
 def a_month() -> Data:
     """A month of an ordinary pipeline, with a budget and drift."""
     runs = list(busy_past(740))[::-1]
-    data = data_of(History.of(runs, NOW, 30, timedelta(hours=48)))
+    data = data_of(History(runs, NOW, 30, timedelta(hours=48)))
     data["now"]["budget"] = {
         "month": bound("2026-11", 12_400_000, 20_000_000, ends_at="2026-12-01T00:00:00Z"),
         "day": bound("2026-11-24", 310_000, 800_000, ends_at="2026-11-25T00:00:00Z"),
@@ -79,7 +79,7 @@ def nothing() -> Data:
     """What there is to show before the first run."""
     forecast = {"message": "nothing is left"}
     return data_of(
-        History.of([], NOW, 30, timedelta(hours=48)),
+        History([], NOW, 30, timedelta(hours=48)),
         window={"hours_left": None, "at_risk": True},
         last_delivery=None,
         last_delivery_age_hours=None,

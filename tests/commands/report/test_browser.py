@@ -130,7 +130,7 @@ def test_long_names_and_large_numbers_have_room(
     lines = {name: books(3_000_000_000, 40_000_000, 2) for name in LONG}
     reasons = {"no_identity": 120_000_000, "a_rule_" + "y" * 150: 77, "rejected": 6}
     told = run(NOW, report(NOW, lines, reasons=reasons, latency=1.2))
-    data = data_of(History.of([told], NOW, 30, timedelta(hours=48)))
+    data = data_of(History([told], NOW, 30, timedelta(hours=48)))
     browser.show(write("long", render(data)), width, 740)
     assert_nothing_sticks_out(browser)
     assert browser.ask(_OVERLAPS) == []
@@ -146,7 +146,7 @@ def test_the_very_first_page_shows_its_single_point(browser: Page, write: Callab
     told = report(
         at, {LONG[0]: books(900, 5, 1)}, reasons={"no_identity": 5, "rejected": 1}, latency=0.7, left=9
     )
-    data = data_of(History.of([run(at, told)], NOW, 30, timedelta(hours=48)))
+    data = data_of(History([run(at, told)], NOW, 30, timedelta(hours=48)))
     browser.show(write("first", render(data)), 1280, 900)
     labels = (
         "[...document.querySelectorAll('#chart-latency .role-axis-label text')].map((t) => t.textContent)"
@@ -214,7 +214,7 @@ def test_a_page_without_a_history_is_no_blank_and_no_error(
 
 def test_days_without_a_run_are_to_be_seen_as_such(browser: Page, write: Callable[[str, str], Path]) -> None:
     old = [each for each in busy_past(240) if each.started_at < NOW - timedelta(days=5)]
-    data = data_of(History.of(old[::-1], NOW, 30, timedelta(hours=48)))
+    data = data_of(History(old[::-1], NOW, 30, timedelta(hours=48)))
     browser.show(write("silence", render(data)), 1440, 900)
     reach = """
     ((name, mark) => {

@@ -20,7 +20,7 @@ def drawn(name: str, *hours_ago: int, **lines: dict[str, int]) -> list[tuple[str
     """Bars of a chart of runs that read this: the series, with left, top, width and height in pixels."""
     moments = [NOW - timedelta(hours=each) for each in hours_ago]
     runs = [run(at, report(at, {key: dict(each) for key, each in lines.items()})) for at in moments]
-    spec = charts(data_of(History.of(runs, NOW, 30, timedelta(hours=48))))[name].spec
+    spec = charts(data_of(History(runs, NOW, 30, timedelta(hours=48))))[name].spec
     found = BAR.findall(vegalite_to_svg({**spec, "width": 1000}))
     return [(series, [float(each) for each in box]) for series, *box in found]
 

@@ -23,7 +23,7 @@ REFUSED = {"type": "KeyRefusedError", "message": "the key was refused", "remedy"
 
 def summed(runs: Sequence[RunRecord], days: int = 30, at_work: str | None = None) -> dict[str, Any]:
     """The history of these runs, given the oldest first."""
-    return History.of(runs[::-1], NOW, days, 48 * HOUR, at_work).as_dict()
+    return History(runs[::-1], NOW, days, 48 * HOUR, at_work).as_dict()
 
 
 def hourly(*reports: Callable[[datetime], dict[str, Any]]) -> list[RunRecord]:

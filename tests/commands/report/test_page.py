@@ -34,7 +34,7 @@ def specs(page: str) -> dict[str, Any]:
 
 def made_of(*told: RunRecord, **now: Any) -> str:
     """The page of these runs, given the newest first."""
-    return render(data_of(History.of(told, NOW, 30, timedelta(hours=48)), **now))
+    return render(data_of(History(told, NOW, 30, timedelta(hours=48)), **now))
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_when_all_runs_fail_the_page_is_red_and_says_why_and_what_to_do() -> Non
 
 def test_a_run_at_work_is_no_trouble_and_a_killed_one_is() -> None:
     begun = RunRecord("r1", "run", NOW)
-    working = History.of([begun, run(NOW, report(NOW, {}))], NOW, 30, timedelta(hours=48), "r1")
+    working = History([begun, run(NOW, report(NOW, {}))], NOW, 30, timedelta(hours=48), "r1")
     page = render(data_of(working))
     assert "at work 1 run: at work now" in words(page)
     assert "killed" not in words(page)
@@ -171,7 +171,7 @@ def test_a_reason_of_another_release_has_its_name_alone() -> None:
 def test_names_from_files_cannot_break_out_of_the_page() -> None:
     bad = "</script><script>alert(1)</script><!--"
     told = run(NOW, report(NOW, {bad: books(5, 1)}, reasons={"held": 1}, latency=1.0))
-    data = data_of(History.of([told], NOW, 30, timedelta(hours=48)))
+    data = data_of(History([told], NOW, 30, timedelta(hours=48)))
     page = render({**data, "pipeline": bad})
     assert bad not in page
     assert "alert(1)" in page
