@@ -19,6 +19,7 @@ from braze_etl.commands._options import output_option, required_config
 from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
 from braze_etl.engine.report import NOT_CUT_OFF, succeeded
 from braze_etl.errors import BrazeEtlError
+from braze_etl.monitoring import verification
 
 _AGES = {
     "under_6h": "under 6 hours",
@@ -186,6 +187,8 @@ def _facts(found: PipelineStatus) -> Iterator[tuple[str, str]]:
     if found.summary is not None:
         yield from _summary_facts(found, found.summary)
     yield "quarantined", _quarantined(found)
+    if found.verification:
+        yield "last verification", _verification(found)
     if found.quarantine_stop:
         yield "stopped", f"[red]{escape(found.stop_words)}[/]"
     if found.unknown_types:
@@ -228,6 +231,12 @@ def _quarantined(found: PipelineStatus) -> str:
     if not reasons:
         return entries
     return f"{entries}: {', '.join(f'{count:,} {reason.value}' for reason, count in reasons.most_common())}"
+
+
+def _verification(found: PipelineStatus) -> str:
+    note = found.verification
+    when, said = ago(datetime.fromisoformat(note["finished_at"]), found.now), escape(verification.words(note))
+    return f"{when}: {f'[red]{said}[/]' if verification.still_missing(note) else said}"
 
 
 def _print_backlog(console: Console, backlog: dict[str, Any]) -> None:

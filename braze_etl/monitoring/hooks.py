@@ -14,7 +14,7 @@ from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import Watcher
 from braze_etl.errors import AbandonedError, BrazeEtlError
 from braze_etl.logs import get_logger
-from braze_etl.monitoring import notices, totals
+from braze_etl.monitoring import notices, totals, verification
 from braze_etl.monitoring.exposition import Exposed, exposition, ping, post_json, push, write_textfile
 from braze_etl.monitoring.metrics import METRICS, Facts, samples_of
 from braze_etl.monitoring.settings import MetricsSection, NotifySection
@@ -79,16 +79,20 @@ class Hooks(Watcher):
         kept = counted.as_dict()
         _attempt("the totals were not stored", lambda: self._ledger.put_note(totals.NOTE, kept))
         depth = _attempt("the quarantine was not counted", self._quarantine.depth)
-        facts = Facts(report, counted, self._ledger.summary(), depth)
+        facts = Facts(report, counted, self._ledger.summary(), depth, self._verification())
         return exposition(METRICS, samples_of(facts), pipeline=self._pipeline)
 
     def _send_notice(self, report: RunReport) -> None:
         told = (
             _attempt("what was told before is not known", lambda: self._ledger.get_note(notices.NOTE)) or {}
         )
-        fresh = _post(self._notify, report, told, self._clock)
+        fresh = _post(self._notify, report, told, self._clock, self._verification())
         if fresh is not None:
             _attempt("the next run tells it again", lambda: self._ledger.put_note(notices.NOTE, fresh))
+
+    def _verification(self) -> dict[str, Any]:
+        what = "what the last verification found is not known"
+        return _attempt(what, lambda: self._ledger.get_note(verification.NOTE)) or {}
 
     def _ping(self, report: RunReport) -> None:
         notify = self._notify
@@ -110,11 +114,15 @@ def notify_of_failed_start(
 
 
 def _post(
-    notify: NotifySection, report: RunReport, told: Mapping[str, Any], clock: Clock
+    notify: NotifySection,
+    report: RunReport,
+    told: Mapping[str, Any],
+    clock: Clock,
+    verified: Mapping[str, Any] = notices.NOTHING,
 ) -> dict[str, Any] | None:
     """Tell the webhook what is to be told now; what to remember of it, or None where that is nothing."""
     now = clock.now()
-    judged = notices.judge(report)
+    judged = notices.judge(report, verified)
     found = notices.decide(judged, told, now, on=notify.on, repeat_every=notify.repeat_every)
     if notify.webhook is None or not found:
         return None

@@ -7,7 +7,7 @@ run. What has to be compared with the present is a point in time, for an age wou
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
@@ -15,6 +15,7 @@ from braze_etl import __version__
 from braze_etl.engine.latency import Histogram
 from braze_etl.engine.report import WARNINGS, RunReport
 from braze_etl.model import Outcome, Reason
+from braze_etl.monitoring import verification
 from braze_etl.monitoring.exposition import Metric
 from braze_etl.monitoring.totals import Totals
 from braze_etl.state.ledger import LedgerSummary
@@ -141,6 +142,13 @@ METRICS: Final = (
         "Event types and fields of the last pass that differ from the catalogue, by kind.",
         ("kind",),
     ),
+    Metric("braze_etl_verify_timestamp_seconds", "gauge", "When the last verification ended."),
+    Metric("braze_etl_verify_expected_events", "gauge", "Events that the last verification expected."),
+    Metric(
+        "braze_etl_verify_missing_events",
+        "gauge",
+        "Events that the last verification did not find in Amplitude, less those that it sent again.",
+    ),
     Metric("braze_etl_info", "gauge", "Always 1, with the version of the last pass.", ("version",)),
 )
 """All metrics; each has the label `pipeline` too."""
@@ -159,12 +167,17 @@ _SUMS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known when a run has ended; `quarantined` is None if the quarantine can't be read."""
+    """What is known when a run has ended.
+
+    `quarantined` is None if the quarantine can't be read; `verification` is the ledger's note of the newest
+    one, empty before the first.
+    """
 
     report: RunReport
     totals: Totals
     summary: LedgerSummary
     quarantined: int | None
+    verification: Mapping[str, Any] = field(default_factory=dict)
 
 
 def samples_of(facts: Facts) -> dict[str, _Values]:
@@ -178,6 +191,7 @@ def samples_of(facts: Facts) -> dict[str, _Values]:
             *_source(facts.report),
             *_budget(facts.report.as_dict()),
             *_drift(facts.report.as_dict()),
+            *_verification(facts.verification),
             ("braze_etl_info", {(__version__,): 1}),
         ]
     )
@@ -283,6 +297,14 @@ def _drift(report: Mapping[str, Any]) -> _Named:
     for kind in ("unknown_fields", "vanished_fields", "changed_types"):
         kinds[kind] = sum(map(len, drift[kind].values()))
     yield "braze_etl_drift_findings", _by_name(kinds)
+
+
+def _verification(note: Mapping[str, Any]) -> _Named:
+    if not note:
+        return
+    yield "braze_etl_verify_timestamp_seconds", {(): _seconds(note["finished_at"])}
+    yield "braze_etl_verify_expected_events", {(): note["total"]["expected"]}
+    yield "braze_etl_verify_missing_events", {(): verification.still_missing(note)}
 
 
 def _ending(name: str) -> tuple[str, str]:

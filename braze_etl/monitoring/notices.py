@@ -14,14 +14,16 @@ from typing import Any, Final, Literal, TypeAlias
 from braze_etl.clock import iso
 from braze_etl.engine.report import RunReport, nothing_delivered
 from braze_etl.model import Outcome
+from braze_etl.monitoring import verification
 from braze_etl.monitoring.settings import Topic
 from braze_etl.quoting import visible
 
+NOTHING: Final[Mapping[str, Any]] = {}
 NOTE: Final = "notify"
 """The name of the ledger's note that holds what was told, and when."""
 CALM: Final = timedelta(hours=1)
 """That something is over is told so long after its beginning at the earliest: it may come back at once."""
-_LASTING: Final = frozenset({"failed", "at_risk", "stale", "budget"})
+_LASTING: Final = frozenset({"failed", "at_risk", "stale", "budget", "missing"})
 """These are so until they are over; the others are found by one run, and maybe by the next as well."""
 
 Phase: TypeAlias = Literal["begun", "lasting", "over"]
@@ -42,8 +44,11 @@ class Notice:
         return f"{title}: {self.words}" if self.phase != "over" else f"{title}: over"
 
 
-def judge(report: RunReport) -> dict[Topic, str]:
-    """What this run says of each topic. An interrupted one does not know whether it would have failed."""
+def judge(report: RunReport, verified: Mapping[str, Any] = NOTHING) -> dict[Topic, str]:
+    """What this run says of each topic, and the ledger's note of the newest verification of `missing`.
+
+    An interrupted run does not know whether it would have failed.
+    """
     judged: dict[Topic, str] = {
         "quarantined": _quarantined(report),
         "budget": _budget(report.as_dict().get("budget")),
@@ -55,6 +60,8 @@ def judge(report: RunReport) -> dict[Topic, str]:
         judged["at_risk"] = _at_risk(report)
     if report.source is not None:
         judged["stale"] = report.source.trouble(report.finished_at or report.started_at)
+    if verified:
+        judged["missing"] = verification.words(verified) if verification.still_missing(verified) else ""
     return judged
 
 

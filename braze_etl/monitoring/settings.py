@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator
 from braze_etl.config.secrets import checked_url
 from braze_etl.config.values import Duration, Section
 
-Topic: TypeAlias = Literal["failed", "at_risk", "quarantined", "stale", "budget", "drift"]
+Topic: TypeAlias = Literal["failed", "at_risk", "quarantined", "stale", "missing", "budget", "drift"]
 """What the webhook may be told of."""
 
 
@@ -65,7 +65,8 @@ class NotifySection(Section):
         default=None, description="Gets a POST with JSON, `text` in it, as Slack and others take it."
     )
     on: tuple[Topic, ...] = Field(
-        default=("failed", "at_risk", "quarantined", "stale"), description="What the webhook is told of."
+        default=("failed", "at_risk", "quarantined", "stale", "missing"),
+        description="What the webhook is told of.",
     )
     repeat_every: Positive = Field(
         default=timedelta(hours=24), description="What lasts, or comes again and again, is told so often."

@@ -107,6 +107,17 @@ NOTES: Final[Mapping[str, Shape]] = {
     ),
     "repairs": {"repairs?": [_REPAIR]},
     "source": {"uri?": str, "newest_hour?": _OR_NONE},
+    "verification": (
+        _empty,
+        {
+            "total": {EACH: int},
+            "repaired": int,
+            "exit_code": int,
+            "finished_at": moment,
+            **dict.fromkeys(("from", "until"), _OR_NONE),
+            "run_id": str | None,
+        },
+    ),
     "metrics": {
         "records?": {EACH: _COUNTS},
         **{f"{name}?": _COUNTS for name in ("files", "statuses", "sums", "warnings", "repairs", "runs")},

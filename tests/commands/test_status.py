@@ -17,6 +17,7 @@ from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.model import FileRef
 from braze_etl.state.ledger import LeaseOwner, Ledger, RunRecord
 from braze_etl.state.opening import open_ledger
+from tests.monitoring.verified import note
 from tests.workplace import Workplace
 
 NOW = datetime.now(UTC)
@@ -104,6 +105,22 @@ def test_a_run_without_an_end_is_at_work_or_was_killed(do: Do, tmp_path: Path) -
         out = do("-c", "mine.yaml")[1]
     assert "at work" in line(out, "r1")
     assert "run r1" in line(out, "lease")
+
+
+def test_the_newest_verification_stands_there_with_what_is_still_missing(do: Do, tmp_path: Path) -> None:
+    ledger = ledger_of(configure(tmp_path, "mine"))
+    listed(ledger, 2)
+    assert as_json(do("-c", "mine.yaml", "--output", "json"))["verification"] is None
+    assert "verification" not in do("-c", "mine.yaml")[1]
+    ledger.put_note("verification", note(25, repaired=20))
+    code, out = do("-c", "mine.yaml")
+    said = line(out, "last verification")
+    assert (code, said[:20]) == (0, "2026-10-03T04:18:00Z")
+    assert "5 of 1,000 events are missing, 20 sent again, of the hours from 2026-10-01" in said
+    ledger.put_note("verification", note(0, run_id="r7"))
+    said = line(do("-c", "mine.yaml")[1], "last verification")
+    assert said.endswith("nothing is missing among 1,000 events, of run r7")
+    assert as_json(do("-c", "mine.yaml", "--output", "json"))["verification"]["total"]["expected"] == 1000
 
 
 def test_several_pipelines_come_in_one_table_and_a_block_each(do: Do, tmp_path: Path) -> None:

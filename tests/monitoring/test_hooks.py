@@ -23,6 +23,7 @@ from braze_etl.state.ledger import LedgerIdentity
 from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 from tests.conftest import NOW
+from tests.monitoring.verified import note
 from tests.monitoring.watching import Watcher, watching
 
 Told = Callable[..., "After"]
@@ -216,3 +217,19 @@ def test_a_run_that_ended_without_its_lease_writes_and_tells_nothing(
     job.end(143, command="backfill", without_lease=True)
     assert not (tmp_path / "m.prom").exists()
     assert job.ledger.get_note("metrics") == {}
+
+
+def test_events_that_a_verification_did_not_find_are_told_until_one_finds_them(
+    after: Told, watcher: Watcher
+) -> None:
+    told = after(notify={"webhook": f"{watcher.url}/hook"})
+    told.end()
+    told.ledger.put_note("verification", note(25))
+    told.end()
+    told.end()
+    told.ledger.put_note("verification", note(25, repaired=25))
+    told.end(minutes=90)
+    told.end()
+    begun, over = watcher.told("/hook")
+    assert (begun["topics"], over["topics"]) == ({"missing": "begun"}, {"missing": "over"})
+    assert "25 of 1,000 events are missing, of the hours from 2026-10-01T00:00:00Z" in begun["text"]

@@ -3,7 +3,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections import Counter
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from braze_etl.monitoring.exposition import exposition
 from braze_etl.monitoring.metrics import METRICS, Facts, samples_of
 from braze_etl.monitoring.totals import Totals
 from braze_etl.state.ledger import Backlog, LedgerSummary
+from tests.monitoring.verified import note
 
 OPEN = "users.messages.email.Open"
 
@@ -84,6 +86,18 @@ def test_a_quarantine_that_can_not_be_read_has_no_depth(now: datetime) -> None:
     found = facts(now)
     samples = samples_of(Facts(found.report, found.totals, found.summary, None))
     assert "braze_etl_quarantine_entries" not in samples
+
+
+@pytest.mark.parametrize(("repaired", "missing"), [(0, 25.0), (20, 5.0), (25, 0.0)])
+def test_the_newest_verification_is_exposed_less_what_it_repaired(
+    now: datetime, repaired: int, missing: float
+) -> None:
+    assert "braze_etl_verify" not in exposed(facts(now))
+    text = exposed(replace(facts(now), verification=note(25, repaired=repaired)))
+    assert f'braze_etl_verify_missing_events{{pipeline="eu"}} {missing}' in text
+    assert 'braze_etl_verify_expected_events{pipeline="eu"} 1000.0' in text
+    ended = datetime(2026, 10, 3, 4, 18, tzinfo=UTC).timestamp()
+    assert f'braze_etl_verify_timestamp_seconds{{pipeline="eu"}} {ended:.10g}'.rstrip("0") in text
 
 
 def test_names_are_unique_and_every_metric_says_what_it_is() -> None:

@@ -20,6 +20,7 @@ from braze_etl.state.s3.compaction import Compactor
 from braze_etl.state.s3.ledger import S3Ledger
 from braze_etl.state.shapes import NOTES
 from braze_etl.state.sqlite import SqliteLedger
+from tests.monitoring.verified import note
 from tests.state.bucket import MemoryBucket
 from tests.state.ground import IDENTITY, NOON, OWNER, backlog, by_hand, done, positions, ref, still_open
 
@@ -42,6 +43,7 @@ FACTS: dict[str, dict[str, Any]] = {
     "notify": {"failed": {"at": "2026-10-01T00:00:00Z", "active": True}},
     "erased": {"ids": ["ab"]},
     "repairs": {"repairs": [{"run": "r", **dict.fromkeys(("first", "last", "began", "ended"), HOUR)}]},
+    "verification": note(),
     "mapping:ab": LARGE,
 }
 WRONG: tuple[Any, ...] = ("x", -1, 2**70, 1.5, None, [], {}, [["x"]], {"x": {}})
@@ -151,7 +153,7 @@ def test_rows_in_sqlite(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NOTES)
 def test_a_note_of_another_shape_is_told_with_what_where_and_what_to_do(name: str, tmp_path: Path) -> None:
     with closing(SqliteLedger.open(tmp_path / "l.db", IDENTITY, clock=ManualClock(NOON))) as ledger:
-        names = ("at", "next", "uri", "files", "read", "month", "records")
+        names = ("at", "next", "uri", "files", "read", "month", "records", "ids", "repairs")
         ledger.put_note(name, {each: [7] for each in names})
         with pytest.raises(StateError, match=rf"l\.db is damaged: the note {name} can't be read") as caught:
             ledger.get_note(name)

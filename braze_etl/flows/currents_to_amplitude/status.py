@@ -22,6 +22,7 @@ from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.pipeline import open_quarantine, open_state
 from braze_etl.model import Reason
+from braze_etl.monitoring import verification
 from braze_etl.state.ledger import (
     Backlog,
     BacklogLine,
@@ -85,6 +86,8 @@ class PipelineStatus:
     """How the budget stands; None where neither bounds nor a price are configured."""
     quarantine_stop: dict[str, Any] = field(default_factory=dict)
     """Which run was stopped by `quarantine.stop_at`, while that stands."""
+    verification: dict[str, Any] = field(default_factory=dict)
+    """What the newest verification found; empty before the first."""
 
     @property
     def at_risk(self) -> bool:
@@ -140,6 +143,7 @@ class PipelineStatus:
             "quarantined": self.set_aside.entries,
             "quarantined_by_reason": _by_reason(self.set_aside),
             "quarantine_stop": self.quarantine_stop or None,
+            "verification": self.verification or None,
             "drift": {**self.drift, "unknown_event_types": self.unknown_types},
             **({"budget": self._budget(self.account)} if self.account else {}),
             "lease": str(self.holder) if self.holder else None,
@@ -202,6 +206,7 @@ def pipeline_status(settings: Settings, clock: Clock, *, refresh: bool = False) 
             drift=drift,
             account=_account(settings, ledger, now),
             quarantine_stop=ledger.get_note(bound.NOTE),
+            verification=ledger.get_note(verification.NOTE),
         )
 
 

@@ -17,6 +17,7 @@ from braze_etl.model import Reason
 from braze_etl.state.ledger import RunRecord
 from tests.commands.report.conftest import Data, bound, data_of
 from tests.commands.report.past import NOW, books, report, run
+from tests.monitoring.verified import note
 
 
 def words(page: str) -> str:
@@ -47,6 +48,15 @@ def test_the_page_tells_the_outcome_of_every_record(page: str, month: Data) -> N
         assert f"{month['outcomes'][outcome]:,}" in words(page)
     assert "412 kept now: braze-etl quarantine list" in words(page)
     assert "250 open now" in words(page)
+
+
+@pytest.mark.parametrize(
+    ("missing", "repaired", "said"), [(25, 20, "5 missing"), (25, 25, "all there"), (0, 0, "all there")]
+)
+def test_the_newest_verification_is_a_tile(missing: int, repaired: int, said: str) -> None:
+    shown = words(made_of(run(NOW, report(NOW, {})), verification=note(missing, repaired=repaired)))
+    assert f"Verified {said} of 1,000 events" in shown
+    assert "Verified" not in words(made_of(run(NOW, report(NOW, {})), verification=None))
 
 
 def test_every_chart_has_the_same_numbers_as_a_table(page: str) -> None:
