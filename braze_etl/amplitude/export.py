@@ -100,6 +100,8 @@ _ZIP: Final = b"PK"
 _LONGEST: Final = 24
 _SMALL: Final = 64_000_000
 """Bytes of a download that was quick: the next one takes twice as many hours."""
+_LARGE: Final = 4 * _SMALL
+"""Of one that would be long to take again, and lie on the disk: the next one takes half of the hours."""
 _NO_DATA: Final = 404
 _TOO_MUCH: Final = (400, 413, 504)
 _SAYS_TOO_MUCH: Final = "Amplitude exports 4 GB at once"
@@ -112,7 +114,7 @@ _AT_REST: Final = (
 class ExportApi(_Download):
     """The Export API (amplitude-read.md, 2): a zip of so many hours at a time, spooled to a nameless file.
 
-    It begins with an hour, takes more while they are small, and half of them where Amplitude refuses more.
+    It begins with an hour, takes more while they are small, and fewer where they are not or are refused.
     """
 
     def __init__(
@@ -139,6 +141,8 @@ class ExportApi(_Download):
                     yield from _unzip(spool)
             if size < _SMALL:
                 self._hours = min(2 * self._hours, _LONGEST)
+            elif size > _LARGE:
+                self._hours = max(1, self._hours // 2)
             since = span.last + _HOUR
         if self._foreign and not self._answers_well:
             raise ReadError(

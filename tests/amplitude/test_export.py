@@ -250,6 +250,15 @@ class TestExportApi:
             ("20261001T12", "20261001T16"),
         ]
 
+    def test_asks_for_fewer_hours_at_once_where_they_are_large(
+        self, source: ExportSource, server: ExportServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(export, "_LARGE", 3_000)
+        monkeypatch.setattr(export, "_SMALL", 2_500)
+        assert ids(source, FIRST, FIRST + 11 * HOUR) == ids_of(server.held)
+        at_once = [int(last[-2:]) - int(first[-2:]) + 1 for first, last in server.asked]
+        assert at_once == [1, 2, 4, 2, 3]
+
     @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
     def test_members_are_stored_or_deflated(
         self, source: ExportSource, server: ExportServer, compression: int
