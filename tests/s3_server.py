@@ -37,7 +37,7 @@ class Bucket:
 @contextmanager
 def s3_at_work() -> Iterator[str]:
     """The URL of a server; the environment holds credentials it accepts as long as it runs."""
-    port = _free_port()
+    port = free_port()
     environment = {**os.environ, **_CREDENTIALS}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in _CREDENTIALS.items():
@@ -64,7 +64,8 @@ def new_bucket(url: str) -> Bucket:
     return Bucket(name, f"s3://{name}", url)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

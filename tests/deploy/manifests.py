@@ -26,8 +26,10 @@ RENDERED = {
     "backfill": PRODUCTION / "backfill",
     "first-run": PRODUCTION / "first-run",
     "command": PRODUCTION / "command",
+    "machines/backfill": PRODUCTION / "machines/backfill",
 }
 BY_HAND = tuple(RENDERED)[1:]
+MACHINES = PRODUCTION / "machines"
 ROLE_SUBJECT = "system:serviceaccount:braze-etl:braze-etl"
 
 
@@ -42,7 +44,8 @@ def skip_without(*tools: str) -> None:
 def render(name: str, *, root: Path = KUBERNETES) -> list[dict[str, Any]]:
     """The objects of a kustomization, by `kubectl kustomize`, which needs no cluster; *root*: of a copy."""
     skip_without("kubectl")
-    command = ["kubectl", "kustomize", str(root / RENDERED[name].relative_to(KUBERNETES))]
+    folder = RENDERED.get(name, PRODUCTION / name)
+    command = ["kubectl", "kustomize", str(root / folder.relative_to(KUBERNETES))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return documents(done.stdout)
@@ -75,6 +78,17 @@ def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     """The only object of that kind."""
     (found,) = [each for each in objects if each["kind"] == kind]
     return found
+
+
+def configuration(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """The ConfigMap that holds the configuration."""
+    (found,) = [each for each in objects if "braze-etl.yaml" in each.get("data", ())]
+    return found
+
+
+def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that do the work of a pod, and those beside them."""
+    return [*pod.get("initContainers", ()), *pod["containers"]]
 
 
 @dataclass(frozen=True)

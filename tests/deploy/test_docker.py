@@ -76,9 +76,9 @@ def test_packages_are_those_of_the_constraints_also_the_one_that_builds_the_whee
     assert {re.split(r"[<>=]", each)[0] for each in needed} == {builder[-1]} <= pinned
 
 
-def test_the_report_can_be_drawn_in_it() -> None:
-    assert pip("wheel")[0][-1] == ".[report]"
-    assert pip("install")[1][-1] == "braze-etl[report]"
+def test_it_draws_the_report_and_is_the_image_of_scheduler_and_machines_too() -> None:
+    assert pip("wheel")[0][-1] == ".[report,dask]"
+    assert pip("install")[1][-1] == "braze-etl[report,dask]"
 
 
 def test_its_labels_say_what_it_is() -> None:

@@ -9,7 +9,10 @@ import pytest
 from tests.deploy.manifests import BY_HAND, CONFIGS, ROOT, one, render
 
 _PAGE = (ROOT / "docs/deployment.md").read_text()
-_FOLDERS = ("account", "base", "job", "components/external-secret", "overlays/production")
+_FOLDERS = (
+    *("account", "base", "job", "machines", "components/external-secret", "components/dask"),
+    *("overlays/production", "overlays/production/machines"),
+)
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\b(?:configs|tests)/[\w./-]*\w", _PAGE))))

@@ -27,6 +27,8 @@ from tests.deploy.manifests import (
     ROLE_SUBJECT,
     ROOT,
     RunJob,
+    configuration,
+    containers,
     documents,
     image_parts,
     longest_stop,
@@ -38,7 +40,10 @@ from tests.deploy.manifests import (
 from tests.docs.pages import resolved
 
 _OLDEST, _NEWEST = "1.29", "1.37"
-_PLAIN = [KUBERNETES / name for name in ("account/serviceaccount.yaml", "base/cronjob.yaml", "job/job.yaml")]
+_PLAIN = [
+    KUBERNETES / name
+    for name in ("account/serviceaccount.yaml", "base/cronjob.yaml", "job/job.yaml", "machines/worker.yaml")
+]
 _START = timedelta(minutes=1)
 _COMMAND = RENDERED["command"] / "kustomization.yaml"
 
@@ -104,7 +109,7 @@ def test_a_scheduled_run_ends_by_itself_though_its_node_and_image_took_a_minute(
     assert option(run.args, "--ok-exit") == "3,4"
 
 
-@pytest.mark.parametrize("name", ["first-run", "backfill"])
+@pytest.mark.parametrize("name", ["first-run", "backfill", "machines/backfill"])
 def test_a_run_by_hand_ends_by_itself_too(name: str) -> None:
     by_hand = RunJob.of(render(name))
     assert by_hand.max_runtime < by_hand.deadline - by_hand.grace
@@ -125,35 +130,46 @@ def test_the_image_is_pinned_to_this_version(objects: list[dict[str, Any]]) -> N
 
 def test_a_pod_may_do_nothing_that_it_does_not_need(objects: list[dict[str, Any]]) -> None:
     """The profile `restricted` of the Pod Security Standards, and a root file system that is only read."""
-    pod, container = RunJob.of(objects).pod, RunJob.of(objects).container
+    restricted(RunJob.of(objects).pod)
+
+
+def restricted(pod: dict[str, Any]) -> None:
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["securityContext"]["runAsUser"] > 0
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    for container in containers(pod):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
     assert pod["automountServiceAccountToken"] is False
     assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
-    assert all(volume.keys() & {"configMap", "emptyDir"} for volume in pod["volumes"])
+    assert all(volume.keys() & {"configMap", "emptyDir"} for volume in without_dask(pod["volumes"]))
+
+
+def without_dask(things: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a run has without other machines, too."""
+    return [each for each in things if "braze-etl-dask" not in str(each)]
 
 
 def test_memory_and_processors_are_bounded(objects: list[dict[str, Any]]) -> None:
-    resources = RunJob.of(objects).container["resources"]
-    assert resources["limits"].keys() == resources["requests"].keys() == {"cpu", "memory"}
+    for container in containers(RunJob.of(objects).pod):
+        resources = container["resources"]
+        assert resources["limits"].keys() == resources["requests"].keys() == {"cpu", "memory"}
 
 
 def test_what_a_pod_names_is_there(objects: list[dict[str, Any]]) -> None:
     run = RunJob.of(objects)
     maps = {each["metadata"]["name"] for each in objects if each["kind"] == "ConfigMap"}
     named = {v["name"]: v["configMap"]["name"] for v in run.pod["volumes"] if "configMap" in v}
-    assert set(named.values()) == maps
+    given = {each["configMapRef"]["name"] for each in run.container["envFrom"] if "configMapRef" in each}
+    assert {*named.values(), *given} == maps
     mounts = {mount["name"]: mount["mountPath"] for mount in run.container["volumeMounts"]}
     assert mounts.keys() == {volume["name"] for volume in run.pod["volumes"]}
     folder, _, file = run.env["BRAZE_ETL_CONFIG"].rpartition("/")
     assert folder == mounts["settings"]
-    assert file in one(objects, "ConfigMap")["data"]
+    assert file in configuration(objects)["data"]
     assert mounts["tmp"] == "/tmp"
 
 
@@ -169,12 +185,16 @@ def test_jobs_by_hand_share_settings_image_and_account_with_the_schedule(
 ) -> None:
     for name in BY_HAND:
         by_hand = render(name)
-        for kind in ("ConfigMap", "ServiceAccount"):
-            assert one(by_hand, kind) == one(scheduled, kind)
-        for same in ("image", "securityContext", "volumeMounts", "envFrom"):
-            assert RunJob.of(by_hand).container[same] == RunJob.of(scheduled).container[same]
-        for same in ("serviceAccountName", "securityContext", "volumes", "terminationGracePeriodSeconds"):
-            assert RunJob.of(by_hand).pod[same] == RunJob.of(scheduled).pod[same]
+        assert configuration(by_hand) == configuration(scheduled)
+        assert one(by_hand, "ServiceAccount") == one(scheduled, "ServiceAccount")
+        ours, theirs = RunJob.of(by_hand), RunJob.of(scheduled)
+        for same in ("image", "securityContext"):
+            assert ours.container[same] == theirs.container[same]
+        for same in ("serviceAccountName", "securityContext", "terminationGracePeriodSeconds"):
+            assert ours.pod[same] == theirs.pod[same]
+        for same in ("volumeMounts", "envFrom"):
+            assert without_dask(ours.container[same]) == theirs.container[same]
+        assert without_dask(ours.pod["volumes"]) == theirs.pod["volumes"]
 
 
 def test_every_variable_of_the_configuration_is_given_and_the_key_comes_from_a_secret(
@@ -191,7 +211,8 @@ def test_every_variable_of_the_configuration_is_given_and_the_key_comes_from_a_s
 def test_what_else_the_secret_holds_reaches_the_configuration(
     objects: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    assert RunJob.of(objects).container["envFrom"] == [{"secretRef": {"name": "braze-etl"}}]
+    given = RunJob.of(objects).container["envFrom"]
+    assert without_dask(given) == [{"secretRef": {"name": "braze-etl"}}]
     path, webhook = written(objects, tmp_path), "https://hooks.example.com/1"
     assert load_config(path, {}).settings.notify.webhook is None
     told = load_config(path, {"NOTIFY_WEBHOOK": webhook}).settings.notify.webhook
@@ -284,5 +305,5 @@ def test_no_configuration_holds_a_key(path: Path) -> None:
 def written(objects: list[dict[str, Any]], folder: Path) -> Path:
     """The configuration of the ConfigMap, as the pod sees it."""
     path = folder / "braze-etl.yaml"
-    path.write_text(one(objects, "ConfigMap")["data"]["braze-etl.yaml"])
+    path.write_text(configuration(objects)["data"]["braze-etl.yaml"])
     return path

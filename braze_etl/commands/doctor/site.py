@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from braze_etl.amplitude.probe import ask
 from braze_etl.braze.currents.listing import EventFolder, event_folders
@@ -21,11 +21,13 @@ from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.delivery.http import NoReply, Reply
 from braze_etl.engine import quarantine_stop as bound
 from braze_etl.engine.budget import Account
+from braze_etl.engine.executors.workers import Scheduler, Workers, scheduler_of
 from braze_etl.engine.forecast import RECENT_RUNS
 from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
 from braze_etl.flows.currents_to_amplitude.sampling import Sample, Sampler, total
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.currents_to_amplitude.source import open_source, selection
+from braze_etl.flows.currents_to_amplitude.worker import worker_spec
 from braze_etl.flows.pipeline import open_state
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.model import FileRef
@@ -33,11 +35,17 @@ from braze_etl.state.ledger import LeaseHolder, LedgerMissingError, LedgerSummar
 from braze_etl.storage.settings import Quarantine, SourceSection, State, StoreAccess
 from braze_etl.storage.store import Store
 
+if TYPE_CHECKING:
+    from braze_etl.engine.executors.machines import Survey
+    from braze_etl.engine.executors.shipment import Shipment
+
 _MOUNTS = Path("/proc/self/mounts")
 _MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 _GROUPS = Path("/proc/1/cgroup")
 _GROUP_WORDS = ("docker", "containerd", "kubepods", "libpod")
 
+_PROOF: Final = 120.0
+"""Seconds that machines have to prove themselves; the copy of a large list takes minutes, once."""
 _FOLDERS: Final = 40
 """Event types of which the newest file is looked for; two LISTs each."""
 
@@ -67,12 +75,14 @@ class Site:
         clock: Clock,
         *,
         machine: Machine | None = None,
+        workers: Workers | None = None,
         token: str,
     ) -> None:
         self.config = config
         self.settings: Settings = config.settings
         self.clock = clock
         self.machine = machine or Machine()
+        self.workers = workers or self.settings.workers
         self.token = token
         self.server_times: dict[str, tuple[datetime, datetime]] = {}
 
@@ -152,6 +162,32 @@ class Site:
             runs = ledger.runs(RECENT_RUNS)
             stop = ledger.get_note(bound.NOTE)
             return LedgerView(ledger.start_at, ledger.summary(), ledger.holder(), runs, account, stop)
+
+    @property
+    def scheduler(self) -> Scheduler | None:
+        """The scheduler that knows other machines; None where there are to be none."""
+        return scheduler_of(self.workers)
+
+    @cached_property
+    def shipment(self) -> Shipment:
+        """What machines would get; `ConfigError` where Dask is missing, or a secret would travel."""
+        from braze_etl.engine.executors import dask, machine
+
+        assert self.scheduler is not None
+        dask.check_installed(self.scheduler)
+        unresolved = self.config.unresolved
+        spec = worker_spec(unresolved, keep_payloads=False, rationed=False)
+        return machine.ship(spec, unresolved)
+
+    @cached_property
+    def surveyed(self) -> Survey:
+        """What the scheduler and its machines say; `FatalError` where no scheduler answers."""
+        from braze_etl.engine.executors.dask import Cluster
+        from braze_etl.engine.executors.machines import survey
+
+        assert self.scheduler is not None
+        shipment, file = self.shipment, next(iter(self.recent), None)
+        return survey(Cluster(self.scheduler), shipment, file, self.clock, seconds=_PROOF)
 
     @cached_property
     def probed(self) -> tuple[Reply | NoReply, Probe]:

@@ -42,6 +42,14 @@ _TLS_FILES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """The scheduler is there, and all have joined whom it knew; what it runs."""
+
+    dask: str
+    python: str
+
+
+@dataclass(frozen=True, slots=True)
 class Joined:
     """A worker of Dask's is there, at this address."""
 
@@ -88,7 +96,7 @@ class Gone:
     words: str
 
 
-Happened: TypeAlias = Joined | Left | Proven | Said | Came | Gone
+Happened: TypeAlias = Answered | Joined | Left | Proven | Said | Came | Gone
 
 
 class Cluster:
@@ -180,17 +188,19 @@ class Cluster:
     def _note_done(self, task: asyncio.Task[None]) -> None:
         self._working.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            _log.debug("the scheduler was not reached", cause=_words(error))
+            _log.debug("the scheduler was not reached", cause=first_line(error))
 
     async def _live(self) -> None:
-        connect = _client_class()
         address = self.scheduler.address
+        self._client = client_class()(
+            address, asynchronous=True, set_as_default=False, timeout=CONNECT, name="braze-etl"
+        )
         try:
-            self._client = await connect(
-                address, asynchronous=True, set_as_default=False, timeout=CONNECT, name="braze-etl"
-            )
+            async with asyncio.timeout(CONNECT):  # Dask bounds the connection, and not the first words on it
+                await self._client
         except Exception as error:  # noqa: BLE001 - of the network, of TLS, of another protocol
-            self.happened.put(Gone(f"no Dask scheduler answers at {address}: {_words(error)}"))
+            self.happened.put(Gone(f"no Dask scheduler answers at {address}: {first_line(error)}"))
+            await _within(_LEAVE, self._client.close())
             return
         try:
             await self._join()
@@ -199,7 +209,7 @@ class Cluster:
             if not self._closing.is_set():
                 self.happened.put(Gone(f"the Dask scheduler at {address} is gone"))
         except Exception as error:  # noqa: BLE001 - as above
-            self.happened.put(Gone(f"the Dask scheduler at {address} is gone: {_words(error)}"))
+            self.happened.put(Gone(f"the Dask scheduler at {address} is gone: {first_line(error)}"))
         finally:
             await self._leave()
 
@@ -225,6 +235,8 @@ class Cluster:
         for address in await self._client.nthreads():
             if address not in self._left_early:
                 self._note_joined(address)
+        facts = await self._client.scheduler.versions()
+        self.happened.put(Answered(facts["packages"]["distributed"], facts["host"]["python"]))
 
     def _note_member(self, event: tuple[float, Any]) -> None:
         message = event[1]
@@ -298,11 +310,12 @@ async def _within(seconds: float, waiting: Coroutine[Any, Any, Any]) -> None:
         return
 
 
-def _words(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error of Dask's says, without what it was called by."""
     return str(error).strip().split("\n")[0] or type(error).__name__
 
 
-def _client_class() -> Any:
+def client_class() -> Any:
     """Dask's client. Where nobody else uses Dask in this process, what it logs is left to us to say."""
     alone = "distributed" not in sys.modules
     from distributed import Client

@@ -13,13 +13,24 @@ from __future__ import annotations
 import pickle
 import queue
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from braze_etl.clock import Clock, SystemClock
 from braze_etl.delivery.batches import Trouble
-from braze_etl.engine.executors.dask import Came, Cluster, Gone, Happened, Joined, Left, Proven, Said
+from braze_etl.engine.executors.dask import (
+    Answered,
+    Came,
+    Cluster,
+    Gone,
+    Happened,
+    Joined,
+    Left,
+    Proven,
+    Said,
+)
 from braze_etl.engine.executors.local import Pulse, Silence
 from braze_etl.engine.executors.machine import STOP, Begin, Granted, Word
 from braze_etl.engine.executors.shares import Shares
@@ -48,8 +59,10 @@ SILENT_AFTER: Final = 60.0
 """Seconds without a sign of life after which a machine is given up; it gives one every second."""
 _PID_BITS: Final = 32
 """Process ids are smaller, and repeat from machine to machine."""
-_SOON: Final = 2.0
-"""Seconds in which those machines are known that the scheduler knows."""
+_GLANCE: Final = 0.2
+_SAME_WIRE: Final = (
+    "Start it, let this machine reach its port, use TLS on both sides or on neither, or correct `workers`."
+)
 _LOOK = "Start machines, or look into their logs; `braze-etl doctor` has each of them prove itself."
 
 
@@ -85,38 +98,47 @@ class _Machine:
         return self._taken + wanted <= TASKS_A_PROCESS * self.processes
 
 
+class Survey(NamedTuple):
+    """What a scheduler runs, and its machines: with how many processes each could work, or why not."""
+
+    scheduler: Answered
+    machines: dict[str, int | Unfit]
+
+
 def survey(
     cluster: Cluster, shipment: Shipment, file: FileRef | None, clock: Clock, *, seconds: float
-) -> dict[str, int | Unfit | None]:
-    """Have all machines that are there prove themselves, and none work; what came of it by machine.
+) -> Survey:
+    """Have all machines that are there prove themselves, in so many *seconds*, and none work.
 
-    A number of processes, why it is unfit, or None where it was not known after so many *seconds*. Raises
-    `FatalError` when the scheduler does not answer.
+    Raises `FatalError` when the scheduler does not answer.
     """
-    keys, found = dict[str, str](), dict[str, int | Unfit | None]()
-    until, quiet = clock.monotonic() + seconds, clock.monotonic() + _SOON
+    late = Unfit(f"it has not proven itself in {seconds:g} s", "Look into its log: it may copy a large list.")
+    names, found = dict[str, str](), dict[str, int | Unfit]()
+    answered: Answered | None = None
+    waiting, until = set[str](), clock.monotonic() + seconds
     try:
-        while clock.monotonic() < (until if None in found.values() or not found else quiet):
-            try:
-                happened = cluster.happened.get(timeout=_SOON / 10)
-            except queue.Empty:
-                continue
-            match happened:
-                case Joined(address):
-                    key = cluster.bring_up(address, pickle.dumps(shipment), pickle.dumps(file))
-                    keys[key] = address.partition("://")[2]
-                    found[keys[key]] = None
-                case Proven(key, processes, unfit):
-                    found[keys[key]] = unfit or processes
-                case Gone(words):
-                    raise FatalError(
-                        words, remedy="Start the scheduler, or correct its address in `workers`."
-                    )
+        while (answered is None or waiting) and clock.monotonic() < until:
+            with suppress(queue.Empty):
+                match cluster.happened.get(timeout=_GLANCE):
+                    case Answered() as facts:
+                        answered = facts
+                    case Joined(address):
+                        key = cluster.bring_up(address, pickle.dumps(shipment), pickle.dumps(file))
+                        names[key] = address.partition("://")[2]
+                        found[names[key]] = late
+                        waiting.add(key)
+                    case Proven(key, processes, unfit):
+                        found[names[key]] = unfit or processes
+                        waiting.discard(key)
+                    case Gone(words):
+                        raise FatalError(words, remedy=_SAME_WIRE)
     finally:
-        for key in keys:
+        for key in names:
             cluster.give_up(key)
         cluster.close()
-    return found
+    if answered is None:
+        raise FatalError(f"the scheduler at {cluster.scheduler.address} falls silent", remedy=_SAME_WIRE)
+    return Survey(answered, found)
 
 
 class DaskPool:
