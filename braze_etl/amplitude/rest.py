@@ -67,12 +67,12 @@ _LATER: Final = "See Amplitude's status page, network and proxy; try again later
 class RestApi:
     """Asks Amplitude, at most `AT_ONCE` questions at a time; may be shared by threads. To be closed.
 
-    What fails is tried again for as long as it may pass, within `ATTEMPTS` and the `give_up_after` of the
+    What fails is tried again for as long as it may pass, within *attempts* and the `give_up_after` of the
     settings. Every method gives way to the end of a run, with `AbandonedError`.
     Raises `ConfigError` without both keys.
     """
 
-    def __init__(self, settings: Amplitude, clock: Clock) -> None:
+    def __init__(self, settings: Amplitude, clock: Clock, *, attempts: int = ATTEMPTS) -> None:
         key, secret = settings.api_key.get_secret_value(), settings.secret_key.get_secret_value()
         for name, value in (("api_key", key), ("secret_key", secret)):
             if not value:
@@ -85,6 +85,7 @@ class RestApi:
         self._clock = clock
         self._secrets = (token, secret, key)
         self._headers = {"Authorization": f"Basic {token}"}
+        self._attempts = attempts
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._local = threading.local()
         self._sessions: list[requests.Session] = []
@@ -139,6 +140,7 @@ class RestApi:
             shown_url(self._settings.read_url(path)),
             self._clock,
             self._settings.give_up_after.total_seconds(),
+            self._attempts,
         )
 
     def pause(self, seconds: float) -> None:
@@ -197,13 +199,14 @@ class RestApi:
 
 
 class Patience:
-    """How long one call is tried again: *seconds* while it is throttled, `ATTEMPTS` times when it fails."""
+    """How long one call is tried again: *seconds* while it is throttled, *attempts* times when it fails."""
 
-    def __init__(self, url: str, clock: Clock, seconds: float) -> None:
+    def __init__(self, url: str, clock: Clock, seconds: float, attempts: int) -> None:
         self._url = url
         self._clock = clock
         self._seconds = seconds
         self._left = seconds
+        self._attempts = attempts
         self._failures = 0
 
     def bear(self, answer: Reply | NoReply) -> None:
@@ -226,8 +229,9 @@ class Patience:
     def fail(self, words: str) -> None:
         """Wait after a failure that may pass; `ReadError` with *words* when it was the last attempt."""
         self._failures += 1
-        if self._failures == ATTEMPTS:
-            raise ReadError(f"{words}, {ATTEMPTS} times in a row", remedy=_LATER)
+        if self._failures == self._attempts:
+            often = f", {self._attempts} times in a row" if self._attempts > 1 else ""
+            raise ReadError(f"{words}{often}", remedy=_LATER)
         _pause(self._clock, _BACKOFF[self._failures - 1], self._url)
 
     def _wait_for_room(self, answer: Reply) -> None:

@@ -21,7 +21,7 @@ def test_nobody_is_told_anything_by_default(tmp_path: Path) -> None:
     settings = load(tmp_path, "")
     assert (settings.metrics.textfile, settings.metrics.pushgateway.url) == (None, None)
     assert (settings.notify.webhook, settings.notify.dead_man) == (None, None)
-    assert settings.notify.on == ("failed", "at_risk", "quarantined", "stale")
+    assert settings.notify.on == ("failed", "at_risk", "quarantined", "stale", "missing")
     assert settings.notify.repeat_every == timedelta(hours=24)
     assert settings.notify.timeout == settings.metrics.pushgateway.timeout == timedelta(seconds=10)
 

@@ -1,4 +1,4 @@
-"""Amplitude: the way there, the key and its region, the clock, and one marked event."""
+"""Amplitude: the way there, the keys and their region, the clock, and one marked event."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 import requests
 from requests.utils import get_environ_proxies, select_proxy
 
+from braze_etl.amplitude.dashboard import event_types
 from braze_etl.amplitude.probe import post
+from braze_etl.amplitude.rest import RestApi
 from braze_etl.clock import iso
 from braze_etl.commands.doctor.check import Check, Finding, fail, ok, skipped, warn
 from braze_etl.commands.doctor.site import Site
@@ -79,6 +81,16 @@ def _other_region(site: Site) -> str:
     return f" It is not good in region {other} either."
 
 
+def read(site: Site) -> Finding:
+    """Whether both keys are good where Amplitude is read: by one question, asked once."""
+    amplitude = site.settings.amplitude
+    if not amplitude.secret_key.get_secret_value():
+        return skipped("amplitude.secret_key is not set; `verify` needs it, and so does `explain` to ask")
+    with closing(RestApi(amplitude, site.clock, attempts=1)) as api:
+        known = len(event_types(api))
+    return ok(f"{shown_url(amplitude.read_url(''))} takes both keys; it has {known:,} event types")
+
+
 def clock(site: Site) -> Finding:
     """The clock of this machine, against those of the servers."""
     _ask_the_time(site)
@@ -134,6 +146,7 @@ def _through(url: str) -> str:
 CHECKS: Final = (
     Check("amplitude.reachable", reachable, reads=_READS),
     Check("amplitude.key", key, needs=("amplitude.reachable",), reads=_READS),
+    Check("amplitude.read", read, reads=_READS),
     Check("clock", clock, reads=_READS),
 )
 SEND_TEST: Final = Check("amplitude.test_event", send_test, needs=("amplitude.key",), reads=_READS)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,10 @@ from braze_etl.commands.doctor.amplitude import SEND_TEST, TEST_EVENT, marked_ev
 from braze_etl.commands.doctor.check import Finding, examine
 from braze_etl.commands.doctor.site import Site
 from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.sandbox.amplitude.read_api import ReadOptions
 from braze_etl.sandbox.server import SandboxServer
 from tests.commands.doctor.conftest import MakeSite, look
-from tests.workplace import Workplace
+from tests.workplace import KEY, Workplace
 
 ASKED = ("amplitude.reachable", "amplitude.key")
 
@@ -71,6 +73,39 @@ def test_an_answer_of_somebody_else_in_amplitudes_place_fails(
 def test_an_answer_that_tells_nothing_is_a_warning(make_site: MakeSite, workplace: Workplace) -> None:
     workplace.inject("- do: {reply: {status: 503}}")
     assert look(make_site(), *ASKED).status == "warn"
+
+
+SECRET = "fedcba9876543210fedcba9876543210"
+
+
+def reading(place: Workplace, secret: str = SECRET, **more: str) -> dict[str, Any]:
+    return {"amplitude": {"secret_key": secret, "read_endpoint": place.amplitude.url, **more}}
+
+
+def test_both_keys_are_tried_where_amplitude_is_read(make_site: MakeSite, workplace: Workplace) -> None:
+    assert look(make_site(), "amplitude.read").status == "skipped"
+    workplace.become(Project(api_key=KEY, reads=ReadOptions(secret_key=SECRET)))
+    good = look(make_site(**reading(workplace)), "amplitude.read")
+    assert (good.status, "takes both keys" in good.seen) == ("ok", True)
+    bad = look(make_site(**reading(workplace, "0" * 32)), "amplitude.read")
+    assert (bad.status, "refused the keys" in bad.seen, "secret_key" in bad.remedy) == ("fail", True, True)
+    assert "0" * 32 not in bad.seen
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("- do: {reply: {status: 503}}", "503"),
+        ("- do: {reply: {status: 200, body: '<html>Please log in</html>'}}", "did not answer what was asked"),
+        ("- do: {reply: {status: 404}}", "does not answer at"),
+    ],
+)
+def test_a_read_endpoint_that_is_somebody_elses_is_asked_once(
+    make_site: MakeSite, workplace: Workplace, script: str, words: str
+) -> None:
+    workplace.inject(script)
+    found = look(make_site(**reading(workplace)), "amplitude.read")
+    assert (found.status, words in found.seen, "times in a row" in found.seen) == ("fail", True, False)
 
 
 @pytest.fixture
