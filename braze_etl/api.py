@@ -23,14 +23,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar
 
+from braze_etl.amplitude.export import AMPLITUDE
 from braze_etl.clock import Clock, SystemClock, hour_of, parse_duration, parse_hour
 from braze_etl.config.loading import Config
+from braze_etl.config.values import parse_size
 from braze_etl.deadline import WATCH
 from braze_etl.engine.executors.fork_server import keep_fork_server, release_fork_server
 from braze_etl.engine.executors.workers import Workers, parse_workers
@@ -41,7 +44,7 @@ from braze_etl.errors import BrazeEtlError, ConfigError, UsageError
 from braze_etl.flows.currents_to_amplitude.explain.explanation import Explanation, explain
 from braze_etl.flows.currents_to_amplitude.explain.presence import Presence, look_up
 from braze_etl.flows.currents_to_amplitude.explain.search import RECENT, Watch, find_record
-from braze_etl.flows.currents_to_amplitude.flow import Observers, Request, open_run
+from braze_etl.flows.currents_to_amplitude.flow import Observers, Request, executor_to_read, open_run
 from braze_etl.flows.currents_to_amplitude.guards import require_types, selected_entries
 from braze_etl.flows.currents_to_amplitude.mapping import mapping_mistakes
 from braze_etl.flows.currents_to_amplitude.plan import Plan, make_plan
@@ -50,6 +53,13 @@ from braze_etl.flows.currents_to_amplitude.remapped import ChangePlan, changed_s
 from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 from braze_etl.flows.currents_to_amplitude.source import Scope, live_scope, stated_scope
 from braze_etl.flows.currents_to_amplitude.status import PipelineStatus, pipeline_status
+from braze_etl.flows.currents_to_amplitude.verification.findings import (
+    MOST_BYTES,
+    SETTLED_AFTER,
+    Asked,
+    Verification,
+)
+from braze_etl.flows.currents_to_amplitude.verification.verify import open_verifier
 from braze_etl.flows.pipeline import open_quarantine
 from braze_etl.logs import common_facts
 from braze_etl.monitoring.run_log import RunLog
@@ -58,8 +68,15 @@ Hour: TypeAlias = str | datetime | date
 """A UTC `date=` hour: `2026-10-01`, `2026-10-01T05`, or a time with its zone, which is cut to its hour."""
 Duration: TypeAlias = str | timedelta
 """`90s`, `50m`, `48h`, `7d`."""
-Attend: TypeAlias = Callable[[Stop, Callable[[Observers], RunReport]], RunReport]
-"""Calls what it is given, the work of a run, with who watches it; the stop asks the run to end."""
+_T = TypeVar("_T")
+
+
+class Attend(Protocol):
+    """Calls the *work* of a run, with who watches it; the *stop* asks the run to end."""
+
+    def __call__(self, stop: Stop, work: Callable[[Observers], _T]) -> _T:
+        """Give what comes of the work."""
+
 
 _RETURNED: Final = frozenset({0, 3, 4, 130, 143})
 
@@ -253,6 +270,52 @@ class Pipeline:
         require_types(settings, globs)
         return plan_changes(settings, changed_scope(*_open_range(from_, to, until), globs), SystemClock())
 
+    def verify(
+        self,
+        *,
+        from_: Hour | None = None,
+        to: Hour | None = None,
+        until: Hour | None = None,
+        event_types: Collection[str] = (),
+        run: str | None = None,
+        repair: bool = False,
+        beyond_dedup: bool = False,
+        export: str = AMPLITUDE,
+        settle: Duration = SETTLED_AFTER,
+        max_download: int | str = MOST_BYTES,
+        list_to: str | os.PathLike[str] | None = None,
+        workers: Workers | None = None,
+    ) -> Verification:
+        """Hold what was accepted, of a range of hours or of one *run*, against what Amplitude exports.
+
+        With *repair*, what is missing is sent again: what is older than 7 days only *beyond_dedup*, for
+        Amplitude may count that twice. `exit_code` is 6 while anything is missing. *list_to* is a file for
+        all that is missing, a JSON object a line. Raises `UsageError`, `ConfigError`, `ReadError`,
+        `StoreError`, `StateError`, and what `run` raises.
+        """
+        globs = tuple(event_types)
+        if (run is not None) == bool(from_ or to or until or globs):
+            raise UsageError(
+                "verify needs either a range of hours or a run",
+                remedy="Give --from and --to (or --until), or --run ID.",
+            )
+        settled_after = _duration(settle, "settle")
+        with _usage("max_download"):
+            most = parse_size(max_download)
+        asked = Asked(
+            scope=_range(from_, to, until, globs) if run is None else None,
+            run_id=run,
+            export=export,
+            settle=SETTLED_AFTER if settled_after is None else settled_after,
+            max_download=most,
+            list_to=None if list_to is None else Path(list_to),
+            beyond_dedup=beyond_dedup,
+        )
+        needed = "amplitude" if export == AMPLITUDE or repair else "amplitude.region"
+        require_types(self._config.require("source", "state", "quarantine", "mapping", needed), globs)
+        request = Request("verify", workers=_workers(workers))
+        return self._attended(request, partial(self._verify, asked, repair=repair))
+
     def explain(
         self,
         id_: str,
@@ -302,6 +365,13 @@ class Pipeline:
         return self._config.require("source", "state", "mapping", "amplitude.region")
 
     def _carry_out(self, request: Request) -> RunReport:
+        report = self._attended(request, self._work)
+        if report.error is not None and report.exit_code not in _RETURNED:
+            report.error.report = report
+            raise report.error
+        return report
+
+    def _attended(self, request: Request, work: Callable[[_Course], _T]) -> _T:
         settings, clock = self._config.settings, SystemClock()
         run_id = new_run_id(clock.now())
         timeout = settings.amplitude.timeout.total_seconds()
@@ -309,26 +379,21 @@ class Pipeline:
         self._stops.append(stop)
         try:
             with common_facts(pipeline=settings.pipeline, command=request.command, run_id=run_id):
-                report = self._attend(
-                    stop, lambda observers: self._work(request, run_id, clock, stop, observers)
+                return self._attend(
+                    stop, lambda observers: work(_Course(request, run_id, clock, stop, observers))
                 )
         finally:
             self._stops.remove(stop)
-        if report.error is not None and report.exit_code not in _RETURNED:
-            report.error.report = report
-            raise report.error
-        return report
 
-    def _work(
-        self, request: Request, run_id: str, clock: Clock, stop: Stop, observers: Observers
-    ) -> RunReport:
+    def _work(self, course: _Course) -> RunReport:
+        request, run_id, clock, observers = course.request, course.run_id, course.clock, course.observers
         run_log = RunLog(clock)
         watched = replace(observers, watchers=(run_log, *observers.watchers), troubled=run_log.troubled)
         report = RunReport(run_id, self.name, request.command, clock.now())
         try:
             with (
-                WATCH.obeying(stop.halt),
-                open_run(self._config, request, clock, stop, watched, run_id=run_id) as run,
+                WATCH.obeying(course.stop.halt),
+                open_run(self._config, request, clock, course.stop, watched, run_id=run_id) as run,
                 run_log.entry(run.report),
             ):
                 report = run.report
@@ -337,6 +402,32 @@ class Pipeline:
         except BrazeEtlError as error:
             report.error, report.exit_code, error.report = error, error.exit_code, report
             raise
+
+    def _verify(self, asked: Asked, course: _Course, *, repair: bool) -> Verification:
+        with (
+            WATCH.obeying(course.stop.halt),
+            open_verifier(
+                self._config.settings, asked, course.clock, course.stop, course.observers.doing
+            ) as verifier,
+        ):
+            verifier.verify(executor_to_read(self._config, course.request.workers))
+            found = verifier.finish()
+            if not (repair and found.result.total.missing):
+                return found
+            request = replace(course.request, missing=verifier.missing())
+            found.repair = self._work(replace(course, request=request))
+            return verifier.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """A request that is carried out: by which name and clock, what stops it, and who watches."""
+
+    request: Request
+    run_id: str
+    clock: Clock
+    stop: Stop
+    observers: Observers
 
 
 def read_events(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
@@ -359,7 +450,7 @@ def read_events(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
         yield record.as_dict()
 
 
-def _interruptible(stop: Stop, work: Callable[[Observers], RunReport]) -> RunReport:
+def _interruptible(stop: Stop, work: Callable[[Observers], _T]) -> _T:
     """Have a thread do the work, where this one may be interrupted.
 
     1. Ctrl-C raises wherever the main thread is, and so does a scheduler's handler of SIGTERM. In a
@@ -369,7 +460,7 @@ def _interruptible(stop: Stop, work: Callable[[Observers], RunReport]) -> RunRep
     """
     if threading.current_thread() is not threading.main_thread():
         return work(Observers())
-    done: Future[RunReport] = Future()
+    done: Future[_T] = Future()
 
     def carry_out() -> None:
         try:

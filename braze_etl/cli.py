@@ -35,6 +35,7 @@ _COMMANDS = {
     "backfill": "braze_etl.commands.backfill:backfill",
     "plan": "braze_etl.commands.plan:plan",
     "preview": "braze_etl.commands.preview:preview",
+    "verify": "braze_etl.commands.verify:verify",
     "explain": "braze_etl.commands.explain:explain",
     "status": "braze_etl.commands.status:status",
     "report": "braze_etl.commands.report.command:report",

@@ -59,6 +59,9 @@ class Silence(Watcher):
     def in_flight(self, requests: int) -> None:
         """So many requests are under way."""
 
+    def doing(self, what: str, done: int, total: int | None) -> None:
+        """Before a run begins: what is done, so far, and of so much."""
+
 
 class Bar(Silence):
     """It is as long as the bytes are; people are told of files."""
@@ -96,6 +99,10 @@ class Bar(Silence):
         """So many requests are under way."""
         self._requests = requests
         self._show()
+
+    def doing(self, what: str, done: int, total: int | None) -> None:
+        """Before a run begins: what is done, so far, and of so much."""
+        self._progress.update(self._task, description=what, completed=done, total=total)
 
     def _show(self) -> None:
         elapsed = self._progress.tasks[0].elapsed

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from typing import Final
+from typing import Final, TypeVar
 
 from braze_etl.api import Pipeline
 from braze_etl.clock import Clock, SystemClock
@@ -39,6 +39,25 @@ _ECHO: Final = 1.0
 _LAST_WORDS: Final = 0.3
 """Seconds for them: whoever reads our output may be the peer that does not move."""
 
+_T = TypeVar("_T")
+
+
+def attended(config: Config[Settings], *, as_json: bool, ok_exit: frozenset[int] = frozenset()) -> Pipeline:
+    """A pipeline whose runs obey signals, and show a bar on a terminal."""
+
+    def attend(stop: Stop, work: Callable[[Observers], _T]) -> _T:
+        clock = SystemClock()
+        last_words = _LastWords(stop, clock, as_json=as_json, ok_exit=ok_exit)
+        with _stopping(stop, clock, last_words.end), progress_for(sys.stderr) as bar:
+            try:
+                return work(Observers((bar,), bar.in_flight, began=last_words.follow, doing=bar.doing))
+            except BrazeEtlError as caught:
+                error = _interrupted(caught, stop)
+                error.report = caught.report
+                raise error from None
+
+    return Pipeline(config, attend)
+
 
 def perform(
     config: Config[Settings],
@@ -49,20 +68,8 @@ def perform(
 ) -> int:
     """Have a pipeline *do* a run, print its report or error, and give the exit code, as *ok_exit* has it."""
     as_json = output == "json"
-
-    def attend(stop: Stop, work: Callable[[Observers], RunReport]) -> RunReport:
-        clock = SystemClock()
-        last_words = _LastWords(stop, clock, as_json=as_json, ok_exit=ok_exit)
-        with _stopping(stop, clock, last_words.end), progress_for(sys.stderr) as bar:
-            try:
-                return work(Observers((bar,), bar.in_flight, began=last_words.follow))
-            except BrazeEtlError as caught:
-                error = _interrupted(caught, stop)
-                error.report = caught.report
-                raise error from None
-
     try:
-        report = do(Pipeline(config, attend))
+        report = do(attended(config, as_json=as_json, ok_exit=ok_exit))
     except BrazeEtlError as error:
         if error.report is None:
             raise

@@ -20,6 +20,7 @@ EXIT_CODES: Final = {
     3: "finished, and records or files were newly set aside; of `mapping check --strict`: something differs",
     4: "stopped with work left for the next run",
     5: "`status` only: the window is at risk, the source was never listed, or it has gone quiet",
+    6: "`verify` only: something is missing",
     11: "another run holds the lease",
     130: "interrupted (SIGINT), after a clean stop",
     143: "terminated (SIGTERM), after a clean stop",

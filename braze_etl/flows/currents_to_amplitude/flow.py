@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +27,7 @@ from braze_etl.engine.quarantine_stop import QuarantineStop
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import Flow, Run, RunOptions, Watcher
 from braze_etl.engine.worklists.listed import BeforeStart, Listed
+from braze_etl.engine.worklists.missing import Missing, MissingRecords
 from braze_etl.engine.worklists.replayed import Replayed
 from braze_etl.errors import BrazeEtlError, ConfigError
 from braze_etl.flows.currents_to_amplitude.drift import Drift
@@ -76,6 +77,8 @@ class Request:
     """Whether more may be set aside than `quarantine.stop_at`; it ends an earlier stop, too."""
     changed_only: bool = False
     """Whether nothing is due but what a change of the mapping lets through."""
+    missing: Iterable[MissingRecords] | None = None
+    """What a verification did not find, and nothing else is due."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Observers:
     """One has failed; each worker reports the first of each kind."""
     began: Callable[[RunReport], None] = lambda _: None
     """The run begins; its report is filled from now on."""
+    doing: Callable[[str, int, int | None], None] = lambda *_: None
+    """What is done before a run begins, how far that is, and of how much, where that is known."""
 
 
 _NOBODY = Observers()
@@ -123,6 +128,20 @@ def open_run(
         raise
 
 
+def executor_to_read(config: Config[Settings], asked: Workers | None) -> SharedExecutor:
+    """The workers for what reads and sends nothing, as many as *asked* or configured."""
+    _require_reach(config.settings, asked)
+    request = Request("", workers=asked)
+    return SharedExecutor(_executor_opener(config, request, config.settings.processes(asked), None))
+
+
+def _require_reach(settings: Settings, workers: Workers | None) -> None:
+    if beyond := [words for _, words in settings.beyond_reach(workers)]:
+        raise ConfigError(
+            "; ".join(beyond), remedy="Or use the processes of this machine: give --workers a number."
+        )
+
+
 @contextmanager
 def _opened(
     config: Config[Settings],
@@ -139,10 +158,7 @@ def _opened(
             "amplitude.api_key is not set",
             remedy="Set it to ${AMPLITUDE_API_KEY}, and that in the environment.",
         )
-    if beyond := [words for _, words in settings.beyond_reach(request.workers)]:
-        raise ConfigError(
-            "; ".join(beyond), remedy="Or use the processes of this machine: give --workers a number."
-        )
+    _require_reach(settings, request.workers)
     mapping = open_mapping(settings)
     admit(settings, _intent(request), clock)
     # Before the ledger, which a bad address must not bring into the world.
@@ -166,6 +182,7 @@ def _opened(
                 mappings=mappings,
                 witnesses=probing.witnesses,
                 clock=clock,
+                run_id=run_id,
             ),
             probe=probing,
             executor=SharedExecutor(
@@ -222,7 +239,7 @@ def _executor_opener(
 
 def _intent(request: Request) -> Intent:
     """What has to be confirmed: a backfill over the budget, and a first run that is large."""
-    sends = request.replay is None
+    sends = request.replay is None and request.missing is None
     return Intent(
         scope=None if request.covers_all else request.scope,
         resend=request.resend,
@@ -247,12 +264,15 @@ def _work_list(
     mappings: Mappings,
     witnesses: Witnesses,
     clock: Clock,
+    run_id: str,
 ) -> WorkList:
-    """Where the due files come from: the quarantine, a change of the mapping, or the source."""
+    """Where the due files come from: a verification, the quarantine, a new mapping, or the source."""
 
     def new_listing() -> Listing:
         return _new_listing(settings, request, ledger, witnesses, clock)
 
+    if request.missing is not None:
+        return Missing(request.missing, run_id)
     if request.replay is not None:
         return Replayed(quarantine, request.replay, hour_of_key)
     if request.changed_only:

@@ -75,7 +75,7 @@ class Cutter:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of expected events. `present + missing + too_early` are all of them.
+    """What became of expected events: `present`, `missing`, or sent too short a time ago to be judged.
 
     `repeated` counts the further times that a present one is held.
     """
@@ -188,11 +188,11 @@ class Comparison:
                 tally.expected += 1
                 if self._day_of is not None:
                     result.days[name, self._day_of(row.quarter)] += 1
-                if held := times[row.insert_id]:
+                if self._sent[row.file] > settled_before:
+                    tally.too_early += 1
+                elif held := times[row.insert_id]:
                     tally.present += 1
                     tally.repeated += held - 1
-                elif self._sent[row.file] > settled_before:
-                    tally.too_early += 1
                 else:
                     tally.missing += 1
                     missing[self._drawer(row.file)].append(Missing(*row[:4], name))

@@ -86,19 +86,30 @@ class VerifiedFile:
 
 
 class Deliveries:
-    """Gives the files of which events are expected, and remembers what a verification needs of all of them.
+    """The files whose events are expected; each is given to the comparison, and remembered by its number.
 
-    `hours` are those in which they were accepted or repaired, `files` counts them, and `not_comparable` those
-    that can't be compared, by the reason.
+    `hours` are those in which they were accepted or repaired, but for what was sent after *settled_before*.
+    `files` counts them, and `not_comparable` those that can't be compared, by the reason.
     """
 
-    def __init__(self, ledger: Ledger, mapping: str, now: datetime) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        comparison: Comparison,
+        *,
+        mapping: str,
+        now: datetime,
+        settled_before: datetime,
+    ) -> None:
         self.hours: set[datetime] = set()
         self.not_comparable: Counter[NotComparable] = Counter()
         self.files = 0
+        self._comparison = comparison
         self._mapping = mapping
         self._now = now
+        self._settled_before = settled_before
         self._repairs = repairs(ledger)
+        self._numbers = 0
         self._spool: IO[bytes] = TemporaryFile(prefix="braze-etl-verify-")  # noqa: SIM115 - see close
 
     def close(self) -> None:
@@ -106,29 +117,43 @@ class Deliveries:
         self._spool.close()
 
     def expected(
-        self,
-        delivered: Iterable[Delivered],
-        unsent: Mapping[tuple[str, str], Unsent],
-        comparison: Comparison,
+        self, delivered: Iterable[Delivered], unsent: Mapping[tuple[str, str], Unsent]
     ) -> Iterator[SentFile]:
         """Take the files one by one, and give those that are to be read."""
         for ref, known in delivered:
             if reason := self._not_comparable(ref, known):
                 self.not_comparable[reason] += 1
             elif known.tally.accepted:
-                first, last, latest = self._times(ref, known)
-                number = comparison.add_file(ref.event_type, latest.timestamp())
-                pickle.dump(VerifiedFile(ref, known.run_id, first, last), self._spool)
-                self.files += 1
-                left_out = unsent.get((ref.key, ref.etag), frozenset())
-                yield SentFile(number, ref, known.tally.accepted, known.held_from, left_out)
+                yield self._expected(ref, known, unsent.get((ref.key, ref.etag), frozenset()))
+
+    def take_back(self, files: Mapping[int, NotComparable]) -> None:
+        """Expect nothing of these files after all."""
+        for number, reason in files.items():
+            self._comparison.take_back(number)
+            self.not_comparable[reason] += 1
+            self.files -= 1
 
     def all(self) -> Iterator[VerifiedFile]:
-        """Give the files by their numbers."""
+        """Give the files by their numbers, those that were taken back among them."""
         self._spool.seek(0)
-        for _ in range(self.files):
+        for _ in range(self._numbers):
             file: VerifiedFile = pickle.load(self._spool)  # noqa: S301 - our own anonymous file
             yield file
+
+    def _expected(self, ref: FileRef, known: KnownFile, unsent: Unsent) -> SentFile:
+        first, last = known.sent_from or known.settled_at, known.sent_to or known.settled_at
+        spans, latest = [(first, last)], last
+        for repair in self._repairs:
+            if repair.concerns(ref.hour):
+                spans.append((repair.began, min(repair.ended, self._now)))
+                latest = max(latest, repair.ended) if known.run_id == repair.run_id else latest
+        if latest <= self._settled_before:
+            self.hours.update(hour for span in spans for hour in _hours(*span))
+        number = self._comparison.add_file(ref.event_type, latest.timestamp())
+        pickle.dump(VerifiedFile(ref, known.run_id, first, last), self._spool)
+        self.files += 1
+        self._numbers += 1
+        return SentFile(number, ref, known.tally.accepted, known.held_from, unsent)
 
     def _not_comparable(self, ref: FileRef, known: KnownFile) -> NotComparable | None:
         if known.pruned:
@@ -141,20 +166,9 @@ class Deliveries:
             return NotComparable.OTHER_MAPPING
         return NotComparable.ARCHIVED if ref.archived else None
 
-    def _times(self, ref: FileRef, known: KnownFile) -> tuple[datetime, datetime, datetime]:
-        """When it was sent first and last, and last with its repair."""
-        first, last = known.sent_from or known.settled_at, known.sent_to or known.settled_at
-        latest = last
-        self._add_hours(first, last)
-        for repair in self._repairs:
-            if repair.concerns(ref.hour):
-                self._add_hours(repair.began, min(repair.ended, self._now))
-                if known.run_id == repair.run_id:
-                    latest = max(latest, repair.ended)
-        return first, last, latest
 
-    def _add_hours(self, first: datetime, last: datetime) -> None:
-        hour = hour_of(first)
-        while hour <= last:
-            self.hours.add(hour)
-            hour += HOUR
+def _hours(first: datetime, last: datetime) -> Iterator[datetime]:
+    hour = hour_of(first)
+    while hour <= last:
+        yield hour
+        hour += HOUR
