@@ -154,7 +154,9 @@ def _described(_logger: Any, level: str, event: EventDict) -> EventDict:
     """What a line tells, without a password in any text of it."""
     record: logging.LogRecord = event["_record"]
     others = {"logger": record.name}
-    facts = {**getattr(record, "facts", others), **_exception(event)}
+    facts = getattr(record, "facts", others)
+    if "exception" in event:
+        facts = {**facts, "exception": event["exception"]}
     return {
         "time": datetime.fromtimestamp(record.created, UTC),
         "level": level,
@@ -162,10 +164,6 @@ def _described(_logger: Any, level: str, event: EventDict) -> EventDict:
         "bound": getattr(record, "bound", {}),
         "facts": {name: masked(value) if isinstance(value, str) else value for name, value in facts.items()},
     }
-
-
-def _exception(event: EventDict) -> dict[str, str]:
-    return {"exception": event["exception"]} if "exception" in event else {}
 
 
 def _flat(_logger: Any, _level: str, event: EventDict) -> EventDict:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-_SIZES: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+from rich.filesize import decimal
+
 _TIMES: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _NAMED: Final = 3
 _MIDNIGHT: Final = datetime.min.time()
@@ -36,12 +37,7 @@ def share(part: float, whole: float) -> str:
 
 def size(number: float | None) -> str:
     """`1.2 GB`, in powers of ten."""
-    if number is None:
-        return NOTHING
-    for unit, name in _SIZES:
-        if number >= unit:
-            return f"{number / unit:,.1f} {name}"
-    return f"{number:,.0f} bytes"
+    return NOTHING if number is None else decimal(int(number))
 
 
 def span(seconds: float | None) -> str:
