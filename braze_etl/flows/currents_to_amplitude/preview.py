@@ -55,45 +55,37 @@ def preview_file(source: str, settings: Settings | None) -> Iterator[Preview]:
         with closing(store.open(key)) as stream:
             file = AvroFile(stream, name=key)
             records = RecordReader(file.schema_json)
-            previewer = _Previewer(records, mapping, _ref(key, source, records.event_type or ""))
+            reader, ref = EventReader(mapping), _ref(key, source, records.event_type or "")
+            plan, preset = mapping.plan(ref.event_type), mapping.options.preset
             for block in file.blocks():
-                yield from previewer.block(block)
+                for record, outcome in _outcomes(block, records, reader, ref):
+                    yield Preview(record, outcome, plan, preset)
     except SourceGoneError as error:
         raise UsageError(error.message, remedy="Check the path, or the bucket and key.") from None
 
 
-class _Previewer:
-    """Maps the records of one file, and shows them as they were."""
-
-    def __init__(self, records: RecordReader, mapping: EventMapping, ref: FileRef) -> None:
-        self._records = records
-        self._reader = EventReader(mapping)
-        self._ref = ref
-        self._plan = mapping.plan(ref.event_type)
-        self._preset = mapping.options.preset
-
-    def block(self, block: Block | Damage) -> Iterator[Preview]:
-        if isinstance(block, Damage):
-            yield self._unreadable(block.offset, block.detail)
-            return
-        try:
-            records = self._records.decode(block)
-        except DamagedBlock as damage:
-            yield self._unreadable(block.offset, str(damage))
-            return
-        yield from map(self._record, records)
-
-    def _record(self, record: Record | Verdict) -> Preview:
+def _outcomes(
+    block: Block | Damage, records: RecordReader, reader: EventReader, ref: FileRef
+) -> Iterator[tuple[Record | None, Event | Verdict]]:
+    """Each record of a block as it was, with what becomes of it."""
+    try:
+        decoded = (
+            [_unreadable(block.offset, block.detail)] if isinstance(block, Damage) else records.decode(block)
+        )
+    except DamagedBlock as damage:
+        decoded = [_unreadable(block.offset, str(damage))]
+    for record in decoded:
         if isinstance(record, Verdict):
-            return Preview(None, record, self._plan, self._preset)
-        outcome = self._reader.from_payload(self._ref, record)
+            yield None, record
+            continue
+        outcome = reader.from_payload(ref, record)
         if not isinstance(outcome, Verdict):
             mend_event(outcome, Counter())
-        return Preview(record, outcome, self._plan, self._preset)
+        yield record, outcome
 
-    def _unreadable(self, offset: int, detail: str) -> Preview:
-        verdict = Verdict(Reason.DAMAGED_BLOCK, f"at byte {offset}: {detail}")
-        return Preview(None, verdict, self._plan, self._preset)
+
+def _unreadable(offset: int, detail: str) -> Verdict:
+    return Verdict(Reason.DAMAGED_BLOCK, f"at byte {offset}: {detail}")
 
 
 def _locate(source: str, access: StoreAccess) -> tuple[Store, str]:

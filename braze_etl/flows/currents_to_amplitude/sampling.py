@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import Final
 
 from braze_etl.braze.currents.container import AvroFile, Block
 from braze_etl.braze.currents.records import DamagedBlock, RecordReader
@@ -113,11 +113,12 @@ class Sampler:
         with closing(opened) as stream:
             file = AvroFile(stream, name=ref.key)
             records = RecordReader(file.schema_json)
-            judge = _Judge(self._mapping.plan(ref.event_type), ref.hour.timestamp(), sample)
+            plan, horizon = self._mapping.plan(ref.event_type), ref.hour.timestamp()
             for block in _whole_blocks(file, sample, is_all=length >= ref.size):
                 if not sample.records:
                     sample.header_bytes, sample.codecs = block.offset, Counter({file.header.codec: 1})
-                judge.block(block, records)
+                for record in _decoded(block, records, sample):
+                    _judge(record, plan, horizon, sample)
                 if sample.records >= _RECORDS:
                     return
 
@@ -132,53 +133,43 @@ def _whole_blocks(file: AvroFile, sample: Sample, *, is_all: bool) -> Iterator[B
         yield item
 
 
-class _Judge:
-    """Counts what becomes of records' ids under one plan; *horizon* is the file's hour in epoch seconds."""
-
-    def __init__(self, plan: TypePlan, horizon: float, sample: Sample) -> None:
-        self._plan = plan
-        self._horizon = horizon
-        self._sample = sample
-
-    def block(self, block: Block, reader: RecordReader) -> None:
-        try:
-            decoded = reader.decode(block)
-        except DamagedBlock as damage:
-            self._sample.faults.append(str(damage))
-            return
-        self._sample.records += block.count
-        self._sample.block_bytes += block.size
-        for record in decoded:
-            if not isinstance(record, Verdict):
-                self._record(record)
-
-    def _record(self, record: Record) -> None:
-        rules = self._plan.identity
-        if self._is_test(record):
-            self._sample.test_events += 1
-            return
-        outcome = rules.resolve(*(record.get(name) for name in (*_ID_FIELDS, "user_id")))
-        if isinstance(outcome, Verdict):
-            self._sample.reasons[outcome.reason] += 1
-            if outcome.reason in (Reason.INVALID_USER_ID, Reason.INVALID_DEVICE_ID):
-                self._note_length(outcome.reason, record)
-
-    def _is_test(self, record: Record) -> bool:
-        rules = self._plan.placeholders
-        if rules is None:
-            return False
-        echoes = [name for name, value in record.items() if _is_own_name(name, value)]
-        return bool(rules.found(record, echoes, self._horizon))
-
-    def _note_length(self, reason: Reason, record: Record) -> None:
-        rules, of_user = self._plan.identity, reason is Reason.INVALID_USER_ID
-        value = record.get("external_user_id" if of_user else "device_id")
-        prefix = rules.user_prefix if of_user else rules.device_prefix
-        if isinstance(value, str) and value.lower() not in rules.refused:
-            length = len(prefix) + len(value)
-            if length < rules.min_length:
-                self._sample.short_ids[length] += 1
+def _decoded(block: Block, reader: RecordReader, sample: Sample) -> Iterator[Record]:
+    try:
+        decoded = reader.decode(block)
+    except DamagedBlock as damage:
+        sample.faults.append(str(damage))
+        return
+    sample.records += block.count
+    sample.block_bytes += block.size
+    yield from (record for record in decoded if not isinstance(record, Verdict))
 
 
-def _is_own_name(name: str, value: Any) -> bool:
-    return isinstance(value, str) and value.lower() == name.lower()
+def _judge(record: Record, plan: TypePlan, horizon: float, sample: Sample) -> None:
+    """Count what becomes of a record's ids; *horizon* is its file's hour in epoch seconds."""
+    if _is_test(record, plan, horizon):
+        sample.test_events += 1
+        return
+    outcome = plan.identity.resolve(*(record.get(name) for name in (*_ID_FIELDS, "user_id")))
+    if isinstance(outcome, Verdict):
+        sample.reasons[outcome.reason] += 1
+        if outcome.reason in (Reason.INVALID_USER_ID, Reason.INVALID_DEVICE_ID):
+            _note_length(outcome.reason, record, plan, sample)
+
+
+def _is_test(record: Record, plan: TypePlan, horizon: float) -> bool:
+    if plan.placeholders is None:
+        return False
+    echoes = [
+        name for name, value in record.items() if isinstance(value, str) and value.lower() == name.lower()
+    ]
+    return bool(plan.placeholders.found(record, echoes, horizon))
+
+
+def _note_length(reason: Reason, record: Record, plan: TypePlan, sample: Sample) -> None:
+    rules, of_user = plan.identity, reason is Reason.INVALID_USER_ID
+    value = record.get("external_user_id" if of_user else "device_id")
+    prefix = rules.user_prefix if of_user else rules.device_prefix
+    if isinstance(value, str) and value.lower() not in rules.refused:
+        length = len(prefix) + len(value)
+        if length < rules.min_length:
+            sample.short_ids[length] += 1
