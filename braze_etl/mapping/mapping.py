@@ -201,7 +201,11 @@ class EventMapping:
             lifted=self._lifted(entry, rules),
             lifted_groups=rules.lifted_groups,
             advertising_ids={} if rules.touches("ad_id") else preset.advertising_ids,
-            explosions=tuple(self._explosions(entry, rules, properties)),
+            explosions=tuple(
+                Explosion(field, prefix, properties if properties.reaches_into(field) else None)
+                for field, prefix in {**entry.explode, **rules.parsed}.items()
+                if field not in self._private
+            ),
             fixed=rules.fixed,
             rules=properties,
             identity=self._identity,
@@ -238,13 +242,6 @@ class EventMapping:
             for field, key in entry.lift.items()
             if not rules.touches(field) and (counts == "count" or key not in _REVENUE)
         }
-
-    def _explosions(
-        self, entry: TypeEntry, rules: TypeRules, properties: PropertyRules
-    ) -> Iterator[Explosion]:
-        for field, prefix in {**entry.explode, **rules.parsed}.items():
-            if field not in self._private:
-                yield Explosion(field, prefix, properties if properties.reaches_into(field) else None)
 
     def _filter(
         self, event_type: str, listed: TypeEntry | None, chosen: Verdict | Choice | None

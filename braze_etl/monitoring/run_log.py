@@ -143,7 +143,8 @@ def _report_end(report: RunReport) -> None:
     if isinstance(report.error, AbandonedError):
         _log.warning("an answer was not waited for any longer", error=report.error.message)
     elif report.error is not None:
-        report_failure(report.error)
+        error = report.error
+        _log.error("the run failed", kind=type(error).__name__, error=error.message, remedy=error.remedy)
     _log.info(
         "run ends",
         exit_code=report.exit_code,
@@ -153,8 +154,3 @@ def _report_end(report: RunReport) -> None:
         requests=report.requests.sent,
         hours_left=(facts["window"] or {}).get("hours_left"),
     )
-
-
-def report_failure(error: BrazeEtlError) -> None:
-    """What ended a run, or kept it from its beginning."""
-    _log.error("the run failed", kind=type(error).__name__, error=error.message, remedy=error.remedy)

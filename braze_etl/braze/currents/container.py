@@ -454,10 +454,6 @@ def inflate(codec: str, data: bytes, limit: int) -> bytes:
     return inflated
 
 
-def _null(data: bytes, _limit: int) -> bytes:
-    return data
-
-
 def _deflate(data: bytes, limit: int) -> bytes:
     stream = isal_zlib.decompressobj(wbits=-15)
     inflated = stream.decompress(data, limit + 1)
@@ -509,7 +505,7 @@ def _zstandard(data: bytes, limit: int) -> bytes:
 
 
 CODECS: Mapping[str, Callable[[bytes, int], bytes]] = {
-    "null": _null,
+    "null": lambda data, _limit: data,
     "deflate": _deflate,
     "snappy": _snappy,
     "zstandard": _zstandard,
