@@ -38,16 +38,13 @@ class FieldType:
 class EventType:
     """One event type, such as `users.messages.email.Open`.
 
-    `since_version` is the Currents release that brought it to storage exports (currents.md, 2.1), None where
-    it is older than the changelog, which begins with release 3. `fields` are in the order of their names;
-    empty where no schema is known.
+    `fields` are in the order of their names; empty where no schema is known.
     """
 
     name: str
     category: str
     channel: str | None
     status: Status
-    since_version: int | None
     fields: Mapping[str, FieldType] = field(repr=False)
 
 
@@ -66,7 +63,6 @@ def _event_type(name: str, entry: dict[str, Any], pii: frozenset[str]) -> EventT
         category=entry["category"],
         channel=entry.get("channel"),
         status=entry["status"],
-        since_version=entry.get("since_version"),
         fields=MappingProxyType(fields),
     )
 

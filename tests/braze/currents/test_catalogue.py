@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,14 +10,6 @@ from braze_etl.braze.currents.catalogue import EventType, load_catalogue
 
 REFERENCE = Path(__file__).parents[4] / "shared" / "reference" / "currents-events.json"
 AVRO_TYPES = {"string", "int", "long", "float", "boolean", "array<string>", "array<null|string>"}
-CHANGELOG = {  # currents.md, 2.1: the releases that brought new types
-    3: r"users\.messages\.(line\.(Abort|Click|InboundReceive|Send)|rcs\..+)",
-    5: r"agentconsole\..+|users\.messages\..+\.Retry",
-    7: r"users\.profile\.Update",
-    8: r"users\.messages\.banner\.Dismiss",
-    10: r"users\.(canvas\.costep\.Send|UserDeleteRequest|UserOrphan)",
-    11: r"contentoptimizer\..+|users\.canvas\.costep\.Conversion|users\.messages\.(landingpage|survey)\..+",
-}
 
 
 @pytest.fixture(scope="module")
@@ -65,21 +56,6 @@ def test_personal_fields_are_those_that_the_reference_list_calls_so(
         if description.startswith("PII")
     }
     assert ours == theirs
-
-
-def test_a_type_is_never_newer_than_the_schema_that_describes_it(
-    reference: dict[str, dict[str, Any]],
-) -> None:
-    for name, kind in load_catalogue().items():
-        assert (kind.since_version or 0) <= reference[name].get("version", 12), name
-
-
-def test_the_release_of_a_type_is_the_one_of_the_changelog() -> None:
-    expected = {
-        name: next((release for release, names in CHANGELOG.items() if re.fullmatch(names, name)), None)
-        for name in load_catalogue()
-    }
-    assert {name: kind.since_version for name, kind in load_catalogue().items()} == expected
 
 
 def test_only_current_types_have_fields_and_all_of_them_can_be_identified() -> None:
