@@ -22,6 +22,16 @@ from tests.workplace import KEY, Result, Workplace, Written, balanced, ended, op
 
 SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 ENVIRON = {"AMPLITUDE_API_KEY": KEY}
+_BATCH = 100
+_EXPORT = {
+    "events": 8000,
+    "hours": 1,
+    "duplicates": 0,
+    "awkward": 0.01,
+    "event_types": ("users.messages.email.*",),
+    "records_per_file": 1000,
+}
+"""Files of such a size that each machine has several tasks."""
 
 
 @dataclass
@@ -34,7 +44,7 @@ class Fleet:
 
     def export(self, **spec: Any) -> Written:
         """Generate an export into the bucket."""
-        written = self.place.export(**{"hours": 1, "duplicates": 0, "records_per_file": 100, **spec})
+        written = self.place.export(**{**_EXPORT, **spec})
         client = boto3.client("s3", endpoint_url=self.bucket.endpoint_url)
         for path in self.place.files():
             key = f"in/{path.relative_to(self.place.source).as_posix()}"
@@ -44,7 +54,7 @@ class Fleet:
 
     def configure(self, **sections: Any) -> None:
         """Write the configuration, with the cluster as its workers unless *sections* say otherwise."""
-        amplitude = {"api_key": "${AMPLITUDE_API_KEY}", "max_events": 100, "give_up_after": "10s"}
+        amplitude = {"api_key": "${AMPLITUDE_API_KEY}", "max_events": _BATCH, "give_up_after": "10s"}
         self.place.configure(
             **{
                 "source": {"uri": f"{self.bucket.uri}/in", "endpoint_url": self.bucket.endpoint_url},
@@ -80,11 +90,17 @@ class Fleet:
         held: int = self.place.amplitude.stats()["events_held"]
         return held
 
-    def unsettled(self) -> int:
-        """How many events Amplitude was sent that the ledger does not know as accepted."""
+    @property
+    def repeats(self) -> int:
+        """How many events Amplitude was sent that it held already."""
+        repeats: int = self.place.amplitude.stats()["duplicates"]
+        return repeats
+
+    def in_flight(self) -> int:
+        """How many events Amplitude was sent, or is being sent, that the ledger does not know as accepted."""
         settled = sum(known.tally.accepted for _, known, _ in self.books())
-        received: int = self.place.amplitude.stats()["events_received"]
-        return int(received - settled)
+        stats = self.place.amplitude.stats()
+        return int(stats["events_received"] + stats["in_flight"] * _BATCH - settled)
 
     def is_quiet(self) -> bool:
         """Whether no request is under way."""
