@@ -34,7 +34,7 @@ bench: $(VENV)/.dev ## Against what one would use instead, and each rule's cost;
 	EVENTS=$(or $(EVENTS),500000) ROUNDS=$(or $(ROUNDS),3) ONLY=$(ONLY) $(BIN)/python -m tests.bench.bench
 
 faults: $(VENV)/.dev ## The fault matrix alone: scripted faults, real processes, real kills
-	$(BIN)/python -m pytest tests/faults -n auto --dist loadgroup
+	$(BIN)/python -m pytest tests/faults -n auto --dist loadgroup -m ''
 
 soak: $(VENV)/.dev ## Kill runs at random moments, many times (ROUNDS=100 SEED=0)
 	$(BIN)/python -m tests.faults.kill_loop $(or $(ROUNDS),100) $(or $(SEED),0)

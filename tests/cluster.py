@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -46,11 +47,18 @@ class DaskCluster:
         assert found is not None
         return found
 
-    def start(self, **environ: str) -> None:
+    def start(self, environ: Mapping[str, str]) -> None:
         """Start the scheduler, and wait until it listens."""
         told = self.folder / "scheduler.json"
         self.scheduler_process = self._started(
-            "scheduler", "--scheduler-file", str(told), "--port", "0", "--host", "127.0.0.1", **environ
+            "scheduler",
+            "--scheduler-file",
+            str(told),
+            "--port",
+            "0",
+            "--host",
+            "127.0.0.1",
+            environ=environ,
         )
         until = time.monotonic() + _GUARD
         while not told.exists() or not told.read_text().endswith("}"):
@@ -59,17 +67,20 @@ class DaskCluster:
             time.sleep(0.02)
         self.port = int(told.read_text().partition("tcp://127.0.0.1:")[2].partition('"')[0])
 
-    def add_worker(self, *, processes: int = 1, **environ: str) -> subprocess.Popen[bytes]:
-        """Start a machine of so many processes; it joins when it is up."""
+    def add_worker(
+        self, environ: Mapping[str, str] = MappingProxyType({}), *, processes: int = 1, port: int = 0
+    ) -> subprocess.Popen[bytes]:
+        """Start a machine of so many processes, which listens there; it joins when it is up."""
         options = ["--nworkers", "1", "--nthreads", "4", "--no-nanny", "--memory-limit", "0"]
         worker = self._started(
             "worker",
             f"tcp://127.0.0.1:{self.port}",
             *options,
+            "--worker-port",
+            str(port),
             "--local-directory",
             str(self.folder),
-            BRAZE_ETL_PROCESSES=str(processes),
-            **environ,
+            environ={"BRAZE_ETL_PROCESSES": str(processes), **environ},
         )
         self.workers.append(worker)
         return worker
@@ -82,7 +93,7 @@ class DaskCluster:
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait(_GUARD)
 
-    def _started(self, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
+    def _started(self, *arguments: str, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
         with (self.folder / f"{arguments[0]}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "dask", *arguments, "--no-dashboard"],
@@ -96,14 +107,14 @@ class DaskCluster:
 
 @contextmanager
 def dask_at_work(
-    folder: Path, machines: int = 0, *, processes: int = 1, **environ: str
+    folder: Path, machines: int = 0, environ: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[DaskCluster]:
-    """A cluster in *folder* with so many machines, for the length of the block."""
+    """A cluster with so many machines, for the length of the block; *environ* is the scheduler's."""
     cluster = DaskCluster(folder)
     try:
-        cluster.start()
+        cluster.start(environ)
         for _ in range(machines):
-            cluster.add_worker(processes=processes, **environ)
+            cluster.add_worker()
         yield cluster
     finally:
         cluster.close()

@@ -68,7 +68,7 @@ class Fleet:
     def add_machines(self, *environs: dict[str, str], processes: int = 1) -> None:
         """Start a machine with each of these environments."""
         for environ in environs:
-            self.cluster.add_worker(processes=processes, **{**ENVIRON, **environ})
+            self.cluster.add_worker({**ENVIRON, **environ}, processes=processes)
 
     def start(self, *arguments: str) -> Any:
         """Start `braze-etl run`, or with *arguments* another command, with reports for machines."""

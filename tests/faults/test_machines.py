@@ -11,14 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster import dask_at_work
 from tests.faults.conftest import nothing_is_lost
-from tests.faults.fleet import ENVIRON, Fleet, open_fleet
+from tests.faults.fleet import Fleet, open_fleet
 from tests.faults.processes import session, wait_until, workers
 from tests.workplace import Written, ended
 
@@ -87,8 +86,8 @@ def test_the_scheduler_is_lost_and_the_next_run_goes_on(fleet: Fleet) -> None:
     result = ended(run)
     assert result.code == 1, result
     assert "the Dask scheduler at " in result.error["message"]
-    for machine in fleet.cluster.workers:
-        wait_until(lambda machine=machine: not session(machine.pid), "machines without a scheduler end")
+    machines = [machine.pid for machine in fleet.cluster.workers]
+    wait_until(lambda: not any(map(session, machines)), "machines without a scheduler end")
     wait_until(fleet.is_quiet, "the last requests end")
     in_flight = fleet.in_flight()
     fleet.configure(workers=2)
@@ -133,11 +132,6 @@ def test_a_process_of_a_machine_is_lost_and_the_machine_goes_on(fleet: Fleet) ->
 
 
 @pytest.mark.heavy
-def test_a_file_that_kills_is_found_on_machines_too(fleet: Fleet) -> None:
-    raise NotImplementedError
-
-
-@pytest.mark.heavy
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to end"])
 def test_the_command_is_gone_and_machines_stop_within_a_second_and_stay(fleet: Fleet, signum: int) -> None:
     written, run = begin(fleet)
@@ -145,8 +139,8 @@ def test_the_command_is_gone_and_machines_stop_within_a_second_and_stay(fleet: F
     out, err = run.communicate(timeout=60)
     assert run.returncode == (-signum if signum == signal.SIGKILL else 143), (out, err)
     began = time.monotonic()
-    for machine in fleet.cluster.workers:
-        wait_until(lambda machine=machine: not workers(machine.pid), "the processes of machines end")
+    machines = [machine.pid for machine in fleet.cluster.workers]
+    wait_until(lambda: not any(map(workers, machines)), "the processes of machines end")
     assert time.monotonic() - began < 5
     wait_until(fleet.is_quiet, "the last requests end")
     in_flight = fleet.in_flight()

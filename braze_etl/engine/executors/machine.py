@@ -38,7 +38,7 @@ from braze_etl.engine.executors.shipment import Shipment, Software, Unfit
 from braze_etl.engine.executors.workers import MOST_PROCESSES
 from braze_etl.engine.flow import Reach, WorkerSpec
 from braze_etl.engine.tasks import Ask, Findings, Grant, Inspection, Settlement, Share, Task, WorkerDied
-from braze_etl.errors import BrazeEtlError, FileError, FileUnavailableError
+from braze_etl.errors import BrazeEtlError, FileError, FileUnavailableError, StoreError
 from braze_etl.logs import get_logger
 from braze_etl.model import FileRef
 
@@ -91,6 +91,7 @@ class Machine:
         self._clock = SystemClock()
         self._inbox: queue.SimpleQueue[Order | Task | Inspection] = queue.SimpleQueue()
         self._answers: dict[int, queue.SimpleQueue[bytes]] = {}
+        self._seen: set[int] = set()
         self._backlog: deque[Task | Inspection] = deque()
         self._shares = Shares(given=True)
         self._unconfirmed: list[Share] = []
@@ -106,7 +107,13 @@ class Machine:
         self._inbox.put(order)
 
     def carry_out(self, task: Task | Inspection) -> bytes:
-        """Wait for what comes of a task; nothing when the machine has ended."""
+        """Wait for what comes of a task; nothing when the machine has ended, or had the task before.
+
+        Dask has a task run again whose result it could not fetch. Only the command may have one run again.
+        """
+        if task.number in self._seen:
+            return b""
+        self._seen.add(task.number)
         answer: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._answers[task.number] = answer
         self._inbox.put(task)
@@ -353,7 +360,7 @@ def _unread(reach: Reach, file: FileRef) -> Unfit | None:
     try:
         with store.open(file.key, length=_FIRST_BYTES, etag=file.etag, size=file.size) as stream:
             stream.read()
-    except FileUnavailableError as error:
+    except (FileUnavailableError, StoreError) as error:
         return Unfit(f"it can't read the source: {error.message}", error.remedy)
     except FileError:  # it may be gone for everybody; where all is gone, it is another place
         if not any(page.objects for page in islice(store.pages(reach.prefix), 1)):

@@ -48,10 +48,11 @@ class Software(NamedTuple):
 
     def differs_from(self, commands: Software) -> Unfit | None:
         """Why this, of a machine, does not go with that of the command."""
-        for name, here, there in zip(("braze-etl", "", "Python", "Dask"), self, commands, strict=True):
+        names = ("braze-etl", "another build of braze-etl", "Python", "Dask")
+        for name, here, there in zip(names, self, commands, strict=True):
             if here != there:
-                cause = f"it has {name} {here}, and the command {there}" if name else "it has another build"
-                return Unfit(cause, "Run scheduler, command and machines from one image.")
+                which = f" {here}, and the command {there}" if here != self.sources else ""
+                return Unfit(f"it has {name}{which}", "Run scheduler, command and machines from one image.")
         return None
 
 

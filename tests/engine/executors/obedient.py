@@ -14,10 +14,16 @@ from typing import Any
 from unittest.mock import patch
 
 from braze_etl.clock import SystemClock
+from braze_etl.delivery.batches import Trouble
 from braze_etl.engine.executors.local import READY, Link, Pulse, give_signs
-from braze_etl.engine.tasks import Findings, Inspection, Result, Settlement, Work
+from braze_etl.engine.executors.shipment import Unfit
+from braze_etl.engine.tasks import Ask, Findings, Inspection, Result, Settlement, Work
 from braze_etl.engine.worker import Life
+from braze_etl.errors import AccessDeniedError
 from braze_etl.model import FileRef, FileSettlement, FileState
+
+DENIED = "OBEDIENT_DENIED"
+"""The environment variable of a process that may not read what is `secret`."""
 
 
 class Hasty(SystemClock):
@@ -40,6 +46,10 @@ def obedient(stop: threading.Event, **acts: Callable[[], Any]) -> Callable[[Work
             acts[key]()
         if key == "hold":
             stop.wait()
+        if key == "secret" and os.environ.get(DENIED):
+            settlement = Settlement(task.number)
+            settlement.unavailable.note(AccessDeniedError("it may not be read", remedy="Give the right to."))
+            return settlement
         if key == "stick":
             threading.Event().wait()
         if isinstance(task, Inspection):
@@ -77,10 +87,15 @@ def serve_obediently(pipe: Connection, spec: str) -> None:
         threading.Thread(target=give_signs, args=signs, daemon=True).start()
         life.wait(link.stop.wait)
 
+    def ask() -> None:
+        granted = link.ask(Ask(1, 5, stops=False))
+        link.send(Trouble("timeout", "http://localhost", f"it may send {granted and granted.events}"))
+
     link.send(READY)
     link.serve(
         obedient(
             link.stop,
+            ask=ask,
             die=die,
             fail=lambda: vars(os)["ann@people.example"],
             break_off=break_off,
@@ -93,6 +108,11 @@ def serve_obediently(pipe: Connection, spec: str) -> None:
     )
 
 
+def serve_broken(_pipe: Connection) -> None:
+    """One that never comes up, as it is shipped to a machine."""
+    os._exit(3)
+
+
 def serve_fine(pipe: Connection) -> None:
     """The same, as it is shipped to a machine."""
     serve_obediently(pipe, "fine")
@@ -100,3 +120,13 @@ def serve_fine(pipe: Connection) -> None:
 
 def prove_fine(_file: FileRef | None) -> None:
     """A machine that is fit for it."""
+
+
+def prove_unfit(_file: FileRef | None) -> Unfit:
+    """A machine that is not."""
+    return Unfit("it has no legs to stand on", "Give it legs.")
+
+
+def prove_badly(_file: FileRef | None) -> None:
+    """A machine that can't even say what it lacks."""
+    os._exit(4)
