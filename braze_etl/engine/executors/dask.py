@@ -142,8 +142,9 @@ class Cluster:
 
         async def work() -> None:
             try:
-                name = f"{key}-task-{task}"
-                result = await self._submitted(name, address, key, machine.work, key, data)
+                number = next(self._numbers)
+                name = f"{self._prefix}-{number}"
+                result = await self._submitted(name, address, key, machine.work, key, number, data)
             except Exception:  # noqa: BLE001 - the machine is lost, or does not work as it should
                 result = b""
             if result is not None:
@@ -271,9 +272,11 @@ class Cluster:
         try:
             return await future
         except asyncio.CancelledError:
+            if key in self._futures:
+                raise OSError("Dask has cancelled it") from None
             return None
         finally:
-            if name != key and future in self._futures[key]:
+            if name != key and key in self._futures:
                 self._futures[key].remove(future)
 
     def _tell(self, address: str, key: str, order: Order) -> None:
@@ -295,7 +298,8 @@ class Cluster:
         del self._speaking[key]
 
     async def _forget(self, key: str) -> None:
-        await self._client.cancel(self._futures.pop(key, []), force=True)
+        if futures := self._futures.pop(key, []):
+            await self._client.cancel(futures, force=True)
 
     async def _leave(self) -> None:
         if self._client.status == "running" and self._speaking:

@@ -6,6 +6,7 @@
    that has the task.
 3. A machine that is gone, or gives no sign of life, is given up: its tasks come back as `WorkerDied`, and
    nothing that it may still say is taken. When it joins again, it is another machine.
+4. Limits are shared over the processes of all machines that are fit (see `shares`).
 """
 
 from __future__ import annotations
