@@ -31,7 +31,7 @@ def cluster(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Two machines, of which the second does not know the key; the S3 server's credentials are in both."""
     assert s3_server
     with dask_at_work(tmp_path_factory.mktemp("dask")) as cluster:
-        cluster.add_worker(processes=3, **_VARIABLE)
+        cluster.add_worker(_VARIABLE, processes=3)
         cluster.add_worker()
         client: Any = Client
         with closing(client(cluster.scheduler.address, set_as_default=False)) as connected:

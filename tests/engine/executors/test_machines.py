@@ -176,7 +176,7 @@ def test_a_pass_that_no_machine_joins_ends(cluster: DaskCluster, make_task: Make
     pool = DaskPool(Cluster(cluster.scheduler), shipment(), most=2, clock=clock)
     error = end_of_patience(pool, clock, make_task(1, "a"))
     assert f"the scheduler at {cluster.scheduler.address} knows none" in error.message
-    assert not survey(Cluster(cluster.scheduler), shipment(), None, SystemClock(), seconds=1)
+    assert not survey(Cluster(cluster.scheduler), shipment(), None, SystemClock(), seconds=30).machines
     pool.close()
 
 
@@ -225,8 +225,9 @@ def test_a_machine_that_comes_back_at_its_address_is_another_one(
 
 
 def test_a_survey_has_each_machine_prove_itself(dask_cluster: DaskCluster) -> None:
-    def found(shipped: Shipment) -> list[int | Unfit | None]:
-        return [*survey(Cluster(dask_cluster.scheduler), shipped, None, SystemClock(), seconds=60).values()]
+    def found(shipped: Shipment) -> list[int | Unfit]:
+        surveyed = survey(Cluster(dask_cluster.scheduler), shipped, None, SystemClock(), seconds=60)
+        return [*surveyed.machines.values()]
 
     assert found(shipment()) == [1, 1]
     assert found(shipment(prove=prove_unfit)) == [Unfit("it has no legs to stand on", "Give it legs.")] * 2
