@@ -88,6 +88,11 @@ class Sender(Generic[T]):
         return self._gate.limiter.in_flight
 
     @property
+    def time(self) -> float:
+        """Seconds by the clock of the delivery, for who measures how fast it goes."""
+        return self._gate.clock.monotonic()
+
+    @property
     def limit(self) -> int:
         """How many requests may be under way at the moment."""
         return self._gate.limiter.limit

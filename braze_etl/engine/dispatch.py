@@ -1,4 +1,4 @@
-"""Dispatch: tasks to an executor, settlements back, and what happens when a worker dies."""
+"""Dispatch: tasks of the right size to an executor, settlements back, and what happens when a worker dies."""
 
 from __future__ import annotations
 
@@ -10,11 +10,21 @@ from dataclasses import replace
 from braze_etl.engine.books import TaskBooks
 from braze_etl.engine.deaths import Deaths, killed_by
 from braze_etl.engine.flow import Executor
-from braze_etl.engine.tasks import TASKS_A_PROCESS, Result, Settlement, Task, WorkerDied
+from braze_etl.engine.tasks import TASK_BYTES, TASKS_A_PROCESS, Result, Settlement, Task, WorkerDied
 from braze_etl.errors import FatalError
 from braze_etl.model import Reason, Verdict
 
 _POLL = 0.25
+_TASK_SECONDS = 5.0
+"""Of a process: so little is in flight when a round ends, or is sent again when a machine is lost."""
+_LEAST_TASK_BYTES = 250_000
+_MOST_TASK_BYTES = 24_000_000
+"""What is set aside of a task is in memory until it is settled."""
+_SMALL_TASK_BYTES = 1_000_000
+_TASKS_A_WORKER = 4
+"""What is left is split so that every worker has several tasks, but none too small for a process."""
+_REMEMBERED = 0.8
+"""How much of what was measured still counts with the next task."""
 
 
 class Dispatcher:
@@ -169,3 +179,35 @@ def _killer(task: Task, event: WorkerDied) -> Settlement:
     books.failed(0, Verdict(Reason.UNREADABLE_FILE, killed_by(task, event)))
     books.read_to_end(0)
     return books.settlement()
+
+
+class TaskSizes:
+    """How many bytes of files a task has: about five seconds of a process, at the rate that is reached."""
+
+    def __init__(self) -> None:
+        self._size = self._seconds = 0.0
+
+    def note(self, settlement: Settlement) -> None:
+        """Measure by what has come back; files that were read in part count whole."""
+        size = sum(file.ref.size for file in settlement.files)
+        self._size = _REMEMBERED * self._size + size
+        self._seconds = _REMEMBERED * self._seconds + settlement.seconds
+
+    @property
+    def usual(self) -> int:
+        """That of a task with many to come."""
+        if not (self._size and self._seconds):
+            return TASK_BYTES
+        return int(min(_MOST_TASK_BYTES, max(_LEAST_TASK_BYTES, _TASK_SECONDS * self._size / self._seconds)))
+
+    def targets(self, total: int, workers: int) -> Callable[[int], int]:
+        """Targets for `group` that end *workers* together: ever smaller tasks near the end.
+
+        *total* is the bytes of all tasks. A task is at most a quarter of a worker's share of what is left.
+        """
+
+        def target(before: int) -> int:
+            share = (total - before) // (_TASKS_A_WORKER * workers)
+            return min(self.usual, max(_SMALL_TASK_BYTES, share))
+
+        return target

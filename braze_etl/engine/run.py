@@ -26,7 +26,7 @@ from braze_etl.clock import Clock
 from braze_etl.delivery.batches import RequestCounts
 from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.engine.clock_skew import WARNING as CLOCK_DIFFERS
-from braze_etl.engine.dispatch import Dispatcher
+from braze_etl.engine.dispatch import Dispatcher, TaskSizes
 from braze_etl.engine.due import Discovery, DueFile, open_files
 from braze_etl.engine.exits import Stop, exit_code
 from braze_etl.engine.flow import SharedExecutor, WorkList
@@ -36,7 +36,7 @@ from braze_etl.engine.quarantine_stop import QuarantineStop
 from braze_etl.engine.report import RunReport, causes_of
 from braze_etl.engine.source_health import Freshness
 from braze_etl.engine.suspects import Suspects
-from braze_etl.engine.tasks import RECORD_BYTES, Extras, NoExtras, Settlement, Task, group, shares
+from braze_etl.engine.tasks import RECORD_BYTES, Extras, NoExtras, Settlement, Task, group
 from braze_etl.errors import AbandonedError, DeliveryError, FatalError, KeyRefusedError, LeaseHeldError
 from braze_etl.logs import get_logger
 from braze_etl.model import FileSettlement, FileState
@@ -124,6 +124,7 @@ class Run:
         self._budget = budget
         self._due = Discovery()
         self._suspects = Suspects(ledger)
+        self._sizes = TaskSizes()
         self._left_open = LeftOpen()
         self._reopened: set[int] = set()
         """The numbers of tasks for what was left open, until it is their turn."""
@@ -255,7 +256,7 @@ class Run:
 
     def _deliver(self) -> Iterator[None]:
         if self._due.pending and not self._should_stop():
-            target = shares(self._due.bytes, self._options.workers)
+            target = self._sizes.targets(self._due.bytes, self._options.workers)
             files = self._suspects.filter(self._due.due_files())
             yield from self._work_on(group(files, self._numbers, target=target))
 
@@ -372,6 +373,7 @@ class Run:
         self._work.settled()
         self._left_open.settled(files)
         for settlement in settlements:
+            self._sizes.note(settlement)
             self._count(settlement)
         if self._quarantine_stop:
             report.error = self._quarantine_stop.check(report, self._clock.now()) or report.error

@@ -16,13 +16,10 @@ from braze_etl.model import Counts, FileRef, FileSettlement, Position, SetAside
 RECORD_BYTES = 160
 """What a record takes in a file, about."""
 TASK_BYTES = 8_000_000
-"""About 50,000 records; a task is also what a crash sends again."""
+"""About 50,000 records, until it is known how fast they go; a task is also what a crash sends again."""
 MAX_FILES = 500
 TASKS_A_PROCESS: Final = 2
 """It reads the second while the last requests of the first are on their way."""
-_SMALL_TASK_BYTES = 1_000_000
-_TASKS_A_WORKER = 4
-"""What is left is split so that every worker has several tasks, but none too small for a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +202,7 @@ class Settlement:
 
     `counts` are of the records whose outcome this task fixed, and `repeats` of those among them that lie in
     files without a state, which the next run reads again; `files` carry the books of each file over all runs.
+    It took `seconds` to read them, with every wait until their events could be sent.
     `kept` are positions that a replay could not read: their entries in the quarantine stay. `in_flight_limit`
     is the most requests that this worker (a process id) allows itself now. `fatal` says why the worker can't
     go on at all.
@@ -223,6 +221,7 @@ class Settlement:
     unavailable: Unavailable = field(default_factory=Unavailable)
     requests: RequestCounts = field(default_factory=RequestCounts)
     extras: Extras | None = None
+    seconds: float = 0.0
     worker: int = 0
     in_flight_limit: int = 0
     fatal: BrazeEtlError | None = None
@@ -279,16 +278,3 @@ def group(
         size += weight
     if members:
         yield Task(next(numbers), tuple(members))
-
-
-def shares(total: int, workers: int) -> Callable[[int], int]:
-    """Targets for `group` that end *workers* together: large tasks first, and ever smaller ones near the end.
-
-    *total* is the bytes of all tasks. A task is a quarter of a worker's share of what is left.
-    """
-
-    def target(before: int) -> int:
-        share = (total - before) // (_TASKS_A_WORKER * workers)
-        return min(TASK_BYTES, max(_SMALL_TASK_BYTES, share))
-
-    return target

@@ -307,11 +307,13 @@ class TaskRunner:
                 if task.trial:
                     self._try_reading(work)
                     return Settlement(task.number)
+                began = self._sender.time
                 self._read(work)
+                seconds = self._sender.time - began
             while not work.books.settled:
                 self._account(work, wait=True)
             self._note_failure()
-            return self._settlement(work)
+            return replace(self._settlement(work), seconds=seconds)
 
     def _inspect(self, inspection: Inspection) -> Findings:
         life = Life(self._stop.is_set)

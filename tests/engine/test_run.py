@@ -18,8 +18,8 @@ from braze_etl.braze.currents.listing import Listing
 from braze_etl.clock import SystemClock
 from braze_etl.delivery.destination import Probe, Standing
 from braze_etl.delivery.http import NoReply, Reply
+from braze_etl.engine import dispatch
 from braze_etl.engine import run as runs
-from braze_etl.engine import tasks
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.flow import SharedExecutor, ShouldStop, WorkList
@@ -394,7 +394,7 @@ def test_nothing_is_marked_done_when_the_quarantine_cannot_be_written(setting: S
 def test_tasks_that_come_back_together_are_stored_in_one_transaction(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "_SMALL_TASK_BYTES", 1)
+    monkeypatch.setattr(dispatch, "_SMALL_TASK_BYTES", 1)
     settle, stored = setting.ledger.settle, list[int]()
 
     def counted(run_id: str, files: list[FileSettlement], *more: Any) -> None:
