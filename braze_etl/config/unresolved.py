@@ -16,8 +16,8 @@ from braze_etl.errors import ConfigError
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 _SAME_ENVIRONMENT: Final = "Give workers the environment in which the configuration was read."
-_FROM_ENVIRONMENT: Final = re.compile(r"(?:\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\})?")
-"""What may stand where a secret is wanted: one variable without a default, or nothing."""
+_NO_SECRET: Final = re.compile(r"(?:\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\}|https?://[\w.-]+(?::\d+)?/?)?")
+"""What may stand where a secret is wanted: a variable without a default, an address alone, or nothing."""
 _USER: Final = re.compile(r"://([^/?#\s]*)@")
 _NAMES_ALONE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|:")
 
@@ -94,7 +94,7 @@ def secrets_in(kind: Any, data: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPa
 
 
 def _is_written(text: Any) -> bool:
-    return text is not None and not (isinstance(text, str) and _FROM_ENVIRONMENT.fullmatch(text))
+    return text is not None and not (isinstance(text, str) and _NO_SECRET.fullmatch(text))
 
 
 def _names_a_user(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shlex
 import subprocess
 import sys
@@ -12,12 +13,15 @@ import kubernetes_validate
 import pytest
 import trustme
 
+from braze_etl.engine.executors.machine import ship
 from braze_etl.engine.executors.workers import parse_workers, scheduler_of
+from braze_etl.flows.currents_to_amplitude.settings import load_config
+from braze_etl.flows.currents_to_amplitude.worker import worker_spec
 from tests.deploy.manifests import ROLE_SUBJECT, RunJob, containers, one, option, render
 from tests.deploy.test_container import image, read_only, short
-from tests.deploy.test_kubernetes import restricted, without_dask
+from tests.deploy.test_kubernetes import restricted, without_dask, written
 from tests.s3_server import free_port
-from tests.workplace import Workplace
+from tests.workplace import KEY, Workplace
 
 __all__ = ["short"]
 
@@ -128,6 +132,19 @@ def test_there_are_none_until_they_are_asked_for(
     assert deployment["selector"]["matchLabels"].items() <= labels.items()
     assert one(job, "Job")["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] == "job"
     assert worker(machines)["containers"][0]["image"] == RunJob.of(job).container["image"]
+
+
+def test_the_configuration_of_the_job_travels_without_a_secret_and_needs_what_the_secret_holds(
+    job: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    told = {"AMPLITUDE_API_KEY": KEY, "NOTIFY_WEBHOOK": "https://hooks.example.com/s3cret"}
+    unresolved = load_config(written(job, tmp_path), told).unresolved
+    shipment = ship(worker_spec(unresolved, keep_payloads=False, rationed=False), unresolved, told)
+    assert not [value for value in told.values() if value.encode() in pickle.dumps(shipment)]
+    assert shipment.unfit(told) is None
+    lacking = shipment.unfit({"AMPLITUDE_API_KEY": KEY})
+    assert lacking is not None
+    assert "NOTIFY_WEBHOOK" in lacking.cause
 
 
 def test_scheduler_and_machine_find_each_other_on_a_root_that_is_only_read(

@@ -237,7 +237,8 @@ class Cluster:
             if address not in self._left_early:
                 self._note_joined(address)
         facts = await self._client.scheduler.versions()
-        self.happened.put(Answered(facts["packages"]["distributed"], facts["host"]["python"]))
+        python = facts["host"]["python"].removesuffix(".final.0")
+        self.happened.put(Answered(facts["packages"]["distributed"], python))
 
     def _note_member(self, event: tuple[float, Any]) -> None:
         message = event[1]
