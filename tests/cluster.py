@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -84,6 +85,14 @@ class DaskCluster:
         )
         self.workers.append(worker)
         return worker
+
+    def await_workers(self, workers: int) -> None:
+        """Wait until so many machines have joined."""
+        from distributed import Client
+
+        client: Any = Client
+        with closing(client(self.scheduler.address, set_as_default=False)) as connected:
+            connected.wait_for_workers(workers, timeout=_GUARD)
 
     def close(self) -> None:
         """End all of it; the processes that a worker has started end with it."""

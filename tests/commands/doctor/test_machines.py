@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from typing import Any, TypeAlias
 
 import pytest
-from distributed import Client
 
 from braze_etl.commands.doctor.check import Finding, Status
 from braze_etl.commands.doctor.site import Site
@@ -33,9 +31,7 @@ def cluster(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with dask_at_work(tmp_path_factory.mktemp("dask")) as cluster:
         cluster.add_worker(_VARIABLE, processes=3)
         cluster.add_worker()
-        client: Any = Client
-        with closing(client(cluster.scheduler.address, set_as_default=False)) as connected:
-            connected.wait_for_workers(2, timeout=60)
+        cluster.await_workers(2)
         yield cluster
 
 

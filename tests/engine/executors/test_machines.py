@@ -229,6 +229,7 @@ def test_a_survey_has_each_machine_prove_itself(dask_cluster: DaskCluster) -> No
         surveyed = survey(Cluster(dask_cluster.scheduler), shipped, None, SystemClock(), seconds=60)
         return [*surveyed.machines.values()]
 
+    dask_cluster.await_workers(2)
     assert found(shipment()) == [1, 1]
     assert found(shipment(prove=prove_unfit)) == [Unfit("it has no legs to stand on", "Give it legs.")] * 2
 
