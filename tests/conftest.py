@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from hypothesis import settings
 
 from braze_etl.engine.executors.cores import usable_cores
 from braze_etl.flows.currents_to_amplitude import reader
@@ -23,6 +24,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Many runs generate the same readers: the same text is compiled once.
 vars(reader)["compile"] = lru_cache(maxsize=1000)(compile)
+
+# How long an example takes on a machine that others share is no property of what it tries.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 NOW = datetime(2026, 10, 3, 12, 30, tzinfo=UTC)
 MakeRef: TypeAlias = Callable[..., FileRef]
