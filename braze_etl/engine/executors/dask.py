@@ -317,7 +317,7 @@ async def _within(seconds: float, waiting: Coroutine[Any, Any, Any]) -> None:
 
 def first_line(error: BaseException) -> str:
     """What an error of Dask's says, without what it was called by."""
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    return str(error).strip().split("\n")[0].rpartition(">: ")[2] or type(error).__name__
 
 
 def client_class() -> Any:
