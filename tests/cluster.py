@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -36,11 +38,17 @@ class DaskCluster:
     port: int = 0
     scheduler_process: subprocess.Popen[bytes] | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """That of all its processes; with certificates in it, they speak TLS."""
+
+    @property
+    def protocol(self) -> str:
+        return "tls" if "DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in self.environ else "tcp"
 
     @property
     def uri(self) -> str:
         """What `workers` says to use it."""
-        return f"dask://127.0.0.1:{self.port}"
+        return f"dask{'+tls' if self.protocol == 'tls' else ''}://127.0.0.1:{self.port}"
 
     @property
     def scheduler(self) -> Scheduler:
@@ -48,7 +56,7 @@ class DaskCluster:
         assert found is not None
         return found
 
-    def start(self, environ: Mapping[str, str]) -> None:
+    def start(self) -> None:
         """Start the scheduler, and wait until it listens."""
         told = self.folder / "scheduler.json"
         self.scheduler_process = self._started(
@@ -59,23 +67,32 @@ class DaskCluster:
             "0",
             "--host",
             "127.0.0.1",
-            environ=environ,
+            "--protocol",
+            self.protocol,
         )
         until = time.monotonic() + _GUARD
         while not told.exists() or not told.read_text().endswith("}"):
             if time.monotonic() > until or self.scheduler_process.poll() is not None:
                 pytest.fail("the Dask scheduler did not start")
             time.sleep(0.02)
-        self.port = int(told.read_text().partition("tcp://127.0.0.1:")[2].partition('"')[0])
+        self.port = int(told.read_text().partition("://127.0.0.1:")[2].partition('"')[0])
 
     def add_worker(
-        self, environ: Mapping[str, str] = MappingProxyType({}), *, processes: int = 1, port: int = 0
+        self,
+        environ: Mapping[str, str] = MappingProxyType({}),
+        *,
+        processes: int = 1,
+        port: int = 0,
+        via: int | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a machine of so many processes, which listens there; it joins when it is up."""
+        """Start a machine of so many processes, which listens at *port*; it joins when it is up.
+
+        It reaches the scheduler by the port *via*, which may be that of a proxy.
+        """
         options = ["--nworkers", "1", "--nthreads", "4", "--no-nanny", "--memory-limit", "0"]
         worker = self._started(
             "worker",
-            f"tcp://127.0.0.1:{self.port}",
+            f"{self.protocol}://127.0.0.1:{via or self.port}",
             *options,
             "--worker-port",
             str(port),
@@ -102,12 +119,14 @@ class DaskCluster:
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait(_GUARD)
 
-    def _started(self, *arguments: str, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _started(
+        self, *arguments: str, environ: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[bytes]:
         with (self.folder / f"{arguments[0]}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "dask", *arguments, "--no-dashboard"],
                 cwd=self.folder,
-                env={**os.environ, **_LEAN, **environ},
+                env={**os.environ, **_LEAN, **self.environ, **environ},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -118,10 +137,10 @@ class DaskCluster:
 def dask_at_work(
     folder: Path, machines: int = 0, environ: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[DaskCluster]:
-    """A cluster with so many machines, for the length of the block; *environ* is the scheduler's."""
-    cluster = DaskCluster(folder)
+    """A cluster with so many machines, for the length of the block; all processes of it have *environ*."""
+    cluster = DaskCluster(folder, environ=environ)
     try:
-        cluster.start(environ)
+        cluster.start()
         for _ in range(machines):
             cluster.add_worker()
         yield cluster
@@ -138,3 +157,46 @@ def await_machines(pool: DaskPool, processes: int) -> None:
         assert not list(pool.poll(0.25))
         if time.monotonic() > until:
             pytest.fail(f"there are {pool.ready} processes on the machines, and not {processes}")
+
+
+class Proxy:
+    """Stands before a port: keeps all that passes in either direction, and may let nothing pass any more."""
+
+    def __init__(self, behind: int) -> None:
+        self._behind = behind
+        self._open = threading.Event()
+        self._open.set()
+        self.passed = bytearray()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def stall(self) -> None:
+        """Keep the connections, and let nothing pass from now on."""
+        self._open.clear()
+
+    def close(self) -> None:
+        """Break the connections."""
+        self._listener.close()
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                here, _ = self._listener.accept()
+                there = socket.create_connection(("127.0.0.1", self._behind))
+                self._sockets += [here, there]
+                for source, target in ((here, there), (there, here)):
+                    threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                self._open.wait()
+                self.passed += data
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import boto3
@@ -23,6 +24,7 @@ from tests.workplace import KEY, Result, Workplace, Written, balanced, ended, op
 SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 ENVIRON = {"AMPLITUDE_API_KEY": KEY}
 _BATCH = 100
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _EXPORT = {
     "events": 8000,
     "hours": 1,
@@ -70,13 +72,14 @@ class Fleet:
         for environ in environs:
             self.cluster.add_worker({**ENVIRON, **environ}, processes=processes)
 
-    def start(self, *arguments: str) -> Any:
+    def start(self, *arguments: str, environ: Mapping[str, str] = _NOTHING) -> Any:
         """Start `braze-etl run`, or with *arguments* another command, with reports for machines."""
-        return self.place.start(*(arguments or ("run",)), "--output", "json", command=None, **ENVIRON)
+        whole = {**ENVIRON, **environ}
+        return self.place.start(*(arguments or ("run",)), "--output", "json", command=None, **whole)
 
-    def run(self, *options: str) -> Result:
+    def run(self, *options: str, environ: Mapping[str, str] = _NOTHING) -> Result:
         """Run to the end."""
-        result = ended(self.start("run", *options))
+        result = ended(self.start("run", *options, environ=environ))
         balanced(result.json)
         return result
 
@@ -134,10 +137,10 @@ class Fleet:
 
 
 @contextmanager
-def open_fleet(folder: Path, s3_url: str) -> Iterator[Fleet]:
-    """A fleet without machines in *folder*; what it runs ends with the block."""
+def open_fleet(folder: Path, s3_url: str, environ: Mapping[str, str] = _NOTHING) -> Iterator[Fleet]:
+    """A fleet without machines in *folder*; what it runs ends with the block. *environ* is of the cluster."""
     cluster_folder, place_folder = folder / "cluster", folder / "place"
     cluster_folder.mkdir()
     place_folder.mkdir()
-    with open_workplace(place_folder) as place, dask_at_work(cluster_folder) as cluster:
+    with open_workplace(place_folder) as place, dask_at_work(cluster_folder, environ=environ) as cluster:
         yield Fleet(place, new_bucket(s3_url), cluster)
