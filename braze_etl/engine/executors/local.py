@@ -198,6 +198,8 @@ class WorkerPool:
     asks what it may send (None: `grant` answers later), *watch* is told how many requests all workers have
     under way, and *troubled* of requests that failed; and a worker that gives no sign of life is killed.
 
+    Whoever polls waits no longer once there is something to read on *wake*.
+
     The limits are shared over the processes that are ready; or, where those of other pools count as well, as
     *shares* are given.
     """
@@ -214,8 +216,10 @@ class WorkerPool:
         troubled: Callable[[Trouble], None] = lambda _: None,
         clock: Clock | None = None,
         shares: Shares | None = None,
+        wake: Connection | None = None,
     ) -> None:
         start_fork_server(module)
+        self._wake = wake
         self.processes = processes
         self._serve = serve
         self._spec = spec
@@ -251,8 +255,9 @@ class WorkerPool:
         for worker in self._workers:
             by_handle[worker.pipe] = worker
             by_handle[worker.process.sentinel] = worker
-        ready = wait(list(by_handle), timeout) if by_handle else []  # type: ignore[arg-type]  # handles are mixed
-        for worker in {id(by_handle[handle]): by_handle[handle] for handle in ready}.values():
+        handles: Any = [*by_handle, *([self._wake] if self._wake else [])]
+        ready = wait(handles, timeout) if handles else []
+        for worker in {id(each): each for handle in ready if (each := by_handle.get(handle))}.values():
             yield from self._receive(worker)
         for worker in self._workers:
             worker.watch()

@@ -18,11 +18,11 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 from typing import Any, Final, TypeAlias
 
 from braze_etl.clock import SystemClock
@@ -50,7 +50,6 @@ PROCESSES: Final = "BRAZE_ETL_PROCESSES"
 STOP: Final = "stop"
 PUT_DOWN: Final = "put down"
 _LOOK_EVERY = 0.25
-_GLANCE = 0.05
 _PULSE_EVERY = 1.0
 _FIRST_BYTES = 4
 _TRIES = (1.0, 4.0)
@@ -91,6 +90,7 @@ class Machine:
         self._clock = SystemClock()
         self._inbox: queue.SimpleQueue[Order | Task | Inspection] = queue.SimpleQueue()
         self._answers: dict[int, queue.SimpleQueue[bytes]] = {}
+        self._wake, self._bell = Pipe(duplex=False)
         self._seen: set[int] = set()
         self._backlog: deque[Task | Inspection] = deque()
         self._shares = Shares(given=True)
@@ -104,7 +104,7 @@ class Machine:
 
     def tell(self, order: Order) -> None:
         """Take a message, in any thread."""
-        self._inbox.put(order)
+        self._put(order)
 
     def carry_out(self, number: int, task: Task | Inspection) -> bytes:
         """Wait for what comes of a task; nothing when the machine has ended, or *number* came before.
@@ -116,10 +116,15 @@ class Machine:
         self._seen.add(number)
         answer: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._answers[task.number] = answer
-        self._inbox.put(task)
+        self._put(task)
         if self._over:  # it may have ended before it could see this one
             return b""
         return answer.get()
+
+    def _put(self, message: Order | Task | Inspection) -> None:
+        self._inbox.put(message)
+        with suppress(OSError):  # it has ended
+            self._bell.send_bytes(b"")
 
     def _own(self) -> None:
         try:
@@ -134,6 +139,8 @@ class Machine:
             _machines.pop(self._key, None)
             for answer in tuple(self._answers.values()):
                 answer.put(b"")
+            self._wake.close()
+            self._bell.close()
 
     def _serve(self) -> None:
         processes = self._awaited_processes()
@@ -149,6 +156,7 @@ class Machine:
             watch=self._note_in_flight,
             troubled=self._say,
             shares=self._shares,
+            wake=self._wake,
         )
         with closing(pool):
             while self._work(pool):
@@ -157,7 +165,7 @@ class Machine:
     def _awaited_processes(self) -> int:
         """How many to work with, 0 when there is nothing to do any more."""
         while not self._looks_given_up():
-            message = self._next_message(_GLANCE)
+            message = self._next_message(_LOOK_EVERY)
             if isinstance(message, Begin):
                 return message.processes
             if isinstance(message, Task | Inspection):  # they come by another way, and may be faster
@@ -168,7 +176,9 @@ class Machine:
 
     def _work(self, pool: WorkerPool) -> bool:
         """Take what has come, from either side; False when it is over."""
-        message = self._next_message(0 if pool.busy else _GLANCE)
+        while self._wake.poll():
+            self._wake.recv_bytes()
+        message = self._next_message(0)
         while message is not None:
             if message == PUT_DOWN:
                 return False
@@ -178,7 +188,7 @@ class Machine:
             self._backlog.popleft()
             if self._stopping:
                 pool.stop()
-        for event in pool.poll(_GLANCE if pool.busy else 0):
+        for event in pool.poll(_LOOK_EVERY):
             self._answer(event)
         self._confirm_shares()
         self._beat()
