@@ -44,7 +44,7 @@ from braze_etl.errors import BrazeEtlError, ConfigError, UsageError
 from braze_etl.flows.currents_to_amplitude.explain.explanation import Explanation, explain
 from braze_etl.flows.currents_to_amplitude.explain.presence import Presence, look_up
 from braze_etl.flows.currents_to_amplitude.explain.search import RECENT, Watch, find_record
-from braze_etl.flows.currents_to_amplitude.flow import Observers, Request, executor_to_read, open_run
+from braze_etl.flows.currents_to_amplitude.flow import Observers, Request, open_run
 from braze_etl.flows.currents_to_amplitude.guards import require_types, selected_entries
 from braze_etl.flows.currents_to_amplitude.mapping import mapping_mistakes
 from braze_etl.flows.currents_to_amplitude.plan import Plan, make_plan
@@ -60,6 +60,7 @@ from braze_etl.flows.currents_to_amplitude.verification.findings import (
     Verification,
 )
 from braze_etl.flows.currents_to_amplitude.verification.verify import open_verifier
+from braze_etl.flows.currents_to_amplitude.worker import executor_to_read
 from braze_etl.flows.pipeline import open_quarantine
 from braze_etl.logs import common_facts
 from braze_etl.monitoring.run_log import RunLog
@@ -241,18 +242,19 @@ class Pipeline:
         until: Hour | None = None,
         event_types: Collection[str] = (),
         exact: bool = False,
+        workers: Workers | None = None,
     ) -> Plan:
         """Say what `run`, or with a range `backfill`, would do: what is sent, and what is not.
 
-        From sizes, or `exact` by reading every file. Nothing is sent, nothing written. `as_dict()` has it as
-        JSON values: times in seconds, sizes in bytes. Raises `UsageError`, `ConfigError`, `StoreError` and
-        `StateError`.
+        From sizes, or `exact` by having workers read every file. Nothing is sent, nothing written.
+        `as_dict()` has it as JSON values: times in seconds, sizes in bytes. Raises `UsageError`,
+        `ConfigError`, `StoreError` and `StateError`.
         """
         settings, globs = self._readable(), tuple(event_types)
         require_types(settings, globs)
         stated = from_ or to or until or globs
         scope = _range(from_, to, until, globs) if stated else None
-        return make_plan(settings, scope, exact=exact, clock=SystemClock())
+        return make_plan(self._config, scope, exact=exact, clock=SystemClock(), workers=_workers(workers))
 
     def plan_changes(
         self,
@@ -261,6 +263,7 @@ class Pipeline:
         to: Hour | None = None,
         until: Hour | None = None,
         event_types: Collection[str] = (),
+        workers: Workers | None = None,
     ) -> ChangePlan:
         """Say what `backfill` with `changed_only` would do: what a change of the mapping lets through now.
 
@@ -268,7 +271,8 @@ class Pipeline:
         """
         settings, globs = self._readable(), tuple(event_types)
         require_types(settings, globs)
-        return plan_changes(settings, changed_scope(*_open_range(from_, to, until), globs), SystemClock())
+        scope = changed_scope(*_open_range(from_, to, until), globs)
+        return plan_changes(self._config, scope, SystemClock(), workers=_workers(workers))
 
     def verify(
         self,

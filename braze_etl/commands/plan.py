@@ -18,11 +18,14 @@ from braze_etl.commands._options import (
     output_option,
     range_options,
     required_config,
+    workers_option,
 )
 from braze_etl.commands._output import facts_table, plain_table, print_json, stdout_console
+from braze_etl.engine.executors.fork_server import start_fork_server
 from braze_etl.flows.currents_to_amplitude.remapped import WORDS, ChangePlan
 
 if TYPE_CHECKING:
+    from braze_etl.engine.executors.workers import Workers
     from braze_etl.flows.currents_to_amplitude.plan import Plan
 
 _PlanT = TypeVar("_PlanT", "Plan", ChangePlan)
@@ -34,6 +37,7 @@ _PlanT = TypeVar("_PlanT", "Plan", ChangePlan)
 @range_options
 @click.option("--exact", is_flag=True, help="Read every file and map it, instead of estimating from sizes.")
 @changed_only_option
+@workers_option
 def plan(
     config_path: Path | None,
     output: str,
@@ -43,15 +47,22 @@ def plan(
     event_types: tuple[str, ...],
     exact: bool,
     changed_only: bool,
+    workers: Workers | None,
 ) -> int:
     """Say what `run` would do, or with a range, what `backfill` would do."""
+    if exact or changed_only:
+        start_fork_server("braze_etl.flows.currents_to_amplitude.worker")
     from braze_etl.api import Pipeline
 
     pipeline = Pipeline(required_config(config_path))
     if changed_only:
-        changes = pipeline.plan_changes(from_=since, to=to, until=until, event_types=event_types)
+        changes = pipeline.plan_changes(
+            from_=since, to=to, until=until, event_types=event_types, workers=workers
+        )
         return _told(changes, print_changes, output)
-    made = pipeline.plan(from_=since, to=to, until=until, event_types=event_types, exact=exact)
+    made = pipeline.plan(
+        from_=since, to=to, until=until, event_types=event_types, exact=exact, workers=workers
+    )
     return _told(made, _print, output)
 
 

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from braze_etl.clock import duration_text
 from braze_etl.config.secrets import Veil, is_secret, without_tokens
-from braze_etl.config.unresolved import Unresolved
+from braze_etl.config.unresolved import Unresolved, validated
 from braze_etl.config.yaml import KeyPath, NoYamlError, Place, Problem, Variables, YamlReader, dotted
 from braze_etl.errors import ConfigError
 from braze_etl.quoting import masked, visible
@@ -81,12 +81,14 @@ def load(
     reader, variables = YamlReader(), Variables(environ)
     path = source if isinstance(source, Path) else None
     problems: list[Problem] = []
+    unset: dict[KeyPath, str | None] = {}
     settings: SettingsT | None = None
     try:
         written = reader.read(_text_of(source)) if isinstance(source, Path) else reader.take(source)
         _include_mapping(written, reader, environ)
         data = variables.resolve(written)
-        settings = _validated(model, data, {path: stand_ins.get(path) for path in variables.unset})
+        unset = {path: stand_ins.get(path) for path in variables.unset}
+        settings = validated(model, data, unset)
         found = islice(examine(settings), _SHOWN + 1)
         problems += [Problem(reader.place(where), words) for where, words in found]
     except NoYamlError as error:  # what it would lack or have too much, nobody can tell
@@ -99,7 +101,7 @@ def load(
         problems.append(Problem(reader.place(where), words))
     if problems or settings is None:
         raise _mistaken(path, sorted(problems))
-    unresolved = Unresolved(model, written, variables.fingerprint)
+    unresolved = Unresolved(model, written, variables.fingerprint, unset)
     return Config(settings, path, unresolved, variables.unset, reader.places)
 
 
@@ -165,27 +167,6 @@ def _include_mapping(written: dict[str, Any], reader: YamlReader, environ: Mappi
             reader.problems.append(Problem(place, words))
         else:
             section[key] = value
-
-
-def _validated(
-    model: type[SettingsT], data: dict[str, Any], unset: Mapping[KeyPath, str | None]
-) -> SettingsT:
-    """Check the data; an unset variable stays as text where that fits, and else gives way to the default."""
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        wrong = {mistake["loc"][:end] for mistake in error.errors() for end in range(len(mistake["loc"]) + 1)}
-        owed = wrong.intersection(unset)
-        if not owed:
-            raise
-    for path in owed:
-        section: Any = data
-        for part in path[:-1]:
-            section = section[part]
-        section[path[-1]] = unset[path]
-        if section[path[-1]] is None:
-            del section[path[-1]]
-    return model.model_validate(data)
 
 
 def _explain(

@@ -34,16 +34,18 @@ class Unresolved(Generic[SettingsT]):
     """What the configuration and its mapping file hold, as it is written there."""
     fingerprint: str
     """That of all texts as the command has them: with other ones, a worker might send to another project."""
+    unset: Mapping[KeyPath, str | None] = field(default_factory=dict)
+    """Values that the command does without, for want of a variable, and what stands in for them."""
 
     def resolve(self, environ: Mapping[str, str] = os.environ) -> SettingsT:
         """The settings in this process; raises `ConfigError` where *environ* is not that of the command."""
         variables = Variables(environ)
         data = variables.resolve(self.data)
-        if missing := sorted(set(variables.unset.values())):
+        if missing := sorted({name for path, name in variables.unset.items() if path not in self.unset}):
             words = f"a worker needs the environment variable {', '.join(missing)}: it is not set there"
             raise ConfigError(words, remedy=_SAME_ENVIRONMENT)
         try:
-            settings = self.model.model_validate(data)
+            settings = validated(self.model, data, self.unset)
         except ValidationError as error:
             paths = sorted({dotted(mistake["loc"]) for mistake in error.errors()})
             words = f"the environment of a worker makes {', '.join(paths)} wrong"
@@ -70,6 +72,25 @@ class Unresolved(Generic[SettingsT]):
     def variables(self) -> list[str]:
         """The names of the variables that stand in the configuration."""
         return sorted({name for _, text in texts_in(self.data) for name in variables_in(text)})
+
+
+def validated(model: type[SettingsT], data: dict[str, Any], unset: Mapping[KeyPath, str | None]) -> SettingsT:
+    """Check the data; an unset variable stays as text where that fits, and else gives way to the default."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        wrong = {mistake["loc"][:end] for mistake in error.errors() for end in range(len(mistake["loc"]) + 1)}
+        owed = wrong.intersection(unset)
+        if not owed:
+            raise
+    for path in owed:
+        section: Any = data
+        for part in path[:-1]:
+            section = section[part]
+        section[path[-1]] = unset[path]
+        if section[path[-1]] is None:
+            del section[path[-1]]
+    return model.model_validate(data)
 
 
 def secrets_in(kind: Any, data: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:

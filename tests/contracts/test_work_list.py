@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from braze_etl.clock import ManualClock
+from braze_etl.engine import inspection
 from braze_etl.engine.books import Tag, TaskBooks
 from braze_etl.engine.due import DueFile, Origin
 from braze_etl.engine.flow import WorkList
@@ -22,7 +23,8 @@ from braze_etl.engine.worklists.missing import Missing, MissingRecords
 from braze_etl.engine.worklists.replayed import Replayed
 from braze_etl.errors import StoreError
 from braze_etl.flows.currents_to_amplitude import remapped
-from braze_etl.flows.currents_to_amplitude.remapped import Comparer, Mappings, Remapped
+from braze_etl.flows.currents_to_amplitude.reader import EventReader
+from braze_etl.flows.currents_to_amplitude.remapped import Mappings, Remapped
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingSection
 from braze_etl.model import (
@@ -42,6 +44,7 @@ from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import sample_record, write_avro
 from tests.engine.due_files import FixedListing
+from tests.engine.executors.inline import inspector_over
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 ORPHAN = "users.UserOrphan"
@@ -159,8 +162,8 @@ class OfAChangedMapping(Adapter):
         self.tell_ledger(Tally(filtered=1))
 
     def new(self) -> WorkList:
-        comparer = Comparer(FolderStore(self.export), Mappings(self.ledger, AFTER))
-        return Remapped(self.listing, comparer, sends=True)
+        inspector = inspector_over(FolderStore(self.export), EventReader(AFTER))
+        return Remapped(self.listing, Mappings(self.ledger, AFTER), inspector, sends=True)
 
 
 class OfAVerification(Adapter):
@@ -186,6 +189,8 @@ def adapter(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(replayed, "_LOOKUP", AT_ONCE)
     monkeypatch.setattr(missing, "_LOOKUP", AT_ONCE)
     monkeypatch.setattr(remapped, "_AT_ONCE", AT_ONCE)
+    monkeypatch.setattr(inspection, "MAX_FILES", 1)
+    monkeypatch.setattr(inspection, "_AHEAD", AT_ONCE)
     made: Adapter = request.param(tmp_path)
     return made
 

@@ -23,6 +23,7 @@ from braze_etl.engine import run as runs
 from braze_etl.engine.due import DueFile
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.flow import SharedExecutor, ShouldStop, WorkList
+from braze_etl.engine.inspection import Inspector
 from braze_etl.engine.report import RunReport
 from braze_etl.engine.run import Flow, Run, RunOptions, Watcher, new_run_id
 from braze_etl.engine.tasks import Settlement
@@ -30,7 +31,7 @@ from braze_etl.engine.worklists.listed import Listed
 from braze_etl.errors import LeaseHeldError, StateError, StoreError
 from braze_etl.flows.currents_to_amplitude.drift import Drift
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
-from braze_etl.flows.currents_to_amplitude.remapped import Comparer, Mappings, Remapped
+from braze_etl.flows.currents_to_amplitude.remapped import Mappings, Remapped
 from braze_etl.logs import configure_logging
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.mapping.settings import MappingSection
@@ -99,11 +100,12 @@ class Setting:
             return Listing(FolderStore(self.source), since=spec.start)
 
         work: WorkList = options.pop("work", None) or Listed(new_listing, covers_all=covers_all)
-        if changed_only:
-            work = Remapped(new_listing, Comparer(FolderStore(self.source), mappings), sends=True)
         executor = SharedExecutor(
             lambda: InlinePool(self.source, self.project, self.quarantine, self.mapping)
         )
+        if changed_only:
+            inspector = Inspector(executor)
+            work = Remapped(new_listing, mappings, inspector, sends=True)
         return Run(
             Flow(work, lambda: self.finding, executor, Drift()),
             self.ledger,

@@ -21,6 +21,14 @@ def _hang_in_c():
 def _kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
+def _kill_once():
+    with open({log!r}) as log:
+        if len(log.readlines()) == 1:
+            _kill()
+
+def _sleep():
+    time.sleep(600)
+
 def _fail():
     raise ValueError("ann@people.example")
 
@@ -30,25 +38,41 @@ def _hang():
 
 _read = worker.blocks_of
 
-def _poisoned(due, *more):
+def _act(key):
     for part, act in {parts!r}.items():
-        if part in due.ref.key:
+        if part in key:
             with open({log!r}, "a") as log:
-                log.write(due.ref.key + "\\n")
+                log.write(key + "\\n")
             globals()[act]()
+
+def _poisoned(due, *more):
+    _act(due.ref.key)
     return _read(due, *more)
 
 worker.blocks_of = _poisoned
 """
+_COMPARING = """
+from braze_etl.flows.currents_to_amplitude.remapped import Comparer
+
+_compare = Comparer.compare
+
+def _compared(self, file, *more):
+    _act(file.ref.key)
+    return _compare(self, file, *more)
+
+Comparer.compare = _compared
+"""
 
 
-def poison(folder: Path, parts: dict[str, str], *, patience: float = 300.0) -> dict[str, str]:
+def poison(
+    folder: Path, parts: dict[str, str], *, patience: float = 300.0, comparing: bool = False
+) -> dict[str, str]:
     """The environment in which files whose keys contain a part do what stands beside it: the name of an act.
 
-    Each reading of one is a line in `folder/poisoned.txt`.
+    Each reading of one is a line in `folder/poisoned.txt`; when *comparing*, also one by several mappings.
     """
     where = folder / "poison"
     where.mkdir(exist_ok=True)
     text = _BEHAVIOUR.format(patience=patience, parts=parts, log=str(folder / "poisoned.txt"))
-    (where / "sitecustomize.py").write_text(text)
+    (where / "sitecustomize.py").write_text(text + _COMPARING * comparing)
     return {"PYTHONPATH": str(where)}

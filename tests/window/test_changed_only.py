@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from fixtures.generate import sample_record, write_avro
+from tests.faults.poison import poison
 from tests.faults.processes import kill, wait_until
 from tests.s3_server import Bucket
 from tests.workplace import Result, Workplace, balanced, open_workplace
@@ -194,3 +196,57 @@ def test_without_a_range_all_is_meant_that_the_ledger_knows_also_from_before_its
     assert report["events"]["accepted"] == 2
     assert place.held() == sorted([*old, *orphans])
     assert not set(unknown) & set(place.held()), "a file that was never settled is none that has changed"
+
+
+def orphans_of_three_hours(local: Place) -> list[str]:
+    """Have the ledger know six files of which a change of the mapping sends every record; their ids."""
+    local.decide()
+    ids = [id_ for hour in (5, 6, 7) for _ in range(2) for id_ in local.write(ORPHAN, "a-user", hour=hour)]
+    local.run()
+    local.decide(send=[ORPHAN])
+    return ids
+
+
+def test_a_worker_that_is_killed_while_it_compares_costs_nothing(local: Place) -> None:
+    ids = orphans_of_three_hours(local)
+    environ = poison(local.work.folder, {"date=2026-10-01-06": "_kill_once"}, comparing=True)
+    report = balanced(local.work.do("backfill", "--changed-only", *RANGE, "--output", "json", **environ).json)
+    assert (report["exit_code"], report["events"]["accepted"]) == (0, 6)
+    assert local.held() == sorted(ids)
+
+
+def test_a_file_that_kills_who_compares_it_is_left_alone_by_its_name_and_the_others_are_sent(
+    local: Place,
+) -> None:
+    ids = orphans_of_three_hours(local)
+    killer = local.write(ORPHAN, "a-user", hour=8)
+    local.decide()
+    local.run()
+    local.decide(send=[ORPHAN])
+    environ = poison(local.work.folder, {"date=2026-10-01-08": "_kill"}, comparing=True)
+    plan = local.work.do("plan", "--changed-only", *RANGE, "--output", "json", **environ).json
+    assert (plan["to_send"], plan["not_comparable_because"]) == (6, {"unreadable": 1})
+    result = local.work.do("backfill", "--changed-only", *RANGE, "--output", "json", **environ)
+    assert (result.code, balanced(result.json)["events"]["accepted"]) == (0, 6)
+    assert "reading it ended a worker process" in result.err
+    assert "date=2026-10-01-08" in result.err
+    assert local.held() == sorted(ids)
+    assert local.backfill().json["events"]["accepted"] == 1, "it stays as it was"
+    assert local.held() == sorted([*ids, *killer])
+
+
+def test_a_stop_while_a_worker_hangs_in_a_comparison_ends_the_run_in_its_time(local: Place) -> None:
+    ids = orphans_of_three_hours(local)
+    local.work.configure(mapping={"send": [ORPHAN]}, workers=1, amplitude={"timeout": "2s"})
+    environ = poison(local.work.folder, {"date=2026-10-01-07": "_sleep"}, comparing=True)
+    command = ("backfill", "--changed-only", *RANGE, "--output", "json")
+    process = local.work.start(*command, command=None, **environ)
+    asleep = local.work.folder / "poisoned.txt"
+    wait_until(asleep.exists, "a worker hangs")
+    process.terminate()
+    out, _ = process.communicate(timeout=30)
+    report = json.loads(out)
+    assert (process.returncode, report["exit_code"], report["events"]["read"]) == (143, 143, 0)
+    assert local.held() == []
+    assert balanced(local.backfill().json)["events"]["accepted"] == 6
+    assert local.held() == sorted(ids)

@@ -17,11 +17,11 @@ from braze_etl.config.loading import Config
 from braze_etl.delivery.batches import Trouble
 from braze_etl.delivery.destination import Probe
 from braze_etl.engine.clock_skew import Witnesses
-from braze_etl.engine.executors.opening import OpenExecutor, executor_opener
-from braze_etl.engine.executors.workers import Workers, scheduler_of
+from braze_etl.engine.executors.workers import Workers
 from braze_etl.engine.exits import Stop
 from braze_etl.engine.flow import SharedExecutor, WorkList
 from braze_etl.engine.forecast import RECENT_RUNS, SHORTER_PATIENCE, too_patient
+from braze_etl.engine.inspection import Inspector
 from braze_etl.engine.meter import Meter
 from braze_etl.engine.quarantine_stop import QuarantineStop
 from braze_etl.engine.report import RunReport
@@ -33,7 +33,7 @@ from braze_etl.errors import BrazeEtlError, ConfigError
 from braze_etl.flows.currents_to_amplitude.drift import Drift
 from braze_etl.flows.currents_to_amplitude.mapping import open_mapping
 from braze_etl.flows.currents_to_amplitude.plan import Intent, admit
-from braze_etl.flows.currents_to_amplitude.remapped import Mappings, remapped
+from braze_etl.flows.currents_to_amplitude.remapped import Mappings, Remapped
 from braze_etl.flows.currents_to_amplitude.settings import Settings
 from braze_etl.flows.currents_to_amplitude.source import (
     ScopeOf,
@@ -44,7 +44,7 @@ from braze_etl.flows.currents_to_amplitude.source import (
     source_lifetime,
     sweep,
 )
-from braze_etl.flows.currents_to_amplitude.worker import worker_spec
+from braze_etl.flows.currents_to_amplitude.worker import executor_opener_of
 from braze_etl.flows.pipeline import keeps_payloads, open_quarantine, open_state, receive_store_times
 from braze_etl.logs import get_logger
 from braze_etl.monitoring.hooks import Hooks, notify_of_failed_start
@@ -128,20 +128,6 @@ def open_run(
         raise
 
 
-def executor_to_read(config: Config[Settings], asked: Workers | None) -> SharedExecutor:
-    """The workers for what reads and sends nothing, as many as *asked* or configured."""
-    _require_reach(config.settings, asked)
-    request = Request("", workers=asked)
-    return SharedExecutor(_executor_opener(config, request, config.settings.processes(asked), None))
-
-
-def _require_reach(settings: Settings, workers: Workers | None) -> None:
-    if beyond := [words for _, words in settings.beyond_reach(workers)]:
-        raise ConfigError(
-            "; ".join(beyond), remedy="Or use the processes of this machine: give --workers a number."
-        )
-
-
 @contextmanager
 def _opened(
     config: Config[Settings],
@@ -158,13 +144,17 @@ def _opened(
             "amplitude.api_key is not set",
             remedy="Set it to ${AMPLITUDE_API_KEY}, and that in the environment.",
         )
-    _require_reach(settings, request.workers)
     mapping = open_mapping(settings)
-    admit(settings, _intent(request), clock)
+    admit(config, _intent(request), clock)
     # Before the ledger, which a bad address must not bring into the world.
     quarantine, lifetime = open_quarantine(settings), source_lifetime(settings.source)
     workers = settings.processes(request.workers)
-    open_executor = _executor_opener(config, request, workers, lifetime)
+    open_executor = executor_opener_of(
+        config,
+        request.workers,
+        keep_payloads=keeps_payloads(settings, lifetime),
+        rationed=settings.terms.enforced and not request.over_budget,
+    )
     probing = Probing(settings, clock, observers.troubled)
     ledger = open_state(settings, clock, witnesses=probing.witnesses)
     try:
@@ -173,6 +163,14 @@ def _opened(
         mappings = Mappings(ledger, mapping)
         mappings.keep()
         budget = Meter(ledger, settings.terms, clock, workers=workers)
+        executor = SharedExecutor(
+            partial(
+                open_executor,
+                answer=budget.answer,
+                watch=observers.in_flight,
+                troubled=observers.troubled,
+            )
+        )
         flow = Flow(
             work=_work_list(
                 settings,
@@ -180,19 +178,17 @@ def _opened(
                 ledger=ledger,
                 quarantine=quarantine,
                 mappings=mappings,
+                inspector=Inspector(
+                    executor,
+                    should_stop=lambda: stop.asked,
+                    gives_up=lambda: stop.gives_up_workers,
+                ),
                 witnesses=probing.witnesses,
                 clock=clock,
                 run_id=run_id,
             ),
             probe=probing,
-            executor=SharedExecutor(
-                partial(
-                    open_executor,
-                    answer=budget.answer,
-                    watch=observers.in_flight,
-                    troubled=observers.troubled,
-                )
-            ),
+            executor=executor,
             extras=Drift(),
             clock_differs=lambda: probing.witnesses.differ,
         )
@@ -219,24 +215,6 @@ def _opened(
         ledger.close()
 
 
-def _executor_opener(
-    config: Config[Settings], request: Request, workers: int, lifetime: timedelta | None
-) -> OpenExecutor:
-    settings = config.settings
-    spec = worker_spec(
-        config.unresolved,
-        keep_payloads=keeps_payloads(settings, lifetime),
-        rationed=settings.terms.enforced and not request.over_budget,
-    )
-    return executor_opener(
-        scheduler_of(request.workers or settings.workers),
-        workers,
-        spec,
-        config.unresolved,
-        repeatable_for=BatchApi.repeatable_for,
-    )
-
-
 def _intent(request: Request) -> Intent:
     """What has to be confirmed: a backfill over the budget, and a first run that is large."""
     sends = request.replay is None and request.missing is None
@@ -244,6 +222,7 @@ def _intent(request: Request) -> Intent:
         scope=None if request.covers_all else request.scope,
         resend=request.resend,
         changed_only=request.changed_only,
+        workers=request.workers,
         asks_budget=sends and request.command == "backfill" and not request.over_budget,
         asks_first_run=sends and not request.confirm_first_run,
     )
@@ -262,6 +241,7 @@ def _work_list(
     ledger: Ledger,
     quarantine: Quarantine,
     mappings: Mappings,
+    inspector: Inspector,
     witnesses: Witnesses,
     clock: Clock,
     run_id: str,
@@ -276,7 +256,7 @@ def _work_list(
     if request.replay is not None:
         return Replayed(quarantine, request.replay, hour_of_key)
     if request.changed_only:
-        return remapped(settings, new_listing, mappings, sends=True)
+        return Remapped(new_listing, mappings, inspector, sends=True, decoder=settings.decoder)
     scope, everything = request.scope(settings.source, ledger), request.covers_all
     return Listed(
         new_listing,

@@ -48,9 +48,27 @@ class Distinct:
             return
         self._seen.add(digest)
         if len(self._seen) > EXACT_UP_TO:
+            self._estimate()
+
+    def merge(self, other: Distinct) -> None:
+        """Count what *other* has counted; nothing counts twice, and the order does not matter."""
+        if other._seen is None:
+            self._estimate()
+            self._registers = bytearray(map(max, self._registers, other._registers))
+        elif self._seen is None:
+            for digest in other._seen:
+                self._register(digest)
+        else:
+            self._seen |= other._seen
+            if len(self._seen) > EXACT_UP_TO:
+                self._estimate()
+
+    def _estimate(self) -> None:
+        """Keep registers from now on."""
+        if self._seen is not None:
             self._registers = bytearray(_REGISTERS)
-            for each in self._seen:
-                self._register(each)
+            for digest in self._seen:
+                self._register(digest)
             self._seen = None
 
     def _register(self, digest: int) -> None:
@@ -96,41 +114,76 @@ class Users:
         self.total.add(name)
         self.by_event_type[event_type].add(name)
 
+    def merge(self, other: Users) -> None:
+        """Count whom *other* has counted."""
+        self.total.merge(other.total)
+        for event_type, users in other.by_event_type.items():
+            self.by_event_type[event_type].merge(users)
+
+
+class _Day:
+    """The events of a UTC day by id: no count is too high, or too low by more than `missed`."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._missed = 0
+
+    def add(self, id_: str) -> None:
+        self._counts[id_] += 1
+        if len(self._counts) > _ROOM:
+            self._trim()
+
+    def merge(self, other: _Day) -> None:
+        self._counts.update(other._counts)
+        self._missed += other._missed
+        if len(self._counts) > _ROOM:
+            self._trim()
+
+    def _trim(self) -> None:
+        """Take the same from all, so that at most `COUNTERS` are left."""
+        loss = sorted(self._counts.values(), reverse=True)[COUNTERS]
+        self._counts = Counter({id_: n - loss for id_, n in self._counts.items() if n > loss})
+        self._missed += loss
+
+    def busiest(self, day: date, bound: int) -> list[dict[str, Any]]:
+        ids = [{"id": id_, "events": n} for id_, n in self._counts.most_common(_NAMED) if n > bound]
+        return [{"day": day.isoformat(), "missed_at_most": self._missed, "ids": ids}] if ids else []
+
 
 class BusyIds:
     """Ids with more than *bound* events in a UTC day: a test account, or one id that many people share.
 
     Counting is by Misra and Gries ("Finding repeated elements", 1982): a table of 1,000 counters, which all
     lose the same amount when there are too many. A count is never too high; it is too low by less than a
-    1,001st of the day's events, and far less where most events belong to few people.
+    1,001st of the day's events, and far less where most events belong to few people. Sums of such tables keep
+    that bound (Agarwal and others, "Mergeable summaries", 2012).
     """
 
     def __init__(self, bound: int) -> None:
-        self._bound = bound
+        self.bound: Final = bound
         self._ended: list[dict[str, Any]] = []
-        self._day: date | None = None
-        self._counts: Counter[str] = Counter()
-        self._missed = 0
+        self._days: dict[date, _Day] = {}
 
     def add(self, day: date, event: Event) -> None:
-        """Count an event of a day by its `user_id`, or else by its `device_id`; days come in order."""
-        if day != self._day:
-            self._ended += self._busiest()
-            self._day, self._missed = day, 0
-            self._counts.clear()
-        self._counts[event.get("user_id") or event.get("device_id", "")] += 1
-        if len(self._counts) > _ROOM:
-            loss = sorted(self._counts.values(), reverse=True)[COUNTERS]
-            self._counts = Counter({id_: n - loss for id_, n in self._counts.items() if n > loss})
-            self._missed += loss
+        """Count an event of a day by its `user_id`, or else by its `device_id`."""
+        counts = self._days.get(day)
+        if counts is None:
+            counts = self._days[day] = _Day()
+        counts.add(event.get("user_id") or event.get("device_id", ""))
+
+    def merge(self, other: BusyIds) -> None:
+        """Take over what *other* has counted: of the last of these days, and later ones."""
+        if other._days:
+            self._end_before(min(other._days))
+        for day, counts in other._days.items():
+            self._days.setdefault(day, _Day()).merge(counts)
+
+    def _end_before(self, day: date) -> None:
+        """No more events come of earlier days: only what is told of them is kept."""
+        for ended in sorted(each for each in self._days if each < day):
+            self._ended += self._days.pop(ended).busiest(ended, self.bound)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values: of each day the 50 busiest of them; a count may be too low by `missed_at_most`."""
-        return {"flag_above": self._bound, "days": [*self._ended, *self._busiest()]}
-
-    def _busiest(self) -> list[dict[str, Any]]:
-        above = [(id_, n) for id_, n in self._counts.most_common(_NAMED) if n > self._bound]
-        if self._day is None or not above:
-            return []
-        ids = [{"id": id_, "events": events} for id_, events in above]
-        return [{"day": self._day.isoformat(), "missed_at_most": self._missed, "ids": ids}]
+        days = [line for day in sorted(self._days) for line in self._days[day].busiest(day, self.bound)]
+        return {"flag_above": self.bound, "days": [*self._ended, *days]}

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
 from braze_etl.clock import Clock, iso
+from braze_etl.config.loading import Config
 from braze_etl.engine.budget import Account, Spending
 from braze_etl.engine.due import DueFile
+from braze_etl.engine.executors.workers import Workers
+from braze_etl.engine.flow import WorkerParts
 from braze_etl.engine.forecast import Density, Rate, recent_reports
+from braze_etl.engine.inspection import Inspector, Killed
 from braze_etl.engine.source_health import Recognition
 from braze_etl.engine.tasks import Unavailable
-from braze_etl.engine.worker import blocks_of
+from braze_etl.engine.worker import Life, blocks_of
 from braze_etl.engine.worklists.listed import restore_command
 from braze_etl.errors import (
     FileUnavailableError,
@@ -28,17 +32,16 @@ from braze_etl.errors import (
     UnreadableFileError,
     UsageError,
 )
-from braze_etl.flows.currents_to_amplitude.mapping import load_mapping, open_mapping
+from braze_etl.flows.currents_to_amplitude.mapping import load_mapping
 from braze_etl.flows.currents_to_amplitude.person_counts import STANDARD_ERROR, BusyIds, Users
-from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.remapped import plan_changes
 from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.flows.currents_to_amplitude.source import Scope, ScopeOf, due_now, open_source
+from braze_etl.flows.currents_to_amplitude.source import Scope, ScopeOf, due_now
+from braze_etl.flows.currents_to_amplitude.worker import executor_to_read
 from braze_etl.flows.pipeline import ledger_to_read, open_state
 from braze_etl.mapping.mapping import EventMapping
 from braze_etl.model import Damage, Event, FileRef, Outcome, Reason, ReasonCounts, Verdict
 from braze_etl.state.ledger import BacklogLine, Ledger, LedgerMissingError, never_create
-from braze_etl.storage.store import Store
 
 PROJECT_LIMIT: Final = 100_000.0
 """Events a second that a project may send to the batch endpoint by default (amplitude.md 1.2)."""
@@ -146,6 +149,20 @@ class Plan:
             "reasons": {r.value: n for (of_type, r), n in self.reasons.items() if of_type == event_type},
         }
 
+    def merge(self, other: Plan) -> None:
+        """Take over what *other* has for later files."""
+        self.files.update(other.files)
+        self.bytes.update(other.bytes)
+        self.events.update(other.events)
+        self.to_send.update(other.to_send)
+        self.reasons.update(other.reasons)
+        self.users.merge(other.users)
+        if self.busy_ids and other.busy_ids:
+            self.busy_ids.merge(other.busy_ids)
+        self.oldest = self.oldest or other.oldest
+        self.newest = other.newest or self.newest
+        self.unavailable.add(other.unavailable)
+
     def take(self, file: DueFile) -> None:
         """Count a file; its records are for the one who knows about them."""
         ref = file.ref
@@ -158,6 +175,16 @@ class Plan:
         """Records that would be sent."""
         self.events[event_type] += events
         self.to_send[event_type] += events
+
+    def count(self, event_type: str, day: date, outcome: Event | Verdict) -> None:
+        """A record of a UTC day that was read, and what became of it."""
+        if isinstance(outcome, Verdict):
+            self.refuse(event_type, outcome.reason)
+            return
+        self.send(event_type)
+        self.users.add(event_type, outcome)
+        if self.busy_ids:
+            self.busy_ids.add(day, outcome)
 
     def refuse(self, event_type: str, reason: Reason, records: int = 1) -> None:
         """Records that would not be sent."""
@@ -188,66 +215,79 @@ def estimate(due: Iterable[DueFile], plan: Plan, density: Density, mapping: Even
     return plan
 
 
+@dataclass(frozen=True, slots=True)
 class ExactPlanner:
-    """Reads due files to say exactly what would become of their records."""
+    """Asks workers what exactly would become of the records of due files: a plan for these alone."""
 
-    def __init__(self, store: Store, plan: Plan, reader: EventReader) -> None:
-        self._store = store
-        self._reader = reader
-        self._plan = plan
+    flag_above: int | None
 
-    def take(self, due: Iterable[DueFile]) -> Plan:
-        """Plan for these files."""
-        for file in due:
-            self._plan.take(file)
+    def __call__(self, files: Sequence[DueFile], parts: WorkerParts, life: Life) -> Plan:
+        """See `Question`."""
+        plan = self.empty()
+        for file in files:
+            plan.take(file)
             try:
-                self._read(file)
+                self._read(file, parts, life, plan)
             except UnreadableFileError:
-                self._plan.refuse(file.ref.event_type, Reason.UNREADABLE_FILE)
+                plan.refuse(file.ref.event_type, Reason.UNREADABLE_FILE)
             except SourceGoneError:
-                self._plan.refuse(file.ref.event_type, Reason.SOURCE_GONE)
+                plan.refuse(file.ref.event_type, Reason.SOURCE_GONE)
             except FileUnavailableError as error:
-                self._plan.unavailable.note(error)
-        return self._plan
+                plan.unavailable.note(error)
+        return plan
 
-    def _read(self, file: DueFile) -> None:
+    def empty(self, max_events: int = 1) -> Plan:
+        """A plan for no file."""
+        busy_ids = None if self.flag_above is None else BusyIds(self.flag_above)
+        return Plan(max_events, exact=True, busy_ids=busy_ids)
+
+    def without(self, file: DueFile) -> Plan:
+        """The plan for a file that nobody can read."""
+        plan = self.empty()
+        plan.take(file)
+        plan.refuse(file.ref.event_type, Reason.UNREADABLE_FILE)
+        return plan
+
+    def _read(self, file: DueFile, parts: WorkerParts, life: Life, plan: Plan) -> None:
         event_type, day = file.ref.event_type, file.ref.hour.date()
-        for block, records in blocks_of(file, self._store, self._reader):
+        for block, records in blocks_of(file, parts.store, parts.reader, life):
             if isinstance(block, Damage):
-                self._plan.refuse(event_type, Reason.DAMAGED_BLOCK)
+                plan.refuse(event_type, Reason.DAMAGED_BLOCK)
                 continue
             for number, outcome in enumerate(block.outcomes):
                 if records is None or number in records:
-                    self._count(event_type, day, outcome)
+                    plan.count(event_type, day, outcome)
 
-    def _count(self, event_type: str, day: date, outcome: Event | Verdict) -> None:
-        if isinstance(outcome, Verdict):
-            self._plan.refuse(event_type, outcome.reason)
-            return
-        self._plan.send(event_type)
-        self._plan.users.add(event_type, outcome)
-        if self._plan.busy_ids:
-            self._plan.busy_ids.add(day, outcome)
+
+def plan_exactly(due: Iterable[DueFile], plan: Plan, inspector: Inspector) -> Plan:
+    """Plan for these files by reading them."""
+    planner = ExactPlanner(plan.busy_ids.bound if plan.busy_ids else None)
+    for files, part in inspector.answers(due, planner):
+        plan.merge(planner.without(files[0]) if isinstance(part, Killed) else part)
+    return plan
 
 
 def make_plan(
-    settings: Settings, scope: Scope | None, *, exact: bool, clock: Clock, resend: bool = False
+    config: Config[Settings],
+    scope: Scope | None,
+    *,
+    exact: bool,
+    clock: Clock,
+    resend: bool = False,
+    workers: Workers | None = None,
 ) -> Plan:
     """Plan a `run`, or with *scope* a `backfill`; nothing is sent, and nothing is written anywhere."""
-    mapping, terms = (
-        (open_mapping if exact else load_mapping)(settings),
-        settings.terms,
-    )
+    settings = config.settings
     with closing(ledger_to_read(settings, clock)) as ledger:
-        reports = recent_reports(ledger)
+        reports, terms = recent_reports(ledger), settings.terms
         plan = _empty(settings, reports, exact=exact)
         plan.account = Account.read(ledger, terms, clock.now()) if terms.configured else None
         due, listed = due_now(settings.source, ledger, scope, clock.now(), resend=resend)
         if exact:
-            store, _ = open_source(settings.source)
-            ExactPlanner(store, plan, EventReader(mapping, decoder=settings.decoder)).take(due)
+            with closing(executor_to_read(config, workers)) as executor:
+                plan_exactly(due, plan, Inspector(executor))
         else:
-            estimate(due, plan, Density.of(reports), mapping)
+            estimate(due, plan, Density.of(reports), load_mapping(settings))
         seen, recognition = due.familiarity, Recognition(ledger, settings.source.uri)
         plan.unfamiliar = seen.strangers
         plan.refusal = recognition.judge(listed, seen, complete=True, covers_all=scope is None).refusal
@@ -271,16 +311,18 @@ class Intent:
     scope: ScopeOf | None = None
     resend: bool = False
     changed_only: bool = False
+    workers: Workers | None = None
     asks_budget: bool = False
     asks_first_run: bool = False
 
 
-def admit(settings: Settings, intent: Intent, clock: Clock) -> None:
+def admit(config: Config[Settings], intent: Intent, clock: Clock) -> None:
     """Raise `UsageError` where the estimate of `plan` is more than is left, or than a first run may send.
 
     The source is listed for that only where the configuration sets such a bound. Nothing is written.
     `ConfigError` where the ledger is missing and may not be made: a lost one is no first run to confirm.
     """
+    settings = config.settings
     asks_budget = intent.asks_budget and settings.terms.bounded
     asks_first_run = intent.asks_first_run and settings.budget.first_run_events is not None
     if not asks_budget and not asks_first_run:
@@ -292,9 +334,9 @@ def admit(settings: Settings, intent: Intent, clock: Clock) -> None:
         return
     if intent.changed_only:
         if asks_budget and intent.scope:
-            _refuse_changes(settings, intent.scope, clock)
+            _refuse_changes(config, intent.scope, intent.workers, clock)
         return
-    plan = make_plan(settings, scope, exact=False, clock=clock, resend=intent.resend)
+    plan = make_plan(config, scope, exact=False, clock=clock, resend=intent.resend)
     if asks_first_run:
         _refuse_large_first_run(settings, plan)
     if asks_budget and plan.spending is not None:
@@ -310,8 +352,8 @@ def _ledger(settings: Settings, clock: Clock) -> Ledger:
         raise never_create(settings.state.uri) from None
 
 
-def _refuse_changes(settings: Settings, scope: ScopeOf, clock: Clock) -> None:
-    spending = plan_changes(settings, scope, clock).spending
+def _refuse_changes(config: Config[Settings], scope: ScopeOf, workers: Workers | None, clock: Clock) -> None:
+    spending = plan_changes(config, scope, clock, workers=workers).spending
     if spending is not None:
         spending.refuse_overrun(estimated=False)
 

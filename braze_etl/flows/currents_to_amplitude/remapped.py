@@ -8,7 +8,7 @@ import shutil
 import zlib
 from base64 import b64decode, b64encode
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,22 +19,37 @@ from typing import Any, BinaryIO, Final, TypeAlias, cast
 import orjson
 
 from braze_etl.clock import Clock
+from braze_etl.config.loading import Config
 from braze_etl.engine.budget import Account, Spending
 from braze_etl.engine.due import DueFile, Origin, Wanted
-from braze_etl.engine.flow import Found, ShouldStop, WorkList
+from braze_etl.engine.executors.workers import Workers
+from braze_etl.engine.flow import Found, ShouldStop, WorkerParts, WorkList
+from braze_etl.engine.inspection import Inspector, Killed
 from braze_etl.engine.source_health import Listing
+from braze_etl.engine.worker import Life
 from braze_etl.engine.worklists.listed import Chunks, restore_command
 from braze_etl.errors import FileError, SourceGoneError
 from braze_etl.flows.currents_to_amplitude.mapping import open_mapping
 from braze_etl.flows.currents_to_amplitude.reader import Decoder, EventReader
 from braze_etl.flows.currents_to_amplitude.settings import Settings
-from braze_etl.flows.currents_to_amplitude.source import Scope, ScopeOf, listing, open_source
+from braze_etl.flows.currents_to_amplitude.source import Scope, ScopeOf, listing
+from braze_etl.flows.currents_to_amplitude.worker import executor_to_read
 from braze_etl.flows.pipeline import ledger_to_read
 from braze_etl.logs import get_logger
 from braze_etl.mapping.identity import People
 from braze_etl.mapping.mapping import MIN_ID_LENGTH, EventMapping
 from braze_etl.mapping.settings import MappingSection
-from braze_etl.model import Damage, FileRef, FileState, Outcome, Reason, ReasonCounts, Tally, Verdict
+from braze_etl.model import (
+    Damage,
+    FileRef,
+    FileState,
+    OpenPositions,
+    Outcome,
+    Reason,
+    ReasonCounts,
+    Tally,
+    Verdict,
+)
 from braze_etl.state.ledger import BacklogLine, KnownFile, Ledger, OpenFile
 from braze_etl.storage.store import Store
 
@@ -87,12 +102,42 @@ def _judgement(text: str) -> Judgement:
     return Judgement(version, (int(block), int(record)))
 
 
+@dataclass(frozen=True, slots=True)
+class FormerMapping:
+    """A mapping as the ledger keeps it: all that is needed to make it again, in whatever process."""
+
+    version: str
+    options: Mapping[str, Any]
+    preset: bytes = field(repr=False)
+    """As `_packed` gives it."""
+
+    def again(self, now: EventMapping) -> EventMapping | None:
+        """Make it with the lists and tables of people as they are today, which are those of *now*.
+
+        None where this release can't read its preset or options any more, or its table of people is none
+        that is in use today, or had another content when it decided what is filtered.
+        """
+        decisive = dict(self.options)
+        try:
+            length = decisive.pop("min_id_length", MIN_ID_LENGTH)
+            options = _salted(MappingSection.model_validate(decisive), now.options)
+            people = _people(options, now)
+            if people is None:
+                return None
+            data = orjson.loads(zlib.decompress(self.preset))
+            mapping = EventMapping.load(options, people, min_id_length=length, data=data)
+        except (KeyError, TypeError, ValueError, zlib.error):
+            return None  # in a form that this release does not have
+        return mapping if mapping.version == self.version else None
+
+
 class Mappings:
     """Knows mappings by their versions; `now` is the one in force."""
 
     def __init__(self, ledger: Ledger, now: EventMapping) -> None:
         self.now: Final = now
         self._ledger = ledger
+        self._kept: dict[str, FormerMapping | None] = {}
         self._made: dict[str, EventMapping | None] = {now.version: now}
 
     def keep(self) -> None:
@@ -106,35 +151,25 @@ class Mappings:
         self._ledger.put_note(name, {"options": self.now.decisive, "preset": digest})
 
     def of(self, version: str) -> EventMapping | None:
-        """Give the mapping of that version with the lists and tables of people as they are today.
-
-        None where it can't be had: the ledger does not know it, this release can't read its preset or options
-        any more, or its table of people is none that is in use today, or had another content when it decided
-        what is filtered.
-        """
+        """Give the mapping of that version; None where it can't be had (see `FormerMapping.again`)."""
         if version not in self._made:
-            self._made[version] = self._again(version)
+            kept = self.kept(version)
+            self._made[version] = kept.again(self.now) if kept else None
         return self._made[version]
 
-    def _again(self, version: str) -> EventMapping | None:
-        kept = self._ledger.get_note(_note(version))
-        try:
-            decisive = dict(kept["options"])
-            length = decisive.pop("min_id_length", MIN_ID_LENGTH)
-            options = _salted(MappingSection.model_validate(decisive), self.now.options)
-            people = _people(options, self.now)
-            data = self._preset(kept["preset"])
-            if people is None:
-                return None
-            mapping = EventMapping.load(options, people, min_id_length=length, data=data)
-        except (KeyError, TypeError, ValueError, zlib.error):
-            return None  # not kept, or in a form that this release does not have
-        return mapping if mapping.version == version else None
+    def kept(self, version: str) -> FormerMapping | None:
+        """Give what the ledger keeps of a version; None where it does not know it."""
+        if version not in self._kept:
+            self._kept[version] = self._read(version)
+        return self._kept[version]
 
-    def _preset(self, digest: str) -> dict[str, Any]:
-        packed = self._ledger.get_note(f"preset:{digest}")["packed"]
-        data: dict[str, Any] = orjson.loads(zlib.decompress(b64decode(packed)))
-        return data
+    def _read(self, version: str) -> FormerMapping | None:
+        note = self._ledger.get_note(_note(version))
+        try:
+            packed = self._ledger.get_note(f"preset:{note['preset']}")["packed"]
+            return FormerMapping(version, note["options"], b64decode(packed))
+        except (KeyError, TypeError, ValueError):
+            return None
 
 
 def _packed(data: dict[str, Any]) -> bytes:
@@ -207,54 +242,109 @@ class Compared:
         return sum(map(len, self.blocks.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A settled file that only reading tells of; `before` are the mappings by which it was `judged`."""
+
+    ref: FileRef
+    known: KnownFile
+    judged: tuple[Judgement, ...]
+    before: tuple[FormerMapping, ...]
+    left_open: tuple[OpenPositions, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """See `Readable`."""
+        return True
+
+    @property
+    def weight(self) -> int:
+        """See `Readable`."""
+        return DueFile(self.ref).weight
+
+
+def judge(ref: FileRef, known: KnownFile, mappings: Mappings) -> Candidate | Compared | NotComparable:
+    """Say what the mappings alone tell of a file, or that it has to be read; *known* has the same etag."""
+    judged, now = judgements_of(known.mapping, known.held_from), mappings.now
+    before = [mapping for each in judged if (mapping := mappings.of(each.version)) is not None]
+    if not judged or len(before) < len(judged):
+        return NotComparable.MAPPING_UNKNOWN
+    if foreseen := _foreseen(ref.event_type, judged, before, now):
+        return Compared({}, foreseen, foreseen)
+    versions = dict.fromkeys(each.version for each in judged if each.version != now.version)
+    return Candidate(ref, known, judged, tuple(kept for each in versions if (kept := mappings.kept(each))))
+
+
 class Comparer:
-    """Compares files. Only those are read of which the mappings alone do not tell."""
+    """Reads candidates, by the mapping in force and by former ones; these are made once."""
 
-    def __init__(self, store: Store, mappings: Mappings, *, decoder: Decoder = "auto") -> None:
-        self.mappings = mappings
-        self._store = store
+    def __init__(self, now: EventMapping, *, decoder: Decoder = "auto") -> None:
+        self._now = now
         self._decoder: Decoder = decoder
-        self._readers: dict[str, EventReader] = {}
+        self._readers = {now.version: EventReader(now, decoder=decoder)}
 
-    def compare(self, ref: FileRef, known: KnownFile) -> Compared | NotComparable:
-        """Say what of a file is sent under the mapping in force, and was not; *known* has the same etag."""
-        judged, now = judgements_of(known.mapping, known.held_from), self.mappings.now
-        before = [mapping for each in judged if (mapping := self.mappings.of(each.version)) is not None]
-        if not judged or len(before) < len(judged):
+    def compare(
+        self, file: Candidate, store: Store, step: Callable[[], None] = lambda: None
+    ) -> Compared | NotComparable:
+        """Say what of a file is sent under the mapping in force, and was not; a *step* is a block."""
+        self._make(file.before)
+        versions = [each.version for each in file.judged]
+        if not self._readers.keys() >= set(versions):
             return NotComparable.MAPPING_UNKNOWN
-        if foreseen := _foreseen(ref.event_type, judged, before, now):
-            return Compared({}, foreseen, foreseen)
         try:
-            compared = self._read(ref, judged, before)
+            after, *past = self._read(file.ref, store, [self._now.version, *versions], step)
         except SourceGoneError:
             return NotComparable.SOURCE_GONE
         except FileError:
             return NotComparable.UNREADABLE
+        compared = _difference(after, list(zip(file.judged, past, strict=True)), self._now.version)
         # Held records are filtered in the books too. With more, some of what is taken for unsent was sent.
-        if compared.unsent > known.tally.filtered:
+        if compared.unsent > file.known.tally.filtered:
             return NotComparable.BOOKS_DIFFER
         return compared
 
-    def _read(self, ref: FileRef, judged: Sequence[Judgement], before: Sequence[EventMapping]) -> Compared:
-        now = self.mappings.now
+    def _make(self, before: Iterable[FormerMapping]) -> None:
+        for former in before:
+            if former.version not in self._readers and (mapping := former.again(self._now)) is not None:
+                self._readers[former.version] = EventReader(mapping, decoder=self._decoder)
+
+    def _read(
+        self, ref: FileRef, store: Store, versions: Iterable[str], step: Callable[[], None]
+    ) -> list[Reasons]:
         with SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
-            with self._store.open(ref.key, etag=ref.etag, size=ref.size or None) as stream:
+            with store.open(ref.key, etag=ref.etag, size=ref.size or None) as stream:
                 shutil.copyfileobj(stream, copy)
             whole = cast("BinaryIO", copy)
-            after = self._reasons(now, ref, whole)
-            past = [self._reasons(mapping, ref, whole) for mapping in before]
-        return _difference(after, list(zip(judged, past, strict=True)), now.version)
+            return [_reasons(self._readers[version], ref, whole, step) for version in versions]
 
-    def _reasons(self, mapping: EventMapping, ref: FileRef, stream: BinaryIO) -> Reasons:
-        stream.seek(0)
-        if mapping.version not in self._readers:
-            self._readers[mapping.version] = EventReader(mapping, decoder=self._decoder)
-        reader = self._readers[mapping.version]
-        return {
-            block.offset: [each.reason if isinstance(each, Verdict) else None for each in block.outcomes]
-            for block in reader.read(ref, stream)
-            if not isinstance(block, Damage)
-        }
+
+def _reasons(reader: EventReader, ref: FileRef, stream: BinaryIO, step: Callable[[], None]) -> Reasons:
+    reasons: Reasons = {}
+    stream.seek(0)
+    for block in reader.read(ref, stream):
+        step()
+        if not isinstance(block, Damage):
+            reasons[block.offset] = [
+                each.reason if isinstance(each, Verdict) else None for each in block.outcomes
+            ]
+    return reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Asks workers to compare candidates: the question of `--changed-only`."""
+
+    decoder: Decoder = "auto"
+
+    def __call__(
+        self, files: Sequence[Candidate], parts: WorkerParts, life: Life
+    ) -> list[Compared | NotComparable]:
+        """See `Question`."""
+        comparer = parts.kept.get("comparer")
+        if comparer is None:
+            reader = cast("EventReader", parts.reader)
+            comparer = parts.kept["comparer"] = Comparer(reader.mapping, decoder=self.decoder)
+        return [comparer.compare(file, parts.store, life.step) for file in files]
 
 
 def _foreseen(
@@ -375,31 +465,37 @@ class Remapped(WorkList):
 
     covers_all = False
 
-    def __init__(self, new_listing: Callable[[], Listing], comparer: Comparer, *, sends: bool) -> None:
+    def __init__(
+        self,
+        new_listing: Callable[[], Listing],
+        mappings: Mappings,
+        inspector: Inspector,
+        *,
+        sends: bool,
+        decoder: Decoder = "auto",
+    ) -> None:
         self.difference = Difference()
         self._new_listing = new_listing
-        self._comparer = comparer
+        self._mappings = mappings
+        self._inspector = inspector
+        self._comparison = Comparison(decoder)
         self._sends = sends
         self._listing: Listing | None = None
         self._files = Chunks((), _AT_ONCE)
+        self._settled: list[tuple[FileRef, str]] = []
+        """Files that the mapping in force settles, and what the ledger is to know of them."""
 
     def find(self, ledger: Ledger, now: datetime, stop: ShouldStop) -> Iterator[DueFile]:  # noqa: ARG002
-        """Compare file by file, as far as *stop* lets it; that is asked now and then."""
+        """Compare as far as *stop* lets it: what workers have in hand by then is still given."""
         if self._listing is None:
             self._listing = self._new_listing()
             self._files = Chunks(self._listing, _AT_ONCE)
         reported = self._files.over
-        open_files: dict[str, OpenFile] = {}
-        for chunk in self._files.until(stop):
-            known = ledger.known(chunk)
-            if not open_files and any(each.state is FileState.OPEN for each in known.values()):
-                open_files = {file.ref.key: file for file in ledger.open_files()}
-            settled: list[tuple[FileRef, str]] = []
-            for ref in chunk:
-                if ref.key in known and self._is_candidate(ref, known[ref.key]):
-                    yield from self._of_file(ref, known[ref.key], open_files.get(ref.key), settled)
-            if settled and self._sends:
-                ledger.note_mappings(settled)
+        for files, answer in self._inspector.answers(self._candidates(ledger, stop), self._comparison):
+            for file, compared in zip(files, _compared(files, answer), strict=True):
+                yield from self._of_file(file, compared)
+            self._note_settled(ledger, _AT_ONCE)
+        self._note_settled(ledger)
         if self._sends and self._files.over and not reported:
             self.difference.report()
 
@@ -413,13 +509,33 @@ class Remapped(WorkList):
             records=self.difference.to_send.total(),
         )
 
-    def _is_candidate(self, ref: FileRef, known: KnownFile) -> bool:
+    def _candidates(self, ledger: Ledger, stop: ShouldStop) -> Iterator[Candidate]:
+        """Give the files that have to be read, as they are asked for; the others are judged at once."""
+        open_files: dict[str, OpenFile] = {}
+        for chunk in self._files.until(stop):
+            known = ledger.known(chunk)
+            if not open_files and any(each.state is FileState.OPEN for each in known.values()):
+                open_files = {file.ref.key: file for file in ledger.open_files()}
+            for ref in chunk:
+                if ref.key not in known or not self._may_differ(ref, known[ref.key]):
+                    continue
+                judged = judge(ref, known[ref.key], self._mappings)
+                if isinstance(judged, Candidate):
+                    left = open_files.get(ref.key)
+                    yield replace(judged, left_open=left.open) if left else judged
+                elif isinstance(judged, NotComparable):
+                    self.difference.not_comparable[judged] += 1
+                else:
+                    self._settled.append((ref, judged.mapping))
+            self._note_settled(ledger, _AT_ONCE)
+
+    def _may_differ(self, ref: FileRef, known: KnownFile) -> bool:
         """Whether a record of it was filtered, and not by the mapping in force."""
         if known.pruned:
             self.difference.not_comparable[NotComparable.PRUNED] += 1
         if known.etag != ref.etag or not known.tally.filtered:
             return False
-        now = self._comparer.mappings.now.version
+        now = self._mappings.now.version
         judged = judgements_of(known.mapping, known.held_from)
         if any(each.version == now and each.held_from is None for each in judged):
             return False
@@ -427,28 +543,41 @@ class Remapped(WorkList):
             self.difference.archived += BacklogLine(1, ref.size)
         return not ref.archived
 
-    def _of_file(
-        self, ref: FileRef, known: KnownFile, left_open: OpenFile | None, settled: list[tuple[FileRef, str]]
-    ) -> Iterator[DueFile]:
-        compared = self._comparer.compare(ref, known)
+    def _of_file(self, file: Candidate, compared: Compared | NotComparable) -> Iterator[DueFile]:
         if isinstance(compared, NotComparable):
             self.difference.not_comparable[compared] += 1
         elif compared.blocks:
-            self.difference.add(ref, compared)
-            yield _due(ref, known, compared, left_open)
+            self.difference.add(file.ref, compared)
+            yield _due(file, compared)
         else:
-            settled.append((ref, compared.mapping))
+            self._settled.append((file.ref, compared.mapping))
+
+    def _note_settled(self, ledger: Ledger, least: int = 1) -> None:
+        """Have the ledger remember them, if there are so many."""
+        if len(self._settled) >= least:
+            if self._sends:
+                ledger.note_mappings(self._settled)
+            self._settled = []
 
 
-def _due(ref: FileRef, known: KnownFile, compared: Compared, left_open: OpenFile | None) -> DueFile:
-    tally = known.tally
+def _compared(
+    files: Sequence[Candidate], answer: list[Compared | NotComparable] | Killed
+) -> list[Compared | NotComparable]:
+    if isinstance(answer, Killed):
+        _log.warning(f"a file is left alone: {answer.words}", key=files[0].ref.key)
+        return [NotComparable.UNREADABLE]
+    return answer
+
+
+def _due(file: Candidate, compared: Compared) -> DueFile:
+    tally = file.known.tally
     return DueFile(
-        ref,
+        file.ref,
         Origin.CHANGED,
         (Wanted(compared.blocks),),
-        later=left_open.open if left_open is not None else (),
+        later=file.left_open,
         carried=Tally(tally.accepted, tally.filtered - compared.count, tally.quarantined),
-        still_failed=known.state is FileState.FAILED,
+        still_failed=file.known.state is FileState.FAILED,
         mapping=compared.mapping,
         mapping_if_held=compared.mapping_if_held,
     )
@@ -478,25 +607,24 @@ class ChangePlan:
         return {"estimated": False, "changed_only": True, **facts}
 
 
-def remapped(
-    settings: Settings, new_listing: Callable[[], Listing], mappings: Mappings, *, sends: bool
-) -> Remapped:
-    """The work that the mapping in force makes of what the ledger knows."""
-    store, _ = open_source(settings.source)
-    return Remapped(new_listing, Comparer(store, mappings, decoder=settings.decoder), sends=sends)
-
-
 def changed_scope(since: datetime | None, until: datetime | None, event_types: tuple[str, ...]) -> ScopeOf:
     """The hours in which changes are looked for; from an open beginning, all that the ledger knows."""
     return lambda _, ledger: Scope(since or ledger.oldest_day() or ledger.start_at, until, event_types)
 
 
-def plan_changes(settings: Settings, scope: ScopeOf, clock: Clock) -> ChangePlan:
+def plan_changes(
+    config: Config[Settings], scope: ScopeOf, clock: Clock, *, workers: Workers | None = None
+) -> ChangePlan:
     """Find the difference in *scope*; nothing is sent, and nothing is written anywhere."""
+    settings = config.settings
     mapping, terms, now = open_mapping(settings), settings.terms, clock.now()
-    with closing(ledger_to_read(settings, clock)) as ledger:
+    with (
+        closing(ledger_to_read(settings, clock)) as ledger,
+        closing(executor_to_read(config, workers)) as executor,
+    ):
         listed = listing(settings.source, scope(settings.source, ledger), now)
-        work = remapped(settings, lambda: listed, Mappings(ledger, mapping), sends=False)
+        mappings, inspector = Mappings(ledger, mapping), Inspector(executor)
+        work = Remapped(lambda: listed, mappings, inspector, sends=False, decoder=settings.decoder)
         deque(work.find(ledger, now, lambda: False), maxlen=0)
         account = Account.read(ledger, terms, clock.now()) if terms.configured else None
     restore = restore_command(settings.source.uri, work.difference.archived)

@@ -6,8 +6,12 @@ from functools import partial
 
 from braze_etl.amplitude.destination import BatchApi
 from braze_etl.clock import SystemClock
+from braze_etl.config.loading import Config
 from braze_etl.config.unresolved import Unresolved
-from braze_etl.engine.flow import Reach, WorkerParts, WorkerSpec
+from braze_etl.engine.executors.opening import OpenExecutor, executor_opener
+from braze_etl.engine.executors.workers import Workers, scheduler_of
+from braze_etl.engine.flow import Reach, SharedExecutor, WorkerParts, WorkerSpec
+from braze_etl.errors import ConfigError
 from braze_etl.flows.currents_to_amplitude.mapping import open_mapping
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.settings import Settings
@@ -24,6 +28,32 @@ def worker_spec(settings: Unresolved[Settings], *, keep_payloads: bool, rationed
     """
     opening = partial(_open, settings, keep_payloads, rationed)
     return WorkerSpec(opening, partial(_reach, settings), __name__)
+
+
+def executor_opener_of(
+    config: Config[Settings], workers: Workers | None, *, keep_payloads: bool = False, rationed: bool = False
+) -> OpenExecutor:
+    """What opens an executor of *workers*, or of those that are configured.
+
+    Raises `ConfigError` as `executor_opener` does, and where other machines can't reach the stores.
+    """
+    settings = config.settings
+    if beyond := [words for _, words in settings.beyond_reach(workers)]:
+        raise ConfigError(
+            "; ".join(beyond), remedy="Or use the processes of this machine: give --workers a number."
+        )
+    return executor_opener(
+        scheduler_of(workers or settings.workers),
+        settings.processes(workers),
+        worker_spec(config.unresolved, keep_payloads=keep_payloads, rationed=rationed),
+        config.unresolved,
+        repeatable_for=BatchApi.repeatable_for,
+    )
+
+
+def executor_to_read(config: Config[Settings], workers: Workers | None = None) -> SharedExecutor:
+    """Workers for a pass that sends nothing."""
+    return SharedExecutor(executor_opener_of(config, workers))
 
 
 def _reach(unresolved: Unresolved[Settings]) -> Reach:

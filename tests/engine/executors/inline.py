@@ -9,12 +9,17 @@ from concurrent.futures import Executor as Threads
 from random import Random
 from typing import Any, TypeAlias, cast
 
-from braze_etl.clock import Clock
+from pydantic import SecretStr
+
+from braze_etl.amplitude.destination import BatchApi
+from braze_etl.amplitude.settings import Amplitude
+from braze_etl.clock import Clock, SystemClock
 from braze_etl.delivery.destination import Destination
 from braze_etl.delivery.http import Transport
 from braze_etl.delivery.sender import Sender
 from braze_etl.engine.books import Tag
-from braze_etl.engine.flow import WorkerParts
+from braze_etl.engine.flow import SharedExecutor, WorkerParts
+from braze_etl.engine.inspection import Inspector
 from braze_etl.engine.tasks import TASKS_A_PROCESS, Result, Work, WorkerDied
 from braze_etl.engine.worker import TaskRunner
 from braze_etl.model import FileRef
@@ -167,3 +172,14 @@ class Inline:
             self._come.put((worker, worker.run(task)))
         except Exception as error:  # noqa: BLE001 - whatever it was, it is the death of the worker
             self._come.put((worker, error))
+
+
+def inspector_over(store: Any, reader: Any) -> Inspector:
+    """Has questions answered by one such worker, over that store."""
+
+    def open_worker(stop: threading.Event) -> Run:
+        service = BatchApi(Amplitude(region="US", api_key=SecretStr("k")))
+        wire = cast("Transport", None)  # nothing is sent
+        return runner_over(wire, service, SystemClock(), store=store, reader=reader, stop=stop).run
+
+    return Inspector(SharedExecutor(lambda: Inline(1, open_worker)))

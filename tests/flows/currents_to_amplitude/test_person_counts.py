@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from datetime import date, timedelta
 from typing import Any
@@ -15,7 +16,9 @@ from braze_etl.flows.currents_to_amplitude.person_counts import (
     STANDARD_ERROR,
     BusyIds,
     Distinct,
+    Users,
 )
+from braze_etl.model import Event
 
 DAY = date(2026, 10, 5)
 
@@ -90,7 +93,7 @@ def test_memory_is_bounded_and_the_busiest_is_found_among_a_hundred_thousand() -
             busy.add(DAY, {"user_id": f"user-{batch}-{number}"})
         for _ in range(50):
             busy.add(DAY, {"user_id": "everybody"})
-        most = max(most, len(busy._counts))
+        most = max(most, len(busy._days[DAY]._counts))
     assert most <= 4 * COUNTERS
     (day,) = days(busy)
     (everybody,) = day["ids"]
@@ -117,3 +120,63 @@ def test_a_count_is_never_too_high_and_too_low_by_what_was_missed_at_most(
             assert bound < each["events"] <= true[each["id"]] <= each["events"] + missed
         named = {each["id"] for each in day["ids"]}
         assert {id_ for id_, number in true.items() if number - missed > bound} <= named
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.lists(st.integers(0, 30), max_size=30), max_size=6), st.integers(0, 20))
+def test_users_that_were_counted_in_parts_are_those_that_were_counted_at_once(
+    parts: list[list[int]], exact_up_to: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(people, "EXACT_UP_TO", exact_up_to)
+        merged, at_once = Users(), Users()
+        for part in parts:
+            of_part = Users()
+            for number in part:
+                event: Event = {"user_id": f"user-{number}"}
+                of_part.add(f"type-{number % 2}", event)
+                at_once.add(f"type-{number % 2}", event)
+            merged.merge(pickle.loads(pickle.dumps(of_part)))
+    for mine, theirs in zip(
+        [merged.total, *dict(sorted(merged.by_event_type.items())).values()],
+        [at_once.total, *dict(sorted(at_once.by_event_type.items())).values()],
+        strict=True,
+    ):
+        assert (mine.count, mine.exact) == (theirs.count, theirs.exact)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=200), max_size=6),
+    st.integers(1, 10),
+    st.integers(1, 60),
+)
+def test_ids_that_were_counted_in_parts_keep_the_bound(
+    parts: list[list[tuple[int, int]]], counters: int, bound: int
+) -> None:
+    """Parts follow each other by their hours: the last day of one may be the first of the next."""
+    in_order = sorted(each for part in parts for each in part)
+    true: Counter[tuple[str, str]] = Counter()
+    merged, at = BusyIds(bound), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(people, "COUNTERS", counters)
+        patch.setattr(people, "_ROOM", counters)
+        for part in parts:
+            of_part = BusyIds(bound)
+            for offset, number in in_order[at : at + len(part)]:
+                of_part.add(DAY + timedelta(days=offset), {"user_id": str(number)})
+                true[(DAY + timedelta(days=offset)).isoformat(), str(number)] += 1
+            merged.merge(pickle.loads(pickle.dumps(of_part)))
+            at += len(part)
+    found = {day["day"]: day for day in days(merged)}
+    assert list(found) == sorted(found)
+    for day, line in found.items():
+        events = sum(n for (of_day, _), n in true.items() if of_day == day)
+        assert line["missed_at_most"] <= events / (counters + 1)
+        for each in line["ids"]:
+            exact = true[day, each["id"]]
+            assert bound < each["events"] <= exact <= each["events"] + line["missed_at_most"]
+    for (day, id_), events in true.items():
+        missed = found[day]["missed_at_most"] if day in found else len(in_order) / (counters + 1)
+        if events - missed > bound:
+            assert id_ in {each["id"] for each in found[day]["ids"]}

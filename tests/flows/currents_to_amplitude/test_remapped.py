@@ -13,12 +13,12 @@ from braze_etl.clock import ManualClock
 from braze_etl.commands.plan import print_changes
 from braze_etl.engine.books import TaskBooks, tags_of
 from braze_etl.engine.due import DueFile, Wanted
+from braze_etl.engine.inspection import Inspector
 from braze_etl.engine.tasks import Task
 from braze_etl.engine.worker import blocks_of
 from braze_etl.flows.currents_to_amplitude.reader import EventReader
 from braze_etl.flows.currents_to_amplitude.remapped import (
     ChangePlan,
-    Comparer,
     Difference,
     Mappings,
     NotComparable,
@@ -33,6 +33,7 @@ from braze_etl.state.sqlite import SqliteLedger
 from braze_etl.storage.folder import FolderStore
 from fixtures.generate import sample_record, write_avro
 from tests.engine.due_files import FixedListing
+from tests.engine.executors.inline import inspector_over
 
 NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 OPEN, ORPHAN = "users.messages.email.Open", "users.UserOrphan"
@@ -79,9 +80,20 @@ class Setting:
         self, refs: Iterable[FileRef], now: EventMapping = AFTER, *, sends: bool = True
     ) -> tuple[list[DueFile], Difference]:
         """What is due of these files, and the difference that is told of them."""
-        comparer = Comparer(self.store, Mappings(self.ledger, now))
-        work = Remapped(lambda: FixedListing(refs), comparer, sends=sends)
+        work = self.work(refs, now, sends=sends)
         return list(work.find(self.ledger, NOON, lambda: False)), work.difference
+
+    def work(
+        self,
+        refs: Iterable[FileRef],
+        now: EventMapping = AFTER,
+        *,
+        sends: bool = True,
+        inspector: Inspector | None = None,
+    ) -> Remapped:
+        """The work list; another *inspector* than one with a thread of its own may be given."""
+        inspector = inspector or inspector_over(self.store, EventReader(now))
+        return Remapped(lambda: FixedListing(refs), Mappings(self.ledger, now), inspector, sends=sends)
 
     def due(self, ref: FileRef) -> DueFile:
         ((due,), _) = self.remapped([ref])
@@ -157,8 +169,7 @@ def test_open_positions_stay_as_they_are(setting: Setting) -> None:
 
 def test_it_ends_when_it_may_not_go_on_and_the_rest_stays_a_candidate(setting: Setting) -> None:
     refs = [setting.file(f"{number:03}", ORPHAN, {}) for number in range(60)]
-    comparer = Comparer(setting.store, Mappings(setting.ledger, AFTER))
-    work = Remapped(lambda: FixedListing(refs), comparer, sends=True)
+    work = setting.work(refs)
     answers = iter([False] * 50)
     assert len(list(work.find(setting.ledger, NOON, lambda: next(answers, True)))) == 50
     assert len(list(work.find(setting.ledger, NOON, lambda: False))) == 10
@@ -287,9 +298,7 @@ def test_the_plan_is_told_to_people(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_difference_is_told_once_though_the_run_pauses_when_all_is_compared(tmp_path: Path) -> None:
     setting, log = Setting(tmp_path), io.StringIO()
     ref = setting.file("a", ORPHAN, {})
-    work = Remapped(
-        lambda: FixedListing([ref]), Comparer(setting.store, Mappings(setting.ledger, AFTER)), sends=True
-    )
+    work = setting.work([ref])
     configure_logging("json", log)
     given = [due.ref for _ in range(2) for due in work.find(setting.ledger, NOON, lambda: False)]
     configure_logging("text")

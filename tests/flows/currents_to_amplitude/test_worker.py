@@ -93,6 +93,15 @@ def test_a_secret_in_the_file_itself_reaches_workers_all_the_same(tmp_path: Path
     assert config.settings.amplitude.api_key.get_secret_value() in tokens
 
 
+def test_what_the_command_does_without_a_worker_does_without_too(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("source: {uri: ./export}\namplitude: {region: '${REGION}', api_key: '${KEY}'}\n")
+    config = load_config(path, {})
+    assert pickle.loads(pickle.dumps(config.unresolved)).resolve({}) == config.settings
+    with pytest.raises(ConfigError, match="gives other values"):
+        config.unresolved.resolve({"KEY": "k"})
+
+
 def test_no_secret_is_in_the_bytes_of_a_shipment_and_its_settings_are_the_commands(tmp_path: Path) -> None:
     config, environ, tokens = loaded(tmp_path, in_environment=True, alone=True)
     spec = worker_spec(config.unresolved, keep_payloads=False, rationed=False)
