@@ -292,25 +292,30 @@ class Pipeline:
     ) -> Verification:
         """Hold what was accepted, of a range of hours or of one *run*, against what Amplitude exports.
 
+        Without both, of the last whole UTC day that ended *settle* ago: for a job that does it once a day.
         With *repair*, what is missing is sent again: what is older than 7 days only *beyond_dedup*, for
         Amplitude may count that twice. `exit_code` is 6 while anything is missing. *list_to* is a file for
         all that is missing, a JSON object a line. Raises `UsageError`, `ConfigError`, `ReadError`,
         `StoreError`, `StateError`, and what `run` raises.
         """
         globs = tuple(event_types)
-        if (run is not None) == bool(from_ or to or until or globs):
+        if run is not None and (from_ or to or until or globs):
             raise UsageError(
-                "verify needs either a range of hours or a run",
-                remedy="Give --from and --to (or --until), or --run ID.",
+                "a run and a range of hours exclude each other",
+                remedy="Give --from and --to (or --until), or --run ID, or neither for the last settled day.",
             )
         settled_after = _duration(settle, "settle")
+        settled_after = SETTLED_AFTER if settled_after is None else settled_after
+        if run is None and not (from_ or to or until):
+            until = hour_of(SystemClock().now() - settled_after).replace(hour=0)
+            from_ = until - timedelta(days=1)
         with _usage("max_download"):
             most = parse_size(max_download)
         asked = Asked(
             scope=_range(from_, to, until, globs) if run is None else None,
             run_id=run,
             export=export,
-            settle=SETTLED_AFTER if settled_after is None else settled_after,
+            settle=settled_after,
             max_download=most,
             list_to=None if list_to is None else Path(list_to),
             beyond_dedup=beyond_dedup,

@@ -6,11 +6,19 @@ Sources: amplitude.md, sections 0 and 1.2; amplitude-read.md.
 from __future__ import annotations
 
 from datetime import UTC, timedelta, tzinfo
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 from braze_etl.clock import Clock
 from braze_etl.config.secrets import checked_key, checked_url, leads_away_in_clear
@@ -72,6 +80,16 @@ def gzip_default(url: str) -> bool:
     return urlsplit(url).hostname in _HOSTS.values()
 
 
+_SECRET_OR_NULL: Final = {
+    "anyOf": [{"type": "string", "format": "password", "writeOnly": True}, {"type": "null"}]
+}
+
+
+def _or_none(value: object) -> object:
+    """Null is no key: what `${NAME:-}` becomes where the variable is not set."""
+    return "" if value is None else value
+
+
 def _checked_zone(name: str) -> str:
     _zone(name)
     return name
@@ -99,7 +117,9 @@ class Amplitude(Section):
         description="Let `endpoint` and `read_endpoint` be http:// addresses that are not this machine.",
     )
     endpoint: str | None = Field(default=None, repr=False, description="Another URL: sandbox, proxy.")
-    secret_key: Annotated[SecretStr, AfterValidator(checked_key)] = Field(
+    secret_key: Annotated[
+        SecretStr, AfterValidator(checked_key), BeforeValidator(_or_none), WithJsonSchema(_SECRET_OR_NULL)
+    ] = Field(
         default=SecretStr(""), description="The project's secret key; what reads from Amplitude needs it."
     )
     read_endpoint: str | None = Field(

@@ -94,7 +94,8 @@ def verify(
 ) -> int:
     """Compare what was delivered with what Amplitude holds, event by event.
 
-    Exit 6 when something is missing.
+    Without --from and --run, of the last whole UTC day that ended --settle ago. Exit 6 when something is
+    missing.
     """
     start_fork_server("braze_etl.flows.currents_to_amplitude.worker")
     from braze_etl.commands._running import attended

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from braze_etl.amplitude.destination import BatchApi
-from braze_etl.amplitude.settings import endpoint_url, gzip_default
+from braze_etl.amplitude.settings import Amplitude, endpoint_url, gzip_default
 from braze_etl.engine.due import DEDUPLICATED_FOR
 from braze_etl.errors import UsageError
 from tests.delivery.conftest import KEY, settings
@@ -116,3 +116,8 @@ def test_events_may_be_sent_again_for_as_long_as_a_run_relies_on_it() -> None:
 @pytest.mark.parametrize("processes", [1, 4])
 def test_processes_share_the_least_that_any_plan_allows(processes: int) -> None:
     assert settings().limits.share(processes).least_rate == 500 / processes
+
+
+def test_a_secret_key_may_be_left_empty() -> None:
+    for given in ({}, {"secret_key": None}, {"secret_key": ""}):
+        assert Amplitude.model_validate({"region": "US", **given}).secret_key.get_secret_value() == ""

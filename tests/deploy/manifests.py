@@ -27,8 +27,9 @@ RENDERED = {
     "first-run": PRODUCTION / "first-run",
     "command": PRODUCTION / "command",
     "machines/backfill": PRODUCTION / "machines/backfill",
+    "verify": PRODUCTION / "verify",
 }
-BY_HAND = tuple(RENDERED)[1:]
+BY_HAND = tuple(name for name in RENDERED if name not in {"production", "verify"})
 MACHINES = PRODUCTION / "machines"
 ROLE_SUBJECT = "system:serviceaccount:braze-etl:braze-etl"
 

@@ -23,6 +23,8 @@ from cronsim import CronSim
 from braze_etl.cli import cli
 from braze_etl.clock import parse_duration
 from braze_etl.flows.currents_to_amplitude.settings import load_config
+from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.sandbox.amplitude.read_api import ReadOptions
 from tests.deploy.crontab import CRON, CRONTAB, LINE, SCRIPT, Machine
 from tests.deploy.manifests import ROOT, longest_stop, skip_without
 from tests.faults.processes import started_by, wait_until
@@ -30,6 +32,7 @@ from tests.workplace import KEY, Result, Workplace, balanced, ended
 
 _PAGE = (ROOT / "docs/deployment.md").read_text()
 _EMAILS: dict[str, Any] = {"hours": 1, "event_types": ("users.messages.email.*",), "duplicates": 0}
+_RANGE = ("--from", "2026-10-01", "--to", "2026-10-02", "--settle", "0s")
 _POOR = {"HOME": "/", "LOGNAME": "root", "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
 
 
@@ -115,6 +118,21 @@ def test_a_run_that_is_ended_from_outside_stops_cleanly_and_tells_what_it_did(
     assert report["exit_code"] == 143
     assert balanced(report)["events"]["accepted"] == len(workplace.accepted_ids()) > 0
     assert report["files"]["remaining"] > 0
+
+
+def test_a_daily_verification_is_quiet_unless_something_is_missing(
+    workplace: Workplace, machine: Machine
+) -> None:
+    workplace.become(Project(api_key=KEY, reads=ReadOptions(export_delay=0)))
+    workplace.configure(amplitude={"secret_key": "fedcba98" * 4, "read_endpoint": workplace.amplitude.url})
+    as_cron_would(machine)
+    assert as_cron_would(machine, "verify", *_RANGE) == Result(0, "", "")
+    workplace.project.reset()
+    result = as_cron_would(machine, "verify", *_RANGE)
+    assert (result.code, result.out) == (6, "")
+    assert "the verification ended with exit code 6" in result.err
+    (line,) = re.findall(r"^# (.*braze-etl-cron verify)$", CRONTAB.read_text(), re.MULTILINE)
+    assert LINE.fullmatch(line)
 
 
 def test_with_the_recipe_for_syslog_a_failure_is_mailed_all_the_same(machine: Machine) -> None:

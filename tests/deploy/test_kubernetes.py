@@ -115,6 +115,21 @@ def test_a_run_by_hand_ends_by_itself_too(name: str) -> None:
     assert by_hand.max_runtime < by_hand.deadline - by_hand.grace
 
 
+def test_a_verification_is_made_once_a_day_beside_the_runs_and_has_room_for_an_export(
+    scheduled: list[dict[str, Any]],
+) -> None:
+    daily = render("verify")
+    cron, verification = one(daily, "CronJob"), RunJob.of(daily)
+    assert cron["metadata"]["name"] != one(scheduled, "CronJob")["metadata"]["name"]
+    assert set(intervals(cron["spec"]["schedule"])) == {timedelta(days=1)}
+    assert cron["spec"]["startingDeadlineSeconds"] + verification.deadline.total_seconds() < 86400
+    (tmp,) = (volume for volume in verification.pod["volumes"] if volume["name"] == "tmp")
+    assert tmp["emptyDir"]["sizeLimit"] == "10Gi"
+    for kind in ("ConfigMap", "ServiceAccount"):
+        assert one(daily, kind) == one(scheduled, kind)
+    assert verification.container["image"] == RunJob.of(scheduled).container["image"]
+
+
 def test_there_is_time_to_settle_what_is_in_flight_and_to_tell_everybody(
     objects: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -280,7 +295,7 @@ def test_only_the_first_run_may_create_a_ledger(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", RENDERED)
 def test_every_command_line_is_one_that_the_program_knows(name: str) -> None:
     params = understood(name, RunJob.of(render(name)).args)
-    assert ("max_runtime" in params) == (name != "command")
+    assert ("max_runtime" in params) == (name not in {"command", "verify"})
 
 
 @pytest.mark.parametrize("line", re.findall(r"\[([a-z][^]]*)\]", _COMMAND.read_text()))

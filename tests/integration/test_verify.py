@@ -10,7 +10,7 @@ import zipfile
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -232,6 +232,20 @@ def test_one_run_is_verified_by_its_id_also_after_its_repair(place: Place) -> No
     assert (again["expected"], again["missing"]) == (lost["expected"], 0)
     result = place.work.do("verify", "--run", "unheard-of", *AT_ONCE)
     assert (result.code, "unheard-of" in result.err) == (2, True)
+
+
+def test_without_a_range_it_is_the_last_day_that_is_settled(place: Place) -> None:
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    yesterday = place.work.export(events=200, hours=1, start=today - timedelta(hours=5), duplicates=0)
+    place.configure(source={"start_at": f"{today - timedelta(days=2):%Y-%m-%d}"})
+    place.work.run()
+    place.work.export(events=100, hours=1, start=today - timedelta(hours=30), duplicates=0)
+    place.work.run()
+    result = place.work.do("verify", *AT_ONCE, "--output", "json")
+    assert (result.code, result.json["until"]) == (0, f"{today:%Y-%m-%d}T00:00:00Z")
+    assert result.json["total"]["expected"] == len(yesterday.must_arrive())
+    both = place.work.do("verify", "--run", "r1", *RANGE, "--output", "json")
+    assert (both.code, "exclude each other" in both.error["message"]) == (2, True)
 
 
 def test_raw_export_files_in_a_folder_do_as_well_and_need_no_secret_key(place: Place) -> None:
