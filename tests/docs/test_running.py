@@ -10,12 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from braze_etl.cli import cli
+from braze_etl.sandbox.amplitude.project import Project
+from braze_etl.sandbox.amplitude.read_api import ReadOptions
 from tests.docs.pages import PAGES, command_lines, name, resolved
-from tests.workplace import Workplace
+from tests.workplace import KEY, Workplace
 
 _GENERATED = {"docs/reference.md"}
 _OWN_TEST = {"README.md", "docs/getting-started.md"}
-_SENDING = {"run", "backfill", "replay"}
+_SENDING = {"run", "backfill", "replay", "verify"}
 """These start worker processes, so they are run as processes."""
 _FINE = {0, 3, 4, 5}
 
@@ -46,12 +48,17 @@ def filled_in(words: list[str], place: Workplace) -> list[str]:
         "FILE": file,
         "s3://acme-currents/currents": "export",
         "2026-11-01.zip": "plan.csv",
-        "config.yaml": "config.yaml",
+        "20261001T050000Z-ab12cd": _run_of(place) if "--run" in words else "",
     }
     filled = [values.get(word, word) for word in words]
     if "-c" in filled:
         filled[filled.index("-c") + 1] = "config.yaml"
     return filled
+
+
+def _run_of(place: Workplace) -> str:
+    run_id: str = place.do("status", "--output", "json").json["runs"][-1]["run_id"]
+    return run_id
 
 
 @pytest.fixture
@@ -60,7 +67,9 @@ def place(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Workplace:
     workplace.export(events=200, hours=2, awkward=0.2, event_types=("users.messages.email.*",))
     (workplace.folder / "suppressed.txt").touch()
     privacy = {"suppress": "suppressed.txt", "salt": "a salt"}
-    workplace.configure(mapping={"privacy": privacy}, workers=1)
+    workplace.become(Project(api_key=KEY, reads=ReadOptions(export_delay=0)))
+    reading = {"secret_key": "fedcba98" * 4, "read_endpoint": workplace.amplitude.url}
+    workplace.configure(mapping={"privacy": privacy}, amplitude=reading, workers=1)
     workplace.run()
     monkeypatch.chdir(workplace.folder)
     monkeypatch.setenv("BRAZE_ETL_CONFIG", "config.yaml")
