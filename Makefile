@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.runtime ## Generate a small export, deliver it to a local stand-in for Amplitude, twice
+demo: $(VENV)/.runtime ## Generate a small export, deliver it to a local stand-in for Amplitude, twice, and verify it
 	$(BIN)/python fixtures/demo.py
 
 test: lint types unit ## Lint, types and the whole test suite
