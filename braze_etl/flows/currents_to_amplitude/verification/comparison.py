@@ -22,7 +22,7 @@ import orjson
 
 PIECES: Final = 256
 """Of 100 million ids, a piece holds 400,000 in some 100 MB."""
-_AT_ONCE: Final = 100_000
+_AT_ONCE: Final = 50_000
 """Exported events that wait for being written to their pieces."""
 _DRAWERS: Final = 64
 _PERSONS: Final = 10_000

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ERASED_NOTE: Final = "erased"
 """The note of the persons who were removed: `ids` are their marks."""
 _QUARTER: Final = 900_000
-_AT_ONCE: Final = 20_000
+_AT_ONCE: Final = 5_000
 _PART: Final = 2_000
 
 
