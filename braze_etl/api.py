@@ -282,6 +282,7 @@ class Pipeline:
         until: Hour | None = None,
         event_types: Collection[str] = (),
         run: str | None = None,
+        counts: bool = False,
         repair: bool = False,
         beyond_dedup: bool = False,
         export: str = AMPLITUDE,
@@ -304,6 +305,11 @@ class Pipeline:
                 "a run and a range of hours exclude each other",
                 remedy="Give --from and --to (or --until), or --run ID, or neither for the last settled day.",
             )
+        if counts and (repair or list_to is not None):
+            raise UsageError(
+                "--counts compares totals, and knows no single event that is missing",
+                remedy="Leave --counts away to repair or to list what is missing.",
+            )
         settled_after = _duration(settle, "settle")
         settled_after = SETTLED_AFTER if settled_after is None else settled_after
         if run is None and not (from_ or to or until):
@@ -318,9 +324,10 @@ class Pipeline:
             settle=settled_after,
             max_download=most,
             list_to=None if list_to is None else Path(list_to),
+            counts=counts,
             beyond_dedup=beyond_dedup,
         )
-        needed = "amplitude" if export == AMPLITUDE or repair else "amplitude.region"
+        needed = "amplitude" if export == AMPLITUDE or repair or counts else "amplitude.region"
         require_types(self._config.require("source", "state", "quarantine", "mapping", needed), globs)
         request = Request("verify", workers=_workers(workers))
         return self._attended(request, partial(self._verify, asked, repair=repair))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,12 @@ LEFT_ALONE = {
     type=click.Path(path_type=Path),
     help="Write all that is missing to this file, a JSON object a line.",
 )
+@click.option(
+    "--counts",
+    is_flag=True,
+    help="Compare only how many events of each type there are a day, in amplitude.time_zone: a hint, at no "
+    "download.",
+)
 @click.option("--repair", is_flag=True, help="Send what is missing once more, with the same ids.")
 @click.option(
     "--beyond-dedup",
@@ -88,6 +95,7 @@ def verify(
     settle: timedelta,
     max_download: int,
     list_to: Path | None,
+    counts: bool,
     repair: bool,
     beyond_dedup: bool,
     workers: Any,
@@ -110,6 +118,7 @@ def verify(
         settle=settle,
         max_download=max_download,
         list_to=list_to,
+        counts=counts,
         repair=repair,
         beyond_dedup=beyond_dedup,
         workers=workers,
@@ -132,24 +141,32 @@ def _print(found: Verification) -> None:
         console.print("nothing is expected: no event of these files was accepted")
         return
     console.print(_table(facts))
-    hours, size = facts["hours"], facts["downloaded"] / 1e6
-    console.print(
-        f"\n{facts['files']['compared']:,} files against {hours['count']:,} hours of {facts['export']},"
-        f" {size:,.1f} MB",
-        markup=False,
-    )
-    if found.result.foreign:
-        by_library = ", ".join(f"{events:,} by {library}" for library, events in facts["foreign"].items())
-        console.print(f"other events of these hours: {by_library}", markup=False)
-    for likely in facts["reasons"]:
-        console.print(f"{likely['events']:,} missing: {likely['words']}", markup=False)
-    for example in facts["missing"][:_SHOWN]:
-        console.print("missing: {insert_id} {key}#{block}#{record}".format(**example), markup=False)
-    for why, events in found.left_alone.items():
-        console.print(f"{events:,} missing are not sent: {LEFT_ALONE[why]}", markup=False)
+    for line in _totals(found) if found.asked.counts else _events(found, facts):
+        console.print(line, markup=False)
     if found.repair is not None:
         console.print()
         print_report(found.repair)
+
+
+def _totals(found: Verification) -> Iterator[str]:
+    for count in found.counts:
+        if count.held < count.expected:
+            yield f"{count.day} {count.name}: {count.held:,} of {count.expected:,} are there"
+
+
+def _events(found: Verification, facts: dict[str, Any]) -> Iterator[str]:
+    hours, size = facts["hours"], facts["downloaded"] / 1e6
+    yield ""
+    yield f"{found.files:,} files against {hours['count']:,} hours of {facts['export']}, {size:,.1f} MB"
+    if found.result.foreign:
+        by_library = ", ".join(f"{events:,} by {library}" for library, events in facts["foreign"].items())
+        yield f"other events of these hours: {by_library}"
+    for likely in found.reasons:
+        yield f"{likely.events:,} missing: {likely.words}"
+    for example in facts["missing"][:_SHOWN]:
+        yield "missing: {insert_id} {key}#{block}#{record}".format(**example)
+    for why, events in found.left_alone.items():
+        yield f"{events:,} missing are not sent: {LEFT_ALONE[why]}"
 
 
 def _table(facts: dict[str, Any]) -> Table:

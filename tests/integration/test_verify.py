@@ -330,6 +330,24 @@ def age(place: Place, seconds: int) -> None:
         connection.execute("UPDATE files SET sent_from = sent_from - ?, sent_to = sent_to - ?", [seconds] * 2)
 
 
+def test_daily_totals_are_a_hint(place: Place) -> None:
+    export = place.work.export(events=400)
+    place.work.run()
+    all_there = place.verify("--counts")
+    assert all_there["total"]["present"] == len(export.must_arrive())
+    assert sum(count["held"] for count in all_there["counts"]) == len(export.must_arrive())
+    assert all_there["hours"]["count"] == all_there["downloaded"] == 0
+
+    place.reopen()
+    place.drop("[Appboy] Email Open")
+    assert place.work.do("backfill", *RANGE, "--resend").code == 0
+    facts = place.verify("--counts", code=6)
+    lacking = {count["name"] for count in facts["counts"] if count["held"] < count["expected"]}
+    assert lacking == {"[Appboy] Email Open"}
+    assert facts["by_event_type"][OPEN]["present"] == 0 < facts["total"]["missing"]
+    assert place.work.do("verify", *RANGE, "--counts", "--repair").code == 2
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder for temporary files whose path is short: sockets lie there, too."""

@@ -109,7 +109,7 @@ class Result:
 
     `foreign` counts exported events that are none of the expected, by `library`; `duplicates` are ids that
     the source holds a further time. `persons` are those of whom nothing is there, and `of_persons` their
-    events. `days` counts what is expected by name and day, where that was asked for.
+    events. `days` counts what is expected by name and day, where nothing is held against it.
     """
 
     tallies: defaultdict[tuple[str, str], Tally] = field(default_factory=lambda: defaultdict(Tally))
@@ -135,7 +135,10 @@ class Comparison:
     """
 
     def __init__(self, day_of: Callable[[int], str] | None = None) -> None:
-        """Where *day_of* names the day of a quarter of an hour, expected events are counted by it."""
+        """With *day_of*, which names the day of a quarter of an hour, nothing is held against the expected.
+
+        They are counted by name and day, and taken for present.
+        """
         self._folder = Path(mkdtemp(prefix="braze-etl-verify-"))
         self._day_of = day_of
         self._types: list[str] = []
@@ -186,10 +189,11 @@ class Comparison:
             for name, row in expected.values():
                 tally = result.tallies[self._types[self._type[row.file]], name]
                 tally.expected += 1
-                if self._day_of is not None:
-                    result.days[name, self._day_of(row.quarter)] += 1
                 if self._sent[row.file] > settled_before:
                     tally.too_early += 1
+                elif self._day_of is not None:
+                    tally.present += 1
+                    result.days[name, self._day_of(row.quarter)] += 1
                 elif held := times[row.insert_id]:
                     tally.present += 1
                     tally.repeated += held - 1

@@ -14,6 +14,7 @@ from braze_etl.clock import iso
 from braze_etl.engine.report import RunReport
 from braze_etl.flows.currents_to_amplitude.source import Scope
 from braze_etl.flows.currents_to_amplitude.verification.comparison import Result, Tally
+from braze_etl.flows.currents_to_amplitude.verification.counts import DayCount
 from braze_etl.flows.currents_to_amplitude.verification.expected import NotComparable
 from braze_etl.flows.currents_to_amplitude.verification.reasons import Likely
 
@@ -38,6 +39,8 @@ class Asked:
     settle: timedelta = SETTLED_AFTER
     max_download: int = MOST_BYTES
     list_to: Path | None = None
+    counts: bool = False
+    """Whether daily totals are compared instead of events."""
     beyond_dedup: bool = False
 
     def concerns(self, hour: datetime | None) -> bool:
@@ -60,6 +63,7 @@ class Verification:
     downloaded: int = 0
     reasons: list[Likely] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    counts: list[DayCount] = field(default_factory=list)
     repair: RunReport | None = None
     left_alone: Counter[str] = field(default_factory=Counter)
     """Missing events that a repair does not send, by the reason."""
@@ -95,6 +99,7 @@ class Verification:
             "duplicates": self.result.duplicates,
             "reasons": [likely.as_dict() for likely in self.reasons],
             "missing": self.examples,
+            "counts": [count.as_dict() for count in self.counts] if self.asked.counts else None,
             "repaired": self.repaired,
             "left_alone": dict(self.left_alone),
             "repair": self.repair and self.repair.as_dict(),
