@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from braze_etl.braze.currents.keys import date_folder, integration_of, parse_key
 from braze_etl.errors import StoreError
 from braze_etl.globs import selects
 from braze_etl.model import FileRef
+from braze_etl.storage.pages_ahead import MOST_AT_ONCE, PagesAhead
 from braze_etl.storage.store import Page, Store, StoredObject
 
 
@@ -114,8 +116,9 @@ class Listing:
     """The selected files below *prefix* whose `date=` hour is at or after *since* (and before *until*).
 
     Iterating yields them by (hour, key). Event types are found by listing folders one level at a time; each
-    is then listed from its *since* folder on, a page at a time, so that one page per event type is in memory
-    and no older hour costs a request. Objects modified at or after *settled_before* are left out.
+    is then listed from its *since* folder on, a page at a time, and from a store of objects one page ahead:
+    two pages per event type are in memory, and no older hour costs a request. Objects modified at or after
+    *settled_before* are left out.
 
     The counters are of the last iteration: `files` and `bytes` yielded, `unsettled` files, `foreign` objects
     that lie between them and are none, of which `misnamed` end in .avro, `folders` of selected event types,
@@ -140,6 +143,7 @@ class Listing:
     unordered: int = field(default=0, init=False)
     passed_over: set[str] = field(default_factory=set, init=False)
     requests: int = field(default=0, init=False)
+    _counting: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[FileRef]:
         self.files = self.bytes = self.unsettled = self.foreign = self.misnamed = self.requests = 0
@@ -147,10 +151,12 @@ class Listing:
         self.passed_over = set()
         folders = list(event_folders(self._level, self.prefix, self.selection, self.name))
         self.folders = len(folders)
-        for ref in heapq.merge(*map(self._files, folders), key=_hour_and_key):
-            self.files += 1
-            self.bytes += ref.size
-            yield ref
+        with PagesAhead(MOST_AT_ONCE if self._is_of_objects else 0) as ahead:
+            files = [self._files(folder, self._pages(folder, ahead)) for folder in folders]
+            for ref in heapq.merge(*files, key=_hour_and_key):
+                self.files += 1
+                self.bytes += ref.size
+                yield ref
 
     @property
     def name(self) -> str:
@@ -177,15 +183,34 @@ class Listing:
 
     def _counted(self, pages: Iterator[Page]) -> Iterator[Page]:
         for page in pages:
-            self.requests += 1
+            with self._counting:  # pages are fetched by several threads
+                self.requests += 1
             yield page
 
-    def _files(self, source: EventFolder) -> Iterator[FileRef]:
-        """Yield the files of one event type; in one folder the order of keys is the order of hours."""
-        end = source.folder + date_folder(self.until) if self.until else None
+    def _pages(self, source: EventFolder, ahead: PagesAhead) -> Iterator[Page]:
+        """The pages of one event type up to that which reaches *until*."""
+        end = self._end_of(source)
         start = source.folder + date_folder(self.since)  # sorts before the keys of its own hour
+        pages = self._counted(self.store.pages(source.prefix, start_after=start))
+
+        def goes_on(page: Page) -> bool:
+            return end is None or not page.objects[_BY_CHANCE:] or page.objects[-1].key < end
+
+        return ahead(pages, goes_on)
+
+    def _end_of(self, source: EventFolder) -> str | None:
+        return source.folder + date_folder(self.until) if self.until else None
+
+    @property
+    def _is_of_objects(self) -> bool:
+        """Whether it is no folder of a file system, whose pages cost no round trip."""
+        return "://" in self.store.uri
+
+    def _files(self, source: EventFolder, pages: Iterator[Page]) -> Iterator[FileRef]:
+        """Yield the files of one event type; in one folder the order of keys is the order of hours."""
+        end = self._end_of(source)
         places, found, in_order = _Places(self.selection), False, True
-        for page in self._counted(self.store.pages(source.prefix, start_after=start)):
+        for page in pages:
             found, in_order = found or bool(page.objects), in_order and page.in_order
             for item in page.objects:
                 if end is not None and item.key >= end:
@@ -193,14 +218,12 @@ class Listing:
                 ref = self._file(item, source.event_type, places.of(item.key))
                 if ref is not None:
                     yield ref
-            if end is not None and page.objects[_BY_CHANCE:] and page.objects[-1].key >= end:
-                break
         self.unordered += not in_order
         self.empty += not found and self._is_empty(source)
 
     def _is_empty(self, source: EventFolder) -> bool:
         """Whether a folder holds nothing, whatever the hour, that only what lies in it can make."""
-        if "://" not in self.store.uri or source.folder == self.prefix:
+        if not self._is_of_objects or source.folder == self.prefix:
             return False  # a folder of a file system may be empty
         return not any(page.objects for page in self._counted(self.store.pages(source.prefix)))
 
