@@ -56,6 +56,15 @@ def came_back(files: int, events: int, size: int = 1_000_000) -> Settlement:
     return Settlement(0, files=done, counts=Counts({OPEN: Tally(accepted=events)}))
 
 
+def test_it_tells_what_is_done_before_a_run_begins() -> None:
+    screen = Screen()
+    with screen.bar() as bar:
+        bar.doing("reading files", 2_000_000, None)
+        assert "reading files" in screen.line(bar)
+        bar.doing("reading the export", 1, 2)
+        assert "reading the export" in screen.line(bar)
+
+
 def test_it_tells_files_events_a_second_requests_and_the_time_left() -> None:
     screen = Screen()
     with screen.bar() as bar:

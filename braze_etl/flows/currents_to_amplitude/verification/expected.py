@@ -72,8 +72,8 @@ class SentFile:
 
     @property
     def weight(self) -> int:
-        """Bytes to be read."""
-        return self.ref.size
+        """Bytes to be read, and those of the answer, which are up to three times as many."""
+        return 4 * self.ref.size
 
     def was_sent(self, place: tuple[int, int]) -> bool:
         """Whether what became an event at that place was accepted."""
