@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 from urllib.parse import urlsplit
@@ -43,7 +43,7 @@ ANSWER_SECONDS: Final = 60.0
 FIRST_SECONDS: Final = 600.0
 """Until the first byte of a download: Amplitude puts it together first."""
 PIECE_SECONDS: Final = 60.0
-"""For each further piece of one."""
+"""For each piece of `_PIECE` bytes of one."""
 ATTEMPTS: Final = 4
 """Of a request that fails without saying why."""
 
@@ -120,16 +120,14 @@ class RestApi:
         def write(response: requests.Response, exchange: Exchange) -> Reply | None:
             if response.status_code != _OK:
                 return self._read(response, exchange)
-            pieces = response.iter_content(_PIECE)
-            with exchange.within(PIECE_SECONDS):
-                piece = next(pieces, b"")
-                if not piece.startswith(magic):
-                    return self._reply(response, _flattened(piece))
+            chunks = response.iter_content(_PIECE)
+            piece = _next_piece(chunks, exchange)
+            if not piece.startswith(magic):
+                return self._reply(response, _flattened(piece))
             while piece:
                 count(len(piece))
                 _store(target, piece)
-                with exchange.within(PIECE_SECONDS):
-                    piece = next(pieces, b"")
+                piece = _next_piece(chunks, exchange)
             return None
 
         return self._attempt(path, params, FIRST_SECONDS, write)
@@ -262,6 +260,15 @@ def _flattened(raw: bytes) -> bytes:
     except (ValueError, LookupError, TypeError, AttributeError):
         return raw
     return orjson.dumps({"error": ": ".join(str(words) for words in said if words)})
+
+
+def _next_piece(chunks: Iterator[bytes], exchange: Exchange) -> bytes:
+    """The next `_PIECE` bytes, or what is left, in the time for them: a peer's chunks may have a byte each."""
+    piece = bytearray()
+    with exchange.within(PIECE_SECONDS):
+        while len(piece) < _PIECE and (chunk := next(chunks, b"")):
+            piece += chunk
+    return bytes(piece)
 
 
 def _store(target: BinaryIO, piece: bytes) -> None:

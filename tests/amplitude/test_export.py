@@ -118,6 +118,29 @@ def encrypted_member(handler: ExportHandler) -> None:
     handler.answer(200, bytes(whole))
 
 
+def in_chunks(handler: ExportHandler, size: int, content: bytes) -> None:
+    """Send it chunked, in pieces of so many bytes."""
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    for start in range(0, len(content), size):
+        piece = content[start : start + size]
+        handler.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+    handler.wfile.write(b"0\r\n\r\n")
+
+
+def trickle(handler: ExportHandler) -> None:
+    """Begin a zip, and go on with a chunk of a byte 20 times a second, without an end."""
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(b"2\r\nPK\r\n")
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        handler.wfile.write(b"1\r\nx\r\n")
+        time.sleep(0.05)
+
+
 DAMAGES: tuple[Answer, ...] = (
     short_body,
     short_body_that_says_it_is_whole,
@@ -405,6 +428,24 @@ class TestExportApi:
         with hostile(manners) as peer, pytest.raises(ReadError):
             ids(open_export(AMPLITUDE, settings(peer.url), clock), FIRST, FIRST)
         assert time.monotonic() - began < 10
+
+    def test_a_zip_that_trickles_in_does_not_hold_a_download(
+        self, source: ExportSource, server: ExportServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rest, "PIECE_SECONDS", 0.3)
+        monkeypatch.setattr(rest, "ATTEMPTS", 1)
+        server.always = trickle
+        began = time.monotonic()
+        with pytest.raises(ReadError):
+            ids(source, FIRST, FIRST)
+        assert time.monotonic() - began < 20
+
+    def test_a_zip_may_begin_with_a_chunk_of_one_byte(
+        self, source: ExportSource, server: ExportServer
+    ) -> None:
+        server.always = lambda handler: in_chunks(handler, 1, handler.zip())
+        assert ids(source, FIRST, FIRST) == ids_of({FIRST: server.held[FIRST]})
+        assert len(server.asked) == 1
 
     def test_the_stand_in_is_read_as_amplitude_is(self, clock: ManualClock) -> None:
         reads = ReadOptions(SECRET)
