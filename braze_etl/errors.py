@@ -32,6 +32,8 @@ from typing import TYPE_CHECKING, ClassVar
 from braze_etl.quoting import masked
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from braze_etl.engine.report import RunReport
 
 
@@ -116,7 +118,11 @@ class ReadError(FatalError):
 
 
 class NotLoadedError(ReadError):
-    """Amplitude has not exported these hours yet: nothing is known of what they hold."""
+    """Amplitude has not exported the hours from *since* on yet: nothing is known of what they hold."""
+
+    def __init__(self, message: str, *, remedy: str = "", since: datetime) -> None:
+        super().__init__(message, remedy=remedy)
+        self.since = since
 
 
 class FileError(BrazeEtlError):

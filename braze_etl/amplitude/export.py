@@ -7,11 +7,12 @@ least `$insert_id`, `event_type`, `library`, `user_id` and `server_upload_time` 
 from __future__ import annotations
 
 import io
+import json
 import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,7 +52,7 @@ class ExportSource(Protocol):
         """Give the events of the hours from that of *since* to that of *until*, both included, in no order.
 
         Flat memory: some dozens of events a batch. Raises `NotLoadedError` where an hour is not there yet
-        (what came before is complete), `KeyRefusedError`, `ReadError` and `StoreError`.
+        (what came before is complete and was given), `KeyRefusedError`, `ReadError` and `StoreError`.
         """
         ...
 
@@ -103,7 +104,8 @@ _SMALL: Final = 64_000_000
 _LARGE: Final = 4 * _SMALL
 """Of one that would be long to take again, and lie on the disk: the next one takes half of the hours."""
 _NO_DATA: Final = 404
-_TOO_MUCH: Final = (400, 413, 504)
+_TIMED_OUT: Final = 504
+_TOO_MUCH: Final = (400, 413, _TIMED_OUT)
 _SAYS_TOO_MUCH: Final = "Amplitude exports 4 GB at once"
 _AT_REST: Final = (
     "Have Amplitude export raw events to S3 (its destination Amazon S3), and read them from there: "
@@ -190,13 +192,16 @@ class ExportApi(_Download):
             raise NotLoadedError(
                 f"Amplitude has not loaded the events of {span} yet",
                 remedy=f"Try again after {iso(span.last + _HOUR + self._delay)}.",
+                since=span.first,
             )
         # Amplitude's own words for it are not known, but they are no page.
         self._answers_well |= not answer.text.startswith("<")
         self._foreign = answer.words
 
     def _bear_hour(self, span: _Span, answer: Reply | NoReply, patience: Patience) -> None:
-        if isinstance(answer, NoReply):
+        """Try an hour again that may come after all; a 504 once, for a gateway may have had a bad moment."""
+        is_gateway = isinstance(answer, Reply) and answer.status == _TIMED_OUT
+        if isinstance(answer, NoReply) or (is_gateway and not patience.was_tried):
             patience.bear(answer)
             return
         raise ReadError(
@@ -298,13 +303,22 @@ def _parsed(lines: bytes, name: str) -> list[Exported]:
         events = orjson.loads(b"[%b]" % lines.replace(b"\n", b","))
     except orjson.JSONDecodeError:
         try:
-            events = [orjson.loads(line) for line in lines.split(b"\n") if line.strip()]
-        except orjson.JSONDecodeError as error:
+            events = [_line(line) for line in lines.split(b"\n") if line.strip()]
+        except (ValueError, RecursionError) as error:
             raise _no_events(name, f"a line is no JSON: {error}") from None
     for event in events:
         if type(event) is not dict:
             raise _no_events(name, "a line is no object")
     return cast("list[Exported]", events)
+
+
+def _line(line: bytes) -> Any:
+    """One line, also with halves of characters, which events of others may hold."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        loose = json.loads(line.decode("utf-8", "replace"), parse_constant=lambda _: None)
+        return orjson.loads(json.dumps(loose, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _no_events(name: str, why: str) -> ReadError:
@@ -335,14 +349,24 @@ class RawExport(_Download):
     def batches(self, since: datetime, until: datetime) -> Iterator[list[Exported]]:
         since, until = hour_of(since), hour_of(until)
         wanted = _Wanted(f"{since:%Y-%m-%d %H}", f"{until:%Y-%m-%d %H}")
-        for stored in self._files(since, until):
+        files, newest = self._files(since, until)
+        for stored in files:
             self.count(stored.size)
             yield from map(wanted.of, self._read(stored))
+        newest = max(newest, wanted.newest)
+        if newest < until:
+            left = _Span(max(since, newest + _HOUR), until)
+            raise NotLoadedError(
+                f"Amplitude's raw export at {self._uri} ends with {newest:%Y-%m-%dT%H}, before {left}",
+                remedy="Wait for its next files, or look at the export in Amplitude.",
+                since=left.first,
+            )
 
     def close(self) -> None:
         """A store has nothing to close."""
 
-    def _files(self, since: datetime, until: datetime) -> list[StoredObject]:
+    def _files(self, since: datetime, until: datetime) -> tuple[list[StoredObject], datetime]:
+        """Those that may hold events of these hours, and the newest hour that any file names."""
         found: list[tuple[datetime, str, StoredObject]] = []
         newest: datetime | None = None
         for page in self._store.pages(self._prefix):
@@ -358,13 +382,7 @@ class RawExport(_Download):
                 f"there is no file of Amplitude's raw export below {self._uri}",
                 remedy="Name the folder that holds PROJECT_yyyy-MM-dd_H#PART.json.gz, at any depth.",
             )
-        if newest < since:
-            raise NotLoadedError(
-                f"Amplitude's raw export at {self._uri} ends with {newest:%Y-%m-%dT%H}, before "
-                f"{_Span(since, until)}",
-                remedy="Wait for its next files, or look at the export in Amplitude.",
-            )
-        return [stored for _, _, stored in sorted(found, key=lambda each: each[:2])]
+        return [stored for _, _, stored in sorted(found, key=lambda each: each[:2])], newest
 
     def _read(self, stored: StoredObject) -> Iterator[list[Exported]]:
         name = f"{self._store.uri}/{stored.key}"
@@ -390,15 +408,26 @@ def _hour_of_file(key: str) -> datetime | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Wanted:
-    """Hours of `server_upload_time`, as Amplitude writes them: `2026-10-01 05`."""
+    """Hours of `server_upload_time`, as Amplitude writes them: `2026-10-01 05`; `latest` was seen so far."""
 
     first: str
     last: str
+    latest: str = "0001-01-01 00"
 
-    def of(self, events: Iterable[Exported]) -> list[Exported]:
-        return [event for event in events if self.first <= self._hour(event) <= self.last]
+    def of(self, events: Sequence[Exported]) -> list[Exported]:
+        hours = list(map(self._hour, events))
+        self.latest = max(self.latest, *hours) if hours else self.latest
+        return [event for event, hour in zip(events, hours, strict=True) if self.first <= hour <= self.last]
+
+    @property
+    def newest(self) -> datetime:
+        """The newest hour of all events that were looked at."""
+        try:
+            return datetime.fromisoformat(f"{self.latest}:00+00:00")
+        except ValueError:
+            return datetime.min.replace(tzinfo=UTC)
 
     def _hour(self, event: Exported) -> str:
         text = event.get("server_upload_time")

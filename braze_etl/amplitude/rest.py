@@ -207,6 +207,11 @@ class Patience:
         self._attempts = attempts
         self._failures = 0
 
+    @property
+    def was_tried(self) -> bool:
+        """Whether it has failed before."""
+        return self._failures > 0
+
     def bear(self, answer: Reply | NoReply) -> None:
         """Wait until the call may be tried again after *answer*, which did not bring what was asked for.
 
@@ -263,7 +268,7 @@ def _flattened(raw: bytes) -> bytes:
 
 
 def _next_piece(chunks: Iterator[bytes], exchange: Exchange) -> bytes:
-    """The next `_PIECE` bytes, or what is left, in the time for them: a peer's chunks may have a byte each."""
+    """The next `_PIECE` bytes, or what is left, in the time of one piece: chunks may have a byte each."""
     piece = bytearray()
     with exchange.within(PIECE_SECONDS):
         while len(piece) < _PIECE and (chunk := next(chunks, b"")):

@@ -359,8 +359,21 @@ class TestExportApi:
         assert server.asked[2:] == [
             ("20261001T08", "20261001T11"),
             ("20261001T08", "20261001T09"),
-            ("20261001T08", "20261001T08"),
+            *[("20261001T08", "20261001T08")] * (2 if status == 504 else 1),
         ]
+
+    def test_an_hour_whose_gateway_had_a_bad_moment_comes_after_all(
+        self, source: ExportSource, server: ExportServer
+    ) -> None:
+        server.script = [said(504)]
+        assert ids(source, FIRST, FIRST) == ids_of({FIRST: server.held[FIRST]})
+
+    def test_halves_of_characters_in_an_event_of_others_keep_nothing_from_being_read(
+        self, source: ExportSource, server: ExportServer
+    ) -> None:
+        odd = (rb'{"$insert_id": "a\ud83d", "x": NaN}', b'{"$insert_id": "b\xff"}', b'{"$insert_id": "c"}')
+        server.always = lambda handler: handler.give(zipped({"x.json.gz": gzip.compress(b"\n".join(odd))}))
+        assert ids(source, FIRST, FIRST) == ["a?", "b\ufffd", "c"]
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_wrong_keys_are_told_at_once(
@@ -492,6 +505,16 @@ class TestRawExport:
             NotLoadedError, match="ends with 2026-10-01T06, before 2026-10-01T07 to 2026-10-01T09"
         ):
             ids(source, FIRST + 2 * HOUR, FIRST + 4 * HOUR)
+
+    def test_an_export_that_ends_within_the_hours_gives_what_there_is_and_tells_from_when_on(
+        self, opened_at_rest: Open
+    ) -> None:
+        held = hours(3, events=1, parts=1)
+        batches = opened_at_rest(held).batches(FIRST, FIRST + 5 * HOUR)
+        assert [event["$insert_id"] for _ in held for event in next(batches)] == ids_of(held)
+        with pytest.raises(NotLoadedError, match="ends with 2026-10-01T07, before 2026-10-01T08") as caught:
+            next(batches)
+        assert caught.value.since == FIRST + 3 * HOUR
 
     def test_a_folder_without_an_export_is_told_of(self, opened_at_rest: Open) -> None:
         with pytest.raises(ReadError, match="there is no file of Amplitude's raw export below"):

@@ -227,9 +227,12 @@ def test_one_run_is_verified_by_its_id_also_after_its_repair(place: Place) -> No
     lost = place.verify("--run", other, code=6)["total"]
     assert lost["expected"] == len(second.must_arrive())
     place.drop()
-    assert place.verify("--run", other, "--repair")["repaired"] == lost["missing"]
+    repaired = place.verify("--run", other, "--repair")
+    assert repaired["repaired"] == lost["missing"]
     again = place.verify("--run", other)["total"]
     assert (again["expected"], again["missing"]) == (lost["expected"], 0)
+    its_own = place.verify("--run", repaired["repair"]["run_id"])["total"]
+    assert (its_own["expected"] >= lost["missing"], its_own["missing"]) == (True, 0)
     result = place.work.do("verify", "--run", "unheard-of", *AT_ONCE)
     assert (result.code, "unheard-of" in result.err) == (2, True)
 
@@ -246,6 +249,19 @@ def test_without_a_range_it_is_the_last_day_that_is_settled(place: Place) -> Non
     assert result.json["total"]["expected"] == len(yesterday.must_arrive())
     both = place.work.do("verify", "--run", "r1", *RANGE, "--output", "json")
     assert (both.code, "exclude each other" in both.error["message"]) == (2, True)
+
+
+def test_a_repair_that_fails_ends_as_a_run_that_fails(place: Place) -> None:
+    place.work.export(events=300)
+    place.drop(one_in=10)
+    place.work.run()
+    place.drop()
+    place.work.inject("- {when: {path: /batch}, do: {reply: {status: 401}}}")
+    facts = place.verify("--repair", code=1)
+    assert (facts["repaired"], facts["repair"]["exit_code"]) == (0, 1)
+    assert facts["error"]["type"] == "KeyRefusedError"
+    place.work.recover()
+    assert place.verify("--repair")["repaired"] == facts["total"]["missing"] > 0
 
 
 def test_raw_export_files_in_a_folder_do_as_well_and_need_no_secret_key(place: Place) -> None:

@@ -69,7 +69,7 @@ def _among(events: Iterator[dict[str, Any]], insert_id: object, time: int | None
         if sent is not None and at is not None and at < sent - _ASIDE:
             break
         looked_at, shown = looked_at + 1, shown + (found is not None)
-    if looked_at == _MOST:
+    if looked_at >= _MOST:  # a page may bring more than was asked for: sessions stay whole
         return Presence(None, f"it is not among the {_MOST:,} latest events of its person")
     if looked_at and not shown:
         return Presence(None, f"of {looked_at:,} events of its person, none is shown with an insert_id")

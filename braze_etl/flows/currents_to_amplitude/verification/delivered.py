@@ -50,9 +50,9 @@ def of_run(run_id: str, ledger: Ledger) -> Iterator[Delivered]:
     repaired_by = {repair.run_id for repair in repairs(ledger)}
 
     def is_of_run(known: KnownFile) -> bool:
-        if known.run_id in repaired_by and known.sent_to is not None:  # which a repair leaves as it was
-            return began <= known.sent_to and (ended is None or known.sent_to <= ended)
-        return known.run_id == run_id
+        if known.run_id == run_id or known.run_id not in repaired_by or known.sent_to is None:
+            return known.run_id == run_id
+        return began <= known.sent_to and (ended is None or known.sent_to <= ended)  # as a repair left it
 
     for file in ledger.contents().files:
         if isinstance(file, SettledFile) and is_of_run(file.known):

@@ -76,13 +76,17 @@ class Verification:
 
     @property
     def exit_code(self) -> int:
-        """6 while anything is missing."""
-        return 6 if self.result.total.missing > self.repaired else 0
+        """That of a repair that did not come to its end; else 6 while anything is missing."""
+        if self.repair and self.repair.exit_code:
+            return self.repair.exit_code
+        return MISSING if self.result.total.missing > self.repaired else 0
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON values; no person is named."""
+        error = self.repair.error if self.repair else None
         return {
             "exit_code": self.exit_code,
+            **({"error": error.as_dict()} if error else {}),
             **self._facts(),
             "files": {"compared": self.files, "not_comparable": self.not_comparable.total()},
             "not_comparable": {reason.value: files for reason, files in self.not_comparable.most_common()},

@@ -202,7 +202,7 @@ class Verifier:
                         insert_id, library = event.get("$insert_id"), event.get("library")
                         yield str(insert_id or ""), str(library or "unknown")
             except NotLoadedError as error:
-                missed = [hour for hour in self._deliveries.hours if first <= hour <= last]
+                missed = [hour for hour in self._deliveries.hours if error.since <= hour <= last]
                 if missed:
                     _log.warning(error.message, remedy=error.remedy)
                     self._settled_before = min(self._settled_before, min(missed) - timedelta.resolution)
