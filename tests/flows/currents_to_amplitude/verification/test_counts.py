@@ -26,8 +26,8 @@ def test_an_event_of_years_ago_makes_nobody_ask_for_all_days_since() -> None:
     project = Project(clock=lambda: clock.now().timestamp(), api_key=KEY, reads=ReadOptions(SECRET))
     held = ("2021-03-04", "2026-10-01", "2026-10-07")
     for number, day in enumerate(held):
-        event = {"event_type": NAME, "user_id": "user-000001", "insert_id": f"id-{number}"}
-        event["time"] = int(datetime.fromisoformat(f"{day}T12:00:00+00:00").timestamp() * 1000)
+        time = int(datetime.fromisoformat(f"{day}T12:00:00+00:00").timestamp() * 1000)
+        event = {"event_type": NAME, "user_id": "user-000001", "insert_id": f"id-{number}", "time": time}
         assert project.ingest("/batch", orjson.dumps({"api_key": KEY, "events": [event]})).status == 200
     result = Result()
     tally = result.tallies[OPEN, NAME]
