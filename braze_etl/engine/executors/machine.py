@@ -38,7 +38,7 @@ from braze_etl.engine.executors.shipment import Shipment, Software, Unfit
 from braze_etl.engine.executors.workers import MOST_PROCESSES
 from braze_etl.engine.flow import Reach, WorkerSpec
 from braze_etl.engine.tasks import Ask, Findings, Grant, Inspection, Settlement, Share, Task, WorkerDied
-from braze_etl.errors import BrazeEtlError, FileError, FileUnavailableError, StoreError
+from braze_etl.errors import AccessDeniedError, BrazeEtlError, FileError, StoreError
 from braze_etl.logs import get_logger
 from braze_etl.model import FileRef
 
@@ -372,9 +372,9 @@ def _unread(reach: Reach, file: FileRef) -> Unfit | None:
     try:
         with store.open(file.key, length=_FIRST_BYTES, etag=file.etag, size=file.size) as stream:
             stream.read()
-    except (FileUnavailableError, StoreError) as error:
+    except (AccessDeniedError, StoreError) as error:
         return Unfit(f"it can't read the source: {error.message}", error.remedy)
-    except FileError:  # it may be gone for everybody; where all is gone, it is another place
+    except FileError:  # gone or archived, it is so for everybody; where all is gone, it is another place
         if not any(page.objects for page in islice(store.pages(reach.prefix), 1)):
             remedy = "Have each machine reach the same place: a folder must be mounted there."
             return Unfit(f"it finds nothing at the source {store.uri}", remedy)

@@ -6,9 +6,12 @@ import pickle
 import secrets
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
+import boto3
 import pytest
 import yaml
 from pydantic import BaseModel, SecretStr
@@ -16,12 +19,14 @@ from pydantic import BaseModel, SecretStr
 from braze_etl.clock import SystemClock
 from braze_etl.config.loading import Config
 from braze_etl.config.yaml import KeyPath, dotted
-from braze_etl.engine.executors.machine import ship
+from braze_etl.engine.executors.machine import prove, ship
 from braze_etl.engine.exits import Stop
-from braze_etl.errors import ConfigError
+from braze_etl.errors import ConfigError, FileUnavailableError
 from braze_etl.flows.currents_to_amplitude.flow import Request, open_run
 from braze_etl.flows.currents_to_amplitude.settings import Settings, load_config
 from braze_etl.flows.currents_to_amplitude.worker import worker_spec
+from braze_etl.model import FileRef
+from tests.s3_server import new_bucket
 from tests.workplace import KEY, Workplace
 
 ENDPOINT: KeyPath = ("amplitude", "endpoint")
@@ -209,3 +214,22 @@ def test_a_variable_that_was_set_after_the_first_run_reaches_the_workers_of_the_
             report = run.run()
         assert report.error is None
         assert report.events.accepted > 0
+
+
+def test_a_machine_is_not_to_blame_for_a_first_file_that_nobody_can_read_at_once(s3_server: str) -> None:
+    bucket = new_bucket(s3_server)
+    client = boto3.client("s3", endpoint_url=s3_server)
+    client.put_object(Bucket=bucket.name, Key="in/cold.avro", Body=b"Obj1", StorageClass="GLACIER")
+    source = {"uri": f"{bucket.uri}/in", "endpoint_url": s3_server}
+    config = load_config({"source": source, "amplitude": {"region": "US", "api_key": KEY}}, {})
+    spec = worker_spec(config.unresolved, keep_payloads=False, rationed=False)
+    reach = spec.reach()
+    spec = replace(spec, reach=lambda: replace(reach, destination=None))
+    hour = datetime(2026, 10, 1, tzinfo=UTC)
+    cold, gone = (FileRef(f"in/{name}.avro", "", 4, hour, "Open", hour) for name in ("cold", "gone"))
+    with pytest.raises(FileUnavailableError, match="is archived"):
+        reach.store.open(cold.key)
+    assert prove(spec, cold) is None
+    assert prove(spec, gone) is None
+    client.delete_object(Bucket=bucket.name, Key=cold.key)
+    assert "it finds nothing at the source" in str(prove(spec, gone))
