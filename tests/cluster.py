@@ -170,11 +170,16 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
+        self._doomed: frozenset[socket.socket] = frozenset()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stall(self) -> None:
         """Keep the connections, and let nothing pass from now on."""
         self._open.clear()
+
+    def forget_later_ones(self) -> None:
+        """Break each connection but the first when something passes again, as what stands between may do."""
+        self._doomed = frozenset(self._sockets[2:])
 
     def close(self) -> None:
         """Break the connections."""
@@ -197,6 +202,9 @@ class Proxy:
         with suppress(OSError):
             while data := source.recv(65536):
                 self._open.wait()
+                if source in self._doomed:
+                    target.shutdown(socket.SHUT_RDWR)
+                    source.shutdown(socket.SHUT_RDWR)
                 self.passed += data
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)

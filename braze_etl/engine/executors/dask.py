@@ -13,7 +13,7 @@ import queue
 import sys
 import threading
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ _TLS_FILES: Final = {
     "distributed.comm.tls.client.cert": "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT",
     "distributed.comm.tls.client.key": "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY",
 }
+_CERTIFICATES: Final = "Set them to PEM files: of the CA, and of this client's certificate and key."
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +111,12 @@ class Cluster:
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
         self._client: Any = None
+        self._is_cut_off = False
         self._members: set[str] = set()
         self._left_early: set[str] = set()
         self._futures: defaultdict[str, list[Any]] = defaultdict(list)
         self._orders: defaultdict[str, list[Order]] = defaultdict(list)
+        self._told = Counter[str]()
         self._speaking: dict[str, asyncio.Task[None]] = {}
         self._working: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="dask", daemon=True)
@@ -193,19 +196,20 @@ class Cluster:
 
     async def _live(self) -> None:
         address = self.scheduler.address
-        self._client = client_class()(
-            address, asynchronous=True, set_as_default=False, timeout=CONNECT, name="braze-etl"
-        )
         try:
+            self._client = client_class()(
+                address, asynchronous=True, set_as_default=False, timeout=CONNECT, name="braze-etl"
+            )
             async with asyncio.timeout(CONNECT):  # Dask bounds the connection, and not the first words on it
                 await self._client
         except Exception as error:  # noqa: BLE001 - of the network, of TLS, of another protocol
             self.happened.put(Gone(f"no Dask scheduler answers at {address}: {first_line(error)}"))
-            await _within(_LEAVE, self._client.close())
+            if self._client is not None:
+                await _within(_LEAVE, self._client.close())
             return
         try:
             await self._join()
-            while not self._closing.is_set() and self._client.status == "running":
+            while not (self._closing.is_set() or self._is_cut_off) and self._client.status == "running":
                 await _within(_LOOK_EVERY, self._closing.wait())
             if not self._closing.is_set():
                 self.happened.put(Gone(f"the Dask scheduler at {address} is gone"))
@@ -258,7 +262,7 @@ class Cluster:
     async def _submitted(
         self, name: str, address: str, key: str, function: Callable[..., Any], *arguments: Any
     ) -> Any:
-        """What a function gives that runs on one worker and no other; None when that was given up."""
+        """What a function gives that runs on one worker and no other; None when nobody waits for it."""
         future = self._client.submit(
             function,
             *arguments,
@@ -272,10 +276,12 @@ class Cluster:
         self._futures[key].append(future)
         try:
             return await future
-        except asyncio.CancelledError:
-            if key in self._futures:
-                raise OSError("Dask has cancelled it") from None
-            return None
+        except Exception:
+            # A client that loses its scheduler cancels all there is, before it connects again.
+            self._is_cut_off = self._is_cut_off or self._client.status != "running"
+            if self._is_cut_off or key not in self._futures:
+                return None
+            raise
         finally:
             if name != key and key in self._futures:
                 self._futures[key].remove(future)
@@ -286,15 +292,17 @@ class Cluster:
             self._speaking[key] = self._start(self._speak, address, key)
 
     async def _speak(self, address: str, key: str) -> None:
-        """Send what a machine is told, in order, as long as it is there to hear it."""
+        """Send what a machine is told, in order, until it has answered, or is gone."""
         while (orders := self._orders.pop(key, [])) and address in self._members:
-            packed = pickle.dumps(orders)
+            packed, before = pickle.dumps(orders), self._told[key]
+            self._told[key] += len(orders)
             while address in self._members and self._client.status == "running":
-                heard = await self._client.run(
-                    machine.receive, key, packed, workers=[address], on_error="return"
-                )
-                if heard.get(address) is True:
-                    break
+                with suppress(OSError):  # a connection may break on which nothing was said for long
+                    heard = await self._client.run(
+                        machine.receive, key, before, packed, workers=[address], on_error="return"
+                    )
+                    if heard.get(address) is True:
+                        break
                 await asyncio.sleep(_AGAIN_AFTER)
         del self._speaking[key]
 
@@ -332,10 +340,10 @@ def client_class() -> Any:
 
 
 def check_installed(scheduler: Scheduler) -> None:
-    """Raise `ConfigError` where Dask is not installed, or lacks what it needs for TLS."""
+    """Raise `ConfigError` where Dask is not installed, or lacks certificates for TLS that can be used."""
     try:
         import dask
-        import distributed  # noqa: F401 - it comes with the extra
+        from distributed import Security
     except ImportError:
         raise ConfigError(
             "workers names a Dask scheduler, and Dask is not installed here",
@@ -345,5 +353,14 @@ def check_installed(scheduler: Scheduler) -> None:
     if scheduler.tls and missing:
         raise ConfigError(
             f"dask+tls:// needs certificates, and the environment lacks {', '.join(missing)}",
-            remedy="Set them to PEM files: of the CA, and of this client's certificate and key.",
+            remedy=_CERTIFICATES,
         )
+    security: Any = Security
+    try:
+        if scheduler.tls:
+            security().get_connection_args("client")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the certificates that {', '.join(_TLS_FILES.values())} name can't be used: {error}",
+            remedy=_CERTIFICATES,
+        ) from None

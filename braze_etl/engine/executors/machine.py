@@ -17,7 +17,7 @@ import pickle
 import queue
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -92,6 +92,7 @@ class Machine:
         self._answers: dict[int, queue.SimpleQueue[bytes]] = {}
         self._wake, self._bell = Pipe(duplex=False)
         self._seen: set[int] = set()
+        self._heard = 0
         self._backlog: deque[Task | Inspection] = deque()
         self._shares = Shares(given=True)
         self._unconfirmed: list[Share] = []
@@ -102,9 +103,14 @@ class Machine:
         """Begin to take messages; the pool is made when the first says with how many processes."""
         threading.Thread(target=self._own, name="braze-etl machine", daemon=True).start()
 
-    def tell(self, order: Order) -> None:
-        """Take a message, in any thread."""
-        self._put(order)
+    def tell(self, before: int, orders: Sequence[Order]) -> None:
+        """Take orders, which come after so many *before*; what was heard already counts once.
+
+        The command tells again when it got no answer. Called in Dask's event loop alone.
+        """
+        for order in orders[self._heard - before :]:
+            self._put(order)
+        self._heard = before + len(orders)
 
     def carry_out(self, number: int, task: Task | Inspection) -> bytes:
         """Wait for what comes of a task; nothing when the machine has ended, or *number* came before.
@@ -290,11 +296,10 @@ def work(key: str, number: int, task: bytes) -> bytes:
     return machine.carry_out(number, pickle.loads(task)) if machine else b""  # noqa: S301 - of our own command
 
 
-def receive(key: str, orders: bytes) -> bool:
-    """Tell a machine what its command says; in the event loop, so it must not wait."""
+def receive(key: str, before: int, orders: bytes) -> bool:
+    """Tell a machine what its command says, see `Machine.tell`; in the event loop, so it must not wait."""
     if machine := _machines.get(key):
-        for order in pickle.loads(orders):  # noqa: S301 - of our own command
-            machine.tell(order)
+        machine.tell(before, pickle.loads(orders))  # noqa: S301 - of our own command
     return True
 
 

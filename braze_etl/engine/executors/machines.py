@@ -64,6 +64,7 @@ _GLANCE: Final = 0.2
 _SAME_WIRE: Final = (
     "Start it, let this machine reach its port, use TLS on both sides or on neither, or correct `workers`."
 )
+_START_AGAIN: Final = "Start the scheduler again; the next run goes on from here."
 _LOOK = "Start machines, or look into their logs; `braze-etl doctor` has each of them prove itself."
 
 
@@ -174,6 +175,7 @@ class DaskPool:
         self._awaited = self._stopped = False
         self._shares = Shares()
         self._without = Silence(self._clock)
+        self._gone: Gone | None = None
         self._causes: dict[str, Unfit] = {}
 
     @property
@@ -208,7 +210,12 @@ class DaskPool:
         return True
 
     def poll(self, timeout: float) -> Iterator[Result | WorkerDied]:
-        """See `Executor`. Raises `FatalError` when the scheduler, or for a while every machine, is gone."""
+        """See `Executor`. Raises `FatalError` when the scheduler, or for a while every machine, is gone.
+
+        What came before the end of the scheduler is given first, for it is settled.
+        """
+        if self._gone:
+            raise FatalError(self._gone.words, remedy=_START_AGAIN)
         happened = self._next(timeout)
         while happened is not None:
             yield from self._take(happened)
@@ -259,8 +266,8 @@ class DaskPool:
                 self._addresses.remove(address)
                 for machine in [each for each in self._machines.values() if each.address == address]:
                     yield from self._give_up(machine, f"the machine {machine.name} is gone")
-            case Gone(words):
-                raise FatalError(words, remedy="Start the scheduler again; the next run goes on from here.")
+            case Gone():
+                self._gone = happened
             case Proven(key) | Said(key) | Came(key) if key in self._machines:
                 machine = self._machines[key]
                 machine.silence.end()

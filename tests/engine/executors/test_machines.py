@@ -17,14 +17,15 @@ from braze_etl.clock import ManualClock, SystemClock
 from braze_etl.config.unresolved import Unresolved
 from braze_etl.delivery.batches import Trouble
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.executors.dask import Cluster
+from braze_etl.engine.executors.dask import Came, Cluster, Gone, Happened
+from braze_etl.engine.executors.machine import PUT_DOWN, STOP, Begin, Machine
 from braze_etl.engine.executors.machines import PATIENCE, DaskPool, survey
 from braze_etl.engine.executors.shipment import Shipment, Software, Unfit
 from braze_etl.engine.executors.workers import Scheduler
 from braze_etl.engine.tasks import Ask, Grant, Result, Settlement, Task, WorkerDied
 from braze_etl.errors import FatalError
 from braze_etl.model import FileRef
-from tests.cluster import DaskCluster, await_machines, dask_at_work
+from tests.cluster import DaskCluster, Proxy, await_machines, dask_at_work
 from tests.engine.executors.obedient import (
     DENIED,
     prove_badly,
@@ -222,6 +223,63 @@ def test_a_machine_that_comes_back_at_its_address_is_another_one(
     assert isinstance(settled, Settlement)
     assert settled.task == 2
     pool.close()
+
+
+def test_what_came_before_the_end_of_the_scheduler_is_given_and_no_machine_is_blamed(
+    cluster: DaskCluster, make_task: MakeTask, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.add_worker()
+    connected = Cluster(cluster.scheduler)
+    pool = DaskPool(connected, shipment(), most=1)
+    await_machines(pool, 1)
+    assert pool.submit(make_task(1, "hold"))
+    assert pool.submit(make_task(2, "a"))
+    seen: list[Happened] = []
+
+    def has_come() -> bool:
+        seen.append(connected.happened.get(timeout=60))
+        return isinstance(seen[-1], Came)
+
+    wait_until(has_come, "the machine has done the second task")
+    assert cluster.scheduler_process is not None
+    cluster.scheduler_process.kill()
+    while not isinstance(seen[-1], Gone):
+        seen.append(connected.happened.get(timeout=60))
+    for each in seen:
+        connected.happened.put(each)
+    (settled,) = pool.poll(0)
+    assert isinstance(settled, Settlement)
+    assert settled.task == 2
+    with pytest.raises(FatalError, match=r"^the Dask scheduler at .* is gone"):
+        list(pool.poll(0))
+    assert "not fit" not in caplog.text
+    pool.close()
+
+
+def test_a_machine_hears_what_it_is_told_though_a_connection_breaks_on_the_way(
+    cluster: DaskCluster, make_task: MakeTask
+) -> None:
+    cluster.add_worker()
+    proxy = Proxy(cluster.port)
+    pool = DaskPool(Cluster(Scheduler("127.0.0.1", proxy.port, tls=False)), shipment(), most=1)
+    await_machines(pool, 1)
+    assert pool.submit(make_task(2, "a"))
+    events_of(pool, lambda events: len(events) == 1)
+    proxy.forget_later_ones()
+    assert pool.submit(make_task(1, "ask"))
+    (settled,) = events_of(pool, lambda events: len(events) == 1)
+    assert isinstance(settled, Settlement)
+    pool.kill()
+    proxy.close()
+
+
+def test_what_a_machine_is_told_twice_counts_once() -> None:
+    told = Machine(None, "key", shipment())
+    told.tell(0, [Begin(1), STOP])
+    told.tell(0, [Begin(1), STOP])
+    told.tell(2, [PUT_DOWN])
+    heard = [told._inbox.get_nowait() for _ in range(told._inbox.qsize())]
+    assert heard == [Begin(1), STOP, PUT_DOWN]
 
 
 def test_a_survey_has_each_machine_prove_itself(dask_cluster: DaskCluster) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import dask
 import pytest
+import trustme
 from pydantic import BaseModel, SecretStr
 
 from braze_etl.config.unresolved import Unresolved
@@ -62,13 +64,22 @@ def test_a_secret_that_would_travel_is_refused_by_its_key() -> None:
         opener(PLAIN, key="hunter2hunter2")
 
 
-def test_certificates_that_are_not_configured_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificates_that_are_not_configured_or_can_not_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         opener(ENCRYPTED)
     for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"):
         assert f"DASK_DISTRIBUTED__COMM__TLS__{name}" in refused.value.message
-    tls = {"ca-file": "ca.pem", "client": {"cert": "me.pem", "key": "me.key"}}
-    with dask.config.set({"distributed.comm.tls": tls}):
+    ca, cert, key = (tmp_path / name for name in ("ca.pem", "me.pem", "me.key"))
+    names = ("ca-file", "client.cert", "client.key")
+    paths = zip(names, (ca, cert, key), strict=True)
+    with dask.config.set({f"distributed.comm.tls.{name}": str(path) for name, path in paths}):
+        with pytest.raises(ConfigError, match=r"TLS__CA_FILE.* can't be used: .*No such"):
+            opener(ENCRYPTED)
+        authority = trustme.CA()
+        mine = authority.issue_cert("127.0.0.1")
+        authority.cert_pem.write_to_path(str(ca))
+        mine.cert_chain_pems[0].write_to_path(str(cert))
+        mine.private_key_pem.write_to_path(str(key))
         assert opener(ENCRYPTED)
 
 
