@@ -20,18 +20,25 @@ from braze_etl.flows.pipeline import open_quarantine
 from braze_etl.mapping.limits import mend_event
 
 
-def worker_spec(settings: Unresolved[Settings], *, keep_payloads: bool, rationed: bool) -> WorkerSpec:
+def worker_spec(
+    settings: Unresolved[Settings], *, keep_payloads: bool, rationed: bool, sends: bool = True
+) -> WorkerSpec:
     """What workers are built from.
 
     With *keep_payloads*, what is set aside gets its record; when *rationed*, nothing is sent before the
-    parent has granted it.
+    parent has granted it. One that *sends* has to reach Amplitude, with a key that is taken.
     """
     opening = partial(_open, settings, keep_payloads, rationed)
-    return WorkerSpec(opening, partial(_reach, settings), __name__)
+    return WorkerSpec(opening, partial(_reach, settings, sends), __name__)
 
 
 def executor_opener_of(
-    config: Config[Settings], workers: Workers | None, *, keep_payloads: bool = False, rationed: bool = False
+    config: Config[Settings],
+    workers: Workers | None,
+    *,
+    keep_payloads: bool = False,
+    rationed: bool = False,
+    sends: bool = True,
 ) -> OpenExecutor:
     """What opens an executor of *workers*, or of those that are configured.
 
@@ -45,7 +52,7 @@ def executor_opener_of(
     return executor_opener(
         scheduler_of(workers or settings.workers),
         settings.processes(workers),
-        worker_spec(config.unresolved, keep_payloads=keep_payloads, rationed=rationed),
+        worker_spec(config.unresolved, keep_payloads=keep_payloads, rationed=rationed, sends=sends),
         config.unresolved,
         repeatable_for=BatchApi.repeatable_for,
     )
@@ -53,13 +60,13 @@ def executor_opener_of(
 
 def executor_to_read(config: Config[Settings], workers: Workers | None = None) -> SharedExecutor:
     """Workers for a pass that sends nothing."""
-    return SharedExecutor(executor_opener_of(config, workers))
+    return SharedExecutor(executor_opener_of(config, workers, sends=False))
 
 
-def _reach(unresolved: Unresolved[Settings]) -> Reach:
+def _reach(unresolved: Unresolved[Settings], sends: bool) -> Reach:
     settings = unresolved.resolve()
     store, prefix = open_source(settings.source)
-    return Reach(store, prefix, BatchApi(settings.amplitude))
+    return Reach(store, prefix, BatchApi(settings.amplitude) if sends else None)
 
 
 def _open(unresolved: Unresolved[Settings], keep_payloads: bool, rationed: bool) -> WorkerParts:

@@ -6,7 +6,6 @@ import pickle
 import secrets
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -216,19 +215,25 @@ def test_a_variable_that_was_set_after_the_first_run_reaches_the_workers_of_the_
         assert report.events.accepted > 0
 
 
+def test_who_sends_nothing_needs_no_amplitude(tmp_path: Path) -> None:
+    amplitude = {"region": "US", "endpoint": "http://127.0.0.1:9", "api_key": "${KEY}"}
+    config = load_config({"source": {"uri": str(tmp_path)}, "amplitude": amplitude}, {})
+    reads = worker_spec(config.unresolved, keep_payloads=False, rationed=False, sends=False)
+    assert prove(reads, None) is None
+    assert worker_spec(config.unresolved, keep_payloads=False, rationed=False).reach().destination
+
+
 def test_a_machine_is_not_to_blame_for_a_first_file_that_nobody_can_read_at_once(s3_server: str) -> None:
     bucket = new_bucket(s3_server)
     client = boto3.client("s3", endpoint_url=s3_server)
     client.put_object(Bucket=bucket.name, Key="in/cold.avro", Body=b"Obj1", StorageClass="GLACIER")
     source = {"uri": f"{bucket.uri}/in", "endpoint_url": s3_server}
-    config = load_config({"source": source, "amplitude": {"region": "US", "api_key": KEY}}, {})
-    spec = worker_spec(config.unresolved, keep_payloads=False, rationed=False)
-    reach = spec.reach()
-    spec = replace(spec, reach=lambda: replace(reach, destination=None))
+    config = load_config({"source": source, "amplitude": {"region": "US"}}, {})
+    spec = worker_spec(config.unresolved, keep_payloads=False, rationed=False, sends=False)
     hour = datetime(2026, 10, 1, tzinfo=UTC)
     cold, gone = (FileRef(f"in/{name}.avro", "", 4, hour, "Open", hour) for name in ("cold", "gone"))
     with pytest.raises(FileUnavailableError, match="is archived"):
-        reach.store.open(cold.key)
+        spec.reach().store.open(cold.key)
     assert prove(spec, cold) is None
     assert prove(spec, gone) is None
     client.delete_object(Bucket=bucket.name, Key=cold.key)
