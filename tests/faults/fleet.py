@@ -130,7 +130,9 @@ class Fleet:
 
     def set_aside(self) -> list[tuple[str, str]]:
         """Where each quarantined record lies, and why it is there."""
-        entries = self.place.do("quarantine", "list", "--output", "json", **ENVIRON).json["entries"]
+        entries = self.place.do("quarantine", "list", "--limit", "1000", "--output", "json", **ENVIRON).json[
+            "entries"
+        ]
         return sorted(
             (f"{entry['key']}#{entry['block']}#{entry['record']}", entry["reason"]) for entry in entries
         )

@@ -334,7 +334,7 @@ def client_class() -> Any:
     from distributed import Client
 
     if alone:
-        for name in ("distributed", "distributed.client"):
+        for name in ("distributed", "distributed.client", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
     return Client
 
@@ -343,6 +343,8 @@ def check_installed(scheduler: Scheduler) -> None:
     """Raise `ConfigError` where Dask is not installed, or lacks certificates for TLS that can be used."""
     try:
         import dask
+
+        client_class()
         from distributed import Security
     except ImportError:
         raise ConfigError(
