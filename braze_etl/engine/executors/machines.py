@@ -379,9 +379,9 @@ class DaskPool:
 
     def _see_whether_any_comes(self) -> None:
         """End the pass when nobody has come for long, or nobody of those who came can work."""
-        if self._machines or not self._awaited:
+        if self.ready or not self._awaited:
             self._without.end()
-        elif self._without.measure() >= PATIENCE:
+        elif not self._machines and self._without.measure() >= PATIENCE:  # a proof takes its own time
             raise FatalError(
                 f"for {PATIENCE / 60:g} minutes there was no machine that is fit for work: {self._why()}",
                 remedy=" ".join(dict.fromkeys(unfit.remedy for unfit in self._causes.values())) or _LOOK,

@@ -17,7 +17,7 @@ from braze_etl.clock import ManualClock, SystemClock
 from braze_etl.config.unresolved import Unresolved
 from braze_etl.delivery.batches import Trouble
 from braze_etl.engine.due import DueFile
-from braze_etl.engine.executors.dask import Came, Cluster, Gone, Happened
+from braze_etl.engine.executors.dask import Came, Cluster, Gone, Happened, Joined, Left
 from braze_etl.engine.executors.machine import PUT_DOWN, STOP, Begin, Machine
 from braze_etl.engine.executors.machines import PATIENCE, DaskPool, survey
 from braze_etl.engine.executors.shipment import Shipment, Software, Unfit
@@ -178,6 +178,28 @@ def test_a_pass_that_no_machine_joins_ends(cluster: DaskCluster, make_task: Make
     error = end_of_patience(pool, clock, make_task(1, "a"))
     assert f"the scheduler at {cluster.scheduler.address} knows none" in error.message
     assert not survey(Cluster(cluster.scheduler), shipment(), None, SystemClock(), seconds=30).machines
+    pool.close()
+
+
+def test_a_pass_ends_though_machines_come_again_and_again_and_never_get_fit(
+    cluster: DaskCluster, make_task: MakeTask
+) -> None:
+    clock = ManualClock(datetime(2026, 11, 24, tzinfo=UTC))
+    connected = Cluster(cluster.scheduler)
+    pool = DaskPool(connected, shipment(), most=2, clock=clock)
+    assert not pool.submit(make_task(1, "a"))
+
+    def come_and_go() -> None:
+        for _ in range(20):
+            for happened in (Joined("tcp://127.0.0.1:9"), Left("tcp://127.0.0.1:9")):
+                connected.happened.put(happened)
+                assert not list(pool.poll(0))
+            for _ in range(30):
+                clock.advance(1)
+                assert not list(pool.poll(0))
+
+    with pytest.raises(FatalError, match="for 2 minutes there was no machine"):
+        come_and_go()
     pool.close()
 
 
