@@ -48,14 +48,15 @@ def exported(ids: list[str], hour: str) -> Iterator[bytes]:
         "platform": None,
         "amplitude_id": 123456789012,
     }
+    ours, theirs = (
+        json.dumps({"$insert_id": "@ID@", "event_type": kind, "library": library, **common}).encode() + b"\n"
+        for kind, library in (("ours", "Braze"), ("other", "amplitude-ts/2.0"))
+    )
     for number, insert_id in enumerate(ids):
         if number % LOST:
-            event = {"$insert_id": insert_id, "event_type": "ours", "library": "Braze", **common}
-            yield json.dumps(event).encode() + b"\n"
+            yield ours.replace(b"@ID@", insert_id.encode(), 1)
         for other in range(OTHERS):
-            theirs = str(UUID(int=number * OTHERS + other))
-            event = {"$insert_id": theirs, "event_type": "other", "library": "amplitude-ts/2.0", **common}
-            yield json.dumps(event).encode() + b"\n"
+            yield theirs.replace(b"@ID@", str(UUID(int=number * OTHERS + other)).encode(), 1)
 
 
 def write_raw_export(folder: Path, ids: list[str], now: datetime) -> None:

@@ -5,6 +5,7 @@ First the parent's side, then what runs in a worker (see `serve`).
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -455,6 +456,7 @@ class Link:
 
 def serve(pipe: Connection, spec: WorkerSpec) -> None:
     """The main function of a worker process: a `TaskRunner` over what the flow has it open."""
+    gc.freeze()  # a visit of the collector would copy what the fork shares with the other processes
     link = Link(pipe)
     try:
         _serve(link, spec)

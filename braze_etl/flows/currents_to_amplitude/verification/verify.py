@@ -194,7 +194,9 @@ class Verifier:
         """
         hours = self.found.hours = _with_neighbours(self._deliveries.hours, hour_of(self._now))
         read = 0
-        for first, last in _spans(hours, young=self._now - DELAY - HOUR):
+        # The API refuses a range with an hour that it has not loaded; files are read anew for each range.
+        loaded = self._now - DELAY - HOUR if self._asked.export == AMPLITUDE else self._now
+        for first, last in _spans(hours, loaded):
             try:
                 for batch in self._export.batches(first, last):
                     self._check_stop()
@@ -289,11 +291,11 @@ def _with_neighbours(hours: Iterable[datetime], newest: datetime) -> list[dateti
     return sorted(hour for hour in near if hour <= newest)
 
 
-def _spans(hours: Sequence[datetime], *, young: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Hours that follow each other as one, each as its first and last; those after *young* by themselves."""
+def _spans(hours: Sequence[datetime], loaded: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Hours that follow each other as one, each as its first and last; those after *loaded* by themselves."""
     span: tuple[datetime, datetime] | None = None
     for hour in hours:
-        if span is not None and hour - span[1] == HOUR and hour <= young:
+        if span is not None and hour - span[1] == HOUR and hour <= loaded:
             span = span[0], hour
             continue
         if span is not None:
