@@ -2,7 +2,8 @@
 
 `make soak ROUNDS=1000` runs it for long; `test_kill_loop` runs a few rounds. A round is a fresh export, with
 its ledger in SQLite or in S3, one or two kills of the parent, a worker, the fork server or the whole group,
-and runs until nothing is left.
+and runs until nothing is left. In every tenth round of `make soak`, machines do the work, and one of them,
+one of its processes, the scheduler or the parent is killed.
 """
 
 from __future__ import annotations
@@ -22,13 +23,19 @@ from braze_etl.clock import SystemClock
 from braze_etl.flows.currents_to_amplitude.settings import load_config
 from braze_etl.state.ledger import LedgerMissingError, SettledFile
 from braze_etl.state.opening import open_ledger
+from tests.faults.fleet import Fleet, open_fleet
 from tests.faults.processes import fork_server, kill, session, wait_until, workers
 from tests.s3_server import new_bucket, s3_at_work
-from tests.workplace import Workplace, Written, open_workplace
+from tests.workplace import Workplace, Written, ended, open_workplace
 
 _EVENTS = 1200
 _BATCH = 100
 _VICTIMS = ("parent", "worker", "fork server", "group")
+_VICTIMS_OF_MACHINES = ("parent", "machine", "process of a machine", "scheduler")
+_EVENTS_OF_MACHINES = 6000
+"""Before a kill, at most; each machine has several tasks of them."""
+_WITH_MACHINES = 10
+"""Of so many rounds, one has machines: to bring them up takes as long as the others."""
 _MOST_RUNS = 6
 
 
@@ -38,6 +45,7 @@ class Tally:
 
     rounds: int = 0
     in_s3: int = 0
+    with_machines: int = 0
     kills: int = 0
     losses: int = 0
     repeats: int = 0
@@ -46,8 +54,9 @@ class Tally:
 
     def __str__(self) -> str:
         return (
-            f"rounds={self.rounds} in_s3={self.in_s3} kills={self.kills} events={self.events} "
-            f"losses={self.losses} repeats={self.repeats} most_repeats_in_a_round={self.most_repeats}"
+            f"rounds={self.rounds} in_s3={self.in_s3} with_machines={self.with_machines} kills={self.kills} "
+            f"events={self.events} losses={self.losses} repeats={self.repeats} "
+            f"most_repeats_in_a_round={self.most_repeats}"
         )
 
 
@@ -67,6 +76,54 @@ def kill_loop(rounds: int, seed: int, s3_url: str) -> Tally:
         except AssertionError as error:
             raise AssertionError(f"{name}: {error}") from error
     return tally
+
+
+def machine_round(seed: int, s3_url: str) -> Tally:
+    """One round on two machines; the `AssertionError` is that of `kill_loop`."""
+    name, tally = f"round with machines {seed}", Tally(with_machines=1, kills=1)
+    rng = Random(name)
+    victim = rng.choice(_VICTIMS_OF_MACHINES)
+    try:
+        with tempfile.TemporaryDirectory() as folder, open_fleet(Path(folder), s3_url) as fleet:
+            written = fleet.export(awkward=0.02)
+            fleet.add_machines({}, {})
+            fleet.place.inject(f"- do: {{delay: {rng.choice([0, 0.01, 0.05])}}}")
+            allowed = _one_kill_of(fleet, rng, victim)
+            if victim == "machine":
+                fleet.add_machines({})
+            if victim == "scheduler":
+                fleet.configure(workers=2)
+            codes = [fleet.run().code for _ in range(2)]
+            assert codes[1] == 0, f"after two runs that nobody killed there is work left: {codes}"
+            _count_accepted(fleet.place, written, tally, allowed)
+    except AssertionError as error:
+        raise AssertionError(f"{name}, the {victim} killed: {error}") from error
+    return tally
+
+
+def _one_kill_of(fleet: Fleet, rng: Random, victim: str) -> int:
+    """Kill one of a run on machines, wait for its end, and return how many events were in flight."""
+    run, goal = fleet.start(), rng.randrange(_EVENTS_OF_MACHINES)
+    wait_until(lambda: fleet.held >= goal or run.poll() is not None, "the run advances or ends")
+    machine = rng.choice(fleet.cluster.workers)
+    scheduler = fleet.cluster.scheduler_process
+    assert scheduler is not None
+    if victim == "machine":
+        os.killpg(machine.pid, signal.SIGKILL)
+    elif victim == "process of a machine":
+        for pid in workers(machine.pid)[:1]:
+            kill(pid)
+    else:
+        kill(scheduler.pid if victim == "scheduler" else run.pid)
+    in_flight = fleet.in_flight()
+    result = ended(run)
+    assert "Traceback" not in result.err, result
+    assert result.code in (0, 3, 1, -signal.SIGKILL), result
+    wait_until(
+        lambda: not any(workers(each.pid) for each in fleet.cluster.workers), "machines have ended work"
+    )
+    wait_until(fleet.is_quiet, "the last requests end")
+    return max(in_flight, fleet.in_flight())
 
 
 def _in_s3(url: str) -> dict[str, str]:
@@ -143,6 +200,14 @@ def _finish(place: Workplace) -> None:
 
 
 def _count(place: Workplace, written: Written, tally: Tally, allowed: int) -> None:
+    _count_accepted(place, written, tally, allowed)
+    status = place.do("status", "--output", "json")
+    assert not status.json["window"]["at_risk"], status
+    assert status.code == (5 if status.json["source"]["stale"] else 0), status  # the export is of one date
+    assert status.json["backlog"]["files"] == status.json["deferred"] == 0
+
+
+def _count_accepted(place: Workplace, written: Written, tally: Tally, allowed: int) -> None:
     held, expected = place.accepted_ids(), written.must_arrive()
     stats = place.amplitude.stats()
     tally.rounds += 1
@@ -152,10 +217,6 @@ def _count(place: Workplace, written: Written, tally: Tally, allowed: int) -> No
     tally.most_repeats = max(tally.most_repeats, stats["duplicates"])
     assert held == expected, f"{len(set(expected) - set(held))} events are lost"
     assert stats["duplicates"] <= allowed
-    status = place.do("status", "--output", "json")
-    assert not status.json["window"]["at_risk"], status
-    assert status.code == (5 if status.json["source"]["stale"] else 0), status  # the export is of one date
-    assert status.json["backlog"]["files"] == status.json["deferred"] == 0
 
 
 def main() -> int:
@@ -166,7 +227,9 @@ def main() -> int:
     with s3_at_work() as url:
         for number in range(rounds):
             try:
-                one = kill_loop(1, seed * 1_000_000 + number, url)
+                of_round = seed * 1_000_000 + number
+                machines = (number + 1) % _WITH_MACHINES == 0
+                one = machine_round(of_round, url) if machines else kill_loop(1, of_round, url)
             except AssertionError as error:
                 sys.stdout.write(f"{error}\n{tally}\n")
                 return 1
@@ -181,6 +244,7 @@ def _sum(left: Tally, right: Tally) -> Tally:
     return Tally(
         left.rounds + right.rounds,
         left.in_s3 + right.in_s3,
+        left.with_machines + right.with_machines,
         left.kills + right.kills,
         left.losses + right.losses,
         left.repeats + right.repeats,
