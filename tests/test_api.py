@@ -353,7 +353,7 @@ def test_what_interrupts_the_caller_stops_the_run_cleanly_and_is_raised_again(
     place: Workplace, signum: signal.Signals, name: str, code: int
 ) -> None:
     written = place.export(events=300, hours=1, duplicates=0)
-    place.configure(amplitude={"max_events": 5}, workers=1)
+    place.configure(amplitude={"max_events": 1}, workers=1)
     place.inject(SLOW)
     process = script(place, INTERRUPTED)
     wait_until(lambda: bool(place.accepted_ids()), "a request was answered")

@@ -3,8 +3,9 @@
 1. A page is taken, and the next one is begun before anybody reads the first. So a listing has two pages in
    memory at most, and one thread at a time goes on with it.
 2. What fetching a page has raised comes out where that page would have been read.
-3. At the end, or when nobody reads on, what was not begun is dropped, and what is on its way is awaited: no
-   thread outlives its listings. Only who is interrupted does not wait; the threads end with the process.
+3. At the end, what was not begun is dropped, and what is on its way is awaited: no thread outlives its
+   listings. When nobody reads on, that is awaited for a moment only, for an interrupt may be the reason; and
+   not at all where an interrupt is seen here. Then the threads end with their request, or with the process.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from braze_etl.storage.store import Page
 
 MOST_AT_ONCE: Final = 8
 """Requests for pages; a store has twice as many connections."""
+
+_MOMENT = 0.25
+"""Seconds for each thread, when nobody reads on."""
 
 _Fetched: TypeAlias = Future[Page | None]
 
@@ -81,7 +85,7 @@ class PagesAhead:
             self._due.put(None)
         if kind is None or issubclass(kind, Exception | GeneratorExit):
             for thread in self._threads:
-                thread.join()
+                thread.join(_MOMENT if kind is GeneratorExit else None)
 
 
 def _in_turn(pages: Iterator[Page], goes_on: Callable[[Page], bool]) -> Iterator[Page]:

@@ -47,7 +47,7 @@ def export(place: Any, *, files: int, records: int) -> Any:
 
 
 def test_the_only_process_with_work_has_all_requests_to_itself(workplace: Any, slow: Slow) -> None:
-    written = export(workplace, files=1, records=8_000)
+    written = export(workplace, files=1, records=20_000)
     workplace.run()
     assert workplace.accepted_ids() == written.must_arrive()
     assert slow.most == 8

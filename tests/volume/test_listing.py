@@ -32,7 +32,8 @@ _ROOT = Path(__file__).parents[2]
 _SOURCE = "s3://acme/currents"
 _LOOKBACK = timedelta(days=7)
 _TALLY = Tally(accepted=10)
-MOST_CPU_SECONDS = 5.0
+MOST_CPU = 17.0
+"""In units of `yardstick`, for machines differ: 5 seconds of a fast one; a slow one took 8 to 15."""
 MOST_MB = 130
 
 
@@ -69,6 +70,14 @@ def lists_asked(url: str) -> int:
         return int(answer.read())
 
 
+def yardstick() -> float:
+    """CPU seconds that this machine takes for some plain Python: 0.3 on a fast one."""
+    began, kept = time.process_time(), dict[int, str]()
+    for number in range(2_000_000):
+        kept[number & 1023] = str(number)
+    return time.process_time() - began
+
+
 def measured(folder: Path) -> tuple[dict[str, Any], float, int]:
     """`braze-etl run`: its report, CPU seconds, and peak memory in MB."""
     command = [sys.executable, "-m", "braze_etl", "run", "-c", "config.yaml", "--output", "json"]
@@ -96,12 +105,14 @@ def test_news_of_a_million_keys_cost_requests_and_memory_by_the_look_back(tmp_pa
         }
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
         before = lists_asked(url)
+        unit = yardstick()
         report, cpu, peak = measured(tmp_path)
         lists = lists_asked(url) - before
+        unit = max(unit, yardstick())
     assert report["exit_code"] == 0
     assert report["files"]["discovered"] == 0
     in_look_back = TYPES * (7 * 24 + 1)
     assert lists <= TYPES + in_look_back / 1000 + 10
-    sys.stdout.write(f"\n{files=} {lists=} {cpu=:.2f} s {peak=} MB\n")
-    assert cpu < MOST_CPU_SECONDS
+    sys.stdout.write(f"\n{files=} {lists=} {cpu=:.2f} s {unit=:.2f} s {peak=} MB\n")
+    assert cpu < MOST_CPU * unit
     assert peak < MOST_MB
